@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from wheelyard.rendering.simple_pages import PIECE, json_with_list
+from wheelyard.rendering.simple_pages import ENTRIES_AT_ONCE, json_with_list
 
 
-@pytest.mark.parametrize("count", [0, 1, PIECE, 2 * PIECE + 1])
+@pytest.mark.parametrize("count", [0, 1, ENTRIES_AT_ONCE, 2 * ENTRIES_AT_ONCE + 1])
 def test_a_list_of_any_length_is_whole(count: int) -> None:
     """A document has all items of its list, in their order, however many pieces they need."""
     items = [{"filename": f"{number}"} for number in range(count)]

@@ -3,10 +3,10 @@ Authentication of credentials: from a credential to a caller.
 
 The order of the checks is part of the contract:
 
-1. What begins as an API token is an API token, or invalid.
-2. What has the digest of a static token is that token.
-3. User name and shape tell the type (`classify`). Only the verifier of this type gets the
-   credential, so Google gets only what is sent as a Google access token.
+1. A secret that begins as an API token is an API token, or is invalid.
+2. A secret whose digest is that of a static token is this static token.
+3. The user name and the shape of any other credential tell its type (`classify`). Only the verifier
+   of this type gets the credential, so Google gets only secrets that are sent as its access tokens.
 
 `credentials.py` tells the types apart, `recent_callers.py` remembers callers for a second, and
 `rejections.py` logs why a credential was rejected.
@@ -62,7 +62,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
     """
     Authenticates credentials.
 
-    Threads may share it. A verifier is None if its type is not enabled.
+    Threads may share it. A verifier is None if its type of credential is not enabled.
     """
 
     tokens: ApiTokens
@@ -80,7 +80,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
 
     @property
     def files(self) -> tuple[ReloadingFile[Any], ...]:
-        """The configured credential files: of htpasswd users and of static tokens."""
+        """The configured files of credentials: the htpasswd file and the file of static tokens."""
         files = list[ReloadingFile[Any]]()
         if self.htpasswd is not None:
             files.append(self.htpasswd.file)
@@ -92,9 +92,9 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         """
         Return what `authenticate` would wait for, so that the caller can choose a pool of threads.
 
-        A credential is `local`, too, if its result is cached, or if it cannot be valid. Hashes and
-        asks nothing. May reload the files of credentials, and raises Unavailable if the store does
-        not answer which lines of the htpasswd file are outdated.
+        A credential with a cached result, or one that cannot be valid, is `local`, too. This method
+        computes no hash and sends no request. It may reload the files of credentials. Raises
+        Unavailable if the store does not answer which lines of the htpasswd file are outdated.
         """
         if any(map(has_token_prefix, credential.halves)):
             return "local"
@@ -118,8 +118,8 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         there is no htpasswd file, any password gives the anonymous caller.
 
         Raises Unauthenticated if the credential is invalid or has ended, or if its person or owner
-        may not use the index now. Raises Unavailable if it cannot be verified now, or (code
-        `rate_limited`) after too many failures.
+        may not use the index now. Raises Unavailable if the credential cannot be verified now, or
+        (code `rate_limited`) after too many failures.
         """
         try:
             token = api_token_in(credential)
@@ -137,9 +137,10 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         """
         Return the caller whom an assertion of Identity-Aware Proxy names.
 
-        An invalid one is logged. Raises Unauthenticated if it is invalid, if the index is not
-        behind such a proxy, or (code `person_ended`) if the access of the person was ended. Raises
-        Unavailable if it cannot be verified now, or the grants cannot be read.
+        An invalid assertion is logged. Raises Unauthenticated if the assertion is invalid, if the
+        index is not behind such a proxy, or (code `person_ended`) if the access of the person was
+        ended. Raises Unavailable if the assertion cannot be verified now, or if the grants cannot
+        be read.
         """
         if self.iap is None:
             raise invalid_credential()
@@ -156,19 +157,14 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         """
         Return the caller for the record of an API token, with its present scopes.
 
-        The state of the token is not checked. Raises Unauthenticated if it is of a CI job, and none
-        of its publishers is in force any more, or if it has an owner who may not use the index any
-        more (code `owner_ended`), or was not confirmed for too long, or refused by the provider
-        (code `owner_unconfirmed`). Raises Unavailable if its publishers, its owner, the grants of
-        its owner or of everybody, or the list of indexes cannot be read.
+        The state of the token is not checked. Raises Unauthenticated if the token is of a CI job,
+        and none of its publishers is in force any more. Raises Unauthenticated if the owner of the
+        token may not use the index any more (code `owner_ended`), was not confirmed for too long,
+        or was refused by the provider (code `owner_unconfirmed`). Raises Unavailable if the
+        publishers, the owner, the grants or the list of indexes cannot be read.
         """
         if record.publishers:
-            job = None
-            # without trusted publishing in the settings, tokens that it has made hold no more
-            if self.trusted_publishing is not None:
-                job = self.trusted_publishing.identity(record)
-            if job is None:
-                raise invalid_credential() from CredentialRejected("publisher_gone")
+            job = self._job_identity(record)
             principal = job.principal
             principals = job.principals
             scopes = self.policy.holding(job.scopes)
@@ -176,18 +172,12 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             principal = f"token:{record.id}"
             scopes = self.policy.holding((record.scope,), names_index=record.names_index)
             principals = frozenset({principal})
-        public = self.policy.public()
+        public_scopes = self.policy.public()
         if record.owner:
-            # cut down at each use: what the owner may not do any more, the token may not do either
-            owner_principals = self.owners.principals(record)
-            limits = self.policy.own_scopes(record.owner, owner_principals) + public
-            limited = list[Scope]()
-            for scope in scopes:
-                limited += intersection(scope, limits)
-            scopes = tuple(limited)
+            scopes = self._limit_to_owner(record, scopes, public_scopes)
         return Caller(
             principal,
-            scopes + public,
+            scopes + public_scopes,
             principals,
             record.name,
             record.owner,
@@ -195,12 +185,45 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             self.policy.index,
         )
 
+    def _job_identity(self, record: TokenRecord) -> Identity:
+        """
+        Return the identity of a CI job that has an API token.
+
+        Raises Unauthenticated if none of the token's publishers is in force.
+        """
+        job = None
+        # without trusted publishing in the settings, tokens that it has made do not hold any more
+        if self.trusted_publishing is not None:
+            job = self.trusted_publishing.identity(record)
+        if job is None:
+            raise invalid_credential() from CredentialRejected("publisher_gone")
+        return job
+
+    def _limit_to_owner(
+        self, record: TokenRecord, scopes: tuple[Scope, ...], public_scopes: tuple[Scope, ...]
+    ) -> tuple[Scope, ...]:
+        """
+        Return what the scopes of a token and those of its owner have in common now.
+
+        Scopes are limited at each use: a right that the owner has lost, the token has lost, too.
+        """
+        owner_principals = self.owners.principals(record)
+        owner_scopes = self.policy.own_scopes(record.owner, owner_principals) + public_scopes
+        limited_scopes = list[Scope]()
+        for scope in scopes:
+            limited_scopes += intersection(scope, owner_scopes)
+        return tuple(limited_scopes)
+
     def verified_recently(self, credential: Credential) -> bool:
-        """Return whether it is a password, right today for its user and client network."""
+        """Return whether a credential is a password that was right in the last day."""
         return self.htpasswd is not None and self.htpasswd.verified_recently(credential)
 
     def count_sign_in(self, caller: Caller, address: str) -> None:
-        """Count a sign-in in a browser, or raise Unavailable (code `rate_limited`) for too many."""
+        """
+        Count a sign-in in a browser, which has succeeded.
+
+        Raises Unavailable (code `rate_limited`) after too many sign-ins of the person or network.
+        """
         keys = (f"{SIGN_IN}:{counted_as(caller)}", address_key(address, NETWORK_SIGN_IN))
         wait = ceil(self.rate_limit.seconds_until(keys))
         if wait:
@@ -215,49 +238,52 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         Raises Unauthenticated if the token is not valid. Raises Unavailable if the store does not
         answer, or (code `rate_limited`) after too many unknown tokens.
         """
-        # What is cached costs no read of the store, so neither an existing token is limited, nor an
-        # unknown one that comes again. The 190 bits of a secret cannot be guessed.
+        # A cached id costs no read of the store, so the limit counts neither an existing token nor
+        # an unknown one that comes again. The 190 bits of a secret cannot be guessed.
         if self.tokens.records.peek(token.id, "any") is not None:
             return self.tokens.get(token)
         key = address_key(address, UNKNOWN_TOKEN)
-        self._require_try(key, "token")
+        self._require_attempt_left(key, "token")
         try:
             return self.tokens.get(token)
         except Unauthenticated:
             # without a record in the cache after the read, there is no token with this id
-            if not self._is_cached(token):
+            if not self._has_cached_record(token):
                 self.rate_limit.record_failure((key,))
             raise
 
-    def _is_cached(self, token: ApiToken) -> bool:
-        """Return whether the record of a token with this id is in memory."""
+    def _has_cached_record(self, token: ApiToken) -> bool:
+        """Return whether memory has the record of a token with this id, whatever its secret."""
         snapshot = self.tokens.records.peek(token.id, "any")
         return snapshot is not None and snapshot.value is not None
 
     def _log_rejection(self, fault: WheelyardError, credential: Credential, network: str) -> None:
         """Log why a credential is rejected, unless it is a user name without a password."""
-        # uv asks with a name alone before it asks with the password
+        # uv sends a name without a password first
         is_probe = not credential.secret and not has_token_prefix(credential.user)
         is_rejection = isinstance(fault, Unauthenticated) or fault.code == RATE_LIMITED
         if is_probe or not is_rejection:
             return
         name = ""
         reason = rejection_reason(fault, f"{classify(credential).value}_rejected")
-        # only names that exist: any other text may be a password in the wrong field
-        htpasswd = self.htpasswd
+        # only a name that exists: any other text may be a password in the wrong field
         is_password = reason.startswith("htpasswd_")
-        if is_password and htpasswd is not None and htpasswd.has_user(credential.user):
+        if is_password and self._has_password_user(credential.user):
             name = f"htpasswd:{credential.user}"
         for half in credential.halves:
             token = parse_token(half)
             if token is not None:
-                if self._is_cached(token):
+                if self._has_cached_record(token):
                     name = f"token:{token.id}"
                 break
         self.rejection_log.log(reason, network, name)
 
+    def _has_password_user(self, name: str) -> bool:
+        """Return whether the htpasswd file is there, and has a user of this name."""
+        return self.htpasswd is not None and self.htpasswd.has_user(name)
+
     def _verifier_of(self, credential: Credential) -> Verifier | None:
-        """Return the one verifier that may see a credential, or None if there is none."""
+        """Return the one verifier that may see a credential, or None if it is not enabled."""
         match classify(credential):
             case CredentialType.ID_TOKEN:
                 return self.id_tokens
@@ -271,7 +297,9 @@ class Authenticator(Struct, frozen=True, kw_only=True):
 
     def _cached_identity(self, credential: Credential) -> Identity | None:
         """
-        Return the identity of a credential that is no API token, or None if it takes a wait.
+        Return the identity of a credential that is no API token, if no verification is needed.
+
+        None if a verifier has to verify the credential.
 
         Raises Unauthenticated if the credential is invalid.
         """
@@ -294,22 +322,27 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         return verifier.cached_identity(credential)
 
     def _verified_identity(self, credential: Credential, address: str) -> Identity:
-        """Return the identity of a credential, verified now within the rate limit."""
+        """
+        Return the identity of a credential, verified now within the rate limit.
+
+        Raises Unauthenticated if the credential is invalid. Raises Unavailable if it cannot be
+        verified now, or (code `rate_limited`) after too many failures.
+        """
         credential_type = classify(credential)
         key = address_key(address)
-        # Google's tokens cannot be guessed, and this limit only spares Google
+        # Google's tokens cannot be guessed: the limit for them spares Google requests
         if credential_type is CredentialType.ACCESS_TOKEN:
             key = f"access_token:{client_network(address)}"
-        # An invalid signature is cheap to detect and cannot be guessed. A client that had the right
-        # password lately does not guess.
+        # An invalid signature is cheap to detect, and a valid one cannot be guessed. A client that
+        # had the right password lately does not guess.
         is_signed = credential_type is CredentialType.ID_TOKEN
         is_limited = not is_signed and not self.verified_recently(credential)
         if is_limited:
-            self._require_try(key, credential_type.value)
+            self._require_attempt_left(key, credential_type.value)
         try:
             return self._verify(credential, credential_type)
         except Unauthenticated:
-            # counted once it has failed: several at once exceed the limit by one each
+            # counted after the failure: attempts at the same moment exceed the limit by one each
             if is_limited:
                 self.rate_limit.record_failure((key,))
             raise
@@ -325,8 +358,8 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             return ANONYMOUS_IDENTITY
         raise invalid_credential() from CredentialRejected("not_enabled")
 
-    def _require_try(self, key: str, prefix: str) -> None:
-        """Raise Unavailable (code `rate_limited`) if the rate limit leaves no try for a key."""
+    def _require_attempt_left(self, key: str, prefix: str) -> None:
+        """Raise Unavailable (code `rate_limited`) if the rate limit allows no attempt for a key."""
         wait = self.rate_limit.seconds_until((key,))
         if wait:
             raise Unavailable(

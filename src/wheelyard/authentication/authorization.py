@@ -1,4 +1,4 @@
-"""Authorization: the scopes of an identity, and which caller may read which project."""
+"""Authorization: the scopes of an identity, and the checks that raise unless a caller has them."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -30,11 +30,11 @@ from wheelyard.remedies import Advice, Remedy
 
 CacheScope = Literal["public", "revalidated", "private"]
 """
-Which caches may keep what an index shows.
+Which caches may keep a response of an index.
 
-- public: all, for as long as they are told
-- revalidated: all, but shared ones ask the server before each use
-- private: that of the caller alone
+- public: all caches, for as long as the response says
+- revalidated: all caches, but a shared cache asks the server before each use
+- private: the cache of the caller alone
 """
 
 
@@ -43,28 +43,28 @@ class AuthorizationPolicy(Struct, frozen=True):
 
     access: AccessControl
     open: tuple[Scope, ...]
-    """The scopes of every caller that hold in the index whatever grants there are."""
+    """The scopes that every caller has in the index without any grant."""
     htpasswd_scope: Scope | None
-    """The scope of every user of the htpasswd file, or None if they need grants."""
+    """The scope of every user of the htpasswd file, or None if these users need grants."""
     index: str
-    """The name of the index that it is for."""
+    """The name of the index that the policy is for."""
 
     @property
     def allows_anonymous_uploads(self) -> bool:
         """Whether a caller without a credential may upload to some project."""
-        # no grant allows any: `anonymous` may be granted reading alone
+        # a grant to `anonymous` is for reading alone, and so never allows uploads
         return any(scope.actions & Action.UPLOAD for scope in self.open)
 
     @property
     def depends_on_grants(self) -> bool:
-        """Whether a grant can let callers without a credential do more than without it."""
+        """Whether a grant can give rights to callers without a credential."""
         return not (self.access.is_private or may_everywhere(self.open, Action.READ))
 
     def public(self) -> tuple[Scope, ...]:
         """
-        Return the scopes of every caller, with or without a credential, in the index now.
+        Return the scopes that every caller has in the index now, with or without a credential.
 
-        Raises Unavailable if they depend on the grants, and these cannot be read.
+        Raises Unavailable if the scopes depend on the grants, and these cannot be read.
         """
         if not self.depends_on_grants:
             return self.open
@@ -72,7 +72,7 @@ class AuthorizationPolicy(Struct, frozen=True):
 
     def authorize(self, identity: Identity) -> Caller:
         """
-        Return the caller for an identity: with its own scopes, those of grants, and public ones.
+        Return the caller for an identity, with the scopes of the identity, of grants and of all.
 
         Raises Unauthenticated (code `person_ended`) if the access of the person was ended, and
         Unavailable if the grants, or the list of indexes, cannot be read.
@@ -84,77 +84,83 @@ class AuthorizationPolicy(Struct, frozen=True):
                 "of this index, if you need it again.",
                 code=PERSON_ENDED,
             ) from CredentialRejected(PERSON_ENDED)
+        granted_scopes = self._scopes_in_any_index(grants, identity.principal, identity.principals)
         # scopes only add rights, so their order does not matter
-        granted = self._own_scopes(grants, identity.principal, identity.principals)
-        scopes = self.holding(identity.scopes) + holding(granted, self.index) + self.open
+        scopes = self.holding(identity.scopes) + holding(granted_scopes, self.index) + self.open
         return Caller(identity.principal, scopes, identity.principals, index=self.index)
 
     def own_scopes(
         self, principal: str, principals: frozenset[str], index: str = ""
     ) -> tuple[Scope, ...]:
         """
-        Return the scopes of a principal in an index now, but for public ones.
+        Return the scopes that a principal has in an index now, without the scopes of everybody.
 
-        The principal has all of `principals`. The scopes are those of grants, and `htpasswd_scope`
-        for a user of the htpasswd file. Without `index` they are those in the index of this policy.
-        Raises Unavailable if the grants, or the list of indexes, cannot be read.
+        These are the scopes of grants to one of `principals`, and for a user of the htpasswd file
+        `htpasswd_scope`. An empty `index` stands for the index of this policy. Raises Unavailable
+        if the grants, or the list of indexes, cannot be read.
         """
-        granted = self._own_scopes(self.access.load(), principal, principals)
-        return holding(granted, index or self.index)
+        scopes = self._scopes_in_any_index(self.access.load(), principal, principals)
+        return holding(scopes, index or self.index)
 
     def has_rights(self, principal: str, principals: frozenset[str]) -> bool:
         """
-        Return whether a principal has rights in some index that not everybody has there.
+        Return whether a principal has rights of its own in any index.
 
         Raises Unavailable if the grants, or the list of indexes, cannot be read.
         """
-        return bool(self._own_scopes(self.access.load(), principal, principals))
+        scopes = self._scopes_in_any_index(self.access.load(), principal, principals)
+        return bool(scopes)
 
     def holding(self, scopes: Iterable[Scope], *, names_index: bool = True) -> tuple[Scope, ...]:
         """
-        Return those of the scopes of a credential that hold in the index.
+        Return the scopes of a credential that hold in the index.
 
-        `names_index` is whether the credential says which indexes they are about. Raises
-        Unavailable if it depends on the list of indexes, and that cannot be read.
+        `names_index` is whether the credential says which indexes the scopes are about. Raises
+        Unavailable if the result depends on the list of indexes, and that cannot be read.
         """
-        held = holding(scopes, self.index)
-        names_main = names_index and any(MAIN in scope.indexes for scope in held)
-        # an earlier version let another index be called main, so which one is meant nobody knows
+        scopes_here = holding(scopes, self.index)
+        names_main = names_index and any(MAIN in scope.indexes for scope in scopes_here)
+        # an earlier version let another index have the name main: a scope may mean either
         if self.index == MAIN and names_main and self.access.is_main_ambiguous():
-            return holding(held, EVERY_INDEX)
-        return held
+            return holding(scopes_here, EVERY_INDEX)
+        return scopes_here
 
-    def _own_scopes(
+    def _scopes_in_any_index(
         self, grants: Grants, principal: str, principals: frozenset[str]
     ) -> tuple[Scope, ...]:
-        """Return the scopes of a principal by grants and as a password user, in any index."""
-        scopes = [grant.scope for grant in self._granted(grants, principals)]
+        """Return the scopes that a principal has in any index by grants and by its password."""
+        scopes = [grant.scope for grant in self._certain_grants(grants, principals)]
         if self.htpasswd_scope is not None and principal.startswith("htpasswd:"):
             scopes.append(self.htpasswd_scope)
         return tuple(scopes)
 
-    def _granted(self, grants: Grants, principals: frozenset[str]) -> Iterable[Grant]:
-        """Return the grants of somebody, but for those that an earlier version may have meant."""
-        granted = grants.of(principals)
-        if not (granted and self.access.is_main_ambiguous()):
-            return granted
-        unambiguous = list[Grant]()
-        for grant in granted:
-            may_mean_another = grant.names_index and MAIN in grant.scope.indexes
-            if not may_mean_another:
-                unambiguous.append(grant)
-        return unambiguous
+    def _certain_grants(self, grants: Grants, principals: frozenset[str]) -> Iterable[Grant]:
+        """
+        Return the grants to these principals whose indexes are certain.
+
+        An earlier version let another index have the name main. While that is so in this store, a
+        grant that names main may mean either index, and does not count.
+        """
+        all_grants = grants.of(principals)
+        if not (all_grants and self.access.is_main_ambiguous()):
+            return all_grants
+        certain_grants = list[Grant]()
+        for grant in all_grants:
+            names_main = grant.names_index and MAIN in grant.scope.indexes
+            if not names_main:
+                certain_grants.append(grant)
+        return certain_grants
 
 
 class ReadPolicy(Struct, frozen=True):
-    """Decides who may read a project, by its name alone: no error tells whether it exists."""
+    """Decides who may read a project, by its name alone, so no error tells whether it exists."""
 
     authorization: AuthorizationPolicy
     private_patterns: tuple[Pattern, ...]
     has_upstream: bool = False
-    """Whether a name that is not private may be that of a public package."""
+    """Whether the index has an upstream index, so that other names may be public packages."""
     visitor: Caller | None = None
-    """Who asks for each page of a static site. None for a server."""
+    """The caller of every request for a page of a static site, or None for a server."""
 
     @property
     def depends_on_grants(self) -> bool:
@@ -163,26 +169,26 @@ class ReadPolicy(Struct, frozen=True):
 
     def anonymous(self) -> Caller:
         """
-        Return the caller without a credential, with what it may do now.
+        Return the caller without a credential, with the scopes of everybody.
 
-        Raises Unavailable if that depends on the grants, and these cannot be read.
+        Raises Unavailable if the scopes depend on the grants, and these cannot be read.
         """
         return self.visitor or Caller(ANONYMOUS, self.authorization.public())
 
     def is_public(self, name: NormalizedName | None = None) -> bool:
         """
-        Return whether anonymous callers may read a project, or for None every project.
+        Return whether anonymous callers may read a project, or every project if `name` is None.
 
-        Raises Unavailable if that depends on the grants, and these cannot be read.
+        Raises Unavailable if the result depends on the grants, and these cannot be read.
         """
         return _may_read(self.anonymous(), name)
 
     def cache_scope(self, name: NormalizedName | None = None) -> CacheScope:
         """
-        Return which caches may keep the pages and files of a project, or for None of all projects.
+        Return which caches may keep the pages and files of a project, or of all if `name` is None.
 
-        What only a grant opens is closed with its end, also where a shared cache has it. Raises
-        Unavailable if it depends on the grants, and these cannot be read.
+        A project that only a grant opens is closed when the grant ends, also in shared caches.
+        Raises Unavailable if the result depends on the grants, and these cannot be read.
         """
         if not self.depends_on_grants:
             return "public" if self.is_public(name) else "private"
@@ -193,7 +199,7 @@ class ReadPolicy(Struct, frozen=True):
 
     @staticmethod
     def require_any_read(caller: Caller) -> None:
-        """Raise Unauthenticated if a caller is anonymous, and anonymous ones may read nothing."""
+        """Raise Unauthenticated if a caller is anonymous, and may not read any project."""
         if caller.is_anonymous and not caller.may_anywhere(Action.READ):
             raise invalid_credential()
 
@@ -202,11 +208,11 @@ class ReadPolicy(Struct, frozen=True):
         Raise an error unless `caller` may read `name`.
 
         Raises Unauthenticated if the caller is anonymous, Forbidden if the name matches
-        `private_names`, and NotFound otherwise. None of them depends on what exists.
+        `private_names`, and NotFound otherwise. No error depends on which projects exist.
         """
         if caller.may(Action.READ, name):
             return
-        # before the rest: whoever has not said who they are learns nothing of names
+        # first, so that an anonymous caller does not learn which names are private
         if caller.is_anonymous:
             raise invalid_credential()
         if matches_any(self.private_patterns, name):
@@ -216,14 +222,14 @@ class ReadPolicy(Struct, frozen=True):
 
     def require_lookup(self, caller: Caller, name: NormalizedName) -> None:
         """
-        Raise an error unless `caller` may read `name`, perhaps as that of a public package.
+        Raise an error unless `caller` may read `name`, perhaps as the name of a public package.
+
+        A caller with a credential who may read or approve anything may read all public packages, as
+        no grant names these. A handler that later finds that the name is private, and that the
+        caller may not read it, answers as for a name that no upstream index has.
 
         Raises Unauthenticated if the caller is anonymous, Forbidden if the name matches
-        `private_names`, and NotFound otherwise. None of them depends on what exists.
-
-        Who has a credential and may read or approve anything may read all public packages: no grant
-        names them. Whoever finds that the name is private, and that the caller may not read it, has
-        to answer as for a name that no upstream index has.
+        `private_names`, and NotFound otherwise. No error depends on which projects exist.
         """
         may_be_public = self.has_upstream and not matches_any(self.private_patterns, name)
         if not (caller.may_read_public_packages and may_be_public):
@@ -231,7 +237,7 @@ class ReadPolicy(Struct, frozen=True):
 
 
 def _may_read(caller: Caller, name: NormalizedName | None) -> bool:
-    """Return whether a caller may read a project, or for None every project."""
+    """Return whether a caller may read a project, or every project if `name` is None."""
     if name is None:
         return caller.may_everywhere(Action.READ)
     return caller.may(Action.READ, name)
@@ -239,18 +245,18 @@ def _may_read(caller: Caller, name: NormalizedName | None) -> bool:
 
 def require_admin(caller: Caller, what: str) -> None:
     """
-    Raise Unauthenticated or Forbidden unless the caller is an administrator.
+    Raise Forbidden unless the caller is an administrator, or Unauthenticated if it is anonymous.
 
-    Unauthenticated is for an anonymous one. `what` says what the caller wanted to do.
+    `what` has the words for what the caller wanted to do.
     """
     _require_admin_in(caller, what, caller.index)
 
 
 def _require_admin_in(caller: Caller, what: str, index: str) -> None:
     """
-    Raise Unauthenticated or Forbidden unless the caller is an administrator.
+    Raise Forbidden unless the caller is an administrator, or Unauthenticated if it is anonymous.
 
-    The advice names `index`, for which a token helps.
+    The advice of Forbidden is to make a token for `index`.
     """
     if caller.is_anonymous:
         raise invalid_credential()
@@ -265,9 +271,10 @@ def _require_admin_in(caller: Caller, what: str, index: str) -> None:
 
 def require_server_admin(caller: Caller, what: str) -> None:
     """
-    Raise Unauthenticated or Forbidden unless the caller is an administrator of all indexes.
+    Raise an error unless the caller is an administrator of all indexes.
 
-    Unauthenticated is for an anonymous one. `what` says what the caller wanted to do.
+    Raises Unauthenticated if the caller is anonymous, and Forbidden otherwise. `what` has the words
+    for what the caller wanted to do.
     """
     _require_admin_in(caller, what, EVERY_INDEX)
     if not caller.administers_server:
@@ -282,9 +289,9 @@ def require_own_admin(caller: Caller, what: str) -> None:
     """
     Raise an error unless the caller administers all indexes, and is no token that has an owner.
 
-    Such a token changes no rights: who steals it could else keep them after it is revoked. Raises
-    Unauthenticated if the caller is anonymous, and Forbidden otherwise. `what` says what the caller
-    wanted to do.
+    A token with an owner changes no rights: else whoever steals the token could keep rights after
+    the token is revoked. Raises Unauthenticated if the caller is anonymous, and Forbidden
+    otherwise. `what` has the words for what the caller wanted to do.
     """
     require_server_admin(caller, what)
     if caller.owner:
@@ -296,9 +303,9 @@ def require_own_admin(caller: Caller, what: str) -> None:
 
 def require_approver(caller: Caller) -> None:
     """
-    Raise Unauthenticated or Forbidden unless the caller may approve some public packages.
+    Raise an error unless the caller may approve some public packages.
 
-    Unauthenticated is for an anonymous one.
+    Raises Unauthenticated if the caller is anonymous, and Forbidden otherwise.
     """
     if caller.is_anonymous:
         raise invalid_credential()
@@ -312,9 +319,9 @@ def require_approver(caller: Caller) -> None:
 
 def require_all_read(caller: Caller) -> None:
     """
-    Raise Unauthenticated or Forbidden unless the caller may read all projects, also new ones.
+    Raise an error unless the caller may read all projects, also future ones.
 
-    Unauthenticated is for an anonymous one.
+    Raises Unauthenticated if the caller is anonymous, and Forbidden otherwise.
     """
     if caller.may_everywhere(Action.READ):
         return

@@ -1,13 +1,14 @@
 """
-API tokens on behalf of callers: which of them a caller may see, make, rotate and revoke.
+API tokens on behalf of callers: which tokens a caller may see, make, rotate and revoke.
 
 An administrator makes tokens for others, and tokens without an owner. Everybody else makes tokens
-of their own. A person does either only shortly after a sign-in. No token that has an owner makes a
+of their own. A person makes tokens only shortly after a sign-in. A token that has an owner makes no
 token. When a token is used, it gives no rights that its owner does not have at that time.
 
-Every method blocks. Those that read the records of all tokens cost, on a bucket, one class A
-operation for each thousand tokens and one class B operation for each that this process has not read
-yet: there is no other list. Each person of a provider who owns some of them costs another one.
+Every method blocks. There is no list of tokens but their records. On a bucket, a method that reads
+the records of all tokens costs one class A operation for each thousand tokens, one class B
+operation for each record that this process has not read yet, and one for each person of a provider
+who owns tokens.
 """
 
 from collections.abc import Iterable
@@ -45,7 +46,7 @@ from wheelyard.remedies import Advice, Remedy
 SIGN_IN_WINDOW: Final = timedelta(hours=1)
 """How long after a sign-in a caller may make tokens."""
 OWN_ACTIONS: Final = (Action.READ, Action.UPLOAD, Action.MANAGE)
-"""The highest actions that the tokens of a person are for, from the lowest."""
+"""The actions that people give to their tokens, each of which includes those before it."""
 
 
 def is_token_admin(caller: Caller) -> bool:
@@ -57,7 +58,7 @@ class CallerTokens(Struct, frozen=True):
     """
     Lists, makes, rotates and revokes API tokens for a caller, as far as that caller may.
 
-    Every method that uses the store raises Unavailable if that does not answer.
+    Every method that uses the store raises Unavailable if the store does not answer.
     """
 
     tokens: ApiTokens
@@ -66,59 +67,63 @@ class CallerTokens(Struct, frozen=True):
 
     def visible(self, caller: Caller, *, only_own: bool = False) -> list[ListedToken]:
         """
-        Return the tokens that a caller owns or has sent, and all for an administrator.
+        Return the tokens that a caller may see: an administrator sees all tokens.
 
-        With `only_own`, an administrator gets no others either. A caller that can own no token gets
-        the API token that it has sent, if it has. Damaged records are left out.
+        With `only_own`, an administrator gets only their own tokens, as everybody else does. A
+        caller that can own no token gets the API token that it has sent, if it has sent one.
+        Damaged records are left out.
         """
         sees_all = is_token_admin(caller) and not only_own
-        own = self.owners.owner_of(caller)
+        owner = self.owners.owner_of(caller)
         if sees_all:
             records = self.tokens.all()
-        elif own != NOBODY:
-            records = [record for record in self.tokens.all() if record.is_owned_by(own)]
+        elif owner != NOBODY:
+            records = [record for record in self.tokens.all() if record.is_owned_by(owner)]
         else:
             # a caller with an API token sees that token, and any other caller sees none
             records = list[TokenRecord]()
-            sent = self._find(caller.principal.removeprefix("token:"))
-            if sent is not None:
-                records.append(sent)
+            sent_token = self._find_record(caller.principal.removeprefix("token:"))
+            if sent_token is not None:
+                records.append(sent_token)
 
-        # the days are in objects of their own, which nobody needs to read for no token
-        days = dict[str, date]()
+        # last uses are in objects of their own, which are not read if there is no token
+        last_uses = dict[str, date]()
         if records:
-            days = self.tokens.last_uses(records)
-        listed = list[ListedToken]()
+            last_uses = self.tokens.last_uses(records)
+        listed_tokens = list[ListedToken]()
         for record in records:
-            listed.append(ListedToken(record, self.owners.state(record), days.get(record.id)))
-        return listed
+            state = self.owners.state(record)
+            listed_tokens.append(ListedToken(record, state, last_uses.get(record.id)))
+        return listed_tokens
 
     def principals_of(self, caller: Caller) -> frozenset[str]:
-        """Return the principals by which a caller uploads: their own, and those of their tokens."""
+        """Return the principals by which a caller uploads: its own, and those of its tokens."""
         principals = {caller.principal}
-        own = self.owners.owner_of(caller)
-        if own != NOBODY:
-            owned = (record for record in self.tokens.all() if record.is_owned_by(own))
-            principals.update(f"token:{record.id}" for record in owned)
+        owner = self.owners.owner_of(caller)
+        if owner != NOBODY:
+            for record in self.tokens.all():
+                if record.is_owned_by(owner):
+                    principals.add(f"token:{record.id}")
         return frozenset(principals)
 
     def owner_is_gone(self, token: ListedToken) -> bool:
         """
-        Return whether the owner of a token may not use the index, or no grant names them.
+        Return whether the owner of a token may not use the index, or has no rights by a grant.
 
-        It is False if the record of the owner is damaged, as nobody can say then. Raises
-        Unavailable if the grants, or the record of the owner, cannot be read.
+        Return False if the owner waits for a sign-in, or if the record of the owner is damaged.
+        Raises Unavailable if the grants, or the record of the owner, cannot be read.
         """
         record = token.record
         if token.state != "active":
             return token.state == "ended"
         with suppress(Unauthenticated), UnreadableIgnored():
-            return not self.policy.has_rights(record.owner, self.owners.principals(record))
-        return False  # nobody can say
+            owner_principals = self.owners.principals(record)
+            return not self.policy.has_rights(record.owner, owner_principals)
+        return False
 
     def indexes_of(self, caller: Caller, names: Iterable[str]) -> tuple[str, ...]:
         """
-        Return those of these indexes in which a caller has rights of their own.
+        Return the indexes among `names` in which a caller has rights that not everybody has.
 
         Raises Unavailable if the grants of the store cannot be read.
         """
@@ -128,39 +133,45 @@ class CallerTokens(Struct, frozen=True):
                 indexes.append(name)
         return tuple(indexes)
 
-    def most_of(self, caller: Caller, asked: Scope) -> Scope | None:
+    def most_of(self, caller: Caller, requested: Scope) -> Scope | None:
         """
-        Return what a caller may give a token of what is asked for, or None if that is nothing.
+        Return the widest part of a requested scope that a caller may give to a token.
 
-        It has the highest action of which there is something, and the projects for which the caller
-        has that in each of the indexes. Public rights do not count. Raises Unavailable if the
-        grants of the store cannot be read.
+        The result has the highest action that the caller may do to one of the projects in each of
+        the indexes, and all projects for which that is so. Public rights do not count. None if
+        there is no such action. Raises Unavailable if the grants of the store cannot be read.
         """
         for action in reversed(OWN_ACTIONS):
-            patterns = frozenset[Pattern]()
-            if action in asked.actions:
-                patterns = frozenset(asked.projects)
-            # what is left after each index is what the caller may do in all of them
-            for index in asked.indexes:
-                own = self.policy.own_scopes(caller.principal, caller.principals, index)
-                common = access.intersection(Scope(action, tuple(patterns), (index,)), own)
-                patterns = frozenset[Pattern]()
-                for scope in common:
-                    patterns |= frozenset(scope.projects)
-            # without those that another one matches, too
-            widest = list[Pattern]()
+            patterns = self._own_patterns(caller, action, requested)
+            # a pattern that another pattern matches says nothing more
+            widest_patterns = list[Pattern]()
             for pattern in sorted(patterns):
                 if not access.matches_any(patterns - {pattern}, pattern):
-                    widest.append(pattern)
-            if widest:
-                return Scope(action.with_implied, tuple(widest), asked.indexes)
+                    widest_patterns.append(pattern)
+            if widest_patterns:
+                return Scope(action.with_implied, tuple(widest_patterns), requested.indexes)
         return None
+
+    def _own_patterns(self, caller: Caller, action: Action, requested: Scope) -> frozenset[Pattern]:
+        """Return the requested projects to which a caller may do an action in all indexes."""
+        patterns = frozenset[Pattern]()
+        if action in requested.actions:
+            patterns = frozenset(requested.projects)
+        for index in requested.indexes:
+            own_scopes = self.policy.own_scopes(caller.principal, caller.principals, index)
+            common_scopes = access.intersection(
+                Scope(action, tuple(patterns), (index,)), own_scopes
+            )
+            patterns = frozenset[Pattern]()
+            for scope in common_scopes:
+                patterns |= frozenset(scope.projects)
+        return patterns
 
     def is_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> bool:
         """
         Return whether a person or service account has signed in lately enough to make tokens.
 
-        `signed_in_at` is when the caller signed in. None is this moment.
+        `signed_in_at` is when the caller signed in, or None for a sign-in by this request.
         """
         if not caller.can_own_tokens:
             return False
@@ -173,7 +184,7 @@ class CallerTokens(Struct, frozen=True):
         """
         Raise Forbidden unless a caller may make or rotate some token.
 
-        `signed_in_at` is when the caller signed in. None is this moment.
+        `signed_in_at` is when the caller signed in, or None for a sign-in by this request.
         """
         if caller.owner:
             raise Forbidden(
@@ -205,12 +216,14 @@ class CallerTokens(Struct, frozen=True):
         """
         Return the request of a caller for a new token.
 
-        The `owner` is written as for `TokenOwners.named`, and None is nobody. If it is not given,
-        it is the caller, if that can own tokens, or else nobody. Without actions the token may read
-        and upload. `index` has names of indexes, with commas between them. Empty is main, or all
-        for a token with admin. Raises Forbidden for another owner than the caller, unless that is
-        an administrator. Raises Invalid if a value is malformed, if nobody of that name can own a
-        token, or if a token with admin is not for every project.
+        `owner` is a text as `TokenOwners.named` reads it, or None for no owner. UNSET stands for
+        the caller, or for no owner if the caller can own no tokens. Without actions, the token may
+        read and upload. `index` has names of indexes with commas between them; empty stands for
+        main, or for all indexes if the token has admin.
+
+        Raises Forbidden for another owner than the caller, unless the caller is an administrator.
+        Raises Invalid if a value is malformed, if the owner can own no token, or if a token with
+        admin is not for every project.
         """
         parsed_actions = access.parse_actions(actions, admin=True) or DEFAULT_ACTIONS
         patterns = {access.parse_pattern(pattern) for pattern in projects}
@@ -225,22 +238,22 @@ class CallerTokens(Struct, frozen=True):
 
     def require_own(self, owner: TokenOwner, request: TokenRequest) -> None:
         """
-        Check a token that somebody makes for themselves.
+        Check the request for a token that somebody makes for themselves.
 
-        Raises Forbidden if it may do more than its owner, or is about all indexes and its owner
-        does not administer the server. Raises Conflict (code `too_many_tokens`) if they have too
-        many.
+        Raises Forbidden if the token could do more than its owner, or is about all indexes and its
+        owner does not administer the server. Raises Conflict (code `too_many_tokens`) if the owner
+        has too many tokens.
         """
         if EVERY_INDEX in request.indexes and not self._administers(owner):
             raise Forbidden(
                 "A token that is about all indexes is for administrators of the server. Name the "
                 "indexes that it is for."
             )
-        # without the scopes of anonymous callers, for which nobody needs a token. Only now can
-        # the caller be told: when the token is used, its rights are cut down without a word
+        # Scopes of everybody do not count, as nobody needs a token for them. An error is possible
+        # only now: when the token is used, its rights are limited without any message.
         for index in request.indexes:
-            own = self.policy.own_scopes(owner.principal, owner.names, index)
-            if not access.is_subset(request.scope, own):
+            own_scopes = self.policy.own_scopes(owner.principal, owner.names, index)
+            if not access.is_subset(request.scope, own_scopes):
                 where = access.describe_indexes((index,))
                 raise Forbidden(
                     f"A token may do no more than its owner in {where}. Ask for fewer projects or "
@@ -249,8 +262,9 @@ class CallerTokens(Struct, frozen=True):
         self.tokens.check_quota(owner)
 
     def _administers(self, owner: TokenOwner) -> bool:
-        own = self.policy.own_scopes(owner.principal, owner.names, EVERY_INDEX)
-        return access.may_everywhere(own, Action.ADMIN)
+        """Return whether an owner of tokens administers all indexes."""
+        own_scopes = self.policy.own_scopes(owner.principal, owner.names, EVERY_INDEX)
+        return access.may_everywhere(own_scopes, Action.ADMIN)
 
     def create(
         self, caller: Caller, signed_in_at: datetime | None, request: TokenRequest
@@ -258,9 +272,10 @@ class CallerTokens(Struct, frozen=True):
         """
         Make a token, and return it with its record.
 
-        `signed_in_at` is when the caller signed in. None is this moment. Raises Forbidden if the
-        caller may make no token, or not this one, and Conflict (code `too_many_tokens`) if it has
-        too many. Raises Invalid (code `invalid_field`) for a bad name or lifetime.
+        `signed_in_at` is when the caller signed in, or None for a sign-in by this request. Raises
+        Forbidden if the caller may not make tokens, or not a token with these rights, and Conflict
+        (code `too_many_tokens`) if the owner has too many tokens. Raises Invalid (code
+        `invalid_field`) for a bad name or lifetime.
         """
         self.require_maker(caller, signed_in_at)
         if request.owner.principal == caller.principal:
@@ -275,22 +290,22 @@ class CallerTokens(Struct, frozen=True):
         """
         Replace a token by a new one.
 
-        An administrator may rotate any token, given by name or id. Its owner, who has signed in,
-        may do so by id. `signed_in_at` is when the caller signed in. None is this moment. The old
-        token works for `overlap`.
+        `text` is the id of the token, or for an administrator its name. An administrator may rotate
+        any token, and other callers their own. `signed_in_at` is when the caller signed in, or None
+        for a sign-in by this request. The old token works for `overlap`.
 
-        Raises Forbidden if the caller may make no token, and NotFound if it has no such token.
-        Raises Conflict if the owner has too many (code `too_many_tokens`), if several tokens have
-        the name, or if the token is not active, is of a CI job, was rotated already, or is changed
-        at the same time. Raises Invalid (code `invalid_field`) if no token can have its name or
-        rights any more, and Unavailable (code `newer_document`) if it has fields that this version
-        does not know.
+        Raises Forbidden if the caller may make no token, and NotFound if the caller has no such
+        token. Raises Conflict if the owner has too many tokens (code `too_many_tokens`), if several
+        tokens have the name, or if the token is not active, is of a CI job, was rotated already, or
+        is changed at the same time. Raises Invalid (code `invalid_field`) if a new token cannot
+        have the name or the rights of the old token, and Unavailable (code `newer_document`) if the
+        token has fields that this version does not know.
         """
         self.require_maker(caller, signed_in_at)
         if is_token_admin(caller):
             old = self.tokens.find(text)
         else:
-            old = self._require_own(caller, text)
+            old = self._require_own_token(caller, text)
             self.tokens.check_quota(self.owners.owner_of(caller))
         return self.tokens.rotate(old, overlap, caller.principal)
 
@@ -298,47 +313,50 @@ class CallerTokens(Struct, frozen=True):
         """
         Revoke a token of a caller, or for an administrator any token, and return its record.
 
-        Raises Unauthenticated for an anonymous caller, and NotFound for an unknown token, or for
-        one of somebody else.
+        Raises Unauthenticated for an anonymous caller, and NotFound for an unknown token or for a
+        token of somebody else.
         """
         if caller.is_anonymous:
             raise invalid_credential()
         if not (is_token_admin(caller) and is_token_id(token_id)):
-            self._require_own(caller, token_id)
+            self._require_own_token(caller, token_id)
         return self.tokens.revoke(token_id, by=caller.principal)
 
-    def _require_own(self, caller: Caller, token_id: str) -> TokenRecord:
+    def _require_own_token(self, caller: Caller, token_id: str) -> TokenRecord:
         """Return the record of a token that a caller owns or has sent, or raise NotFound."""
-        # one error for both: nobody learns which tokens others have
-        record = self._find(token_id)
-        own = self.owners.owner_of(caller)
-        is_sent = caller.principal == f"token:{token_id}"
-        if record is None or not (is_sent or record.is_owned_by(own)):
+        record = self._find_record(token_id)
+        owner = self.owners.owner_of(caller)
+        is_sent_token = caller.principal == f"token:{token_id}"
+        # one error for an unknown token and another's token: nobody learns which tokens others have
+        if record is None or not (is_sent_token or record.is_owned_by(owner)):
             raise NotFound(
                 "There is no token with this id, or it is not yours. See /api/v1/tokens."
             )
         return record
 
-    def _find(self, token_id: str) -> TokenRecord | None:
-        """Return the record of the token with an id, or None for any other text."""
-        # other text may have a slash, and must not become a part of a key
+    def _find_record(self, token_id: str) -> TokenRecord | None:
+        """Return the record of the token with this id, or None for an unknown id or other text."""
+        # another text may have a slash, and must not become a part of a key
         if not is_token_id(token_id):
             return None
         return self.tokens.records.find(token_id)
 
     def _parse_owner(self, caller: Caller, text: str | UnsetType | None) -> TokenOwner:
-        """Return the owner that a caller asks for, or raise Forbidden if it may not."""
-        own = self.owners.owner_of(caller)
-        # a caller's own principals are those that the credential proves, whatever is sent
-        if text is UNSET or (text is not None and own.principal in parse_owner(text)):
-            return own
-        # first, as the rest tells who has a password
+        """Return the owner that a caller asks for, as in `request`, or raise Forbidden."""
+        caller_as_owner = self.owners.owner_of(caller)
+        if text is UNSET:
+            return caller_as_owner
+        # the owner gets the principals that the credential proves, whatever else the text has
+        if text is not None and caller_as_owner.principal in parse_owner(text):
+            return caller_as_owner
+        # checked before the owner is looked up, as the lookup tells who has a password
         self._require_admin(caller)
         if text is None:
             return NOBODY
         return self.owners.named(text)
 
     def _require_admin(self, caller: Caller) -> None:
+        """Raise Forbidden unless a caller may make tokens for others."""
         if not is_token_admin(caller):
             raise Forbidden(
                 "Only an administrator makes tokens for others, or tokens of nobody. Name yourself "

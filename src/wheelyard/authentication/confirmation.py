@@ -1,15 +1,15 @@
 """
-The confirmation by a provider for which a session waits.
+The exception for a session that waits for a confirmation by its provider.
 
-`sessions.py` verifies sessions, and without providers loads nothing of `sign_in/`, which raises
-this. So it is in a module of its own.
+`sign_in/` raises the exception, and `sessions.py` names it, but loads nothing of `sign_in/` without
+providers. So the exception has a module of its own.
 """
 
 from collections.abc import Callable
 
 
 class ConfirmationNeeded(Exception):
-    """A session counts only once its provider has confirmed the person, which may take long."""
+    """Raised for a session that counts only once its provider has confirmed the person anew."""
 
     def __init__(self, provider: str, title: str, confirm: Callable[[], None]) -> None:
         super().__init__()
@@ -17,4 +17,8 @@ class ConfirmationNeeded(Exception):
         self.title = title
         """The name of the provider for people."""
         self.confirm = confirm
-        """Asks the provider, unless it has just not answered, and returns, whatever it says."""
+        """
+        Asks the provider for the confirmation, which may take seconds, and returns nothing.
+
+        It asks nothing if the provider has not confirmed the person a moment ago.
+        """

@@ -1,8 +1,8 @@
 """
-Types of credentials, as their text shows them.
+The types of credentials, which their user name and shape show.
 
-The type decides which verifier gets a credential, and so to whom its secret may be sent. It comes
-from the user name and the shape alone: nothing is verified or asked here.
+The type of a credential decides which verifier gets it, and so to whom its secret may be sent.
+Nothing is verified here, and no server is asked.
 """
 
 import re
@@ -16,7 +16,7 @@ from wheelyard.model.access import Credential
 
 GOOGLE_USER: Final = "oauth2accesstoken"
 TOKEN_USERS: Final = frozenset({GOOGLE_USER, "oidc", "__token__"})
-"""User names that mean: the password is a token."""
+"""The user names by which a client says that the password is a token."""
 ACCESS_TOKEN_PREFIX: Final = "ya29."  # noqa: S105 - the beginning that all of them have
 
 _JWT: Final = re.compile(r"([A-Za-z0-9_-]{4,2048})\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
@@ -26,7 +26,7 @@ class CredentialType(Enum):
     """
     The type of a credential that is neither an API token nor a static token.
 
-    The logged reasons for rejections begin with its value.
+    The logged reason for a rejection begins with the value of the type.
     """
 
     ID_TOKEN = "jwt"  # noqa: S105 - a kind
@@ -35,7 +35,7 @@ class CredentialType(Enum):
 
 
 def classify(credential: Credential) -> CredentialType:
-    """Return the type that user name and shape of a credential show, PASSWORD if they show none."""
+    """Return the type that the user name and the shape of a credential show, or else PASSWORD."""
     is_token = credential.is_bearer or credential.user in TOKEN_USERS
     if is_token and _is_jwt(credential.secret):
         return CredentialType.ID_TOKEN
@@ -47,10 +47,11 @@ def classify(credential: Credential) -> CredentialType:
 
 
 def is_service_account_key(credential: Credential) -> bool:
-    """Return whether it is a Google service account's key file, plain or Base64, by its looks."""
+    """Return whether a credential looks like a Google service account's key, plain or Base64."""
     secret = credential.secret
     with suppress(ValueError):
-        if secret[:1] == "e":  # Base64 of {
+        # Base64 of a text that begins with { begins with e
+        if secret.startswith("e"):
             is_url_safe = "_" in secret or "-" in secret
             altchars = b"-_" if is_url_safe else None
             secret = b64decode(secret, altchars).decode("latin-1")
@@ -61,6 +62,7 @@ def is_service_account_key(credential: Credential) -> bool:
 
 
 def _is_jwt(secret: str) -> bool:
+    """Return whether a secret has the shape of a signed JWT, with a header that is JSON."""
     match = _JWT.fullmatch(secret)
     if match is None:
         return False

@@ -1,4 +1,4 @@
-"""New passwords: which are taken, and lines of the htpasswd file."""
+"""New passwords: which names and passwords are accepted, and the lines of the htpasswd file."""
 
 import re
 from typing import Final
@@ -20,20 +20,20 @@ MIN_PASSWORD_CHARS: Final = 8
 ROUNDS: Final = 12
 """The cost of bcrypt: a quarter of a second on a server of today."""
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f]")
 _LINE: Final = re.compile(r"[^\n]*\n|[^\n]+")
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 def require_user_name(name: str) -> None:
     """
-    Raise Invalid unless a line of an htpasswd file can have a name, and somebody sign in so.
+    Raise Invalid (code `invalid_field`) unless a name can be that of a user with a password.
 
-    Its code is `invalid_field`.
+    A line of an htpasswd file can have such a name, and a client can sign in with it.
     """
     if not 0 < len(name.encode("utf-8", "surrogatepass")) <= NAME_LIMIT_BYTES:
         why = f"is empty, or longer than {NAME_LIMIT_BYTES} bytes"
-    elif ":" in name or _CONTROL.search(name):
+    elif ":" in name or _CONTROL_CHARACTER.search(name):
         why = "has a colon or a control character in it"
     elif name != name.strip() or name.startswith(("#", _BYTE_ORDER_MARK)):
         why = "begins or ends with a blank, or begins with #, which makes a line a comment"
@@ -48,13 +48,13 @@ def require_user_name(name: str) -> None:
 
 def require_new_password(name: str, password: str) -> None:
     """
-    Raise Invalid, without the password in the message, unless it can be that of a name.
+    Raise Invalid (code `invalid_field`) unless a user of this name can have this new password.
 
-    Its code is `invalid_field`.
+    The message does not have the password.
     """
     if len(password) < MIN_PASSWORD_CHARS:
         why = f"has fewer than {MIN_PASSWORD_CHARS} characters"
-    elif not _is_unicode(password) or _CONTROL.search(password):
+    elif not _is_unicode(password) or _CONTROL_CHARACTER.search(password):
         why = "has a control character in it, or none of Unicode"
     elif len(password.encode()) > BCRYPT_LIMIT_BYTES:
         why = f"has more than {BCRYPT_LIMIT_BYTES} bytes, and bcrypt ignores all that follow"
@@ -76,41 +76,43 @@ def hash_password(password: str) -> str:
 
 
 def line_number(text: str, name: str) -> int | None:
-    """Return the number of the line that a name has in an htpasswd file, from 1, or None."""
+    """Return the number of a name's line in an htpasswd file, from 1, or None without a line."""
     lines = _LINE.findall(text.removeprefix(_BYTE_ORDER_MARK))
     for number, line in enumerate(lines, start=1):
-        if _name_in(line) == name:
+        if _name_of_line(line) == name:
             return number
     return None
 
 
 def with_line(text: str, name: str, hashed: str) -> str:
     """
-    Return the text of an htpasswd file where a name has this hash, all else as it was.
+    Return the text of an htpasswd file in which the line of a name has this hash.
 
-    The hash in the line of the name is replaced, or a line is added. Raises Invalid (code
-    `bad_setting`) if a line of the new text is wrong.
+    The hash in the line of the name is replaced, or a line is added. Everything else stays as it
+    is. Raises Invalid (code `bad_setting`) if a line of the new text is wrong.
     """
     lines = _LINE.findall(text)
     number = line_number(text, name)
     if number is None:
         # an editor on Windows has written the file
         ending = "\r\n" if text.endswith("\r\n") else "\n"
-        # without one at its end, the new line would continue the last one
+        # the new line must not continue a last line without an ending
         if text and not text.endswith("\n"):
             lines.append(ending)
         lines.append(f"{name}:{hashed}{ending}")
     else:
-        # what follows a second colon stays, as Apache and nginx ignore it, too
-        before, _, rest = lines[number - 1].partition(":")
-        old = rest.partition(":")[0].rstrip()
-        lines[number - 1] = f"{before}:{hashed}{rest[len(old) :]}"
-    changed = "".join(lines)
-    parse_htpasswd(changed)
-    return changed
+        # the text behind a second colon stays, as Apache and nginx ignore it, too
+        line_start, _, hash_and_rest = lines[number - 1].partition(":")
+        old_hash = hash_and_rest.partition(":")[0].rstrip()
+        text_behind_hash = hash_and_rest.removeprefix(old_hash)
+        lines[number - 1] = f"{line_start}:{hashed}{text_behind_hash}"
+    changed_text = "".join(lines)
+    # raises Invalid if a line is wrong
+    parse_htpasswd(changed_text)
+    return changed_text
 
 
-def _name_in(line: str) -> str | None:
+def _name_of_line(line: str) -> str | None:
     """Return the name in a line of an htpasswd file, or None if it is a comment."""
     entry = line.strip()
     if entry.startswith("#"):
@@ -119,7 +121,7 @@ def _name_in(line: str) -> str | None:
 
 
 def _is_unicode(text: str) -> bool:
-    """Return whether a text can be written as UTF-8: bytes that were none are lone surrogates."""
+    """Return whether a text can be written as UTF-8, and so has no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:

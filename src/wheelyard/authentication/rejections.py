@@ -14,6 +14,7 @@ from wheelyard.errors import WheelyardError
 from wheelyard.model.decoding import escaped
 
 REJECTIONS_LOGGED_PER_MINUTE: Final = 60
+"""The most log lines about rejections in a minute."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -22,8 +23,8 @@ class RejectionLog:
     """
     Writes log lines about rejected credentials, with a rate limit.
 
-    Threads may share it. A line has no secret, and a principal only if it exists: people type
-    passwords into the field for the user name, so the caller of `log` checks that first.
+    Threads may share it. A line has no secret, and only a principal that exists: people type
+    passwords into the field for the user name, so the caller of `log` checks the principal first.
     """
 
     def __init__(self, monotonic: Clock) -> None:
@@ -36,11 +37,11 @@ class RejectionLog:
         `name` is the principal, or empty if it does not exist.
         """
         # strangers cause these lines: without a limit they could fill the disk
-        left_out = self._rejections.acquire()
-        if left_out is None:
+        suppressed_lines = self._rejections.acquire()
+        if suppressed_lines is None:
             return
-        if left_out:
-            logger.info("%d more credentials were refused, without a line each", left_out)
+        if suppressed_lines:
+            logger.info("%d more credentials were refused, without a line each", suppressed_lines)
         subject = f" for {escaped(name)}" if name else ""
         logger.info("a credential was refused: %s%s, from %s", reason, subject, network)
 

@@ -1,7 +1,7 @@
 """
-Lists of API tokens: what is marked, found and sorted, for administrators of thousands of them.
+Lists of API tokens for administrators of thousands of tokens: their marks, filters and order.
 
-Everything here works on records that were read before, and reads nothing.
+All functions work on records that were read before. Only `OwnerIsGone` may read the store.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,17 +17,17 @@ from wheelyard.model.api_token import ListedToken
 from wheelyard.model.distribution_filename import parse_name
 
 UNUSED_AFTER: Final = timedelta(days=90)
-"""How long an active token was not used until it is marked."""
+"""How long an active token is not used before it gets the mark `unused`."""
 
 TokenMark = Literal["expiring", "unused", "owner-gone"]
 """
-What an administrator should look at, of tokens that work or may work again.
+Why an administrator should look at a token that works or may work again.
 
-- expiring: it expires soon (`EXPIRY_WARNING`)
-- unused: it was not used for `UNUSED_AFTER`
-- owner-gone: its owner may not use the index any more, or no grant names them
+- expiring: the token expires soon (`EXPIRY_WARNING`)
+- unused: the token was not used for `UNUSED_AFTER`
+- owner-gone: the owner may not use the index any more, or no grant names the owner
 
-A rotated token, and one of a CI job, have none.
+A rotated token, and a token of a CI job, have no mark.
 """
 WORKING_STATES: Final = frozenset({"active", "unconfirmed", "ended"})
 """The states of a token that is neither revoked nor expired."""
@@ -41,12 +41,12 @@ TokenSelection = Literal[
     "unused",
     "owner-gone",
 ]
-"""A state of tokens, or a mark that they have."""
+"""A state or a mark, by which a list is filtered."""
 TokenOrder = Literal["created", "-created", "used", "-used", "expires", "-expires", "name"]
 """
-By what tokens are sorted, with a minus the greatest first.
+The field by which tokens are sorted, and a minus before it to begin with the greatest value.
 
-One that was never used comes before all that were.
+A token that was never used comes before all used tokens.
 """
 
 OwnerIsGone = Callable[[ListedToken], bool]
@@ -57,17 +57,17 @@ class TokenFilter(Struct, frozen=True):
     """Which tokens are listed, and in which order."""
 
     search: str = ""
-    """A part of the name, the id, the owner, the maker or a project, in any case."""
+    """A part of the name, the id, the owner, the maker or a project, in upper or lower case."""
     owner: str = ""
-    """The principal of the owner."""
+    """The principal of the owner, or an empty text for all owners."""
     project: str = ""
-    """The name of a project that the tokens are for. The pattern of a token may match it."""
+    """The name or pattern of a project that the tokens are for, or an empty text for all."""
     state: TokenSelection | None = None
     sort: TokenOrder = "created"
 
 
 class MarkedToken(Struct, frozen=True):
-    """A listed token, and what an administrator should look at."""
+    """A listed token with its marks."""
 
     token: ListedToken
     marks: tuple[TokenMark, ...]
@@ -77,8 +77,9 @@ def marked(token: ListedToken, now: datetime, owner_is_gone: OwnerIsGone) -> Mar
     """Return a token with its marks."""
     record = token.record
     marks = list[TokenMark]()
-    # of a rotated token none: another one has replaced it
-    if token.state in WORKING_STATES and not record.publishers and record.rotation is None:
+    is_replaced = record.rotation is not None
+    is_of_job = bool(record.publishers)
+    if token.state in WORKING_STATES and not is_of_job and not is_replaced:
         if record.expires_soon(now):
             marks.append("expiring")
         # a token that was never used counts as used on the day when it was made
@@ -93,13 +94,13 @@ def marked(token: ListedToken, now: datetime, owner_is_gone: OwnerIsGone) -> Mar
 
 def select(tokens: Iterable[MarkedToken], token_filter: TokenFilter) -> list[MarkedToken]:
     """Return the tokens that pass a filter, in its order."""
-    selected = [token for token in tokens if _passes(token, token_filter)]
+    selected = [token for token in tokens if _passes_filter(token, token_filter)]
     field = token_filter.sort.removeprefix("-")
     is_descending = token_filter.sort.startswith("-")
-    return sorted(selected, key=lambda token: _order(token.token, field), reverse=is_descending)
+    return sorted(selected, key=lambda token: _sort_key(token.token, field), reverse=is_descending)
 
 
-def _passes(marked_token: MarkedToken, token_filter: TokenFilter) -> bool:
+def _passes_filter(marked_token: MarkedToken, token_filter: TokenFilter) -> bool:
     """Return whether a token passes every condition of a filter."""
     token = marked_token.token
     record = token.record
@@ -109,7 +110,7 @@ def _passes(marked_token: MarkedToken, token_filter: TokenFilter) -> bool:
     if token_filter.owner and record.owner != token_filter.owner:
         return False
     scope = record.scope
-    if token_filter.project and not _is_for(scope.projects, token_filter.project):
+    if token_filter.project and not _match_project(scope.projects, token_filter.project):
         return False
     texts = [record.name, record.id, record.owner, record.created_by]
     texts += scope.projects
@@ -117,22 +118,22 @@ def _passes(marked_token: MarkedToken, token_filter: TokenFilter) -> bool:
     return token_filter.search.casefold() in "\n".join(texts).casefold()
 
 
-def _is_for(patterns: tuple[Pattern, ...], project: str) -> bool:
-    """Return whether patterns match what somebody has typed as a project, or are that text."""
+def _match_project(patterns: tuple[Pattern, ...], project: str) -> bool:
+    """Return whether patterns match a project that somebody has typed, or are the typed text."""
     with suppress(Invalid):
         return matches_any(patterns, parse_name(project))
-    # no name of a project, as it has a star in it: `acme-*`
+    # the text is no name of a project, and may be a pattern such as acme-*
     return project in patterns
 
 
-def _order(token: ListedToken, field: str) -> tuple[Any, ...]:
-    """Return what tokens are sorted by, which is never the same for two of them."""
+def _sort_key(token: ListedToken, field: str) -> tuple[Any, ...]:
+    """Return the key by which a token is sorted, which differs for any two tokens."""
     record = token.record
-    first: object = record.created_at
+    value: object = record.created_at
     if field == "used":
-        first = token.last_used or date.min
+        value = token.last_used or date.min
     elif field == "expires":
-        first = record.expires_at
+        value = record.expires_at
     elif field == "name":
-        first = record.name.casefold()
-    return first, record.created_at, record.id
+        value = record.name.casefold()
+    return value, record.created_at, record.id

@@ -1,9 +1,9 @@
 """
-Owners of API tokens: who owns one, and what becomes of a token with its owner.
+Owners of API tokens: who owns a token, and how the state of the owner limits the token.
 
-A token with an owner is looked at anew at each use. For a person of a provider that costs the
-record of the person, which is cached as that of the token is. Whoever loses a group, or is ended by
-an administrator, loses it for the tokens, too.
+The owner of a token is checked at each use of the token. For a person of a provider, that takes the
+record of the person, which is cached as the record of the token is. If the person loses a group, or
+an administrator ends the person's access, the tokens lose these rights, too.
 """
 
 from datetime import timedelta
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 def parse_owner(text: str) -> list[str]:
     """
-    Return the principals in the text of an owner, who need not exist.
+    Return the principals in the text of an owner, without a check whether the owner exists.
 
-    Raises Invalid (code `invalid_field`) if one is malformed.
+    Raises Invalid (code `invalid_field`) if a principal is malformed.
     """
     try:
         return parse_principals(text)
     except Invalid as fault:
-        raise _no_owner(fault.message) from fault
+        raise _invalid_owner(fault.message) from fault
 
 
 class TokenOwners(Struct, frozen=True, kw_only=True):
     """
-    Says who owns tokens, and what their owners are now.
+    Finds the owners of tokens, and checks whether they may still use the index.
 
-    Threads may share it. Every method may read the htpasswd file, and those that look at a person
-    raise Unavailable if the grants, or the record of one, cannot be read.
+    Threads may share it. Every method may read the htpasswd file. Methods that check an owner raise
+    Unavailable if the grants, or the record of a person, cannot be read.
     """
 
     people: PeopleRecords
@@ -57,10 +57,10 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
     """How long tokens work after their owner was last confirmed by a provider."""
 
     def owner_of(self, caller: Caller) -> TokenOwner:
-        """Return a caller as the owner of a token, or NOBODY if it can own none."""
+        """Return a caller as the owner of tokens, or NOBODY if the caller can own no token."""
         if not caller.can_own_tokens:
             return NOBODY
-        return TokenOwner(caller.principal, caller.principals, self._line_of(caller.principal))
+        return TokenOwner(caller.principal, caller.principals, self._line_digest(caller.principal))
 
     def principals(self, record: TokenRecord) -> frozenset[str]:
         """
@@ -68,11 +68,10 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
 
         Raises Unauthenticated if the owner may not use the index any more (code `owner_ended`), or
         was not confirmed for too long, or refused by the provider (code `owner_unconfirmed`). The
-        message is for somebody who has the token.
+        message names the token, and is for the holder of the token.
         """
-        return self.current_principals(
-            record.token_owner, f"The token {escaped(record.name)} ({record.id})"
-        )
+        subject = f"The token {escaped(record.name)} ({record.id})"
+        return self.current_principals(record.token_owner, subject)
 
     def current_principals(self, owner: TokenOwner, subject: str) -> frozenset[str]:
         """
@@ -84,31 +83,31 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         """
         principal = owner.principal
         if self.access.load().ending_of(owner.names | {principal}) is not None:
-            raise _ended(subject)
+            raise _owner_ended(subject)
         if principal.startswith(PASSWORD):
-            # names are used again, and so an owner is told apart by the line of that time
-            if owner.line and owner.line == self._line_of(principal):
+            # another user may get the name later: the digest of the line tells them apart
+            if owner.line and owner.line == self._line_digest(principal):
                 return known_identity(principal).principals
-            raise _ended(
+            raise _owner_ended(
                 subject, "has no password here any more, or was given another one by the operator"
             )
         if principal.startswith(PROVIDER):
-            return self._confirmed(owner, subject).principals
-        # nothing is kept of who signs in with Google, and Google is not asked about them again
+            return self._confirmed_person(owner, subject).principals
+        # there are no records of people who sign in with Google, and Google is not asked again
         if principal.startswith(GOOGLE):
             return owner.names
-        raise _ended(subject)
+        raise _owner_ended(subject)
 
     def state(self, record: TokenRecord) -> str:
         """
-        Return the state of a token now, as for `ListedToken`.
+        Return the state of a token now, as `ListedToken` has it.
 
-        It is `active` if the record of its owner is damaged, as nobody can say more then.
+        A token whose owner has a damaged record counts as `active`.
         """
         state = record.state(self.runtime.now())
         if state == "active" and record.owner:
             try:
-                # without its owner's record, nobody can say more
+                # with a damaged record, nobody knows whether the owner may use the index
                 with UnreadableIgnored():
                     self.principals(record)
             except Unauthenticated as fault:
@@ -121,7 +120,8 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         """
         Return the owner that a text names, as an administrator writes it.
 
-        Raises Invalid (code `invalid_field`) unless that is somebody who can own a token now.
+        Raises Invalid (code `invalid_field`) unless the text names somebody who can own a token
+        now.
         """
         principals = parse_owner(text)
         if len(principals) == 1 and principals[0].startswith(PASSWORD):
@@ -130,43 +130,46 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
             person = self._person_named(principals[0])
             return TokenOwner(person.principal, person.principals)
         # an account of Google, perhaps twice with and without its unique id, and its domain
-        owners = {without_unique_id(name) for name in principals if name.startswith(GOOGLE)}
-        of_google = (*GOOGLE, "domain:")
-        if len(owners) != 1 or not all(name.startswith(of_google) for name in principals):
-            raise _no_owner(
+        accounts = {without_unique_id(name) for name in principals if name.startswith(GOOGLE)}
+        google_prefixes = (*GOOGLE, "domain:")
+        is_google_alone = all(name.startswith(google_prefixes) for name in principals)
+        if len(accounts) != 1 or not is_google_alone:
+            raise _invalid_owner(
                 f"{quoted(text)} owns no tokens. Write htpasswd:NAME, oidc:PROVIDER:NAME, "
                 "user:EMAIL or serviceAccount:EMAIL, and after the last two perhaps domain:DOMAIN "
                 "behind a comma."
             )
-        owner = owners.pop()
-        self._require_not_ended(owner)
-        return TokenOwner(owner, with_implied(principals))
+        account = accounts.pop()
+        self._require_not_ended(account)
+        return TokenOwner(account, with_implied(principals))
 
     def _require_not_ended(self, owner: str) -> None:
         """Raise Invalid if an administrator has ended the access of an owner."""
         if self.access.load().ending_of((owner,)) is not None:
-            raise _no_owner(f"The access of {quoted(owner)} was ended. Admit them again first.")
+            raise _invalid_owner(
+                f"The access of {quoted(owner)} was ended. Admit them again first."
+            )
 
-    def _line_of(self, principal: str) -> str:
-        """Return the digest of a user's line of the htpasswd file, or an empty text without one."""
+    def _line_digest(self, principal: str) -> str:
+        """Return the digest of a user's line in the htpasswd file, or an empty text without it."""
         if self.htpasswd is None or not principal.startswith(PASSWORD):
             return ""
         return self.htpasswd.line_of(principal.removeprefix(PASSWORD))
 
-    def _confirmed(self, owner: TokenOwner, subject: str) -> Person:
+    def _confirmed_person(self, owner: TokenOwner, subject: str) -> Person:
         """
-        Return the person who owns a token.
+        Return the person of a provider who owns a token. `subject` names the token in messages.
 
-        Raises Unauthenticated if that is nobody any more (code `owner_ended`), or was not confirmed
-        for too long, or refused by the provider (code `owner_unconfirmed`).
+        Raises Unauthenticated if the person may not use the index any more (code `owner_ended`), or
+        was not confirmed for too long, or refused by the provider (code `owner_unconfirmed`).
         """
-        # by provider and id: somebody else may have the name now
-        named = person_in(owner.names)
-        if named is None or named.provider not in self.providers:
-            raise _ended(subject)
-        person = self.people.get(named.provider, named.id).value
+        # by provider and id, as another person may have the name now
+        person_id = person_in(owner.names)
+        if person_id is None or person_id.provider not in self.providers:
+            raise _owner_ended(subject)
+        person = self.people.get(person_id.provider, person_id.id).value
         if person is None or person.ended_at is not None:
-            raise _ended(subject)
+            raise _owner_ended(subject)
         is_old = self.runtime.now() - person.confirmed_at > self.confirmed_for
         if is_old or person.refused_at is not None:
             why = f"the last time was on {person.confirmed_at:%Y-%m-%d}"
@@ -181,11 +184,11 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         return person
 
     def _password_user(self, principal: str) -> TokenOwner:
-        """Return a user of the htpasswd file as an owner, or raise Invalid without a line."""
+        """Return a user of the htpasswd file as an owner, or raise Invalid if there is none."""
         self._require_not_ended(principal)
-        line = self._line_of(principal)
+        line = self._line_digest(principal)
         if not line:
-            raise _no_owner(
+            raise _invalid_owner(
                 f"{quoted(principal)} is no name of the htpasswd file. Add it there first, or "
                 "correct it."
             )
@@ -193,9 +196,9 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
 
     def _person_named(self, principal: str) -> Person:
         """
-        Return the person whom a principal names, with an id or without.
+        Return the person whom a principal names, with or without the person's id.
 
-        Raises Invalid unless it names one person, who may sign in.
+        Raises Invalid unless the principal names exactly one person who may sign in.
         """
         matching = list[Person]()
         for person in self.people.all():
@@ -204,17 +207,17 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
             if may_sign_in and principal in names:
                 matching.append(person)
         if not matching:
-            raise _no_owner(
+            raise _invalid_owner(
                 f"{quoted(principal)} is nobody who has signed in here and may do so again. People "
                 "make tokens for themselves once they have signed in."
             )
         if len(matching) > 1:
             principals = ", ".join(f"{person.principal}#{person.id}" for person in matching)
-            raise _no_owner(f"Several people have this name. Choose one: {principals}.")
+            raise _invalid_owner(f"Several people have this name. Choose one: {principals}.")
         return matching[0]
 
 
-def _ended(subject: str, why: str = "may not use this index any more") -> Unauthenticated:
+def _owner_ended(subject: str, why: str = "may not use this index any more") -> Unauthenticated:
     """Return the error for a token whose owner may not use the index any more."""
     fault = Unauthenticated(
         f"{subject} has ended, because its owner {why}. Sign in and make another one, or "
@@ -225,5 +228,6 @@ def _ended(subject: str, why: str = "may not use this index any more") -> Unauth
     return fault
 
 
-def _no_owner(message: str) -> Invalid:
+def _invalid_owner(message: str) -> Invalid:
+    """Return the error for a text that names no owner."""
     return Invalid(message, code="invalid_field")

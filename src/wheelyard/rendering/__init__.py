@@ -1,1 +1,1 @@
-"""Renders projects as JSON and HTML, for servers and static exports, without reading the store."""
+"""Pages, feeds and settings as JSON, HTML and text, made from values without any I/O."""

@@ -1,4 +1,9 @@
-"""The words of each remedy, for a terminal and for a page."""
+"""
+The words of each remedy: the command and the sentence for a terminal, the sentence for a page.
+
+`wheelyard.remedies` has the remedies as facts. All texts about them are here, so that a command and
+a page that tell of one error give the advice that fits each.
+"""
 
 from collections.abc import Iterable, Mapping
 from shlex import quote
@@ -15,7 +20,7 @@ from wheelyard.model.index_name import MAIN
 from wheelyard.remedies import Advice, Caution, Remedy
 
 NOTHING: Final = ""
-"""There is nothing that a reader of a page can do, or the page has a form for it already."""
+"""The sentence for a page whose reader can do nothing, or that has a form for the remedy."""
 ON_STORE: Final = frozenset(
     {
         Remedy.RENAME_MAIN,
@@ -26,11 +31,11 @@ ON_STORE: Final = frozenset(
         Remedy.START_SERVER,
     }
 )
-"""What is done to the store itself, so that no server can be asked for it."""
+"""Remedies whose command works on the store itself, so that no server can do it."""
 ON_MACHINE: Final = frozenset({Remedy.REPLACE_PASSWORDS})
-"""What needs neither a store nor a server."""
+"""Remedies whose command needs neither a store nor a server."""
 ASKING: Final = frozenset({Remedy.DELETE, Remedy.DELETE_EVERYWHERE, Remedy.DELETE_NOW})
-"""What a person is asked about, before it is done."""
+"""Remedies whose command asks for a confirmation first."""
 IN_INDEX: Final = frozenset(
     {
         Remedy.CREATE_TOKEN,
@@ -46,28 +51,28 @@ IN_INDEX: Final = frozenset(
         Remedy.YANK,
     }
 )
-"""What is done in one index."""
+"""Remedies whose command changes or reads one index."""
 
 GIVING_RIGHTS: Final = "Administrators of this index give rights on the page Grants."
-"""Stands on pages for the remedy of a missing right."""
+"""The sentence of each page about a missing right."""
 _OPERATOR_CHECKS: Final = "Tell the operator of this index, who can check the store."
 
 
 class Wording(Struct, frozen=True):
-    """How a remedy is put into words."""
+    """The texts of one remedy."""
 
     command: str
     """
     The words behind the program, in which `{}` is the subject, and `{sha256}` the digest.
 
-    They are empty for what is an option of the command that failed.
+    Empty if the remedy is an option of the command that failed.
     """
     terminal: str
-    """The sentence for a terminal, in which `{}` is a whole command."""
+    """The sentence for a terminal, in which each `{}` is a whole command."""
     page: str
     """The sentence for a page, or `NOTHING`."""
-    answer: str = ""
-    """The words of a second command in `terminal`, with which somebody else answers the first."""
+    second_command: str = ""
+    """The words of another command in `terminal`, or empty if the sentence has only one."""
 
 
 WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
@@ -245,99 +250,101 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
 
 
 class Terminal(Struct, frozen=True):
-    """How commands are written for whoever reads a message."""
+    """Where the reader of a message types commands, which decides how commands are written."""
 
     index: str = MAIN
-    """The index that the message is about if the advice names none."""
+    """The index that the message is about if the advice names no index."""
     program: tuple[str, ...] = ("wheelyard",)
     """The words that start wheelyard."""
     place: tuple[str, ...] = ()
-    """The options that name the server or the store, as they were given."""
+    """The options that name the server or the store, as the reader typed them."""
     has_server: bool = False
     """Whether `place` names a server."""
     asks_nobody: bool = False
-    """Whether nobody is there to be asked, so that a command which would ask has `--yes`."""
+    """Whether nobody can answer a question, so that commands of `ASKING` have `--yes`."""
     default_index: str = MAIN
-    """The index of a command that names none."""
+    """The index of a command that names no index."""
 
     def commands(self, advice: Advice) -> list[str]:
         """
-        Return the command that does what an advice says, and that of the answer, for a shell.
+        Return the commands that the sentence of an advice names, as lines for a shell.
 
-        There is no command if an option of the one that failed does it, and mostly no answer.
+        The list is empty if an option of the command that failed does what the advice says.
         """
         wording = WORDINGS[advice.remedy]
-        templates = filter(None, (wording.command, wording.answer))
-        return [self._fill(template, advice) for template in templates]
+        templates = [words for words in (wording.command, wording.second_command) if words]
+        return [self._fill_template(template, advice) for template in templates]
 
-    def _fill(self, template: str, advice: Advice) -> str:
-        """Return the command that a template makes of an advice, with the options that it needs."""
+    def _fill_template(self, template: str, advice: Advice) -> str:
+        """Return the command of a template with the subject and the options of an advice."""
         digest = advice.sha256 or "..."
         # word by word, as a subject may have blanks and is one word all the same
         words = [word.format(advice.subject, sha256=digest) for word in template.split()]
-        words += _options(advice)
+        words += _command_options(advice)
         # in a script, a command that asks would wait for an answer, or fail
         if self.asks_nobody and advice.remedy in ASKING:
             words.append("--yes")
         index = advice.index or self.index
         # a command is short where it means the right index anyway
-        if advice.remedy in IN_INDEX and not self._is_default(index, advice):
+        if advice.remedy in IN_INDEX and not self._is_implied(index, advice):
             words += ["--index", index]
-        # the options name a server or a store that this command does not take
-        if advice.remedy in ON_MACHINE or (advice.remedy in ON_STORE and self.has_server):
+        needs_store = advice.remedy in ON_STORE and self.has_server
+        if advice.remedy in ON_MACHINE or needs_store:
+            # the command does not take the options that name the server or the store
             return replace(self, place=()).line(words)
         return self.line(words)
 
-    def _is_default(self, index: str, advice: Advice) -> bool:
-        """Return whether the command of an advice means an index that it does not name."""
+    def _is_implied(self, index: str, advice: Advice) -> bool:
+        """Return whether the command of an advice is about `index` without `--index`."""
         if advice.remedy is not Remedy.CREATE_TOKEN:
             return index == self.default_index
-        # rights take no index from a variable, and one to administer that names none is about all
+        # rights take no index from a variable, and without an index, one to administer is for all
         return index == MAIN and advice.right != Action.ADMIN.word
 
     def line(self, words: Iterable[str]) -> str:
-        """Return the command of these words, for a shell, at the same place."""
-        line = [*self.program, *words, *self.place]
+        """Return the line for a shell that runs wheelyard with these words and this place."""
+        all_words = [*self.program, *words, *self.place]
         # a name may come from a stranger's archive: no terminal obeys it, and no shell runs it
-        return " ".join(quote(escaped(word)) for word in line)
+        return " ".join(quote(escaped(word)) for word in all_words)
 
     def message(self, message: str, advice: Advice | None) -> str:
-        """Return a message with the sentence that says which command helps, if there is advice."""
+        """Return a message and the sentence that says which command helps, if there is advice."""
         if advice is None:
             return message
         commands = [f"'{command}'" for command in self.commands(advice)]
-        return f"{message} {WORDINGS[advice.remedy].terminal.format(*commands)}"
+        sentence = WORDINGS[advice.remedy].terminal.format(*commands)
+        return f"{message} {sentence}"
 
 
 def error_on_page(error: WheelyardError) -> str:
-    """Return the message of an error for somebody in a browser."""
+    """Return the message of an error, with the sentence of its advice for a page."""
     return message_on_page(error.message, error.advice)
 
 
 def caution_on_page(caution: Caution) -> str:
-    """Return a warning for somebody in a browser."""
+    """Return the message of a warning, with the sentence of its advice for a page."""
     return message_on_page(caution.message, caution.advice)
 
 
 def message_on_page(message: str, advice: Advice | None) -> str:
-    """Return a message with the sentence that says what helps in a browser, if anything does."""
+    """Return a message and the sentence of an advice for a page, if there is any."""
     if advice is None:
         return message
     sentence = WORDINGS[advice.remedy].page
     if advice.right:
-        # the page on which people make tokens is no help: a token has no right that they lack
+        # the page for tokens is no help: people cannot give a token a right that they lack
         sentence = GIVING_RIGHTS
     return f"{message} {sentence}".rstrip()
 
 
-def _options(advice: Advice) -> list[str]:
-    """Return the words behind the subject of a command."""
+def _command_options(advice: Advice) -> list[str]:
+    """Return the words that stand behind the subject in the command of an advice."""
     options: list[str] = []
     for key in advice.keys:
         if "=" in key:
             options.append(key)
         else:
-            options.append(f"{key}=")  # which takes the key away
+            options.append(f"{key}=")  # an empty value removes the key
     if advice.version:
         options.append(advice.version)
     if advice.versions:

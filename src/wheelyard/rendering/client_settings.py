@@ -1,10 +1,10 @@
 """
 Settings of clients that use an index, as text to paste into a file.
 
-No client looks up a named project anywhere but in this index, also where only another project needs
-it: Poetry, PDM and Pipenv by its name, uv as it asks this index first, pip as it asks no other. An
-index that serves public packages, too, is the only one in the text. Any root URL gives a
-well-formed text.
+The texts name the projects that come from this index. No client looks for these projects in another
+index, also if only another project requires them: Poetry, PDM and Pipenv bind the names to this
+index, uv asks this index first, and pip asks no other index. An index that serves public packages,
+too, is the only index in the text. Any root URL gives a well-formed text.
 
 The texts are the templates in the folder `clients`, whose README has their variables.
 """
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 NAME: Final = "wheelyard"
 """The name of main in the configuration of a client."""
 USER: Final = "__token__"
-"""The user name of whoever has an API token, as on PyPI."""
+"""The user name that clients send with an API token, as on PyPI."""
 VARIABLE: Final = "${WHEELYARD_TOKEN}"
-"""What PDM and Pipenv replace by the value of the variable."""
+"""The reference to the environment variable with the token, which PDM and Pipenv replace."""
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that pip trusts over plain http."""
-_SAFE: Final = "/%:!&'()*+,;=~[]"
-"""Characters of a URL that mean nothing to TOML, INI or a client that replaces variables."""
+_SAFE_URL_CHARACTERS: Final = "/%:!&'()*+,;=~[]"
+"""Characters with no meaning in TOML, in INI and for a client that replaces variables."""
 
 INSTALLERS: Final = {
     "uv": "uv.toml.jinja",
@@ -50,11 +50,11 @@ INSTALL_CHOICES: Final = {
     "pdm": "PDM",
     "pipenv": "Pipenv",
 }
-"""What people choose from on pages, who see the commands of one at a time."""
+"""The installers that people choose from on a page, which shows the commands of one at a time."""
 
 
 class ClientSettings(Struct, frozen=True, kw_only=True):
-    """What the configuration of a client is made from."""
+    """The facts of an index that the configuration of a client is made from."""
 
     root: str
     """The URL of the index without a slash at its end."""
@@ -69,9 +69,9 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     serves_public: bool = False
     """Whether public packages come from this index, too, by an upstream index."""
     takes_uploads: bool = True
-    """Whether files can be published to it."""
+    """Whether files can be published to the index."""
     is_static: bool = False
-    """Whether it is a static site, of which no command can ask."""
+    """Whether the index is a static site, which answers no command."""
 
     @property
     def name(self) -> str:
@@ -93,14 +93,18 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
 
     @property
     def index_url(self) -> str:
-        """The URL for installers, with the credential if there is one."""
+        """The URL for installers, with the token if there is one."""
         if not self.token:
             return self.plain_index_url
         return self.plain_index_url.replace("://", f"://{USER}:{self.token}@", 1)
 
     @property
     def url_with_variable(self) -> str:
-        """The URL for installers with a variable for the token, or empty if none is needed."""
+        """
+        The URL for installers with a variable in place of the token.
+
+        Empty if the settings have the token itself, or if readers need no credential.
+        """
         if self.token or not self.needs_credential:
             return ""
         return replace(self, token=VARIABLE).index_url
@@ -112,15 +116,15 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
 
     @property
     def untrusted_host(self) -> str:
-        """Host and port if pip would refuse them, as they have no TLS, else an empty string."""
+        """Host and port if pip refuses the index, which has no TLS, else an empty string."""
         url = urlsplit(self._quoted_root)
         if url.scheme == "https" or url.hostname in LOCAL_HOSTS:
             return ""
         return url.netloc
 
     def print_command(self, client: str) -> str:
-        """Return the command that prints the text of a client, up to the names of projects."""
-        # the command asks what each project needs, and a static site has nobody to answer
+        """Return the command that prints the text of a client, without the names of projects."""
+        # the command asks a server or a store what each project requires; a static site is neither
         source = "--store STORE --url" if self.is_static else "--server"
         url = self.plain_index_url
         if self.index:
@@ -130,8 +134,8 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
 
     @property
     def _quoted_root(self) -> str:
-        # whatever the root is, it must not end the quotes of a text in which it stands
-        return quote(self.root, safe=_SAFE)
+        """The root URL without characters that could end the quotes around it in a text."""
+        return quote(self.root, safe=_SAFE_URL_CHARACTERS)
 
 
 def client_text(client: str, settings: ClientSettings) -> str:
@@ -155,8 +159,8 @@ def client_text(client: str, settings: ClientSettings) -> str:
 
 @cache
 def _templates() -> "Environment":
-    """Return the templates, which are compiled when they are needed."""
-    # commands that print no settings do not wait for it
+    """Return the Jinja environment of the texts, which compiles a template when it is needed."""
+    # commands that print no settings do not wait for the import of Jinja
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - see above
 
     return Environment(

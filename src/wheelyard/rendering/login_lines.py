@@ -1,7 +1,8 @@
 """
-What a client needs beside a stored token: one command for each that does not find it by itself.
+The lines after a login: a command for each client that does not find the stored token by itself.
 
-No line has the token: where a client wants it, the line reads it from where it is stored.
+No line has the token. Where a client wants the token, its command reads the netrc file or the
+keyring.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from msgspec import Struct
 
 from wheelyard.rendering.client_settings import USER
 
-_BY_VARIABLES: Final = {
+_PUBLISH_COMMANDS: Final = {
     "twine": (
         "TWINE_USERNAME={user} TWINE_PASSWORD={token} twine upload --repository-url {upload} dist/*"
     ),
@@ -23,7 +24,7 @@ _BY_VARIABLES: Final = {
     "Hatch": "HATCH_INDEX_USER={user} HATCH_INDEX_AUTH={token} hatch publish --repo {upload}",
     "Flit": ("FLIT_USERNAME={user} FLIT_PASSWORD={token} FLIT_INDEX_URL={upload} flit publish"),
 }
-"""How clients publish that do not look into netrc."""
+"""The command of each client that publishes and does not read a netrc file."""
 
 
 class StoredToken(Struct, frozen=True, kw_only=True):
@@ -32,7 +33,7 @@ class StoredToken(Struct, frozen=True, kw_only=True):
     root: str
     """The root URL of the index, without a slash at its end."""
     host: str
-    """The host in it, as a netrc file writes it."""
+    """The host of `root`, as a netrc file writes it."""
     netrc: str = ""
     """The path of the netrc file, which may begin with `~/`, or empty for the keyring."""
     may_upload: bool
@@ -54,20 +55,21 @@ class StoredToken(Struct, frozen=True, kw_only=True):
         return f"{self.root}/legacy/"
 
     @property
-    def reading(self) -> str:
+    def reading_command(self) -> str:
         """The command that prints the stored token."""
         if not self.netrc:
             return f"keyring get {self.index_url} {USER}"
-        line = f"s/^machine {self.host} login {USER} password //p"
+        sed_script = f"s/^machine {self.host} login {USER} password //p"
         path = quote(self.netrc)
         if self.netrc.startswith("~/"):
-            # a shell finds the home folder only if its sign is not quoted
-            path = f"~/{quote(self.netrc.removeprefix('~/'))}"
-        return f"sed -n {quote(line)} {path}"
+            # a shell replaces ~ by the home folder only if ~ is not quoted
+            path_in_home = self.netrc.removeprefix("~/")
+            path = f"~/{quote(path_in_home)}"
+        return f"sed -n {quote(sed_script)} {path}"
 
 
 def login_lines(stored: StoredToken) -> Iterator[str]:
-    """Yield the lines that say how each client gets at the token."""
+    """Yield the lines that say how each client gets the stored token."""
     if stored.netrc:
         yield "uv, pip, Poetry and PDM read it. Nothing else is needed to install."
     else:
@@ -76,15 +78,16 @@ def login_lines(stored: StoredToken) -> Iterator[str]:
             "name into the URL:"
         )
         yield f"  {stored.index_url_with_user}"
-    lines = dict(_client_lines(stored))
+    command_by_client = dict(_client_commands(stored))
 
-    # the lines are for a POSIX shell, which Windows does not have
-    if stored.is_windows and lines:
-        yield f"{', '.join(lines)}: give them {USER} and the token, which is the password there."
-    elif lines:
+    # the commands are for a POSIX shell, which Windows does not have
+    if stored.is_windows and command_by_client:
+        clients = ", ".join(command_by_client)
+        yield f"{clients}: give them {USER} and the token, which is the password there."
+    elif command_by_client:
         yield "Other clients need one command each:"
-        width = max(map(len, lines))
-        for client, command in lines.items():
+        width = max(map(len, command_by_client))
+        for client, command in command_by_client.items():
             yield f"  {client.ljust(width)}  {command}"
         if not stored.netrc:
             yield (
@@ -93,16 +96,17 @@ def login_lines(stored: StoredToken) -> Iterator[str]:
             )
 
 
-def _client_lines(stored: StoredToken) -> Iterator[tuple[str, str]]:
-    token = f'"$({stored.reading})"'
+def _client_commands(stored: StoredToken) -> Iterator[tuple[str, str]]:
+    """Yield each client that does not find the stored token, and its command with the token."""
+    token = f'"$({stored.reading_command})"'
     if not stored.netrc:
         yield "pip", "pip config set global.keyring-provider subprocess"
         login = f"uv auth login {stored.root}/ --username {USER} --password -"
-        yield "uv", f"{stored.reading} | {login}"
+        yield "uv", f"{stored.reading_command} | {login}"
         yield "Poetry", f"poetry config http-basic.NAME {USER} {token}"
     if not stored.may_upload:
         return
-    for client, command in _BY_VARIABLES.items():
-        # the others ask the keyring themselves
+    for client, command in _PUBLISH_COMMANDS.items():
+        # all clients but Hatch ask the keyring themselves
         if stored.netrc or client == "Hatch":
             yield client, command.format(user=USER, token=token, upload=stored.upload_url)

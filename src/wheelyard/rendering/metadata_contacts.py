@@ -1,9 +1,9 @@
-"""The people of core metadata: names and addresses, of which some are encoded words (RFC 2047)."""
+"""The people that core metadata name, with their addresses, also in encoded words (RFC 2047)."""
 
 import re
 from base64 import b64decode
 from binascii import a2b_qp
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby
 from typing import Final, NamedTuple
@@ -14,20 +14,20 @@ PEOPLE_LIMIT: Final = 2000
 NAME_LIMIT: Final = 200
 """Characters of a name that are shown."""
 
-_MAIL: Final = re.compile(r"[^\s@<>\"(),:;]{1,64}@[A-Za-z0-9.-]{1,255}")
+_PLAUSIBLE_ADDRESS: Final = re.compile(r"[^\s@<>\"(),:;]{1,64}@[A-Za-z0-9.-]{1,255}")
 _ADDRESS_TOKENS: Final = re.compile(r'=\?[^?\s]*\?[bBqQ]\?[^?\s]*\?=|"[^"]*"|<[^>]*>|[^",<=]+|.')
 _ENCODED_WORDS: Final = re.compile(r"=\?[!-~]+\?=(?:\s+=\?[!-~]+\?=)*")
 _QUOTED_OR_ENCODED: Final = re.compile(rf'"[^"]*"|{_ENCODED_WORDS.pattern}')
-_SPECIAL: Final = re.compile(r'[()<>\[\]:;@\\,"]')
-"""The characters that end a name, or begin something else."""
-_ESCAPED: Final = re.compile(r'[\\"]')
+_SPECIAL_CHARACTER: Final = re.compile(r'[()<>\[\]:;@\\,"]')
+"""A character that ends a name without quotes, or begins another part of the field."""
+_ESCAPED_IN_QUOTES: Final = re.compile(r'[\\"]')
 _ENCODED_WORD: Final = re.compile(
     r"=\?(utf-?8|us-ascii|iso-8859-[0-9]{1,2}|windows-125[0-9]|koi8-[ru]|gb2312|gbk|gb18030|big5"
     r"|euc-jp|euc-kr|shift_jis|iso-2022-jp)(?:\*[a-z-]*)?\?([bq])\?([!->@-~]*)\?=",
     re.IGNORECASE,
 )
-"""Python knows more encodings, of which some are for other things than texts."""
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+"""An encoded word. Python has more encodings, but some of these are not for texts."""
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class Contact(NamedTuple):
@@ -39,61 +39,97 @@ class Contact(NamedTuple):
 
 
 def people(names: str | None, mails: str | None) -> tuple[Contact, ...]:
-    """Return the people of the two fields for authors, or of those for maintainers."""
-    return _people((names or "")[:PEOPLE_LIMIT], (mails or "")[:PEOPLE_LIMIT])
+    """
+    Return the people that a field of names and a field of addresses have together.
+
+    The fields are those for authors, or those for maintainers. None stands for a missing field.
+    """
+    shown_names = (names or "")[:PEOPLE_LIMIT]
+    shown_mails = (mails or "")[:PEOPLE_LIMIT]
+    return _people_of_fields(shown_names, shown_mails)
 
 
-@lru_cache(1024)  # releases have them in common
-def _people(names: str, mails: str) -> tuple[Contact, ...]:
-    persons: dict[str, Contact] = {}
-    for encoded, mail in _addresses(mails):
-        # a stranger wrote the field: what is no plausible address would be a link to nowhere
-        if _MAIL.fullmatch(mail):
-            name = decode_words(encoded).strip() or mail
-            persons.setdefault(name, Contact(name[:NAME_LIMIT], _mail_url(mail)))
-    text = names
-    if not persons:
+@lru_cache(1024)  # many releases have the same people
+def _people_of_fields(names: str, mails: str) -> tuple[Contact, ...]:
+    """
+    Return the people of both fields, each person once.
+
+    Names without an address are one contact, which comes first.
+    """
+    contacts = _contacts_with_address(mails)
+    name_list = names
+    if not contacts:
         # the field for mails may have names alone
-        text = names or mails
-    remaining = _without(persons, decode_words(text).strip())
-    if not remaining:
-        return tuple(persons.values())
-    name = remaining[:NAME_LIMIT]
-    if len(persons) == 1 and "," not in remaining:
-        (person,) = persons.values()
-        if person.mail == _mail_url(person.name):
+        name_list = names or mails
+    remaining_names = _remove_names(contacts, decode_words(name_list).strip())
+    if not remaining_names:
+        return tuple(contacts.values())
+    name = remaining_names[:NAME_LIMIT]
+    if len(contacts) == 1 and "," not in remaining_names:
+        (contact,) = contacts.values()
+        if contact.mail == _mail_url(contact.name):
             # one field has the name of a person alone, and the other one the address alone
-            return (Contact(name, person.mail),)
-    return (Contact(name, ""), *persons.values())
+            return (Contact(name, contact.mail),)
+    return (Contact(name, ""), *contacts.values())
+
+
+def _contacts_with_address(mails: str) -> dict[str, Contact]:
+    """Return the people that a field names with a plausible address, by their whole names."""
+    contacts: dict[str, Contact] = {}
+    for encoded_name, mail in _parse_addresses(mails):
+        # a stranger wrote the field: what is no plausible address would be a link to nowhere
+        if _PLAUSIBLE_ADDRESS.fullmatch(mail):
+            name = decode_words(encoded_name).strip() or mail
+            contacts.setdefault(name, Contact(name[:NAME_LIMIT], _mail_url(mail)))
+    return contacts
 
 
 def _mail_url(address: str) -> str:
+    """Return the URL that writes to an address."""
     return f"mailto:{quote(address, safe='@')}"
 
 
-def _without(persons: Iterable[str], text: str) -> str:
-    """Return a list of names, between commas, without those that are persons, in any case."""
-    # uv writes each name into both fields, and a name may have commas: then it is several texts
-    names = {_split(name.casefold()) for name in persons}
-    sizes = sorted({len(name) for name in names}, reverse=True)
-    texts = _split(text)
-    folded = _split(text.casefold())
+def _remove_names(known_names: Iterable[str], name_list: str) -> str:
+    """
+    Return a list of names, with commas between them, without the known names.
+
+    Upper and lower case are equal. uv writes each name into both fields.
+    """
+    # a name may have commas: then it is several parts of the list
+    known_parts = {_split_at_commas(name.casefold()) for name in known_names}
+    # the longest name first, as a shorter one may be its beginning
+    sizes = sorted({len(parts) for parts in known_parts}, reverse=True)
+    parts = _split_at_commas(name_list)
+    folded_parts = _split_at_commas(name_list.casefold())
     remaining: list[str] = []
     start = 0
-    while start < len(texts):
-        # the longest name first, as a shorter one may be its beginning
-        size = next((size for size in sizes if folded[start : start + size] in names), 0)
-        if not size:
-            remaining.append(texts[start])
-        start += size or 1
-    return ", ".join(filter(None, remaining))
+    while start < len(parts):
+        size = _size_of_name(folded_parts[start:], known_parts, sizes)
+        if size:
+            start += size
+            continue
+        if parts[start]:
+            remaining.append(parts[start])
+        start += 1
+    return ", ".join(remaining)
 
 
-def _split(names: str) -> tuple[str, ...]:
+def _size_of_name(
+    parts: tuple[str, ...], known_parts: Container[tuple[str, ...]], sizes: Iterable[int]
+) -> int:
+    """Return how many of the first parts are a known name, or 0 if they begin with none."""
+    for size in sizes:
+        if parts[:size] in known_parts:
+            return size
+    return 0
+
+
+def _split_at_commas(names: str) -> tuple[str, ...]:
+    """Return the parts of a text between its commas, without the blanks around each part."""
     return tuple(name.strip() for name in names.split(","))
 
 
-def _addresses(text: str) -> Iterator[tuple[str, str]]:
+def _parse_addresses(text: str) -> Iterator[tuple[str, str]]:
     """
     Yield name and address of each entry of a list such as `Ann <ann@x.example>, bob@x.example`.
 
@@ -107,7 +143,7 @@ def _addresses(text: str) -> Iterator[tuple[str, str]]:
             if mail:
                 yield name.strip(), mail
             else:
-                # without brackets it is an address or a name, which the caller tells apart
+                # an entry without brackets is an address or a name, which the caller tells apart
                 yield "", name.strip()
             name = ""
             mail = ""
@@ -123,7 +159,7 @@ def decode_words(text: str) -> str:
     """Return `text` with its encoded words (RFC 2047) decoded, except for broken ones."""
     if "=?" not in text:  # nearly all texts
         return text
-    return _ENCODED_WORDS.sub(_decode_run, text)
+    return _ENCODED_WORDS.sub(_decode_matched_words, text)
 
 
 def decode_addresses(text: str) -> str:
@@ -134,48 +170,65 @@ def decode_addresses(text: str) -> str:
     """
     if "=?" not in text:
         return text
-    return _QUOTED_OR_ENCODED.sub(_decode_name, text)
+    return _QUOTED_OR_ENCODED.sub(_decode_matched_name, text)
 
 
-def _decode_name(name: re.Match[str]) -> str:
-    """Return a name in quotes, or encoded words, decoded and in quotes if that needs them."""
-    inner = name[0].strip('"')
-    decoded = decode_words(inner)
-    if decoded == inner:
-        return name[0]
-    is_quoted = name[0].startswith('"')
-    if not is_quoted and not _SPECIAL.search(decoded):
+def _decode_matched_name(match: re.Match[str]) -> str:
+    """
+    Return the decoded name of a match of `_QUOTED_OR_ENCODED`.
+
+    The name is in quotes if it was so, or if it has a character that would end the name. Without
+    an encoded word that can be decoded, the matched text is returned as it is.
+    """
+    encoded_name = match[0].strip('"')
+    decoded = decode_words(encoded_name)
+    if decoded == encoded_name:
+        return match[0]
+    is_quoted = match[0].startswith('"')
+    if not is_quoted and not _SPECIAL_CHARACTER.search(decoded):
         return decoded
-    return '"' + _ESCAPED.sub(r"\\\g<0>", decoded) + '"'
+    escaped_name = _ESCAPED_IN_QUOTES.sub(r"\\\g<0>", decoded)
+    return f'"{escaped_name}"'
 
 
-def _decode_run(run: re.Match[str]) -> str:
-    """Return what is in a row of encoded words, of which two may share the bytes of a letter."""
+def _decode_matched_words(match: re.Match[str]) -> str:
+    """
+    Return the decoded text of a match of `_ENCODED_WORDS`, which are words in a row.
+
+    If one of them is broken, the matched text is returned as it is.
+    """
     words: list[re.Match[str]] = []
-    for text in run[0].split():
+    for text in match[0].split():
         word = _ENCODED_WORD.fullmatch(text)
         if word is None:
-            return run[0]
+            return match[0]
         words.append(word)
     decoded = ""
     try:
         # some mailers break a text between two bytes of one letter, so bytes are joined first
-        for charset, group in groupby(words, key=lambda word: word[1].lower()):
-            decoded += b"".join(map(_decode_bytes, group)).decode(charset)
+        for charset, words_of_charset in groupby(words, key=_charset_of_word):
+            content = b"".join(map(_decode_bytes, words_of_charset))
+            decoded += content.decode(charset)
     except (ValueError, LookupError):  # a stranger wrote it: no Base64, or not of its charset
-        return run[0]
-    # what was encoded may hold line feeds, which would begin another header in a mail
-    return _CONTROL.sub(" ", decoded)
+        return match[0]
+    # a decoded text may hold line feeds, which would begin another header in a mail
+    return _CONTROL_CHARACTERS.sub(" ", decoded)
+
+
+def _charset_of_word(word: re.Match[str]) -> str:
+    """Return the charset of a match of `_ENCODED_WORD` in lower case."""
+    return word[1].lower()
 
 
 def _decode_bytes(word: re.Match[str]) -> bytes:
     """
-    Return the bytes in an encoded word.
+    Return the bytes that a match of `_ENCODED_WORD` encodes.
 
-    Raises ValueError if they are no Base64.
+    Raises ValueError if the word says that it is Base64, and is not.
     """
     content = word[3].encode()
     if word[2] in "bB":
-        padding = b"=" * (-len(content) % 4)  # which some programs leave out
+        # some programs leave out the padding up to a multiple of 4 characters
+        padding = b"=" * (-len(content) % 4)
         return b64decode(content + padding, validate=True)
     return a2b_qp(content, header=True)

@@ -1,4 +1,8 @@
-"""The releases of a project, and the facts that pages about several projects show."""
+"""
+The releases of a project, the facts of a project in lists and searches, and both as JSON.
+
+The JSON documents are `/search.json` and `/pypi/<name>/json`.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -44,11 +48,13 @@ IMPORTS_LIMIT: Final = 1024
 CLASSIFIERS_LIMIT: Final = 1024
 """Characters of the classifiers of a project that lists can be filtered by."""
 CLASSIFIER_LIMIT: Final = 128
-"""Characters of each of them. The longest of PyPI's has half of them."""
-# until the year 9999, the last one that Python's dates have
+"""Characters of one classifier. The longest classifier of PyPI has half as many."""
+# until the year 9999, the last year of Python's dates
 Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]
 """Milliseconds since the epoch, or 0 for never."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LENGTH_TO_SECONDS: Final = len("2026-01-31T23:59:59")
+"""Characters of a time in ISO 8601 before the parts of a second."""
 _REQUIRED_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -65,12 +71,15 @@ class ReleaseOf(Struct, Generic[F_co], frozen=True):
 
     @property
     def yanked_reason(self) -> str:
-        """The first reason among the yanked files, or an empty string if none has a reason."""
-        return next((file.yanked for file in self.files if file.yanked), "")
+        """The reason of the first file with one, or an empty string if no file has a reason."""
+        for file in self.files:
+            if file.yanked:
+                return file.yanked
+        return ""
 
     @property
     def size(self) -> int | None:
-        """The bytes of all files, or None if that of one is not known."""
+        """The bytes of all files together, or None if the size of a file is not known."""
         total = 0
         for file in self.files:
             if file.size is None:
@@ -80,8 +89,11 @@ class ReleaseOf(Struct, Generic[F_co], frozen=True):
 
     @property
     def metadata_file(self) -> F_co:
-        """The first file with core metadata, which describes the release, or the first file."""
-        return next((file for file in self.files if file.has_metadata), self.files[0])
+        """The file whose core metadata describe the release, or the first file without any."""
+        for file in self.files:
+            if file.has_metadata:
+                return file
+        return self.files[0]
 
 
 Release = ReleaseOf[File]
@@ -90,36 +102,37 @@ Release = ReleaseOf[File]
 
 def releases_of(project: ShownProject[FileT]) -> tuple[ReleaseOf[FileT], ...]:
     """Return the project's releases, newest first, but none if the project is quarantined."""
-    return _releases(project.status.served(project.files))
+    return _group_by_version(project.status.served(project.files))
 
 
 def all_releases(project: Project) -> tuple[Release, ...]:
     """Return the releases of a project, newest first, also if the project is quarantined."""
-    return _releases(project.files)
+    return _group_by_version(project.files)
 
 
 def release_of(project: ShownProject[FileT], version: Version) -> ReleaseOf[FileT] | None:
     """
-    Return the release with this version, or None if there is none, or the project is quarantined.
+    Return the release of a project with this version; 1.0 and 1.0.0 are one version.
 
-    1.0 and 1.0.0 are one version.
+    None if the project has no such release, or is quarantined.
     """
     files = project.status.served(project.files)
-    number = strip_trailing_zeros(str(version))
+    short_version = strip_trailing_zeros(str(version))
     # a project may have thousands of files, and far fewer versions to compare
-    texts = {file.version for file in files}
-    spellings = {text for text in texts if strip_trailing_zeros(text) == number}
-    released = [file for file in files if file.version in spellings]
-    if not released:
+    file_versions = {file.version for file in files}
+    spellings = {text for text in file_versions if strip_trailing_zeros(text) == short_version}
+    release_files = [file for file in files if file.version in spellings]
+    if not release_files:
         return None
-    return ReleaseOf(str(listed_version(released[0].version)), _wheels_first(released))
+    release_version = listed_version(release_files[0].version)
+    return ReleaseOf(str(release_version), _wheels_first(release_files))
 
 
 def find_release(project: ShownProject[FileT], text: str) -> ReleaseOf[FileT] | None:
     """
-    Return the release whose version somebody has sent, in any spelling.
+    Return the release whose version a client has sent as text, in any spelling.
 
-    Return None if the text is no version, there is no such release, or the project is quarantined.
+    None if the text is no version, the project has no such release, or it is quarantined.
     """
     try:
         return release_of(project, parse_version(text))
@@ -131,36 +144,43 @@ def versions_of(filenames: Iterable[str], project: NormalizedName | None) -> lis
     """
     Return the distinct versions of a project's files, oldest first.
 
-    `project` is None if it is not known. Raises Invalid (codes `invalid_filename` and
-    `invalid_version`) for a name that no file of the project can have. Raises Invalid (code
-    `ambiguous_filename`) if only the project could tell where a version begins.
+    `project` is None if the name of the project is not known. Raises Invalid (code
+    `invalid_filename` or `invalid_version`) for a filename that no file of the project can have,
+    and Invalid (code `ambiguous_filename`) if `project` is None and only its name could tell where
+    the version begins.
     """
     versions = {parse_known_filename(filename, project).version for filename in filenames}
     return list(map(str, sorted(versions)))
 
 
-def _releases(files: Iterable[FileT]) -> tuple[ReleaseOf[FileT], ...]:
-    groups: dict[Version, list[FileT]] = {}
+def _group_by_version(files: Iterable[FileT]) -> tuple[ReleaseOf[FileT], ...]:
+    """Return the releases that these files of a project make, the newest first."""
+    files_by_version: dict[Version, list[FileT]] = {}
     for file in files:
         # files of one release may say 1.0 and 1.0.0, which are equal versions
-        groups.setdefault(listed_version(file.version), []).append(file)
-    newest = sorted(groups, reverse=True)
-    return tuple(ReleaseOf(str(version), _wheels_first(groups[version])) for version in newest)
+        files_by_version.setdefault(listed_version(file.version), []).append(file)
+    releases: list[ReleaseOf[FileT]] = []
+    for version in sorted(files_by_version, reverse=True):
+        release_files = _wheels_first(files_by_version[version])
+        releases.append(ReleaseOf(str(version), release_files))
+    return tuple(releases)
 
 
 def _wheels_first(files: list[FileT]) -> tuple[FileT, ...]:
-    if len(files) > 1:
-        # those of a project are sorted by filename, and stay so among wheels and among others
-        files = sorted(files, key=lambda file: not file.is_wheel)
-    return tuple(files)
+    """Return the files of a release, wheels first, and otherwise in the given order."""
+    if len(files) == 1:
+        return tuple(files)
+    wheels = [file for file in files if file.is_wheel]
+    other_files = [file for file in files if not file.is_wheel]
+    return (*wheels, *other_files)
 
 
 def latest_release(releases: Iterable[ReleaseOf[FileT]]) -> ReleaseOf[FileT] | None:
     """
     Return the release that describes a project, whose `releases` are sorted newest first.
 
-    It is the newest final release, else the newest pre-release, both without yanked ones. Else the
-    newest yanked one. None if there are no releases.
+    The newest final release that is not yanked, else the newest pre-release that is not yanked,
+    else the newest release. None if there are no releases.
     """
     newest: ReleaseOf[FileT] | None = None
     newest_prerelease: ReleaseOf[FileT] | None = None
@@ -175,7 +195,7 @@ def latest_release(releases: Iterable[ReleaseOf[FileT]]) -> ReleaseOf[FileT] | N
 
 
 class Description(NamedTuple):
-    """What the core metadata of a release say about it, as far as it can be searched."""
+    """The fields of the core metadata of a release that lists show and searches look in."""
 
     summary: str = ""
     keywords: str = ""
@@ -186,37 +206,40 @@ class Description(NamedTuple):
 
 
 NOT_DESCRIBED: Final = Description()
+"""The description of a release without core metadata."""
 
 
 class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """
-    What is known of one project.
+    What lists and searches know of one project.
 
-    Its stored form is an array, and a field is only ever added at the end, with a default. An index
-    may have 100,000 of them in memory, so texts are joined.
+    The stored form of these facts is an array, and a field is only ever added at the end, with a
+    default. An index may have the facts of 100,000 projects in memory, so that lists of texts are
+    joined to one text.
     """
 
     name: NormalizedName
     version: str = ""
-    """Of the latest release, or an empty text without releases."""
+    """The version of the latest release, or an empty text without releases."""
     summary: str = ""
-    """Of the latest release, or an empty text without releases."""
+    """The summary of the latest release, or an empty text without releases."""
     keywords: str = ""
-    """As the latest release has them, at most `KEYWORDS_LIMIT` characters."""
+    """The keywords of the latest release, at most `KEYWORDS_LIMIT` characters."""
     requires: str = ""
     """The names of all projects that the latest release requires, each between two spaces."""
     uploaded_by: str = ""
-    """The principal that has uploaded the file of `uploaded`, if the project is private."""
+    """The principal that has uploaded the newest file, or an empty text for a public project."""
     uploaded: Milliseconds = 0
-    """When its newest file was uploaded, also one that is yanked or in quarantine."""
+    """When the newest file was uploaded; files that are yanked or in quarantine count, too."""
     changed: Milliseconds = 0
+    """When the last commit has changed a private project."""
     text: str = ""
     """Name, summary, keywords and import names, folded by `fold`."""
     document: str = ""
     """
-    The revision of the document that this was made from. Empty if only the name is known.
+    The revision of the document that the facts were made from. Empty if only the name is known.
 
-    Of a public project, it changes with its page and with what was decided about it.
+    For a public project, a text that changes with its page and with the decisions about it.
     """
     status: str = ""
     """The status unless it is active, else `yanked` if every release is, else an empty text."""
@@ -225,21 +248,21 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     files: int = 0
     """How many files a private project lists, also while it is in quarantine."""
     bytes: int = 0
-    """Of these files, without their core metadata."""
+    """The size of these files together, without their core metadata."""
     has_kept_files: bool = False
-    """Whether deleted files of a private project can, or could lately, be restored."""
+    """Whether a private project has deleted files in its trash."""
     lost_attestations: int = 0
     """How many files of a private project came with attestations that were not kept."""
     imports: str = ""
     """
-    The names that the latest release is imported by, in lower case, each between two spaces.
+    The import names of the latest release, in lower case, each between two spaces.
 
-    A namespace, which other projects may be imported by, too, ends with `.*`. At most
+    A namespace, in which other projects may have modules, too, ends with `.*`. At most
     `IMPORTS_LIMIT` characters.
     """
     classifiers: str = ""
     """
-    Those of the latest release, as `is_classifier` wants them, each between two line feeds.
+    The classifiers of the latest release that pass `is_classifier`, each between two line feeds.
 
     At most `CLASSIFIERS_LIMIT` characters.
     """
@@ -250,24 +273,33 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
         return tuple(map(NormalizedName, self.requires.split()))
 
     def has_classifier(self, classifier: str) -> bool:
-        """Return whether it has a classifier, in any case, or one below it: `Topic` has others."""
+        """
+        Return whether the latest release has a classifier, or one below it in the tree.
+
+        `Topic :: Software Development` is below `Topic`. Upper and lower case are equal.
+        """
         classifiers = self.classifiers.lower()
-        begin = f"\n{classifier.lower()}"
-        return f"{begin}\n" in classifiers or f"{begin} :: " in classifiers
+        line_start = f"\n{classifier.lower()}"
+        return f"{line_start}\n" in classifiers or f"{line_start} :: " in classifiers
 
     @property
     def state(self) -> str:
-        """What lists mark it with: its status, or that it has no files, or an empty text."""
+        """The mark of the project in lists: its status, `no files`, or an empty text."""
         if self.status:
             return self.status
+        has_files = bool(self.version or self.files or self.origin)
         # without a document only the name is known, and so not whether there are files
-        if self.document and not (self.version or self.files or self.origin):
+        if self.document and not has_files:
             return "no files"
         return ""
 
     @property
     def day(self) -> str:
-        """The day (UTC) of the latest upload, else of the latest change, or an empty text."""
+        """
+        The day (UTC) of the latest upload, or of the latest change if no upload is known.
+
+        Empty if neither is known.
+        """
         milliseconds = self.uploaded or self.changed
         if not milliseconds:
             return ""
@@ -276,7 +308,7 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
 
 
 def fold(text: str) -> str:
-    """Return `text` in lower case, with `-` for each run of `-`, `_` and `.`, as in names."""
+    """Return a text in lower case, with `-` in place of each run of `-`, `_` and `.` (PEP 503)."""
     return canonicalize_name(text)
 
 
@@ -289,9 +321,10 @@ def private_facts_of(
     project: Project, latest: Release | None, description: Description
 ) -> ProjectFacts:
     """
-    Return the facts of a private project, whose own summary stands for a missing one.
+    Return the facts of a private project, with the `description` of its latest release.
 
-    `latest` is None without releases, and then there is no summary.
+    The summary of the project's document takes the place of a summary that the description lacks.
+    `latest` is None without releases, and then the facts have no summary.
     """
     summary = description.summary or project.summary
     facts = facts_of(project, latest, description._replace(summary=summary))
@@ -317,7 +350,7 @@ def facts_of(
     """
     Return the facts of a project, with the `description` of its latest release.
 
-    Without releases, `latest` is None.
+    `latest` is None if the project has no releases.
     """
     name = project.name
     version = ""
@@ -326,46 +359,62 @@ def facts_of(
         version = latest.version
         summary = _encodable(description.summary[:SUMMARY_LIMIT])
     keywords = _encodable(description.keywords[:KEYWORDS_LIMIT])
-    imports = _imports_of(description)
+    imports = _joined_imports(description)
+    searched_text = f"{name} {summary} {keywords}{imports.rstrip()}"
     uploaded_at, uploader = _latest_upload(project.files)
-
-    # an extra of the project may require the project itself
-    required = {required_name(text) for text in description.requirements} - {"", name}
-    requires = ""
-    if required:
-        # with spaces at both ends, so that a whole name is found by the spaces around it
-        requires = f" {' '.join(sorted(required))} "
     return ProjectFacts(
         name,
         version=version,
         summary=summary,
         keywords=keywords,
-        requires=requires,
+        requires=_joined_requirements(name, description),
         uploaded_by=_encodable(uploader),
         uploaded=_milliseconds(uploaded_at),
-        text=fold(f"{name} {summary} {keywords}{imports.rstrip()}"),
-        status=_status(project, latest),
+        text=fold(searched_text),
+        status=_status_in_lists(project, latest),
         imports=imports,
-        classifiers=_classifiers_of(description),
+        classifiers=_joined_classifiers(description),
     )
 
 
+def _joined_requirements(name: NormalizedName, description: Description) -> str:
+    """Return the value of `requires` for a project: the names of other projects, sorted."""
+    required_names: set[str] = set()
+    for requirement in description.requirements:
+        required_names.add(required_name(requirement))
+    required_names.discard("")
+    # an extra of the project may require the project itself
+    required_names.discard(name)
+    if not required_names:
+        return ""
+    # with spaces at both ends, so that a search finds a whole name by the spaces around it
+    return f" {' '.join(sorted(required_names))} "
+
+
 def _latest_upload(files: Iterable[ShownFile]) -> tuple[datetime, str]:
-    """Return when the newest of some files was uploaded, and who did it, or an empty text."""
+    """
+    Return when the newest of these files was uploaded, and the principal that has uploaded it.
+
+    The time is the epoch if no upload is known. The principal is empty for a public project.
+    """
     uploads: list[tuple[datetime, str, str]] = []
     for file in files:
         if file.uploaded_at is not None:
             # an upstream index does not say who has uploaded a file
             uploader = file.uploaded_by if isinstance(file, File) else ""
             uploads.append((file.uploaded_at, file.filename, uploader))
-    # the filename decides between files of one moment, so that it is always the same one
+    # between files of one moment, the filename decides, so that equal files give equal facts
     uploaded_at, _, uploader = max(uploads, default=(_EPOCH, "", ""))
     return uploaded_at, uploader
 
 
 def required_name(requirement: str) -> str:
-    """Return the normalised name of the project that a requirement (PEP 508) names, or ""."""
-    # parsing all of it would take many times as long, and old metadata may be malformed
+    """
+    Return the normalised name of the project that a requirement (PEP 508) names.
+
+    Empty if the text begins with no name.
+    """
+    # parsing the whole requirement takes many times as long, and old metadata may be malformed
     match = _REQUIRED_NAME.match(requirement.lstrip())
     if match is None:
         return ""
@@ -373,30 +422,40 @@ def required_name(requirement: str) -> str:
 
 
 def is_classifier(text: str) -> bool:
-    """Return whether a text can be a classifier that lists are filtered by."""
+    """Return whether a text can be a classifier that people filter lists by."""
     return 0 < len(text) <= CLASSIFIER_LIMIT and text.isprintable()
 
 
-def _imports_of(description: Description) -> str:
-    return _joined((name.lower() for name in description.imports), " ", IMPORTS_LIMIT)
+def _joined_imports(description: Description) -> str:
+    """Return the value of `imports` for the description of a release."""
+    names = [name.lower() for name in description.imports]
+    return _join_once(names, " ", IMPORTS_LIMIT)
 
 
-def _classifiers_of(description: Description) -> str:
-    return _joined(filter(is_classifier, description.classifiers), "\n", CLASSIFIERS_LIMIT)
+def _joined_classifiers(description: Description) -> str:
+    """Return the value of `classifiers` for the description of a release."""
+    classifiers = [text for text in description.classifiers if is_classifier(text)]
+    return _join_once(classifiers, "\n", CLASSIFIERS_LIMIT)
 
 
-def _joined(texts: Iterable[str], between: str, limit: int) -> str:
-    """Return each of some texts once, between two separators, and no part of one at the limit."""
-    joined = between.join(dict.fromkeys(texts))
+def _join_once(texts: Iterable[str], separator: str, limit: int) -> str:
+    """
+    Return each of the texts once, with a separator before and after it.
+
+    The result has at most `limit` characters between the first and the last separator. A text that
+    would cross the limit is left out, and so are all texts behind that text.
+    """
+    joined = separator.join(dict.fromkeys(texts))
     if len(joined) > limit:
-        # with the character behind the limit: a text that ends exactly there is whole
-        joined = joined[: limit + 1].rpartition(between)[0]
+        # with one character more: a separator there shows that the text before it is whole
+        joined, _, _ = joined[: limit + 1].rpartition(separator)
     if not joined:
         return ""
-    return f"{between}{joined}{between}"
+    return f"{separator}{joined}{separator}"
 
 
-def _status(project: ShownProject[FileT], latest: ReleaseOf[FileT] | None) -> str:
+def _status_in_lists(project: ShownProject[FileT], latest: ReleaseOf[FileT] | None) -> str:
+    """Return the value of `status` for a project, whose latest release is yanked if all are."""
     if project.status is not Status.ACTIVE:
         return project.status.value
     if latest is not None and latest.is_yanked:
@@ -405,45 +464,49 @@ def _status(project: ShownProject[FileT], latest: ReleaseOf[FileT] | None) -> st
 
 
 def _milliseconds(moment: datetime) -> int:
+    """Return the milliseconds from the epoch to a moment, or 0 for an earlier moment."""
     return max(0, (moment - _EPOCH) // timedelta(milliseconds=1))
 
 
 def _encodable(text: str) -> str:
+    """Return a text with `?` for lone surrogates, with which a document cannot be stored."""
     if text.isascii():
         return text
-    # metadata may have lone surrogates, with which no document could be stored
     return text.encode("utf-8", "replace").decode()
 
 
 def search_json(projects: Iterable[ProjectFacts]) -> bytes:
     """Return the bytes of `/search.json`: a JSON list, sorted by name, one entry on a line."""
-    entries = map(_entry, sorted(projects, key=attrgetter("name")))
-    lines = Encoder().encode_lines(entries)[:-1]
+    sorted_projects = sorted(projects, key=attrgetter("name"))
+    lines = Encoder().encode_lines(map(_search_entry, sorted_projects)).removesuffix(b"\n")
     if not lines:
         return b"[]\n"
-    # a line feed within a text is escaped in JSON, so these are all between entries
+    # a line feed within a text is escaped in JSON, so each line feed is between two entries
     return b"[\n" + lines.replace(b"\n", b",\n") + b"\n]\n"
 
 
 def results_json(total: int, best: Iterable[ProjectFacts], upstream: Sequence[str] = ()) -> bytes:
     """
-    Return the bytes of `/search.json?q=`: how many projects were found, and the best of them.
+    Return the bytes of `/search.json?q=`: how many projects match a search, and the best of them.
 
-    `upstream` are the indexes in which a page of results looks up the name, too.
+    `upstream` has the upstream indexes in which a page of results looks up the name, too.
     """
-    answer: dict[str, object] = {"total": total, "projects": list(map(_entry, best))}
+    answer: dict[str, object] = {"total": total, "projects": list(map(_search_entry, best))}
     if upstream:
         answer["upstream"] = upstream
     return Encoder().encode(answer) + b"\n"
 
 
-def _entry(project: ProjectFacts) -> list[str]:
-    """Return `["acme-core", "1.4.0", "What it is"]`, with further facts up to the last."""
-    further = [project.keywords, project.state, project.origin, project.imports.strip()]
-    # empty ones at the end are left out: a list of 100,000 projects is downloaded as one
-    while further and not further[-1]:
-        further.pop()
-    return [project.name, project.version, project.summary, *further]
+def _search_entry(project: ProjectFacts) -> list[str]:
+    """
+    Return the entry of a project: `["acme-core", "1.4.0", "What it is"]`, and further facts.
+
+    Empty facts at the end are left out: clients download the list of 100,000 projects as a whole.
+    """
+    further_facts = [project.keywords, project.state, project.origin, project.imports.strip()]
+    while further_facts and not further_facts[-1]:
+        further_facts.pop()
+    return [project.name, project.version, project.summary, *further_facts]
 
 
 def project_json(
@@ -455,32 +518,39 @@ def project_json(
     last_serial: int = 0,
 ) -> bytes:
     """
-    Return the bytes of `/pypi/<name>/json`: the described release, and the files of `releases`.
+    Return the bytes of `/pypi/<name>/json`: a release with its files, and the files of `releases`.
 
-    Without `releases`, they are those of `/pypi/<name>/<version>/json`. `files_url` is the URL of
-    the folder of files: absolute, or a path from the root of the host.
+    `core` are the core metadata of `release`. If `releases` is None, return the bytes of
+    `/pypi/<name>/<version>/json`. `files_url` is the URL of the folder of files: absolute, or a
+    path from the root of the host.
     """
-    body: dict[str, object] = {"info": _info(release, core), "last_serial": last_serial}
-    url = f"{files_url}/"
+    document: dict[str, object] = {"info": _pypi_info(release, core), "last_serial": last_serial}
     if releases is not None:
-        body["releases"] = {listed.version: _files(name, listed, url) for listed in releases}
-    urls = _files(name, release, url)
-    return Encoder().encode(body | {"urls": urls, "vulnerabilities": []})
+        files_by_version: dict[str, object] = {}
+        for listed_release in releases:
+            files_by_version[listed_release.version] = _pypi_files(name, listed_release, files_url)
+        document["releases"] = files_by_version
+    document["urls"] = _pypi_files(name, release, files_url)
+    document["vulnerabilities"] = []
+    return Encoder().encode(document)
 
 
-def _files(
-    name: NormalizedName, release: ReleaseOf[ShownFile], url: str
+def _pypi_files(
+    name: NormalizedName, release: ReleaseOf[ShownFile], files_url: str
 ) -> list[dict[str, object]]:
-    listed: list[dict[str, object]] = []
+    """Return the entries of the files of a release, whose URLs are below `files_url`."""
+    entries: list[dict[str, object]] = []
     for file in release.files:
         path = file_url(name, file.sha256, file.filename)
-        listed.append(_file(file, f"{url}{path}"))
-    return listed
+        entries.append(_pypi_file(file, f"{files_url}/{path}"))
+    return entries
 
 
-def _info(release: ReleaseOf[ShownFile], core: "CoreMetadata") -> dict[str, object]:
+def _pypi_info(release: ReleaseOf[ShownFile], core: "CoreMetadata") -> dict[str, object]:
+    """Return the entry `info` of a release, with the keys that PyPI has."""
     yanked_reason = None
-    if release.is_yanked:  # one file that is yanked may have a reason, too
+    # a release that is not yanked as a whole may have yanked files with a reason
+    if release.is_yanked:
         yanked_reason = release.yanked_reason or None
     return {
         "author": decode_words(core.author or ""),
@@ -516,13 +586,15 @@ def _info(release: ReleaseOf[ShownFile], core: "CoreMetadata") -> dict[str, obje
     }
 
 
-def _file(file: ShownFile, url: str) -> dict[str, object]:
+def _pypi_file(file: ShownFile, url: str) -> dict[str, object]:
+    """Return the entry of a file, with the keys that PyPI has."""
     packagetype, python_version = _package_type(file.filename)
+    # PyPI has the time of the upload with and without parts of a second
     upload_second = None
     upload_time = None
     if file.uploaded_at is not None:
         upload_time = timestamp(file.uploaded_at)
-        upload_second = upload_time[:19]  # PyPI has both, with and without parts of a second
+        upload_second = upload_time[:_LENGTH_TO_SECONDS]
     return {
         "comment_text": "",
         "core-metadata": metadata_mark(file),
@@ -544,10 +616,12 @@ def _file(file: ShownFile, url: str) -> dict[str, object]:
 
 def _package_type(filename: str) -> tuple[str, str]:
     """Return PyPI's `packagetype` and `python_version` of a file, by its filename."""
-    # parsing is slow, and nearly all files are wheels and sdists, which need none
+    # parsing is slow, and nearly all files are wheels and sdists, which are told by their ending
     if filename.endswith(".whl"):
-        return "bdist_wheel", without_label(filename).split("-")[-3]
+        *_, python_tag, _abi_tag, _platform_tag = without_label(filename).split("-")
+        return "bdist_wheel", python_tag
     if filename.endswith(".tar.gz"):
         return "sdist", "source"
-    distribution, *_ = known_filename_readings(filename)  # each reading says the same of these
+    # all readings of such a filename have the same type and the same version of Python
+    distribution, *_ = known_filename_readings(filename)
     return distribution.packagetype, distribution.python_version

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.authentication.sign_in.claims import (
     MAX_GROUPS,
-    completed,
     confirmation_of,
     groups_problem,
+    merge_claims,
     needed_claims,
 )
 from wheelyard.authentication.sign_in.provider import Confirmation, ProviderConfig
@@ -205,7 +205,7 @@ def test_an_address_is_verified_by_the_answer_that_has_it(
     token: dict[str, object], userinfo: dict[str, object], name: str | None
 ) -> None:
     """That one answer says `email_verified` verifies no address of the other one."""
-    claims = completed({"sub": "ana", **token}, {"sub": "ana", **userinfo, "groups": ["ops"]})
+    claims = merge_claims({"sub": "ana", **token}, {"sub": "ana", **userinfo, "groups": ["ops"]})
     if name is None:
         assert refusal({**claims}) == "email_unverified"
     else:

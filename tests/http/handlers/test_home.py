@@ -269,10 +269,10 @@ def test_nobody_is_offered_what_others_have(tmp_path: Path) -> None:
 
 def test_some_of_many_pages_are_linked() -> None:
     """Of many pages, some are offered: the first, the last, those around, and some between."""
-    numbers = PageNumbers(100_000, 37, 200).offered
+    numbers = PageNumbers(100_000, 37, 200).linked_numbers
     assert numbers == [1, *range(10, 31, 10), *range(35, 40), *range(40, 201, 10)]
-    assert PageNumbers(120, 1, 3).offered == [1, 2, 3]
-    assert len(PageNumbers(100_000, 1_000, 2_000).offered) < 30
+    assert PageNumbers(120, 1, 3).linked_numbers == [1, 2, 3]
+    assert len(PageNumbers(100_000, 1_000, 2_000).linked_numbers) < 30
 
 
 def test_everybody_sees_their_own(tmp_path: Path) -> None:

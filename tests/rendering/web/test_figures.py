@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelyard.model.downloads import DownloadKey, DownloadReport, ProjectCounts, report_of
-from wheelyard.rendering.web.download_pages import figure_of
+from wheelyard.rendering.web.download_pages import downloads_figure
 from wheelyard.rendering.web.figures import axis_top, draw_small_area
 
 TODAY = date(2026, 11, 27)
@@ -26,7 +26,7 @@ COUNTS = st.dictionaries(KEYS, st.integers(1, 10**6), max_size=40).map(ProjectCo
 def numbers_in(report: DownloadReport) -> tuple[Counter[str], list[int]]:
     """Return the sums by version, and the sum of each column, that the figure says on hover."""
     by_version, totals = Counter[str](), list[int]()
-    for title in re.findall("<title>([^<]*)</title>", figure_of(report)):
+    for title in re.findall("<title>([^<]*)</title>", downloads_figure(report)):
         total, *lines = title.split("\n")
         totals.append(int(total.rpartition(": ")[2].replace(",", "")))
         for line in lines:
@@ -55,7 +55,7 @@ def test_areas_are_as_high_as_their_numbers(counts: ProjectCounts, days: int) ->
     """The highest point of the areas is that of the largest column, and below the top line."""
     report = report_of(counts, TODAY, days)
     _, totals = numbers_in(report)
-    figure = figure_of(report)
+    figure = downloads_figure(report)
 
     box = re.search('viewBox="0 0 ([0-9]+) ([0-9]+)"', figure)
     assert box is not None
@@ -74,9 +74,9 @@ def test_no_data_and_one_point_are_drawn(counts: dict[DownloadKey, int], days: i
     """A figure without a download, and one with a single one, are well-formed."""
     report = report_of(ProjectCounts(counts), TODAY, days)
 
-    assert len(re.findall("<path", figure_of(report))) == len(counts)
+    assert len(re.findall("<path", downloads_figure(report))) == len(counts)
     small = draw_small_area([count.downloads for count in report.days], "Downloads")
-    for figure in (figure_of(report), small):
+    for figure in (downloads_figure(report), small):
         assert fromstring(figure).get("role") == "img"  # noqa: S314 - it is our own
 
 
@@ -93,7 +93,7 @@ def test_a_year_is_drawn_by_weeks() -> None:
     """From 90 days on a column is a week, of which the last one ends today."""
     counts = ProjectCounts({DownloadKey(TODAY - timedelta(days), "1.0"): 1 for days in range(400)})
 
-    titles = re.findall("<title>([^<]*)</title>", figure_of(report_of(counts, TODAY, 400)))
+    titles = re.findall("<title>([^<]*)</title>", downloads_figure(report_of(counts, TODAY, 400)))
 
     assert len(titles) == 58
     assert titles[-1] == "2026-11-21 to 2026-11-27: 7"
@@ -104,7 +104,7 @@ def test_the_scale_is_beside_the_areas() -> None:
     """The most, the middle and nothing are in a column of their own, and not over the areas."""
     counts = ProjectCounts({DownloadKey(TODAY, "1.0"): 1001})
 
-    figure = figure_of(report_of(counts, TODAY, 30))
+    figure = downloads_figure(report_of(counts, TODAY, 30))
 
     axis = "<span>2,000</span><span>1,000</span><span>0</span>"
     assert f'<p class="axis">{axis}</p><svg' in figure
@@ -115,4 +115,4 @@ def test_the_names_of_versions_are_escaped() -> None:
     """A version in a figure is text, whatever it has in it."""
     counts = ProjectCounts({DownloadKey(TODAY, version): 1 for version in ("1.0", "1.0+a.b")})
 
-    assert "1.0+a.b: 1" in figure_of(report_of(counts, TODAY, 30))
+    assert "1.0+a.b: 1" in downloads_figure(report_of(counts, TODAY, 30))

@@ -81,7 +81,7 @@ def test_of_many_extras_the_further_ones_are_folded() -> None:
     extras = [f"x{number}" for number in range(500)]
     made = install_line(DEMO, "1.0", extras, choice("", "x0"), usual=EXACT)
 
-    assert (len(made.named), len(made.extras)) == (EXTRAS_IN_SHORT, MAX_EXTRAS)
+    assert (len(made.unfolded_extras), len(made.extras)) == (EXTRAS_IN_SHORT, MAX_EXTRAS)
     assert not made.is_unfolded
     assert install_line(DEMO, "1.0", extras, choice("", "x9"), usual=EXACT).is_unfolded
 

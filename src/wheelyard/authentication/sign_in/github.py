@@ -1,12 +1,13 @@
 """
-GitHub: an OAuth app, and an API that says who has signed in, as people have no ID token there.
+Sign-in with GitHub: an OAuth app, and an API that says who has signed in.
 
-The access token is asked with instead: it takes the place of a refresh token in the record of the
-person, and a renewal asks the API again. It may read the person, their teams and organisations, and
-nothing else. GitHub lets it live until the person or an owner of the app takes it away.
+GitHub gives people no ID token. So the access token takes the place of a refresh token in the
+record of the person, and a renewal asks the API again with this token. The token may read the
+person, the person's teams and organisations, and nothing else. It works until the person or an
+owner of the app revokes it.
 
-Person, teams and organisations become claims, which the rules of `claims.py` then read as those of
-any provider. `sub` is the number of the account: a login can be changed, and be taken by others.
+Person, teams and organisations become claims, to which the rules of `claims.py` apply as for any
+provider. `sub` is the number of the account: a login can be changed, and then be taken by others.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,19 +40,19 @@ LOGIN: Final = "login"
 TEAMS: Final = "teams"
 """The claim with the teams: `acme/platform`."""
 ORGANIZATIONS: Final = "organizations"
-"""The claim with the organisations: `acme`. They are asked for if `require` names them."""
+"""The claim with the organisations: `acme`. The API is asked for them if `require` names them."""
 PER_PAGE: Final = 50
-"""Members of a list in one answer, which is below the limit of `JsonClient` then."""
+"""Members of a list in one answer, so that the answer is below the limit of `JsonClient`."""
 MAX_PAGES: Final = MAX_GROUPS // PER_PAGE + 1
-"""Enough for `claims.py` to refuse whoever has too many teams."""
+"""The most pages of a list: enough for `claims.py` to refuse a person with too many teams."""
 
 
 class GitHubProvider:
     """
-    github.com, or a GitHub Enterprise Server, which is asked only when it is needed.
+    github.com, or a GitHub Enterprise Server. The constructor sends no request.
 
-    Threads may share it. Scopes, and the claims for name and groups, are its own,
-    whatever `config` says of them.
+    Threads may share it. The scopes and the claims for name and groups in `config` are replaced by
+    those of GitHub.
     """
 
     def __init__(self, config: ProviderConfig, client: JsonClient) -> None:
@@ -63,9 +64,10 @@ class GitHubProvider:
 
     def problem(self) -> str:
         """
-        Return why the provider cannot be used as the settings say, or an empty text.
+        Return why the provider cannot be used with these settings, or an empty text.
 
-        GitHub is sent a code that it cannot have given. It says so if it knows the client.
+        GitHub gets a code that it cannot have given. Only if it knows the client, it answers that
+        the code is wrong.
         """
         form = {"code": "check", "redirect_uri": self.config.redirect_uri, **self._client_form()}
         try:
@@ -81,17 +83,17 @@ class GitHubProvider:
         return f"it refuses the client ({code}): compare client_id, the secret and the callback URL"
 
     def authorization_url(self, request: AuthorizationRequest) -> str:
-        """Return where a browser has to go to sign in."""
+        """Return the URL to which a browser has to go for a sign-in."""
         return self._requests.authorization_url(f"{self._oauth}/authorize", request)
 
     def redeem(self, answer: AuthorizationAnswer, request: AuthorizationRequest) -> Confirmation:
         """
-        Return who has signed in, by the answer that belongs to a request.
+        Exchange the code of an answer, and return the confirmation of the person.
 
-        Raises Forbidden (code `sign_in_refused`) if that is nobody who may, and Unavailable if
-        GitHub does not answer.
+        Raises Forbidden (code `sign_in_refused`) if GitHub refuses or the person may not sign in,
+        and Unavailable if GitHub does not answer.
         """
-        # GitHub's issuer in the sense of RFC 9207; older Enterprise Servers do not send it
+        # GitHub's issuer in the sense of RFC 9207, which older Enterprise Servers do not send
         if answer.issuer not in {None, self._oauth}:
             raise untrusted_answer(self.config.title) from CredentialRejected("answer_iss")
         form = self._requests.exchange_form(answer, request)
@@ -105,10 +107,10 @@ class GitHubProvider:
 
     def renew(self, refresh_token: str, subject: str) -> Confirmation:
         """
-        Return who the person is now, whose access token it is.
+        Return a new confirmation of a person. The refresh token is the access token of the person.
 
-        Raises Forbidden (code `sign_in_refused`) if GitHub does not take it any more, or it is
-        about somebody else, and Unavailable if GitHub does not answer.
+        Raises Forbidden (code `sign_in_refused`) if GitHub does not accept the token any more, or
+        if the token is about another person, and Unavailable if GitHub does not answer.
         """
         claims = self._claims(refresh_token)
         if claims["sub"] != subject:
@@ -121,47 +123,49 @@ class GitHubProvider:
 
     def _claims(self, access_token: str) -> dict[str, object]:
         """
-        Return what the API says of the person whose access token it is.
+        Return the claims about the person whose access token it is, by answers of the API.
 
         Raises Forbidden if the token does not work any more, and Unavailable if the API does not
-        answer, or with something else than it should.
+        answer, or if its answer cannot be used.
         """
-        needed = needed_claims(self.config)
         try:
-            user = _object(self._answer("user", access_token))
+            user = _require_object(self._fetch_json("user", access_token))
             claims: dict[str, object] = {
-                "sub": _number_in(user),
-                LOGIN: _text_in(user, "login"),
-                TEAMS: [_team(team) for team in self._listed("user/teams", access_token)],
+                "sub": _account_number(user),
+                LOGIN: _name_in(user, "login"),
             }
-            # a request for each page more, so only where the settings ask for it
-            if ORGANIZATIONS in needed:
-                listed = self._listed("user/orgs", access_token)
-                claims[ORGANIZATIONS] = [_text_in(organization, "login") for organization in listed]
+            teams = self._list_members("user/teams", access_token)
+            claims[TEAMS] = [_team_group(team) for team in teams]
+            # organisations cost further requests, so only settings that need them have them
+            if ORGANIZATIONS in needed_claims(self.config):
+                organizations = self._list_members("user/orgs", access_token)
+                claims[ORGANIZATIONS] = [
+                    _name_in(organization, "login") for organization in organizations
+                ]
         except FetchError as fault:
             self._requests.give_up(fault)
         return claims
 
-    def _listed(self, path: str, access_token: str) -> Iterator[Mapping[str, object]]:
+    def _list_members(self, path: str, access_token: str) -> Iterator[Mapping[str, object]]:
         """
-        Yield the members of a list, which comes in pages.
+        Yield the members of a list, which the API sends in pages.
 
-        Raises Forbidden if the API does not take the token, and FetchError for any other error.
+        Raises Forbidden if the API does not accept the token, and FetchError for any other error.
         """
         for page in range(1, MAX_PAGES + 1):
-            # until an empty one: a page may be short if something in it is hidden
-            members = self._answer(f"{path}?per_page={PER_PAGE}&page={page}", access_token)
+            # up to an empty page: a short page may have hidden members, and be followed by others
+            members = self._fetch_json(f"{path}?per_page={PER_PAGE}&page={page}", access_token)
             if not isinstance(members, list):
                 raise FetchError("its answer is not a JSON array")
             if not members:
                 return
-            yield from map(_object, members)
+            yield from map(_require_object, members)
 
-    def _answer(self, path: str, access_token: str) -> object:
+    def _fetch_json(self, path: str, access_token: str) -> object:
         """
-        Return the JSON that the API answers.
+        Return the JSON value of an answer of the API.
 
-        Raises Forbidden if it does not take the token, and FetchError for any other error.
+        Raises Forbidden if the API does not accept the token, and FetchError for any other error.
         """
         response = self._requests.fetch(f"{self._api}/{path}", f"Bearer {access_token}")
         if response.status == HTTPStatus.UNAUTHORIZED:
@@ -178,31 +182,31 @@ def api_of(issuer: str) -> str:
     return f"{issuer.rstrip('/')}/api/v3"
 
 
-def _object(value: object) -> Mapping[str, object]:
-    """Return a JSON object, or raise FetchError if a value is none."""
+def _require_object(value: object) -> Mapping[str, object]:
+    """Return a value that is a JSON object, or raise FetchError for another value."""
     if not isinstance(value, dict):
         raise FetchError("its answer lacks an object")
     return value
 
 
-def _team(team: Mapping[str, object]) -> str:
-    """Return the group of a team: two organisations may have teams of one name."""
-    organization = _text_in(_object(team.get("organization")), "login")
-    slug = _text_in(team, "slug")
+def _team_group(team: Mapping[str, object]) -> str:
+    """Return the group name of a team: `acme/platform`, as organisations may share team names."""
+    organization = _name_in(_require_object(team.get("organization")), "login")
+    slug = _name_in(team, "slug")
     return f"{organization}/{slug}"
 
 
-def _text_in(document: Mapping[str, object], name: str) -> str:
-    """Return a name in lower case, or raise FetchError without one."""
+def _name_in(document: Mapping[str, object], name: str) -> str:
+    """Return the field `name` of an object in lower case, or raise FetchError if it is no name."""
     value = document.get(name)
-    # with a slash, an organisation could be taken for a team of another one
+    # a name of an organisation with a slash would look like a team of another organisation
     if not isinstance(value, str) or not value or "/" in value:
         raise FetchError(f"its answer has no {name}")
     return value.lower()
 
 
-def _number_in(user: Mapping[str, object]) -> str:
-    """Return the number of an account as a text, or raise FetchError without one."""
+def _account_number(user: Mapping[str, object]) -> str:
+    """Return the number of an account as a text, or raise FetchError if it has no number."""
     number = user.get("id")
     if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
         raise FetchError("its answer has no id of the account")

@@ -1,8 +1,8 @@
 """
-OpenID Connect: the authorization code flow with PKCE, its ID token, userinfo, and renewal.
+Sign-in with OpenID Connect: the code flow with PKCE, the ID token, userinfo, and renewal.
 
-PyJWT verifies the signature of an ID token, as for Google and for CI jobs. The rules that OpenID
-Connect adds (Core 3.1.3.7 and 12.2) are here.
+`verifiers/signed_jwt.py` verifies the signature of an ID token, as for Google and for CI jobs. The
+rules that OpenID Connect adds (Core 3.1.3.7 and 12.2) are here.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ from urllib.parse import quote_plus
 from msgspec import Struct
 
 from wheelyard.authentication.sign_in.claims import (
-    completed,
     confirmation_of,
     groups_problem,
+    merge_claims,
     needed_claims,
 )
 from wheelyard.authentication.sign_in.provider import (
@@ -49,30 +49,32 @@ from wheelyard.http_client.urls import BadUrl, parse_url
 from wheelyard.model.claim_matchers import Claims
 
 ID_TOKEN_SECONDS: Final = 24 * 3600
-"""The longest life of an ID token, which is used at once."""
+"""The longest accepted life of an ID token. It may be long, as the token is used at once."""
 ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256"})
-"""Signature algorithms of ID tokens: those with public keys."""
+"""The accepted signature algorithms of ID tokens, all with public keys."""
 
 logger = logging.getLogger("wheelyard")
 
 
 class Endpoints(Struct, frozen=True):
-    """What is used of a provider's discovery document (OpenID Connect Discovery 3)."""
+    """The used facts of a provider's discovery document (OpenID Connect Discovery 3)."""
 
     authorization: str
+    """The URL of the authorization endpoint."""
     token: str
+    """The URL of the token endpoint."""
     userinfo: str
-    """Empty if there is none."""
+    """The URL of the userinfo endpoint, or an empty text if the provider has none."""
     keys: IssuerKeys
     takes_basic: bool
-    """Whether the secret of the client is sent as a password (RFC 6749, 2.3.1), or in the form."""
+    """Whether the secret is sent by Basic authentication (RFC 6749, 2.3.1), and not in a form."""
     names_issuer: bool
     """Whether each answer has the parameter `iss` (RFC 9207)."""
 
 
 class OpenIdProvider:
     """
-    A provider of OpenID Connect, which is asked only when it is needed.
+    A provider of OpenID Connect. The constructor sends no request.
 
     Threads may share it.
     """
@@ -84,13 +86,13 @@ class OpenIdProvider:
         self._runtime = runtime
         self._keys_url = ""
         self._keys: IssuerKeys | None = None
-        self._logged = set[str]()
-        """Problems with groups that this process has logged: each once, and not at each renewal."""
+        self._logged_problems = set[str]()
+        """Problems with groups that this process has logged, so that it logs each problem once."""
         name = f"the discovery document of {config.name}"
         self._document = RemoteDocument(name, self._discover, runtime.monotonic)
 
     def problem(self) -> str:
-        """Return why the provider cannot be used as the settings say, or an empty text."""
+        """Return why the provider cannot be used with these settings, or an empty text."""
         try:
             self._discover()
         except FetchError as fault:
@@ -98,62 +100,64 @@ class OpenIdProvider:
         return ""
 
     def authorization_url(self, request: AuthorizationRequest) -> str:
-        """Return where a browser has to go to sign in."""
+        """Return the URL to which a browser has to go for a sign-in."""
         endpoint = self.endpoints().authorization
         return self._requests.authorization_url(endpoint, request, nonce=request.nonce)
 
     def redeem(self, answer: AuthorizationAnswer, request: AuthorizationRequest) -> Confirmation:
         """
-        Return who has signed in, by the answer that belongs to a request.
+        Exchange the code of an answer, and return the confirmation of the person.
 
-        Raises Forbidden (code `sign_in_refused`) if that is nobody who may, and Unavailable if the
-        provider does not answer.
+        Raises Forbidden (code `sign_in_refused`) if the provider refuses, a check fails, or the
+        person may not sign in, and Unavailable if the provider does not answer.
         """
         title = self.config.title
         endpoints = self.endpoints()
-        # RFC 9207: another provider of ours may have sent the browser here, with its own code
-        is_named = answer.issuer is not None
-        if (is_named or endpoints.names_issuer) and answer.issuer != self.config.issuer:
+        # RFC 9207: another provider of the settings may have sent the browser, with its own code
+        has_issuer = answer.issuer is not None or endpoints.names_issuer
+        if has_issuer and answer.issuer != self.config.issuer:
             raise untrusted_answer(title) from CredentialRejected("answer_iss")
-        tokens = self._tokens(endpoints, self._requests.exchange_form(answer, request))
+        tokens = self._request_tokens(endpoints, self._requests.exchange_form(answer, request))
         try:
-            claims = self._verified(tokens, endpoints)
+            claims = self._verified_claims(tokens, endpoints)
         except CredentialRejected as rejected:
             raise untrusted_answer(title) from rejected
-        # else an ID token that was stolen elsewhere would sign somebody in with this browser
+        # an ID token that was stolen from another browser has another nonce
         if not _is_same(claims.get("nonce"), request.nonce):
             raise untrusted_answer(title) from CredentialRejected("jwt_nonce")
-        return self._confirmation(claims, tokens, endpoints)
+        return self._confirm(claims, tokens, endpoints)
 
     def renew(self, refresh_token: str, subject: str) -> Confirmation:
         """
-        Return who the person is now, whose refresh token it is.
+        Return a new confirmation of the person who has a refresh token.
 
-        Raises Forbidden (code `sign_in_refused`) if the provider refuses it, if it is about
-        somebody else than `subject`, or about nobody who may sign in. Raises Unavailable if the
-        provider does not answer, or its ID token cannot be verified.
+        Raises Forbidden (code `sign_in_refused`) if the provider refuses the token, if the token is
+        about another person than `subject`, or if the person may not sign in. Raises Unavailable if
+        the provider does not answer, or if its ID token cannot be verified.
         """
         endpoints = self.endpoints()
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        tokens = self._tokens(endpoints, form)
+        tokens = self._request_tokens(endpoints, form)
         claims: Claims = {}
         # a renewal need not bring an ID token (Core 12.2)
         if "id_token" in tokens:
             try:
-                claims = self._verified(tokens, endpoints)
+                claims = self._verified_claims(tokens, endpoints)
             except CredentialRejected as rejected:
-                # it has not refused the person: a key may just have been replaced
+                # the provider has not refused the person: a key may just have been replaced
                 raise provider_unavailable(self.config.title) from rejected
             if claims.get("sub") != subject:
                 raise untrusted_answer(self.config.title) from CredentialRejected("renewed_sub")
-        return self._confirmation({"sub": subject, **claims}, tokens, endpoints)
+        return self._confirm({"sub": subject, **claims}, tokens, endpoints)
 
     def endpoints(self) -> Endpoints:
         """
-        Return the endpoints, fetched if that is due.
+        Return the endpoints, from a discovery document that is fetched if it is missing or old.
 
-        Raises Unavailable if the provider does not answer, or not as the settings say.
+        Raises Unavailable if the provider does not answer, or if its document does not fit the
+        settings.
         """
+        # any document is enough
         endpoints = self._document.get(lambda _: True)
         if endpoints is None:
             reason = CredentialRejected("discovery_failed")
@@ -161,25 +165,23 @@ class OpenIdProvider:
         return endpoints
 
     def _discover(self) -> Endpoints:
-        """Return the endpoints in the discovery document of now, or raise FetchError."""
+        """
+        Fetch the discovery document, and return its endpoints.
+
+        Raises FetchError if the document cannot be fetched, or does not fit the settings.
+        """
         issuer = self.config.issuer
         url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
         document = self._client.fetch(url, timeout=TIMEOUT_SECONDS).document()
         if document.get("issuer") != issuer:
-            # exactly: of two issuers of one host, one must not answer for the other
+            # exactly equal, as an issuer must not answer for another issuer of its host
             named = quoted(document.get("issuer"))
             raise FetchError(f"it is of the issuer {named}. Write that in the settings, if it is")
 
-        # without the field it is the first one (Discovery 3)
-        methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        if not isinstance(methods, list):
-            methods = []
-        takes_basic = "client_secret_basic" in methods
-        if not takes_basic and "client_secret_post" not in methods:
-            raise FetchError("it takes no secret of a client")
+        takes_basic = _takes_basic(document)
         keys_url = self._url_in(document, "jwks_uri")
 
-        # keys that were fetched stay as long as the URL does
+        # fetched keys are kept as long as their URL does not change
         if self._keys is None or self._keys_url != keys_url:
             monotonic = self._runtime.monotonic
             self._keys = IssuerKeys(issuer, ALGORITHMS, self._client, monotonic, keys_url)
@@ -199,38 +201,49 @@ class OpenIdProvider:
         )
 
     def _url_in(self, document: Mapping[str, object], name: str) -> str:
-        """Return a URL of the document, or raise FetchError if it is not as safe as the issuer."""
+        """
+        Return the URL in a field of the document.
+
+        The URL may have another host than the issuer, as Google and others have several hosts.
+        Raises FetchError if the field has no URL, or a URL that is less safe than the issuer.
+        """
         url = document.get(name)
-        try:
-            # not of the same origin: Google and others have several hosts
-            if isinstance(url, str) and url.isascii() and url.isprintable() and " " not in url:
-                target = parse_url(url)
-                # plain HTTP only where the operator has written an issuer with it
-                is_plain = self.config.issuer.startswith("http://")
-                if target.login is None and (target.is_secure or is_plain):
-                    return url
-        except BadUrl:
-            pass
+        if isinstance(url, str) and self._is_safe_url(url):
+            return url
         raise FetchError(f"its {name} is no https URL")
 
-    def _tokens(self, endpoints: Endpoints, form: Mapping[str, str]) -> Mapping[str, object]:
-        """
-        Return the answer of the token endpoint.
+    def _is_safe_url(self, text: str) -> bool:
+        """Return whether a text is a URL without a login, and with TLS if the issuer has TLS."""
+        if not text.isascii() or not text.isprintable() or " " in text:
+            return False
+        try:
+            url = parse_url(text)
+        except BadUrl:
+            return False
+        # an operator may write an issuer without TLS into the settings
+        is_plain_allowed = self.config.issuer.startswith("http://")
+        return url.login is None and (url.is_secure or is_plain_allowed)
 
-        Raises Forbidden if it refuses what was sent, and Unavailable for any other error.
+    def _request_tokens(
+        self, endpoints: Endpoints, form: Mapping[str, str]
+    ) -> Mapping[str, object]:
+        """
+        Send a form to the token endpoint, and return the answer.
+
+        Raises Forbidden if the provider refuses the request, and Unavailable for any other error.
         """
         config = self.config
-        login = ""
+        authorization = ""
         if endpoints.takes_basic:
             # each half is encoded as in a form (RFC 6749, 2.3.1), as a secret may have a colon
-            pair = f"{quote_plus(config.client_id)}:{quote_plus(config.secret)}"
-            login = f"Basic {b64encode(pair.encode()).decode()}"
+            login = f"{quote_plus(config.client_id)}:{quote_plus(config.secret)}"
+            authorization = f"Basic {b64encode(login.encode()).decode()}"
         else:
             form = {**form, "client_id": config.client_id, "client_secret": config.secret}
-        return self._requests.ask(endpoints.token, login, form)
+        return self._requests.ask(endpoints.token, authorization, form)
 
-    def _verified(self, tokens: Mapping[str, object], endpoints: Endpoints) -> Claims:
-        """Return the claims of the ID token, or raise CredentialRejected."""
+    def _verified_claims(self, tokens: Mapping[str, object], endpoints: Endpoints) -> Claims:
+        """Return the verified claims of the ID token in an answer, or raise CredentialRejected."""
         config = self.config
         token = tokens.get("id_token")
         if not isinstance(token, str):
@@ -246,57 +259,84 @@ class OpenIdProvider:
         )
         claims = verified_claims(token, {config.issuer: issuer}, self._runtime.seconds())
 
-        # Core 3.1.3.7: a token for us that another client has got is not one for this sign-in
+        # Core 3.1.3.7: `azp` names the client that has got the token, which must be this client
         if claims.get("azp", config.client_id) != config.client_id:
             raise CredentialRejected("jwt_azp")
         if "at_hash" in claims:
-            algorithm = str(decode_segment(token.partition(".")[0])["alg"])
-            expected = _half_hash(str(tokens.get("access_token", "")), algorithm)
-            if not _is_same(claims["at_hash"], expected):
+            header, _, _ = token.partition(".")
+            algorithm = str(decode_segment(header)["alg"])
+            access_token = str(tokens.get("access_token", ""))
+            expected_hash = _access_token_hash(access_token, algorithm)
+            if not _is_same(claims["at_hash"], expected_hash):
                 raise CredentialRejected("jwt_at_hash")
         return claims
 
-    def _confirmation(
+    def _confirm(
         self, claims: Claims, tokens: Mapping[str, object], endpoints: Endpoints
     ) -> Confirmation:
         """
-        Return the person of an ID token, with what it lacks from userinfo.
+        Return the confirmation of a person by the claims of an ID token.
 
-        Raises Forbidden if that is nobody who may sign in.
+        Claims that the ID token lacks are fetched from userinfo. Raises Forbidden if the person may
+        not sign in, and Unavailable if the provider does not answer.
         """
-        needed = needed_claims(self.config)
-        if not needed <= claims.keys() and endpoints.userinfo:
-            userinfo = self._userinfo(claims["sub"], tokens, endpoints.userinfo)
-            claims = completed(claims, userinfo)
-        # two threads may log it both, which does no harm
+        lacks_claims = not needed_claims(self.config) <= claims.keys()
+        if lacks_claims and endpoints.userinfo:
+            userinfo = self._fetch_userinfo(claims["sub"], tokens, endpoints.userinfo)
+            claims = merge_claims(claims, userinfo)
+        # two threads may log one problem, which does no harm
         problem = groups_problem(claims, self.config)
-        if problem and problem not in self._logged:
-            self._logged.add(problem)
+        if problem and problem not in self._logged_problems:
+            self._logged_problems.add(problem)
             logger.warning("%s: %s", self.config.name, problem)
         return confirmation_of(claims, self.config, token_in(tokens, "refresh_token"))
 
-    def _userinfo(self, subject: object, tokens: Mapping[str, object], url: str) -> Claims:
-        """Return what the provider says of the person (OpenID Connect Core 5.3)."""
+    def _fetch_userinfo(self, subject: object, tokens: Mapping[str, object], url: str) -> Claims:
+        """
+        Return the claims of userinfo about a person (OpenID Connect Core 5.3).
+
+        Raises Forbidden if the provider refuses the access token, or if the claims are about
+        another person, and Unavailable for any other error.
+        """
         access_token = token_in(tokens, "access_token")
         if not access_token:
             reason = CredentialRejected("access_token_missing")
             raise provider_unavailable(self.config.title) from reason
         claims = self._requests.ask(url, f"Bearer {access_token}")
-        if claims.get("sub") != subject:  # Core 5.3.2: it may be about somebody else
+        # Core 5.3.2: userinfo may be about another person
+        if claims.get("sub") != subject:
             raise untrusted_answer(self.config.title) from CredentialRejected("userinfo_sub")
         return claims
 
 
+def _takes_basic(document: Mapping[str, object]) -> bool:
+    """
+    Return whether a provider takes the secret of the client by Basic authentication.
+
+    Raises FetchError if the provider takes it neither so nor in a form.
+    """
+    # the default of the field (Discovery 3)
+    methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+    if not isinstance(methods, list):
+        methods = []
+    takes_basic = "client_secret_basic" in methods
+    if not takes_basic and "client_secret_post" not in methods:
+        raise FetchError("it takes no secret of a client")
+    return takes_basic
+
+
 def _is_same(received: object, expected: str) -> bool:
-    """Return whether a claim is this text, compared in constant time."""
-    # the comparison takes no other text than ASCII
+    """Return whether a claim is the expected text, compared in constant time."""
+    # `compare_digest` raises an error for texts that are not ASCII
     if not isinstance(received, str) or not received.isascii():
         return False
     return hmac.compare_digest(received, expected)
 
 
-def _half_hash(token: str, algorithm: str) -> str:
-    """Return what `at_hash` has to be for an access token (Core 3.1.3.6)."""
+def _access_token_hash(token: str, algorithm: str) -> str:
+    """Return the `at_hash` of an access token: the first half of its digest (Core 3.1.3.6)."""
     # RS256 and PS256 go with SHA-256, RS384 with SHA-384, and so on
-    digest = hashlib.new(f"sha{algorithm[2:]}", token.encode(errors="replace")).digest()
-    return urlsafe_b64encode(digest[: len(digest) // 2]).decode().rstrip("=")
+    hash_name = f"sha{algorithm[2:]}"
+    digest = hashlib.new(hash_name, token.encode(errors="replace")).digest()
+    first_half = digest[: len(digest) // 2]
+    return urlsafe_b64encode(first_half).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""A provider that people sign in with: what the settings say of it, and what it is asked."""
+"""A provider that people sign in with: its settings, the requests to it, and the errors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,28 +18,31 @@ EMAIL: Final = "email"
 EMAIL_VERIFIED: Final = "email_verified"
 
 
-# a dataclass, since the fields of a Struct cannot be kept out of `repr`
+# a dataclass, as the fields of a Struct cannot be kept out of `repr`
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderConfig:
-    """What the settings say of a provider."""
+    """The settings of a provider."""
 
     name: str
+    """The name of the provider in principals and URLs."""
     title: str
-    """Its name for people."""
+    """The name of the provider for people."""
     issuer: str
-    """The exact issuer of its ID tokens."""
+    """The exact issuer of the provider's ID tokens."""
     client_id: str
     secret: str = field(repr=False)
+    """The secret by which this server proves that it is the client."""
     redirect_uri: str
-    """Where it sends people back to."""
+    """The URL to which the provider sends people back."""
     scopes: tuple[str, ...]
     name_claim: str
+    """The claim with the name of a person."""
     groups_claim: str | None
-    """None if it is not asked for groups."""
+    """The claim with the groups of a person, or None without groups."""
     require: Mapping[str, tuple[str, ...]]
-    """Claims that have to have one of these values, or a list with one of them."""
+    """Claims that need one of these values, or a list with one of these values."""
     parameters: Mapping[str, str]
-    """More parameters of an authorization request."""
+    """Further parameters of an authorization request."""
     session_seconds: int
     """The longest life of a session that can be renewed."""
     renew_seconds: int
@@ -49,75 +52,77 @@ class ProviderConfig:
 # a dataclass for the same reason
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationRequest:
-    """What ties a request to a provider to its answer (RFC 6749, RFC 7636, OpenID Connect)."""
+    """The secrets that bind an answer of a provider to a request (RFC 6749, RFC 7636, OpenID)."""
 
     state: str = field(repr=False)
     nonce: str = field(repr=False)
     verifier: str = field(repr=False)
-    """The PKCE code verifier, of which the provider first gets the digest."""
+    """The PKCE code verifier, of which the request has the digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationAnswer:
-    """The parameters with which a provider sends somebody back."""
+    """The parameters of the URL with which a provider sends a browser back."""
 
     code: str = field(repr=False)
     error: str = ""
-    """The error code instead of a `code`."""
+    """The error code in place of a `code`, or an empty text."""
     issuer: str | None = None
-    """The parameter `iss` of RFC 9207, or None without one."""
+    """The parameter `iss` of RFC 9207, or None if the URL has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """What a provider says of a person, at a sign-in or a renewal."""
+    """The facts that a provider confirms about a person, at a sign-in or a renewal."""
 
     subject: str
+    """The text by which the provider tells people apart, which never changes."""
     name: str
     groups: tuple[str, ...]
-    """Sorted."""
+    """The names of the person's groups, sorted."""
     refresh_token: str = field(repr=False, default="")
-    """The next one for a renewal, or empty if it has sent none."""
+    """The token for the next renewal, or an empty text if the provider has sent none."""
 
 
 class Provider(Protocol):
     """
-    Asks a provider.
+    Sends the requests of sign-ins and renewals to a provider.
 
     Threads may share it. Each method may wait for the provider, and raises Unavailable (code
-    `identity_unavailable`) if it does not answer, or with what cannot be used.
+    `identity_unavailable`) if the provider does not answer, or if its answer cannot be used.
     """
 
     config: ProviderConfig
 
     def problem(self) -> str:
-        """Return why the provider cannot be used as the settings say, or an empty text."""
+        """Return why the provider cannot be used with these settings, or an empty text."""
         ...
 
     def authorization_url(self, request: AuthorizationRequest) -> str:
-        """Return where a browser has to go to sign in."""
+        """Return the URL to which a browser has to go for a sign-in."""
         ...
 
     def redeem(self, answer: AuthorizationAnswer, request: AuthorizationRequest) -> Confirmation:
         """
-        Return who has signed in, by the answer that belongs to a request.
+        Exchange the code of an answer, and return the confirmation of the person.
 
-        Raises Forbidden (code `sign_in_refused`) if that is nobody who may.
+        The answer belongs to `request`. Raises Forbidden (code `sign_in_refused`) if the provider
+        refuses, if a check of the answer fails, or if the person may not sign in.
         """
         ...
 
     def renew(self, refresh_token: str, subject: str) -> Confirmation:
         """
-        Return who the person is now, whose refresh token it is.
+        Return a new confirmation of the person who has a refresh token.
 
-        Raises Forbidden (code `sign_in_refused`) if the provider refuses it, or it is about
-        somebody else than `subject`.
+        Raises Forbidden (code `sign_in_refused`) if the provider refuses the token, or if the token
+        is about another person than `subject`.
         """
         ...
 
 
 def refused(message: str) -> Forbidden:
-    """Return the error for somebody who cannot sign in, whose cause is a CredentialRejected."""
+    """Return the error for somebody who cannot sign in. Callers chain a CredentialRejected."""
     return Forbidden(message, code=SIGN_IN_REFUSED)
 
 
@@ -139,7 +144,7 @@ def expired_sign_in() -> Invalid:
 
 
 def provider_unavailable(title: str) -> Unavailable:
-    """Return the error for a provider that does not answer, or not as it should."""
+    """Return the error for a provider that does not answer, or whose answer cannot be used."""
     return Unavailable(
         f"{title} could not be asked who you are, so nobody was signed in. If it stays so, tell "
         "the operator of this index.",

@@ -1,8 +1,8 @@
 """
-What providers are asked over HTTP, and what their errors mean (RFC 6749, RFC 7636).
+The HTTP requests to providers, and the meaning of their errors (RFC 6749, RFC 7636).
 
-OpenID Connect and GitHub have this in common: the URL that a browser is sent to, the exchange of a
-code, and the error codes.
+OpenID Connect and GitHub share the URL to which a browser is sent, the exchange of a code, and the
+error codes.
 """
 
 import json
@@ -27,10 +27,10 @@ from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.json_client import JsonClient, JsonResponse
 
 TIMEOUT_SECONDS: Final = 10.0
-"""For one request to a provider."""
+"""The timeout of one request to a provider."""
 SILENT: Final = "silent"
-"""What stands for the error code of a provider that does not answer, or with what is none."""
-NOT_OURS: Final = frozenset(
+"""Our error code for a provider that does not answer, or whose answer cannot be used."""
+SETTINGS_ERRORS: Final = frozenset(
     {
         "application_suspended",
         "incorrect_client_credentials",
@@ -46,7 +46,7 @@ NOT_OURS: Final = frozenset(
 """Error codes that are about the settings, and not about a person."""
 
 NO_CODE: Final = "no_code"
-"""What stands for the error code of an answer that has neither a code nor an error."""
+"""Our error code for an answer that has neither a code nor an error."""
 INVALID_GRANT: Final = "invalid_grant"
 REFUSALS: Final = frozenset(
     {
@@ -66,17 +66,17 @@ REFUSALS: Final = frozenset(
 REFUSAL_STATUSES: Final = frozenset(
     {HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}
 )
-"""Statuses of such an error: those of RFC 6749, 5.2, and that of GitHub."""
+"""The statuses with which providers send a refusal: those of RFC 6749, 5.2, and GitHub's."""
 
 _ERROR_CODE: Final = re.compile(r"[a-z_]{1,40}")
-_TOKEN: Final = re.compile(r"[!-~]{1,65536}")
+_SENDABLE_TOKEN: Final = re.compile(r"[!-~]{1,65536}")
 
 logger = logging.getLogger("wheelyard")
 
 
 class ProviderRequests:
     """
-    Makes the requests to a provider, and turns its errors into ours.
+    Sends the requests to a provider, and raises our errors for those of the provider.
 
     Threads may share it.
     """
@@ -85,11 +85,13 @@ class ProviderRequests:
         self._config = config
         self._client = client
 
-    def authorization_url(self, endpoint: str, request: AuthorizationRequest, **more: str) -> str:
-        """Return where a browser has to go to sign in, with PKCE, and `more` parameters."""
+    def authorization_url(
+        self, endpoint: str, request: AuthorizationRequest, **further_parameters: str
+    ) -> str:
+        """Return the URL to which a browser has to go for a sign-in with PKCE."""
         config = self._config
         digest = sha256(request.verifier.encode()).digest()
-        # ours come last: no parameter of the settings can replace one that the checks need
+        # those of the settings come first, so that they cannot replace any that the checks need
         parameters = {
             **config.parameters,
             "response_type": "code",
@@ -99,7 +101,7 @@ class ProviderRequests:
             "state": request.state,
             "code_challenge": urlsafe_b64encode(digest).decode().rstrip("="),
             "code_challenge_method": "S256",
-            **more,
+            **further_parameters,
         }
         # the endpoint of a provider may have a query of its own (RFC 6749, 3.1)
         separator = "&" if "?" in endpoint else "?"
@@ -111,8 +113,9 @@ class ProviderRequests:
         """
         Return the form that exchanges the code of an answer, without the client's secret.
 
-        Without a code, raises Forbidden (code `sign_in_refused`) for a known refusal, or if there
-        is no error either. Raises Unavailable (code `identity_unavailable`) for any other error.
+        If the answer has an error, or no code, raises Forbidden (code `sign_in_refused`) for a
+        known refusal or a missing code, and Unavailable (code `identity_unavailable`) for any other
+        error.
         """
         if answer.error or not answer.code:
             self.refuse(answer.error or NO_CODE)
@@ -127,10 +130,10 @@ class ProviderRequests:
         self, url: str, authorization: str = "", form: Mapping[str, str] | None = None
     ) -> Mapping[str, object]:
         """
-        Return the JSON object that an endpoint answers.
+        Send a request, and return the JSON object in the answer.
 
-        Raises Forbidden (code `sign_in_refused`) if it refuses what was sent, and Unavailable (code
-        `identity_unavailable`) for any other error.
+        Raises Forbidden (code `sign_in_refused`) if the provider refuses the request, and
+        Unavailable (code `identity_unavailable`) for any other error.
         """
         try:
             response = self.fetch(url, authorization, form)
@@ -145,32 +148,32 @@ class ProviderRequests:
     def fetch(
         self, url: str, authorization: str = "", form: Mapping[str, str] | None = None
     ) -> JsonResponse:
-        """Return the response of any status to a request, or raise FetchError without one."""
+        """Send a request, and return the response of any status, or raise FetchError."""
         return self._client.fetch(
             url, timeout=TIMEOUT_SECONDS, authorization=authorization, form=form
         )
 
     def give_up(self, fault: FetchError) -> NoReturn:
         """
-        Raise the error for a provider that does not answer, or with what makes no sense.
+        Log why a provider cannot be asked, and raise Unavailable (code `identity_unavailable`).
 
-        It is Unavailable (code `identity_unavailable`). Why is logged.
+        The provider does not answer, or its answer cannot be used.
         """
         logger.warning("%s cannot be asked: %s", self._config.name, fault.why)
         self.refuse(SILENT)
 
     def refuse(self, error: str) -> NoReturn:
         """
-        Raise the error of ours for an error code of the provider.
+        Raise our error for an error code of the provider.
 
-        It is Forbidden (code `sign_in_refused`) for one of `REFUSALS`, and Unavailable (code
-        `identity_unavailable`) for any other, which is logged. Only a known refusal ends sessions,
-        and not what a gateway may have sent.
+        Raises Forbidden (code `sign_in_refused`) for a code of `REFUSALS`, and Unavailable (code
+        `identity_unavailable`) for any other code, which is logged. Only Forbidden ends sessions,
+        so an unknown code, which a gateway may have sent, ends none.
         """
         title = self._config.title
         code = known_code(error)
         reason = CredentialRejected(f"provider_{code}")
-        if code in NOT_OURS:
+        if code in SETTINGS_ERRORS:
             logger.error(
                 "%s refuses this index (%s): compare client_id, the secret, scopes, and the "
                 "redirect URI %s with what is set there",
@@ -189,19 +192,19 @@ class ProviderRequests:
 
 
 def token_in(tokens: Mapping[str, object], name: str) -> str:
-    """Return a token of an answer, or an empty text if there is none that can be sent."""
+    """Return a token in an answer, or an empty text if it is missing or cannot be sent."""
     token = tokens.get(name)
-    # it becomes a part of a header: a line break in it would end that
-    if isinstance(token, str) and _TOKEN.fullmatch(token):
+    # the token becomes a part of a header, which a line break would end
+    if isinstance(token, str) and _SENDABLE_TOKEN.fullmatch(token):
         return token
     return ""
 
 
 def error_in(response: JsonResponse) -> str:
     """
-    Return the error code of a token endpoint (RFC 6749, 5.2), or an empty text.
+    Return the error code in an answer of a token endpoint (RFC 6749, 5.2), or an empty text.
 
-    It is also empty for a refusal with a status that a gateway before the provider may have sent.
+    Empty, too, for a refusal with a status that a gateway before the provider may have sent.
     """
     status = response.status
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -215,17 +218,18 @@ def error_in(response: JsonResponse) -> str:
     error = document.get("error")
     if not isinstance(error, str):
         return ""
-    # Auth0 sends this one with 403
+    # Auth0 sends this refusal with 403
     is_of_auth0 = status == HTTPStatus.FORBIDDEN and error == INVALID_GRANT
-    # a refusal ends sessions, so it counts only with a status that a provider sends it with
-    if error in REFUSALS and status not in REFUSAL_STATUSES and not is_of_auth0:
+    is_of_provider = status in REFUSAL_STATUSES or is_of_auth0
+    # a refusal ends sessions, so it counts only with a status with which providers send it
+    if error in REFUSALS and not is_of_provider:
         return ""
     return error
 
 
 def known_code(error: str) -> str:
-    """Return an error code, or `other` for text that is none."""
-    # it is written to the log, and comes from the URL of a browser
+    """Return a text that has the form of an error code as it is, or `other` for another text."""
+    # the text may be from the URL of a browser, and is written to the log
     if _ERROR_CODE.fullmatch(error):
         return error
     return "other"

@@ -1,8 +1,8 @@
 """
-Google's access tokens, whose rights are those on a bucket.
+Google's access tokens, which have the rights that their account has on a bucket.
 
-A token is sent to Google, which says what its account may do to the bucket, and never who it is. So
-the principal is a digest, and grants cannot name it.
+An access token is sent to Google, which says what the account may do to the bucket, and not whose
+account it is. So the principal of the token is a digest, and grants cannot name it.
 """
 
 import logging
@@ -36,37 +36,27 @@ from wheelyard.model.access import (
 from wheelyard.model.index_name import MAIN
 
 TIMEOUT_SECONDS: Final = 3.0
-"""Timeout of the requests to Google for one access token, together."""
-
-
+"""The timeout of all requests to Google for one access token together."""
 MAX_CACHE_SECONDS: Final = 300.0
 """The longest time that the rights of an access token are cached."""
-
-
 REJECTION_CACHE_SECONDS: Final = 10.0
 """How long a rejection is cached: an administrator may be granting the permission now."""
-
-
 REJECTED: Final = "gat_rejected"
-
-
+"""The reason for the log if Google rejects an access token."""
 PERMISSIONS: Final[Mapping[str, Action]] = {
     "storage.objects.get": Action.READ,
     "storage.objects.create": Action.UPLOAD,
     "storage.objects.delete": Action.MANAGE,
 }
-
-
+"""The action that each permission on the bucket gives."""
 ALL_ACTIONS: Final = Action.READ | Action.UPLOAD | Action.MANAGE
-
-
 WRITE_SCOPES: Final = frozenset(
     f"https://www.googleapis.com/auth/{scope}"
     for scope in ("cloud-platform", "devstorage.full_control", "devstorage.read_write")
 )
 """OAuth scopes that allow writing. With any other scope a token may only read."""
 
-_TOKEN = re.compile(r"[!-~]{20,4096}")
+_TOKEN_PATTERN = re.compile(r"[!-~]{20,4096}")
 
 logger = logging.getLogger("wheelyard")
 
@@ -84,20 +74,23 @@ class AuthorizationBucket(Struct, frozen=True):
 
     @property
     def permissions_url(self) -> str:
-        """The URL at which Google answers which permissions on the bucket a Bearer token has."""
-        granted = Action.READ if self.read_only else ALL_ACTIONS
-        query = [("permissions", name) for name, action in PERMISSIONS.items() if action & granted]
-        bucket = f"{self.google.storage}/storage/v1/b/{quote(self.bucket, '')}"
-        return f"{bucket}/iam/testPermissions?{urlencode(query)}"
+        """The URL at which Google says which permissions on the bucket a Bearer token has."""
+        possible_actions = Action.READ if self.read_only else ALL_ACTIONS
+        query: list[tuple[str, str]] = []
+        for permission, action in PERMISSIONS.items():
+            if action & possible_actions:
+                query.append(("permissions", permission))
+        bucket_url = f"{self.google.storage}/storage/v1/b/{quote(self.bucket, '')}"
+        return f"{bucket_url}/iam/testPermissions?{urlencode(query)}"
 
 
 class AccessTokenVerdict(Struct, frozen=True):
-    """What Google has said about an access token."""
+    """The answer of Google about an access token."""
 
     identity: Identity | None
-    """None if Google rejects the token."""
+    """The identity of the token, or None if Google rejects the token."""
     seconds: float
-    """How long this may be cached."""
+    """How long the verdict may be cached."""
 
     def require_identity(self) -> Identity:
         """Return the identity, or raise Unauthenticated if Google rejects the token."""
@@ -118,47 +111,52 @@ class AccessTokenVerifier(Struct, frozen=True):
     monotonic: Clock
     cache: VerificationCache[AccessTokenVerdict]
     cache_seconds: float = MAX_CACHE_SECONDS
-    """How long rights are cached. At most `MAX_CACHE_SECONDS`."""
+    """How long rights are cached, if that is less than `MAX_CACHE_SECONDS`."""
     indexes: tuple[str, ...] = (MAIN,)
     """The indexes that the rights are about, as in a `Scope`."""
 
     def cached_identity(self, credential: Credential) -> Identity | None:
         """
-        Return the identity of an access token if it is cached, else None.
+        Return the identity of an access token if the cache has it, or None otherwise.
 
-        Raises Unauthenticated if its rejection is cached.
+        Raises Unauthenticated if the cache says that Google has rejected the token.
         """
-        verdict = self.cache.get(self._key(credential.secret))
+        verdict = self.cache.get(self._cache_key(credential.secret))
         if verdict is None:
             return None
         return verdict.require_identity()
 
     def verify(self, credential: Credential) -> Identity:
         """
-        Return the identity of an access token, from the cache or Google.
+        Return the identity of an access token, from the cache or from Google.
 
-        Its scope is what the token may do, for every project. Without permissions it has none.
-        Raises Unauthenticated, with a fixed message, if Google rejects it, and Unavailable if
+        The identity has a scope for every project, or none if the token has no permissions. Raises
+        Unauthenticated, with a fixed message, if Google rejects the token, and Unavailable if
         Google does not answer.
         """
         token = credential.secret
-        # checked first, as it becomes a part of a header
-        if not _TOKEN.fullmatch(token):
+        # checked first, as the token becomes a part of a header
+        if not _TOKEN_PATTERN.fullmatch(token):
             raise invalid_access_token() from CredentialRejected("auth_malformed")
         identity = self.cached_identity(credential)
         if identity is not None:
             return identity
-        key = self._key(token)
+        key = self._cache_key(token)
         verdict = self._ask_google(key, token)
         self.cache.put(key, verdict, verdict.seconds)
         return verdict.require_identity()
 
-    def _key(self, token: str) -> bytes:
+    def _cache_key(self, token: str) -> bytes:
+        """Return the cache key of an access token, which differs for each bucket."""
         return self.cache.key("gat", self.resource.bucket, "", token)
 
     def _ask_google(self, key: bytes, token: str) -> AccessTokenVerdict:
-        """Return what Google says about a token, or raise Unavailable if it does not answer."""
-        # one deadline for both questions: a client waits for the sum
+        """
+        Return the verdict of Google about an access token with a cache key.
+
+        Raises Unavailable if Google does not answer.
+        """
+        # one deadline for both requests, as a client waits for both
         deadline = self.monotonic() + TIMEOUT_SECONDS
         try:
             actions = self._permitted_actions(token)
@@ -167,9 +165,10 @@ class AccessTokenVerifier(Struct, frozen=True):
             seconds = min(self.cache_seconds, MAX_CACHE_SECONDS)
             # the permissions are those of the account: the token itself may be for reading only
             if actions & ~Action.READ:
-                scopes, remaining = self._scopes(token, deadline - self.monotonic())
-                seconds = min(seconds, remaining)
-                if scopes.isdisjoint(WRITE_SCOPES):
+                timeout = deadline - self.monotonic()
+                oauth_scopes, remaining_seconds = self._scopes_and_lifetime(token, timeout)
+                seconds = min(seconds, remaining_seconds)
+                if oauth_scopes.isdisjoint(WRITE_SCOPES):
                     actions &= Action.READ
         except FetchError as fault:
             logger.warning("Google does not say what an access token may do: %s", fault.why)
@@ -182,36 +181,41 @@ class AccessTokenVerifier(Struct, frozen=True):
         return AccessTokenVerdict(identity, seconds)
 
     def _permitted_actions(self, token: str) -> Action | None:
-        """Return the actions (or none) that Google permits, or None if it rejects the token."""
+        """
+        Return the actions, perhaps none, that the account of a token may do to the bucket.
+
+        None if Google rejects the token. Raises FetchError if Google does not answer.
+        """
         response = self.json_client.fetch(
             self.resource.permissions_url, timeout=TIMEOUT_SECONDS, authorization=f"Bearer {token}"
         )
         if response.status == HTTPStatus.UNAUTHORIZED:
             return None
 
-        # the account is real, and may do nothing to the bucket
+        # the token is valid, and its account may do nothing to the bucket
         if response.status == HTTPStatus.FORBIDDEN:
             return Action(0)
         if response.status == HTTPStatus.NOT_FOUND:
             logger.error("google.access_token.resource: there is no such bucket; look at its name")
 
         # Google leaves the field out if there is no permission
-        held = response.document().get("permissions", [])
-        if not isinstance(held, list):
+        held_permissions = response.document().get("permissions", [])
+        if not isinstance(held_permissions, list):
             raise FetchError("its answer is not a list of permissions")
         actions = Action(0)
         for permission, action in PERMISSIONS.items():
-            if permission in held:
+            if permission in held_permissions:
                 actions |= action
         if self.resource.read_only:
             actions &= Action.READ
         return actions
 
-    def _scopes(self, token: str, timeout: float) -> tuple[frozenset[str], float]:
+    def _scopes_and_lifetime(self, token: str, timeout: float) -> tuple[frozenset[str], float]:
         """
-        Return the OAuth scopes of a token, and the seconds until it expires.
+        Return the OAuth scopes of a token, and the seconds until the token expires.
 
-        For a token that Google rejects, these are no scopes and `MAX_CACHE_SECONDS`.
+        A token that Google rejects has no scopes, and `MAX_CACHE_SECONDS`. Raises FetchError if
+        Google does not answer.
         """
         # in a form, as URLs end up in logs
         form = {"access_token": token}
@@ -225,13 +229,14 @@ class AccessTokenVerifier(Struct, frozen=True):
         seconds = 0.0
         if re.fullmatch(r"[0-9]{1,9}", expires_in):
             seconds = float(expires_in)
-        return frozenset(str(info.get("scope", "")).split()), seconds
+        oauth_scopes = str(info.get("scope", "")).split()
+        return frozenset(oauth_scopes), seconds
 
 
 def _identity_of_access_token(key: bytes, actions: Action, indexes: tuple[str, ...]) -> Identity:
-    """Return the identity of a token that may do these actions, with a principal of its own."""
+    """Return the identity of an access token that may do these actions in these indexes."""
     principals = {ANONYMOUS}
-    # Google gives tokens to anybody: only who may read the bucket is more than anonymous here
+    # Google gives tokens to anybody: a token that may not read the bucket counts as anonymous
     if actions & Action.READ:
         principals.add(ALL_AUTHENTICATED)
     scopes = list[Scope]()

@@ -1,7 +1,8 @@
 """
-The URLs of Google, apart from what verifies by them.
+The URLs of Google that verifiers fetch.
 
-The settings and the composition of a process name them, and load no cryptography for that.
+The settings and the wiring of a process name these URLs, and load no cryptography for that. So the
+URLs have a module of their own.
 """
 
 from msgspec import Struct
@@ -25,5 +26,5 @@ GOOGLE = GoogleEndpoints()
 
 
 def endpoints_at(url: str) -> GoogleEndpoints:
-    """Return endpoints that are all on the server at `url`, which replaces Google in tests."""
+    """Return endpoints on the server at `url`, which takes the place of Google in tests."""
     return GoogleEndpoints(f"{url}/keys", f"{url}/keys", url, f"{url}/tokeninfo")

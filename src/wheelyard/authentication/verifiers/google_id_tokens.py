@@ -46,7 +46,7 @@ def google_verifier(
     Return a verifier of Google ID tokens.
 
     Users must belong to one of `allowed_domains` (lower case), unless that is empty. Service
-    accounts have no domain, so it is not checked for them.
+    accounts have no domain, and so may have any address.
     """
     issuers = {name: IssuerConfig(name, keys, ALGORITHMS, audiences) for name in GOOGLE_ISSUERS}
     return IdTokenVerifier(issuers, GoogleAccounts(allowed_domains), now, verification_cache)
@@ -58,7 +58,11 @@ def iap_verifier(
     now: Clock,
     verification_cache: VerificationCache[Identity],
 ) -> IdTokenVerifier:
-    """Return a verifier for audiences such as `/projects/NUMBER/global/backendServices/ID`."""
+    """
+    Return a verifier of assertions of Identity-Aware Proxy.
+
+    An audience is a text such as `/projects/NUMBER/global/backendServices/ID`.
+    """
     issuer = IssuerConfig(IAP_ISSUER, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME_SECONDS)
     return IdTokenVerifier({IAP_ISSUER: issuer}, IapAccounts(), now, verification_cache)
 
@@ -75,8 +79,8 @@ class GoogleAccounts(Struct, frozen=True):
         Raises CredentialRejected if the address is malformed or not verified, if the domain of a
         user is not allowed, or if the token is for gcloud itself, and so for no service.
         """
-        # what `gcloud auth print-identity-token` prints by itself: any service that gets it could
-        # send it to any other one
+        # `gcloud auth print-identity-token` prints such a token without further options; any
+        # service that gets the token could send it to any other service
         if claims.get("azp") == GCLOUD_CLIENT_ID and claims.get("aud") == GCLOUD_CLIENT_ID:
             raise CredentialRejected("jwt_aud")
         if claims.get("email_verified") is not True:
@@ -86,7 +90,7 @@ class GoogleAccounts(Struct, frozen=True):
         if email.endswith(SERVICE_ACCOUNT_SUFFIX):
             principal = f"serviceAccount:{email}"
             principals = [principal]
-            # the e-mail of a deleted account may be given to another one, and its id never is
+            # another account may get the e-mail of a deleted account, but never its id
             if _UNIQUE_ID.fullmatch(str(claims["sub"])):
                 principals.append(f"{principal}#{claims['sub']}")
         else:
@@ -105,15 +109,15 @@ class IapAccounts(Struct, frozen=True):
         """
         Return the identity for verified claims.
 
-        Grants cannot name a service account by it. Raises CredentialRejected if it is no account of
-        Google's, or the address or the domain is malformed.
+        The identity of a service account has no principal for grants. Raises CredentialRejected if
+        the claims name no account of Google's, or if the address or the domain is malformed.
         """
         if "gcip" in claims or not _IAP_SUBJECT.fullmatch(str(claims["sub"])):
             raise CredentialRejected("jwt_email")
         email = _email_of(claims)
         domain = _domain_of(claims)
         if email.endswith(SERVICE_ACCOUNT_SUFFIX):
-            # without a principal for grants: a service account has ID tokens for that
+            # a service account that needs rights by grants sends an ID token
             return _identity(f"serviceAccount:{email}", [], domain)
         return _identity(f"user:{email}", [f"user:{email}"], domain)
 
@@ -130,15 +134,19 @@ def _identity(principal: str, principals: list[str], domain: str | None) -> Iden
 def _email_of(claims: Claims) -> str:
     """Return the e-mail address in claims, in lower case, or raise CredentialRejected."""
     email = claims.get("email")
-    # it becomes a part of a principal and of lines of the log: no blanks, printable ASCII alone
+    # the address becomes a part of a principal and of log lines: printable ASCII without blanks
     if not isinstance(email, str) or not _EMAIL.fullmatch(email):
         raise CredentialRejected("jwt_email")
     return email.lower()
 
 
 def _domain_of(claims: Claims) -> str | None:
-    """Return the Workspace domain in claims, or None without one, or raise CredentialRejected."""
-    # by the claim alone: an address of the domain may belong to a private account
+    """
+    Return the Workspace domain in claims, or None if the claims have no domain.
+
+    Raises CredentialRejected if the domain is malformed.
+    """
+    # not by the address, which may be that of a private account with an address of the domain
     domain = claims.get("hd")
     if domain is None:
         return None

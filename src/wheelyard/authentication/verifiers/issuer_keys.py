@@ -1,9 +1,9 @@
 """
-The public keys of issuers (RFC 7517), and what keeps such a document of another server.
+The public keys of issuers (RFC 7517), and a cache for such documents of other servers.
 
 A request with a signed token may cause a fetch. So a document is fetched at most once a minute, or
-every five seconds while there is none, whatever tokens strangers send. While its server does not
-answer, the last one serves for a day.
+every five seconds while there is no document, whatever tokens strangers send. While the server of a
+document does not answer, the last document is used for a day.
 """
 
 import logging
@@ -31,47 +31,49 @@ STALE_LIMIT_SECONDS: Final = 24 * 3600.0
 FETCH_INTERVAL_SECONDS: Final = 60.0
 """The shortest time between two fetches."""
 RETRY_INTERVAL_SECONDS: Final = 5.0
-"""The same while there is no document at all."""
+"""The shortest time between two fetches while there is no document at all."""
 RSA_BITS: Final = range(2048, 8193)
+"""The accepted sizes of RSA keys."""
 
-T = TypeVar("T")
+DocumentT = TypeVar("DocumentT")
 
 logger = logging.getLogger("wheelyard")
 
 
-class RemoteDocument(Struct, Generic[T]):
+class RemoteDocument(Struct, Generic[DocumentT]):
     """
-    A document of another server, fetched when it is first needed, and again when it is old.
+    A document of another server, which is fetched when first needed, and again when it is old.
 
     Threads may share it.
     """
 
     name: str
-    """What it is, for the log."""
-    fetch: Callable[[], T]
-    """Returns it, or raises FetchError."""
+    """The words by which the log names the document."""
+    fetch: Callable[[], DocumentT]
+    """Fetches and returns the document, or raises FetchError."""
     monotonic: Clock
     has_failed: bool = False
     """Whether the last fetch failed."""
-    _value: T | None = None
+    _value: DocumentT | None = None
     _fetched_at: float = 0.0
     _attempted_at: float | None = None
     _fetching: Lock = field(default_factory=Lock)
 
-    def get(self, is_enough: Callable[[T], bool]) -> T | None:
+    def get(self, is_enough: Callable[[DocumentT], bool]) -> DocumentT | None:
         """
-        Return the document, or None if it cannot be had.
+        Return the document, or None if there is none that is younger than a day.
 
-        Fetches it if it is old, or not enough. It may still not be enough then, or be as old as a
-        day. A fetch that fails is logged. A caller for whom the document is enough does not wait
-        while another one fetches.
+        The document is fetched if it is old, or if `is_enough` says that it lacks something. After
+        a fetch that fails, which is logged, the old document is returned, which may not be enough.
+        A caller for whom the document is enough does not wait while another caller fetches.
         """
         value = self._usable()
         has_enough = value is not None and is_enough(value)
-        # without the lock: nearly every request ends here
+        # nearly every request ends here, without the lock
         if has_enough and self.monotonic() < self._fetched_at + LIFETIME_SECONDS:
             return value
-        # without enough, wait for the caller that fetches: `_fetch_if_due` then fetches no more
+        # A caller without enough waits for the caller that fetches. After that, `_fetch_if_due`
+        # does not fetch again.
         if self._fetching.acquire(blocking=not has_enough):
             try:
                 self._fetch_if_due()
@@ -79,14 +81,14 @@ class RemoteDocument(Struct, Generic[T]):
                 self._fetching.release()
         return self._usable()
 
-    def _usable(self) -> T | None:
-        """Return the document unless it is too old to be used at all."""
+    def _usable(self) -> DocumentT | None:
+        """Return the document, or None if there is none or it is too old to be used."""
         if self.monotonic() >= self._fetched_at + STALE_LIMIT_SECONDS:
             return None
         return self._value
 
     def _fetch_if_due(self) -> None:
-        """Fetch the document unless that was tried a moment ago, perhaps by a caller before."""
+        """Fetch the document, unless this or another caller has tried a moment ago."""
         interval = FETCH_INTERVAL_SECONDS
         if self._usable() is None:
             interval = RETRY_INTERVAL_SECONDS
@@ -102,7 +104,7 @@ class RemoteDocument(Struct, Generic[T]):
             self.has_failed = True
             logger.warning("%s cannot be fetched: %s", self.name, fault.why)
         finally:
-            # after the fetch, which may have taken seconds: the interval is one of rest
+            # counted from the end of the fetch, which may have taken seconds
             self._attempted_at = self.monotonic()
 
 
@@ -110,7 +112,7 @@ class IssuerKeys:
     """
     The public keys of one issuer.
 
-    Threads may share it. Without `url`, the issuer's discovery document says where they are.
+    Threads may share it. Without `url`, the issuer's discovery document has the URL of the keys.
     """
 
     def __init__(
@@ -132,9 +134,9 @@ class IssuerKeys:
         """
         Return the public key with an id, or None if the issuer has no such key.
 
-        Fetches the keys if they are old, or if the id is unknown. A caller whose key is known does
-        not wait while another one fetches. Raises Unavailable if the fetch fails, and the key is
-        not known.
+        The keys are fetched if they are old, or if the id is unknown. A caller whose key is known
+        does not wait while another caller fetches. Raises Unavailable if the key is unknown after a
+        fetch that has failed.
         """
         keys = self._keys.get(lambda keys: kid in keys) or {}
         if kid not in keys and self._keys.has_failed:
@@ -165,7 +167,7 @@ class IssuerKeys:
         """
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
         document = self._client.fetch(url, timeout=FETCH_TIMEOUT_SECONDS).document()
-        # the document is asked of the issuer: it may not hand the keys over to another host
+        # keys on another host could be under the control of somebody else than the issuer
         keys_url = document.get("jwks_uri")
         if document.get("issuer") != self._issuer or not isinstance(keys_url, str):
             raise FetchError("its discovery document is not about it")
@@ -175,14 +177,14 @@ class IssuerKeys:
         raise FetchError("its discovery document points to another host")
 
     def _accepts(self, key: PyJWK) -> bool:
-        """Return whether a key is a public one for signatures, of a size and a curve that hold."""
-        public = key.key
-        # A set may hold private and symmetric keys, which are of other classes. A signature by a
+        """Return whether a key is a public key for signatures, with an accepted size or curve."""
+        public_key = key.key
+        # A set may have private and symmetric keys, which are of other classes. A signature by a
         # huge RSA key takes long to check.
-        if isinstance(public, RSAPublicKey):
-            is_strong = public.key_size in RSA_BITS
-        elif isinstance(public, EllipticCurvePublicKey):
-            is_strong = isinstance(public.curve, SECP256R1)
+        if isinstance(public_key, RSAPublicKey):
+            is_strong = public_key.key_size in RSA_BITS
+        elif isinstance(public_key, EllipticCurvePublicKey):
+            is_strong = isinstance(public_key.curve, SECP256R1)
         else:
             is_strong = False
         is_named = isinstance(key.key_id, str) and key.public_key_use in {"sig", None}

@@ -1,4 +1,4 @@
-"""ID tokens of CI jobs, which are verified for the issuers of the publishers in force."""
+"""Verification of ID tokens of CI jobs, by the issuers of the publishers in force."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,9 +10,9 @@ from wheelyard.model.publisher import Publisher, max_lifetime_by_issuer
 from wheelyard.model.publisher_claim_rules import ProviderIssuer
 
 MakeKeys = Callable[[str, ProviderIssuer], IssuerKeys]
-"""Returns the keys of an issuer with a name, which are fetched when they are first needed."""
+"""Returns the keys of an issuer, by its name and definition. They are fetched when first needed."""
 _Issuers = Mapping[tuple[str, ProviderIssuer], IssuerConfig]
-"""By name and definition, of which the publishers in force have one for each name."""
+"""Issuers by name and definition. The publishers in force have one definition for each name."""
 
 
 class JobTokenVerifier:
@@ -26,33 +26,42 @@ class JobTokenVerifier:
         self._audiences = audiences
         self._make_keys = make_keys
         self._seconds = seconds
-        # Threads may set it at once: then some keys are fetched twice. Any value may be the last.
-        self._made: tuple[tuple[Publisher, ...], _Issuers] = ((), {})
+        # Two threads may set this at once: then some keys are fetched twice, and either value is
+        # right. It is one attribute, so that no thread gets the issuers of other publishers.
+        self._publishers_and_issuers: tuple[tuple[Publisher, ...], _Issuers] = ((), {})
 
     def verify(self, id_token: str, publishers: tuple[Publisher, ...]) -> Claims:
         """
         Return the claims of an ID token of an issuer of these publishers.
 
-        Raises CredentialRejected unless it is valid now. Raises Unavailable if the issuer does not
-        answer.
+        Raises CredentialRejected unless the ID token is valid now. Raises Unavailable if the issuer
+        does not answer.
         """
-        # one attribute, read and written as a whole: no thread gets issuers of other publishers
-        made_for, issuers = self._made
-        if made_for is not publishers:
-            issuers = self._issuers(publishers, issuers)
-            self._made = (publishers, issuers)
-        configs = {name: config for (name, _), config in issuers.items()}
-        return verified_claims(id_token, configs, self._seconds())
+        earlier_publishers, issuers = self._publishers_and_issuers
+        if publishers is not earlier_publishers:
+            issuers = self._make_issuers(publishers, issuers)
+            self._publishers_and_issuers = (publishers, issuers)
+        config_by_name = {name: config for (name, _), config in issuers.items()}
+        return verified_claims(id_token, config_by_name, self._seconds())
 
-    def _issuers(self, publishers: tuple[Publisher, ...], before: _Issuers) -> _Issuers:
-        """Return the issuers of these publishers, with the keys of those that were there before."""
+    def _make_issuers(
+        self, publishers: tuple[Publisher, ...], earlier_issuers: _Issuers
+    ) -> _Issuers:
+        """
+        Return the issuers of these publishers.
+
+        An issuer that is among the earlier issuers keeps its fetched keys, so that a new publisher
+        causes no request for the keys of other issuers.
+        """
         issuers = dict[tuple[str, ProviderIssuer], IssuerConfig]()
         for issuer, lifetime in max_lifetime_by_issuer(publishers).items():
             algorithms = frozenset(issuer.algorithms)
             for name in issuer.names:
-                earlier = before.get((name, issuer))
-                # with what was fetched: a new publisher costs no other issuer a request
-                keys = earlier.keys if earlier else self._make_keys(name, issuer)
+                earlier_config = earlier_issuers.get((name, issuer))
+                if earlier_config is None:
+                    keys = self._make_keys(name, issuer)
+                else:
+                    keys = earlier_config.keys
                 config = IssuerConfig(name, keys, algorithms, self._audiences, lifetime)
                 issuers[name, issuer] = config
         return issuers

@@ -1,14 +1,15 @@
 """
-The limit of failed sign-ins, and the networks by which it counts them.
+The limit of failed sign-ins, and the networks by which failures are counted.
 
 A failure takes a try out of the bucket of its network and kind. Tries are refilled evenly over a
 minute. While a bucket is empty, passwords are rejected before they are hashed. A try is taken when
-a check has failed, so those that run at the same moment may exceed the limit by one each: by no
-more than the passwords that are checked at once.
+a check has failed, so checks at the same moment exceed the limit by one each: by no more than the
+passwords that are checked at once.
 
 Rejected access tokens and unknown API tokens have buckets of their own, as a whole office may have
-one address. Sign-ins in browsers count although they succeed, as each writes to the store: in
-buckets for the person and for the network, which are large enough for a team behind one address.
+one address. A sign-in in a browser counts although it succeeds, as a sign-in writes to the store.
+Each takes a try out of a bucket for the person and a try out of a bucket for the network, which is
+large enough for a team behind one address.
 """
 
 from collections.abc import Iterable
@@ -31,18 +32,20 @@ CUSTOMER_PREFIX_V6: Final = 64
 UNKNOWN_TOKEN: Final = "token"  # noqa: S105 - a kind of key
 """The kind of the keys for API tokens that do not exist."""
 SIGN_IN: Final = "sign-in"
+"""The kind of the keys for successful sign-ins of a person."""
 NETWORK_SIGN_IN: Final = "network-sign-in"
-"""The kinds of the keys for sign-ins that succeed: of a person, and of a network."""
+"""The kind of the keys for successful sign-ins from a network."""
 AT_PROVIDER: Final = "at-provider"
-"""The kind of the keys for sign-ins at one provider that have not succeeded, of a network."""
-_PER_MINUTE: Final = {UNKNOWN_TOKEN: 60, SIGN_IN: 30, NETWORK_SIGN_IN: 300}
-"""The tries of keys of these kinds."""
+"""The kind of the keys for sign-ins from a network at one provider that have not succeeded."""
+_TRIES_BY_KIND: Final = {UNKNOWN_TOKEN: 60, SIGN_IN: 30, NETWORK_SIGN_IN: 300}
+"""The tries in a minute for keys of these kinds."""
 _ROUNDING_ERROR: Final = 1e-9
+"""How much a bucket that was refilled to one try may lack, by rounding."""
 
 
 class LoginRateLimit(Struct, frozen=True):
     """
-    A token bucket for each key, with `per_minute` tries unless its kind has another number.
+    A token bucket for each key, with `per_minute` tries unless the kind of key has other tries.
 
     Threads may share it.
     """
@@ -52,67 +55,70 @@ class LoginRateLimit(Struct, frozen=True):
     _buckets: LruCache[str, tuple[float, float]] = field(
         default_factory=lambda: LruCache(MAX_BUCKETS)
     )
-    """By key: the remaining tries, and when they were counted."""
+    """The remaining tries of each key, and when they were counted."""
     _lock: Lock = field(default_factory=Lock)
 
     def seconds_until(self, keys: Iterable[str]) -> float:
-        """Return the seconds until each of these buckets has a try, 0 if all have one."""
-        longest = 0.0
+        """Return the seconds until the bucket of each key has a try, or 0 if all have a try."""
+        longest_wait = 0.0
         for key in keys:
-            missing = 1 - self._remaining(key)
-            # a bucket that was refilled to one try may have a little less, by rounding
-            if missing > _ROUNDING_ERROR:
-                longest = max(longest, 60 * missing / self._capacity(key))
-        return longest
+            missing_tries = 1 - self._remaining_tries(key)
+            if missing_tries > _ROUNDING_ERROR:
+                wait = 60 * missing_tries / self._capacity(key)
+                longest_wait = max(longest_wait, wait)
+        return longest_wait
 
     def count_attempt(self, key: str) -> float:
-        """Take a try out of a bucket and return 0, or return the seconds to wait if it has none."""
-        # in one lock, unlike `seconds_until` and `record_failure`: no two calls get the last try
+        """Take a try out of a bucket and return 0, or return the seconds until it has a try."""
+        # in one lock, so that no two calls get the last try
         with self._lock:
             wait = self.seconds_until((key,))
             if not wait:
-                self._add(key, -1)
+                self._add_tries(key, -1)
         return wait
 
     def record_failure(self, keys: Iterable[str]) -> None:
-        """Take a try out of each of these buckets that has one."""
+        """Take a try out of the bucket of each key, unless the bucket is empty."""
         with self._lock:
             for key in keys:
-                self._add(key, -1)
+                self._add_tries(key, -1)
 
     def give_back(self, key: str) -> None:
         """Put back the try that `count_attempt` has taken."""
         with self._lock:
-            self._add(key, 1)
+            self._add_tries(key, 1)
 
-    def _add(self, key: str, tries: int) -> None:
-        """Add tries to a bucket, or take some out. The caller holds the lock."""
-        remaining = max(self._remaining(key) + tries, 0.0)
+    def _add_tries(self, key: str, tries: int) -> None:
+        """Add tries to a bucket, or take tries out. The caller holds the lock."""
+        remaining = max(self._remaining_tries(key) + tries, 0.0)
         self._buckets.put(key, (remaining, self.monotonic()), 1)
 
-    def _remaining(self, key: str) -> float:
+    def _remaining_tries(self, key: str) -> float:
+        """Return the tries that the bucket of a key has now, which may be a part of one."""
         capacity = float(self._capacity(key))
         bucket = self._buckets.get(key)
-        # a bucket that was pushed out of memory begins anew, to the good of the client
+        # a bucket that memory has no room for begins anew, to the client's advantage
         if bucket is None:
             return capacity
         tries, counted_at = bucket
-        # refilled evenly: a minute refills a whole bucket
+        # a minute refills an empty bucket
         return min(capacity, tries + (self.monotonic() - counted_at) * capacity / 60)
 
     def _capacity(self, key: str) -> int:
-        return _PER_MINUTE.get(key.partition(":")[0], self.per_minute)
+        """Return the tries of a full bucket."""
+        kind, _, _ = key.partition(":")
+        return _TRIES_BY_KIND.get(kind, self.per_minute)
 
 
 def address_key(address: str, kind: str = "address") -> str:
-    """Return the bucket key of a kind of attempt and a network, one for all that is no address."""
+    """Return the bucket key of the network of an address. All texts but addresses share one key."""
     return f"{kind}:{network_of(address)}"
 
 
 @lru_cache(1024)  # parsing takes longer than the rest of a request that a cache answers
 def client_network(address: str) -> str:
-    """Return the address of a client, or the first of its IPv6 /64, or `-` for any other text."""
-    parsed = _parsed(address)
+    """Return an IPv4 address, the first address of an IPv6 /64, or `-` for any other text."""
+    parsed = _parse_address(address)
     if parsed is None:
         return "-"
     # one IPv6 customer has 2^64 addresses, and may send each request from another one
@@ -124,15 +130,15 @@ def client_network(address: str) -> str:
 
 def network_of(address: str) -> str:
     """Return the IPv4 /24 or IPv6 /48 of an address as text, or `-` for any other text."""
-    parsed = _parsed(address)
+    parsed = _parse_address(address)
     if parsed is None:
         return "-"
     prefix = IPV6_PREFIX if isinstance(parsed, IPv6Address) else IPV4_PREFIX
     return str(ip_network((int(parsed), prefix), strict=False))
 
 
-def _parsed(address: str) -> IPv4Address | IPv6Address | None:
-    """Return a parsed IP address, an IPv4-mapped one as IPv4, or None for any other text."""
+def _parse_address(address: str) -> IPv4Address | IPv6Address | None:
+    """Return a parsed IP address, or None for another text. An IPv4-mapped address is IPv4."""
     # a link-local address may name an interface of this machine: fe80::1%eth0
     without_zone = address.partition("%")[0]
     try:

@@ -7,12 +7,12 @@ Static tokens: secrets that the operator already has, each with its own scope.
     can = ["read", "upload"]          # the default
     expires = 2027-01-31              # at the first moment of this day, UTC; or a date and time
     projects = ["acme-*", "tools"]    # required; ["*"] is every project
-    indexes = ["prod"]                # that it is about; main without, ["*"] for all
+    indexes = ["prod"]                # the default is main; ["*"] is every index
 
-Only the SHA-256 of a token is kept, and tokens are looked up by it. `projects` has no default, so
-that a truncated file opens nothing that its author did not write. One more token, for reading and
-uploading all projects of main, can come from the environment. If the file has it too, the file
-decides.
+Only the SHA-256 of a token is kept, and tokens are looked up by their SHA-256. `projects` has no
+default, so that a truncated file gives no right that its author did not write. One more token, for
+reading and uploading all projects of main, can come from the environment. If the file has a token
+with the same text, the table in the file counts.
 """
 
 import re
@@ -51,7 +51,7 @@ ENVIRONMENT_TOKEN: Final = "environment"  # noqa: S105 - a name
 _TOML_LINE: Final = re.compile(r"at line [0-9]+")
 
 
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _TokenTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The fields of a `[[token]]` table in the file of static tokens."""
 
     name: Annotated[str, Meta(pattern=r"\S", title='a name, such as "ci"')]
@@ -73,7 +73,7 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(title='a list of indexes such as ["dev"]'),
     ] = None
     index: str = ""
-    """The same as a text, as earlier versions had it."""
+    """The name of an index, or several with commas, as earlier versions had the field."""
 
 
 class StaticToken(Struct, frozen=True):
@@ -81,8 +81,9 @@ class StaticToken(Struct, frozen=True):
 
     identity: Identity
     digest: str
-    """The SHA-256 of its text, hexadecimal."""
+    """The SHA-256 of the token's text, hexadecimal."""
     expires_at: datetime | None = None
+    """When the token expires, or None if it never expires."""
 
     def is_expired(self, now: datetime) -> bool:
         """Return whether the token has expired at `now`."""
@@ -90,6 +91,7 @@ class StaticToken(Struct, frozen=True):
 
 
 TokensByDigest = Mapping[str, StaticToken]
+"""Static tokens by the SHA-256 of their text, hexadecimal."""
 
 
 class StaticTokens:
@@ -108,44 +110,49 @@ class StaticTokens:
         monotonic: Clock,
     ) -> None:
         self._now = now
-        # strip: a variable that was made from a file ends in a newline
+        # a variable that was made from a file ends with a line feed
         self._from_environment = _environment_token(environment_token.strip())
         self.file: ReloadingFile[TokensByDigest] | None = None
         if path is not None:
             self.file = ReloadingFile(path, parse_static_tokens, monotonic)
 
     def all(self) -> TokensByDigest:
-        """Return all static tokens by their digest, with expired ones, after a look at the file."""
-        in_file = self.file.current() if self.file else {}
-        tokens = dict(in_file)
+        """Return all static tokens by their digest, also expired ones. May reload the file."""
+        tokens = dict(self._tokens_in_file())
         for digest, token in self._from_environment.items():
-            # the file decides about a token that both have
+            # a token in the file counts before one from the environment with the same text
             tokens.setdefault(digest, token)
         return tokens
 
+    def _tokens_in_file(self) -> TokensByDigest:
+        """Return the static tokens in the file, or none without a file. May reload the file."""
+        if self.file is None:
+            return {}
+        return self.file.current()
+
     def expired(self) -> frozenset[str]:
         """Return the principals of the static tokens that have expired."""
-        # looked at each time, as a token expires without a change of the file
+        # computed each time, as a token expires without a change of the file
         now = self._now()
         tokens = self.all().values()
         return frozenset(token.identity.principal for token in tokens if token.is_expired(now))
 
     def find(self, secrets: Iterable[str]) -> StaticToken | None:
         """
-        Return the static token that the first of these secrets is, or None.
+        Return the static token of the first secret that is the text of one, or None if none is.
 
         The secrets are both halves of Basic credentials, or a Bearer token. May reload the file.
         Raises Unauthenticated (code `token_expired`) if that token has expired.
         """
-        in_file = self.file.current() if self.file else {}
+        tokens_in_file = self._tokens_in_file()
         for secret in secrets:
             # the file may have the digest of a short text, which could be guessed
             if len(secret) < MIN_TOKEN_CHARS:
                 continue
-            # No comparison in constant time is needed: the time of a lookup tells something of the
-            # digest at most, which nobody can steer by the choice of a secret.
+            # No comparison in constant time is needed: the time of a lookup can only tell of the
+            # digest, and nobody can choose a secret with a given digest.
             digest = _digest_of(secret)
-            token = in_file.get(digest) or self._from_environment.get(digest)
+            token = tokens_in_file.get(digest) or self._from_environment.get(digest)
             if token is not None:
                 return self._unexpired(token)
         return None
@@ -154,7 +161,8 @@ class StaticTokens:
         """
         Return the static token of a principal. May reload the file.
 
-        Raises Unauthenticated if there is none, or (code `token_expired`) if it has expired.
+        Raises Unauthenticated if the principal has no token, or (code `token_expired`) if the token
+        has expired.
         """
         for token in self.all().values():
             if token.identity.principal == principal:
@@ -166,12 +174,12 @@ class StaticTokens:
     def _unexpired(self, token: StaticToken) -> StaticToken:
         """Return the token, or raise Unauthenticated if it has expired."""
         if token.expires_at is not None and token.is_expired(self._now()):
-            # whoever has this token has proved its secret, so its name is told
-            when = f"{token.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-            name = escaped(token.identity.principal.partition(":")[2])
+            # the client has proved the secret of the token, and so may learn the token's name
+            expiry = f"{token.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            _, _, name = token.identity.principal.partition(":")
             raise Unauthenticated(
-                f"The static token {name} has expired on {when}. Ask the operator of this index "
-                "for another.",
+                f"The static token {escaped(name)} has expired on {expiry}. Ask the operator of "
+                "this index for another.",
                 code=TOKEN_EXPIRED,
             ) from CredentialRejected("static_expired")
         return token
@@ -179,14 +187,14 @@ class StaticTokens:
 
 def parse_static_tokens(text: str) -> ParsedFile[TokensByDigest]:
     """
-    Return the static tokens in a text by their SHA-256.
+    Return the static tokens in the text of a file, by their SHA-256.
 
-    Raises Invalid (code `bad_setting`) if the text is no TOML, or has anything else in it. Raises
-    it with the number of the table if one is wrong.
+    Raises Invalid (code `bad_setting`) if the text is no TOML, if it has anything but `[[token]]`
+    tables, or if a table is wrong: then the message has the number of the table.
     """
     tokens: dict[str, StaticToken] = {}
     principals = {f"static:{ENVIRONMENT_TOKEN}"}
-    for number, table in enumerate(_tables(text), start=1):
+    for number, table in enumerate(_parse_tables(text), start=1):
         try:
             token = _parse_token(table)
             if token.identity.principal in principals:
@@ -206,16 +214,16 @@ def parse_static_tokens(text: str) -> ParsedFile[TokensByDigest]:
     return ParsedFile(MappingProxyType(tokens))
 
 
-def _tables(text: str) -> list[dict[str, object]]:
-    """Return the [[token]] tables in a text, or raise Invalid if it has anything else in it."""
+def _parse_tables(text: str) -> list[dict[str, object]]:
+    """Return the [[token]] tables in a text, or raise Invalid if the text has anything else."""
     import tomllib  # noqa: PLC0415 - only with a file of tokens
 
     try:
         content = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         match = _TOML_LINE.search(str(error))
-        where = match[0] if match else "at its end"
-        reason = f"It is no TOML {where}. Mend the file."
+        place = match[0] if match else "at its end"
+        reason = f"It is no TOML {place}. Mend the file."
     else:
         tables = content.get("token", [])
         is_list = isinstance(tables, list) and all(isinstance(table, dict) for table in tables)
@@ -227,16 +235,20 @@ def _tables(text: str) -> list[dict[str, object]]:
 
 
 def _parse_token(table: Mapping[str, object]) -> StaticToken:
-    """Return the static token of a table, or raise Invalid with the rest of a sentence about it."""
+    """
+    Return the static token of a table.
+
+    Raises Invalid if the table is wrong. The message continues a sentence about the table.
+    """
     try:
-        fields = decode_table(table, _Table)
+        fields = decode_table(table, _TokenTable)
     except InvalidField as wrong:
         raise Invalid(f"{wrong.message}.") from None
     name = require_one_line(fields.name, "its name", NAME_LIMIT_CHARS).strip()
     actions = parse_actions(fields.can)
     projects = tuple(map(parse_pattern, fields.projects))
-    scope = Scope(actions, projects, _indexes(fields, actions))
-    expires_at = _expiry(fields.expires)
+    scope = Scope(actions, projects, _right_indexes(fields, actions))
+    expires_at = _parse_expiry(fields.expires)
     if (fields.value is None) == (fields.sha256 is None):
         raise Invalid("it needs either value or sha256. Write one of them.")
     if fields.value is not None:
@@ -245,14 +257,14 @@ def _parse_token(table: Mapping[str, object]) -> StaticToken:
     else:
         digest = (fields.sha256 or "").lower()
 
-    # a slip of the operator: `sha256sum` without a token before it
+    # an operator may run `sha256sum` without a token
     if digest == _digest_of(""):
         raise Invalid("its digest is that of nothing. Make it with 'printf %s TOKEN | sha256sum'.")
     return StaticToken(known_identity(f"static:{name}", scope), digest, expires_at)
 
 
-def _indexes(fields: _Table, actions: Action) -> tuple[str, ...]:
-    """Return the indexes that a token is about, or raise Invalid."""
+def _right_indexes(fields: _TokenTable, actions: Action) -> tuple[str, ...]:
+    """Return the indexes that a token is about, or raise Invalid if the fields are wrong."""
     if fields.indexes and fields.index:
         raise Invalid("it has indexes and index. Leave index out.")
     names = fields.index
@@ -262,7 +274,7 @@ def _indexes(fields: _Table, actions: Action) -> tuple[str, ...]:
 
 
 def _check_value(value: str) -> None:
-    """Raise Invalid, without the value in the message, unless it can be the text of a token."""
+    """Raise Invalid unless a value can be the text of a token. The message lacks the value."""
     if has_token_prefix(value):
         raise Invalid(
             f"it begins with {PREFIX}, as the tokens do that wheelyard makes. Choose another text, "
@@ -276,11 +288,15 @@ def _check_value(value: str) -> None:
         raise Invalid("it has control characters, or spaces around it. Leave them out.")
 
 
-def _expiry(value: object) -> datetime | None:
-    """Return the time at which a token expires, None for None, or raise Invalid."""
+def _parse_expiry(value: object) -> datetime | None:
+    """
+    Return the time at which a token expires, or None if the field is missing.
+
+    Raises Invalid if the value is no date and no time.
+    """
     if value is None:
         return None
-    # TOML has types for both; people put them between quotes all the same
+    # TOML has types for dates and times, but people write them between quotes, too
     if isinstance(value, str):
         with suppress(ValueError):
             value = datetime.fromisoformat(value)
@@ -295,20 +311,21 @@ def _expiry(value: object) -> datetime | None:
 
 
 def _digest_of(secret: str) -> str:
-    """Return the hexadecimal SHA-256 of any text, also of one that is no UTF-8."""
+    """Return the hexadecimal SHA-256 of any text, also of a text with lone surrogates."""
     return sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def _environment_token(text: str) -> TokensByDigest:
-    """Return the token of the environment by its digest, or nothing for an empty text."""
+    """Return the token from the environment by its digest, or no token for an empty text."""
     if not text:
         return {}
     try:
         _check_value(text)
     except Invalid as fault:
         message = f"The static token makes no sense: {fault.message}"
-        # not chained, as for tokens of the file
+        # not chained: the cause may contain the token
         raise Invalid(message, code="bad_setting") from None
     scope = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,), (MAIN,))
     identity = known_identity(f"static:{ENVIRONMENT_TOKEN}", scope)
-    return {_digest_of(text): StaticToken(identity, _digest_of(text))}
+    digest = _digest_of(text)
+    return {digest: StaticToken(identity, digest)}

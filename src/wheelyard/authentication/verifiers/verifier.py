@@ -1,9 +1,9 @@
 """
 What all verifiers share: the interface, the cache of results, and the errors with fixed texts.
 
-A client gets one fixed message for each type of credential, whatever is wrong with it. The reason
-is a code for the operator's log. It travels in `CredentialRejected`, which never leaves the
-authentication package.
+A client gets one fixed message for each type of credential, whatever is wrong with the credential.
+The reason is a code for the operator's log. `CredentialRejected` carries the reason, and never
+leaves the authentication package.
 """
 
 import hmac
@@ -20,11 +20,11 @@ from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Credential, Ide
 from wheelyard.model.claim_matchers import Claims
 
 SIGNATURE_REMOVED: Final = "sig_removed_by_google"
-"""The reason for a token whose signature Cloud Run has removed."""
+"""The reason for rejecting a token whose signature Cloud Run has removed."""
 MAX_CACHED_VERDICTS: Final = 10_000
 """The most results of verification in a cache."""
 
-V = TypeVar("V")
+VerdictT = TypeVar("VerdictT")
 
 
 class Verifier(Protocol):
@@ -36,16 +36,16 @@ class Verifier(Protocol):
 
     def cached_identity(self, credential: Credential) -> Identity | None:
         """
-        Return the identity of a credential if it is cached, else None.
+        Return the identity of a credential if the cache has it, or None otherwise.
 
-        Asks and hashes nothing. Raises Unauthenticated, as `verify` does, if the cache says that
-        the credential is invalid, or if its shape does.
+        Sends no request and computes no hash. Raises Unauthenticated, as `verify` does, if the
+        cache or the shape of the credential says that the credential is invalid.
         """
         ...
 
     def verify(self, credential: Credential) -> Identity:
         """
-        Return the identity of a credential, cached or verified now.
+        Return the identity of a credential, from the cache or verified now.
 
         May wait. Raises Unauthenticated, with a fixed message, if the credential is invalid, and
         Unavailable if it cannot be verified now.
@@ -61,7 +61,7 @@ class CredentialRejected(Exception):
         self.reason = reason
 
 
-class VerificationCache(ExpiringCache[bytes, V]):
+class VerificationCache(ExpiringCache[bytes, VerdictT]):
     """
     Results of verification, each under an HMAC of the credential with a key of this process.
 
@@ -85,20 +85,20 @@ class VerificationCache(ExpiringCache[bytes, V]):
 
 
 def known_identity(principal: str, *scopes: Scope) -> Identity:
-    """Return the identity of a user of a password, or of a static token with its scopes."""
+    """Return the identity of a password's user, or of a static token with its scopes."""
     return Identity(principal, frozenset({principal, ALL_AUTHENTICATED, ANONYMOUS}), scopes)
 
 
 def decode_segment(segment: str) -> Claims:
     """Return the JSON object in a segment of an unverified JWT, or raise CredentialRejected."""
-    # A JWT has its Base64 without padding (RFC 7515, 2), which the decoder of Python needs.
+    # the Base64 of a JWT has no padding (RFC 7515, 2), and Python's decoder needs padding
     padding = "=" * (-len(segment) % 4)
     try:
         content = urlsafe_b64decode(segment + padding)
         return decode(content, type=dict[str, object])
     # anybody may send any bytes here; deep nesting raises RecursionError
     except (ValueError, MsgspecError, RecursionError):
-        # without the cause, whose message may quote the token
+        # not chained: the message of the cause may quote the token
         raise CredentialRejected("auth_malformed") from None
 
 
@@ -118,7 +118,7 @@ def invalid_access_token() -> Unauthenticated:
 
 
 def invalid_password(reason: str) -> Unauthenticated:
-    """Return the error for a rejected password, whose cause has `reason`, a code for the log."""
+    """Return the error for a rejected password. `reason` is the code for the log."""
     fault = Unauthenticated(
         "Wrong name or password. Send those that the operator of this index gave you."
     )
@@ -127,7 +127,7 @@ def invalid_password(reason: str) -> Unauthenticated:
 
 
 def verification_unavailable(who: str) -> Unavailable:
-    """Return the error for a credential that cannot be verified because `who` does not answer."""
+    """Return the error for a credential that waits for `who`, a server that does not answer."""
     return Unavailable(
         f"{who} does not answer, so this credential cannot be verified.",
         code=IDENTITY_UNAVAILABLE,

@@ -1,8 +1,8 @@
 """
 The accent colour of a brand, as rules of the style sheet.
 
-An operator may choose any colour. It is darkened for the light scheme and lightened for the dark
-one, as far as needed for text in it to be readable (WCAG 2.2, level AA).
+An operator may choose any colour. The colour is darkened for the light scheme and lightened for the
+dark scheme, as far as text in this colour needs to be readable (WCAG 2.2, level AA).
 """
 
 from typing import Final
@@ -11,9 +11,9 @@ _Colour = tuple[float, float, float]
 """Red, green and blue in sRGB, each from 0 to 1."""
 
 LIGHT_SURFACES: Final = ("#ffffff", "#f5f7f9")
-"""What is behind text in the light scheme: `--background` and `--surface` of the style sheet."""
+"""The colours behind text in the light scheme: `--background` and `--surface` of the sheet."""
 DARK_SURFACES: Final = ("#14181d", "#1d232a")
-"""What is behind text in the dark scheme: the values of the same properties."""
+"""The colours behind text in the dark scheme: `--background` and `--surface` there."""
 MIN_CONTRAST: Final = 5.2
 """Above the 4.5 of WCAG 2.2 (level AA), as some surfaces are tinted with the accent colour."""
 STEPS: Final = 50
@@ -24,29 +24,29 @@ _WHITE: Final = (1.0, 1.0, 1.0)
 
 def accent_css(accent: str) -> str:
     """Return the rules that make `accent`, such as `#1b62b5`, the accent colour of all pages."""
-    light = readable_on(LIGHT_SURFACES, accent, _BLACK)
-    dark = readable_on(DARK_SURFACES, accent, _WHITE)
+    light = _readable_colour(LIGHT_SURFACES, accent, _BLACK)
+    dark = _readable_colour(DARK_SURFACES, accent, _WHITE)
     return (
-        f"\n:root {{ {_properties(light)} }}\n"
-        f"@media (prefers-color-scheme: dark) {{ :root {{ {_properties(dark)} }} }}\n"
+        f"\n:root {{ {_accent_properties(light)} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {_accent_properties(dark)} }} }}\n"
     )
 
 
-def readable_on(surfaces: tuple[str, ...], accent: str, end: _Colour) -> str:
+def _readable_colour(surfaces: tuple[str, ...], accent: str, end: _Colour) -> str:
     """
-    Return the colour nearest to `accent`, on its way to `end`, readable on all surfaces.
+    Return the colour between `accent` and `end` that is nearest to `accent` and readable.
 
-    It is `end` if none is.
+    Text in this colour is readable on all surfaces. If no mixture is, return `end`.
     """
     backgrounds = [parse_colour(surface) for surface in surfaces]
     start = parse_colour(accent)
     for step in range(STEPS + 1):
-        text = _format(_mix(start, end, step / STEPS))
-        # measured as browsers get it: rounding may take a colour below the contrast
-        rounded = parse_colour(text)
+        colour_text = _format_colour(_mix(start, end, step / STEPS))
+        # measured as browsers get the colour: rounding may take it below the contrast
+        rounded = parse_colour(colour_text)
         if all(contrast(rounded, background) >= MIN_CONTRAST for background in backgrounds):
-            return text
-    return _format(end)
+            return colour_text
+    return _format_colour(end)
 
 
 def contrast(first: _Colour, second: _Colour) -> float:
@@ -55,7 +55,7 @@ def contrast(first: _Colour, second: _Colour) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def _properties(accent: str) -> str:
+def _accent_properties(accent: str) -> str:
     """Return the accent colour and the colour of text on it, as properties of CSS."""
     colour = parse_colour(accent)
     on_accent = "#000000"
@@ -72,25 +72,29 @@ def parse_colour(text: str) -> _Colour:
     return red, green, blue
 
 
-def _format(colour: _Colour) -> str:
+def _format_colour(colour: _Colour) -> str:
+    """Return the text of a colour, such as `#1b62b5`."""
     red, green, blue = (round(channel * 255) for channel in colour)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _mix(start: _Colour, end: _Colour, share: float) -> _Colour:
-    """Return a colour between two: `start` at a share of 0, and `end` at 1."""
-    red, green, blue = (a + (b - a) * share for a, b in zip(start, end, strict=True))
+    """Return a mixture of two colours: `start` at a share of 0, and `end` at a share of 1."""
+    red, green, blue = (
+        start_channel + (end_channel - start_channel) * share
+        for start_channel, end_channel in zip(start, end, strict=True)
+    )
     return red, green, blue
 
 
 def _luminance(colour: _Colour) -> float:
-    # how bright each primary colour of sRGB appears, as WCAG 2.2 has it
-    red, green, blue = map(_linear, colour)
+    """Return how bright a colour appears, from 0 to 1, as WCAG 2.2 defines it."""
+    red, green, blue = map(_linear_light, colour)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def _linear(channel: float) -> float:
-    """Return the share of light that a channel of sRGB stands for, as WCAG 2.2 has it."""
+def _linear_light(channel: float) -> float:
+    """Return the share of light that a channel of sRGB stands for, as WCAG 2.2 defines it."""
     if channel <= 0.04045:  # noqa: PLR2004 - where sRGB changes from a line to a curve
         return channel / 12.92
     share: float = ((channel + 0.055) / 1.055) ** 2.4

@@ -1,4 +1,4 @@
-"""The page that compares two releases of a project: what they need, what they are, their files."""
+"""The page that compares two releases of a project: their facts, dependencies, links and files."""
 
 from collections.abc import Container, Iterable, Sequence
 from itertools import starmap
@@ -19,12 +19,12 @@ from wheelyard.rendering.web.project_frame import COMPARE
 from wheelyard.rendering.web.release_page import ReleaseHead, license_of, release_date
 from wheelyard.rendering.web.viewer import Viewer
 
-MAX_OFFERED: Final = 300
-"""The most versions that a field offers: the newest."""
+MAX_OFFERED_VERSIONS: Final = 300
+"""The most versions that a field offers, of which it has the newest."""
 MAX_ITEMS: Final = 500
-"""The most items of a list that are shown of a release: metadata may have ten thousand."""
+"""The most items of a list that the page shows of a release: metadata may have ten thousand."""
 UNFOLDED_ITEMS: Final = 10
-"""Of a list that differs, more items that both releases have are folded."""
+"""With more items that both releases have, a list with differences folds these items."""
 
 _TITLES: Final = (
     "Released",
@@ -37,6 +37,9 @@ _TITLES: Final = (
     "Author",
     "Maintainer",
 )
+"""The titles of the facts, in the order of `_fact_texts`."""
+_DAY_LENGTH: Final = len("2026-01-31")
+"""Characters of a time in ISO 8601 that are its day."""
 
 
 class ComparedRelease(Struct, frozen=True):
@@ -45,11 +48,11 @@ class ComparedRelease(Struct, frozen=True):
     release: ReleaseOf[ShownFile]
     core: CoreMetadata
     is_known: bool
-    """Whether the metadata was there, and not a minimum in its place."""
+    """Whether `core` is the stored metadata, and not a minimum in place of lost metadata."""
 
 
 class ComparedFact(Struct, frozen=True):
-    """One thing that each release has once."""
+    """A fact of which a release has one value, such as its summary, for both releases."""
 
     title: str
     old: str
@@ -57,22 +60,22 @@ class ComparedFact(Struct, frozen=True):
 
     @property
     def differs(self) -> bool:
-        """Whether the releases differ in it."""
+        """Whether the releases differ in this fact."""
         return self.old != self.new
 
 
 class ComparedItem(Struct, frozen=True):
-    """One of several things that a release has."""
+    """An item of a list that a release has, such as a dependency."""
 
     text: str
-    more: str = ""
-    """What is said beside it, and not compared."""
+    note: str = ""
+    """A text that stands beside the item, and is not compared."""
     differs: bool = False
-    """Whether the other release lacks it."""
+    """Whether the other release lacks the item."""
 
 
 class ComparedList(Struct, frozen=True, kw_only=True):
-    """Things of which each release has several, at most `MAX_ITEMS` of each."""
+    """A list of items, such as the dependencies, for both releases: at most `MAX_ITEMS` of each."""
 
     title: str
     old: tuple[ComparedItem, ...]
@@ -80,23 +83,23 @@ class ComparedList(Struct, frozen=True, kw_only=True):
     added: int
     removed: int
     common: int
-    """How many items both have."""
+    """How many items both releases have."""
     left_out: int
-    """How many items of both are not shown."""
+    """How many items of both releases together are not shown."""
 
     @property
     def differs(self) -> bool:
-        """Whether one of them lacks something that the other has."""
+        """Whether one release has an item that the other release lacks."""
         return bool(self.added or self.removed)
 
     @property
     def is_folded(self) -> bool:
-        """Whether what both have is apart from the differences, as it would hide them."""
+        """Whether the items of both releases are folded, as they would hide the differences."""
         return self.differs and self.common > UNFOLDED_ITEMS
 
     @property
-    def words(self) -> str:
-        """How they differ, in words."""
+    def difference(self) -> str:
+        """How the lists differ, in words."""
         if not self.differs:
             return "No difference."
         return f"{self.added} added, {self.removed} removed."
@@ -110,40 +113,41 @@ def compare_page(
     compared: tuple[ComparedRelease, ComparedRelease] | None,
 ) -> bytes:
     """
-    Return the bytes of the page, which compares nothing if there is one release alone.
+    Return the bytes of the page.
 
-    Then `compared` is None, else the older and the newer release. `releases` are all of the
-    project, newest first.
+    `compared` are the older and the newer release, or None if the project has one release alone:
+    then the page compares nothing. `releases` are all releases of the project, newest first.
     """
     values: dict[str, object] = {
-        # somebody can still type an older one into the URL
-        "versions": [release.version for release in releases[:MAX_OFFERED]],
+        # people can still type an older version into the URL
+        "versions": [release.version for release in releases[:MAX_OFFERED_VERSIONS]],
         "compared": compared,
     }
     if compared is not None:
-        values["facts"] = _facts(*compared)
-        values["lists"] = _lists(*compared)
+        values["facts"] = _compare_facts(*compared)
+        values["lists"] = _compare_lists(*compared)
     return head.render(environment, viewer, COMPARE, "compare.html", **values)
 
 
-def _facts(old: ComparedRelease, new: ComparedRelease) -> list[ComparedFact]:
-    """Return what each release has once, as far as one of them has it."""
+def _compare_facts(old: ComparedRelease, new: ComparedRelease) -> list[ComparedFact]:
+    """Return the facts of two releases, without facts that both releases lack."""
     facts: list[ComparedFact] = []
-    for title, text, new_text in zip(_TITLES, _texts_of(old), _texts_of(new), strict=True):
-        if text or new_text:
-            facts.append(ComparedFact(title, text, new_text))
+    for title, old_text, new_text in zip(_TITLES, _fact_texts(old), _fact_texts(new), strict=True):
+        if old_text or new_text:
+            facts.append(ComparedFact(title, old_text, new_text))
     return facts
 
 
-def _texts_of(compared: ComparedRelease) -> tuple[str, ...]:
-    """Return the texts of a release for `_TITLES`."""
+def _fact_texts(compared: ComparedRelease) -> tuple[str, ...]:
+    """Return the text of each fact of a release, in the order of `_TITLES`."""
     release = compared.release
     core = compared.core
     yanked = ""
     if release.is_yanked:
         yanked = release.yanked_reason or "yes"
     return (
-        release_date(release)[:10],  # the day: the time differs in any case
+        # the day alone, as the time differs in any case
+        release_date(release)[:_DAY_LENGTH],
         yanked,
         release.metadata_file.requires_python or "",
         license_of(core),
@@ -155,23 +159,29 @@ def _texts_of(compared: ComparedRelease) -> tuple[str, ...]:
     )
 
 
-def _lists(old: ComparedRelease, new: ComparedRelease) -> list[ComparedList]:
-    """Return what each release has several of, as far as one of them has some."""
-    new_items = _items_of(new)
-    lists = [_compared(title, items, new_items[title]) for title, items in _items_of(old).items()]
-    return [compared for compared in lists if compared.old or compared.new]
+def _compare_lists(old: ComparedRelease, new: ComparedRelease) -> list[ComparedList]:
+    """Return the lists of two releases, without lists that are empty for both."""
+    old_lists = _items_by_title(old)
+    new_lists = _items_by_title(new)
+    lists: list[ComparedList] = []
+    for title, old_items in old_lists.items():
+        new_items = new_lists[title]
+        if old_items or new_items:
+            lists.append(_compare_items(title, old_items, new_items))
+    return lists
 
 
-def _compared(
+def _compare_items(
     title: str, old: tuple[ComparedItem, ...], new: tuple[ComparedItem, ...]
 ) -> ComparedList:
+    """Return the comparison of the items that two releases have in one list."""
     # metadata may repeat a text, which counts once
-    old_texts = {listed.text for listed in old}
-    new_texts = {listed.text for listed in new}
+    old_texts = {compared_item.text for compared_item in old}
+    new_texts = {compared_item.text for compared_item in new}
     return ComparedList(
         title=title,
-        old=_marked(old, new_texts),
-        new=_marked(new, old_texts),
+        old=_mark_differences(old, new_texts),
+        new=_mark_differences(new, old_texts),
         added=len(new_texts - old_texts),
         removed=len(old_texts - new_texts),
         common=len(old_texts & new_texts),
@@ -179,20 +189,28 @@ def _compared(
     )
 
 
-def _marked(
+def _mark_differences(
     items: tuple[ComparedItem, ...], other_texts: Container[str]
 ) -> tuple[ComparedItem, ...]:
-    """Return the items that are shown: of many, first those that the other release lacks."""
-    marked = [replace(listed, differs=listed.text not in other_texts) for listed in items]
-    if len(marked) > MAX_ITEMS:
-        # a difference is left out only if there are more than so many
-        marked.sort(key=lambda listed: not listed.differs)
-    return tuple(marked[:MAX_ITEMS])
+    """
+    Return at most `MAX_ITEMS` items, and mark those whose text is not among `other_texts`.
+
+    If there are more items, the marked ones come first, so that the page shows the differences.
+    """
+    marked_items = [
+        replace(compared_item, differs=compared_item.text not in other_texts)
+        for compared_item in items
+    ]
+    if len(marked_items) > MAX_ITEMS:
+        # False sorts before True
+        marked_items.sort(key=lambda compared_item: not compared_item.differs)
+    return tuple(marked_items[:MAX_ITEMS])
 
 
-def _items_of(compared: ComparedRelease) -> dict[str, tuple[ComparedItem, ...]]:
+def _items_by_title(compared: ComparedRelease) -> dict[str, tuple[ComparedItem, ...]]:
+    """Return the items of each list of a release, by the title of the list."""
     core = compared.core
-    # sorted, as build tools write them in an order of their own
+    # sorted, as each build tool writes dependencies in an order of its own
     dependencies = sorted(map(parse_dependency, core.requires_dist), key=attrgetter("spelling"))
     texts: dict[str, Iterable[str]] = {
         "Dependencies": (dependency.in_words for dependency in dependencies),
@@ -200,20 +218,25 @@ def _items_of(compared: ComparedRelease) -> dict[str, tuple[ComparedItem, ...]]:
         "Classifiers": core.classifiers,
         "Links": starmap(_link_in_words, core.project_urls),
     }
-    items = {"Files": tuple(map(_item_of, compared.release.files))}
+    items = {"Files": tuple(map(_file_item, compared.release.files))}
     for title, lines in texts.items():
         items[title] = tuple(map(ComparedItem, lines))
     return items
 
 
 def _link_in_words(label: str, url: str) -> str:
+    """Return a project URL with its label, if the label is not empty."""
     if not label:
         return url
     return f"{label}: {url}"
 
 
-def _item_of(file: ShownFile) -> ComparedItem:
-    """Return a file by what it is for: its name has the version, which differs anyway."""
+def _file_item(file: ShownFile) -> ComparedItem:
+    """
+    Return the item of a file, whose text says what the file is for.
+
+    The filename has the version, and would differ in any case.
+    """
     compatibility = compatibility_of(file.filename)
-    words = compatibility.text or compatibility.kind
-    return ComparedItem(words, size_in_words(file.size))
+    text = compatibility.text or compatibility.kind
+    return ComparedItem(text, size_in_words(file.size))

@@ -6,74 +6,105 @@ from typing import Final
 from markupsafe import Markup
 from msgspec import Struct
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from wheelyard.model.distribution_filename import listed_version
-from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS, DownloadReport
+from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS, DownloadReport, VersionDays
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.figures import AreaChart, AreaStep, Series, time_in_words
 from wheelyard.rendering.web.project_frame import DOWNLOADS, ProjectFrame, version_path
 from wheelyard.rendering.web.viewer import Viewer
 
 DAY_CHOICES: Final = (SHOWN_DAYS, 90, KEPT_DAYS)
-"""The times that the page of the downloads can show, in days."""
+"""The periods that the page can show, in days."""
 WEEKLY_FROM_DAYS: Final = 90
-"""From so many days on, the figure has weeks instead of days."""
+"""The shortest period, in days, that the figure shows by weeks."""
 WEEK_DAYS: Final = 7
 
 
 class ListedVersion(Struct, frozen=True):
-    """The downloads of a version, as the page names them."""
+    """A row of the table: the downloads of a version."""
 
     version: str
     path: str
-    """The segment of the URL path of its page, or an empty text if it has none any more."""
+    """The segment of the URL path of the version's page, or empty if the version was deleted."""
     downloads: int
     last: str
+    """The day of the last download."""
 
 
-def figure_of(report: DownloadReport) -> Markup:
+def downloads_figure(report: DownloadReport) -> Markup:
     """
-    Return the figure of the versions of a report over its days, or its weeks if it is long.
+    Return the figure of a report: an area for each frequent version, over days or weeks.
 
-    Versions that are not among its frequent ones are one area. The first week may be shorter.
+    All other versions share one area. A report of at least `WEEKLY_FROM_DAYS` days is shown by
+    weeks.
     """
-    frequent = sorted(report.frequent, key=lambda days: listed_version(days.version), reverse=True)
-    totals = [count.downloads for count in report.days]
+    newest_first = sorted(report.frequent, key=_number_of_version, reverse=True)
 
-    # the first one is the lowest area, which alone has a straight base: the newest version
-    series = [Series(days.version) for days in frequent]
-    downloads: list[Sequence[int]] = [days.downloads for days in frequent]
-
-    # the report has each day of the most frequent versions alone: the others are what is left
-    remainders = [total - sum(on_day) for total, *on_day in zip(totals, *downloads, strict=True)]
-    if any(remainders):
+    # the first series is the lowest area, which alone has a straight base: the newest version
+    series = [Series(version.version) for version in newest_first]
+    daily_downloads: list[Sequence[int]] = [version.downloads for version in newest_first]
+    other_downloads = _other_downloads(report, daily_downloads)
+    if any(other_downloads):
         series.append(Series("other versions", is_rest=True))
-        downloads.append(remainders)
-    length = 1
+        daily_downloads.append(other_downloads)
+    step_days = 1
     if len(report.days) >= WEEKLY_FROM_DAYS:
-        length = WEEK_DAYS
-
-    # the last week ends today, and the first one may be shorter
-    starts = [0, *range(len(totals) % length or length, len(totals), length)]
-    ends = [*starts[1:], len(totals)]
-    steps: list[AreaStep] = []
-    for start, end in zip(starts, ends, strict=True):
-        label = time_in_words(report.days[start].day, report.days[end - 1].day)
-        sums = tuple(sum(on_days[start:end]) for on_days in downloads)
-        steps.append(AreaStep(label, sums))
+        step_days = WEEK_DAYS
     chart = AreaChart(
         series=tuple(series),
-        steps=tuple(steps),
+        steps=_area_steps(report, daily_downloads, step_days),
         first=report.days[0].day.isoformat(),
         last=report.days[-1].day.isoformat(),
-        summary=_summary(report, length),
+        summary=_summary(report, step_days),
     )
     return chart.draw()
 
 
-def _summary(report: DownloadReport, length: int) -> str:
+def _number_of_version(days: VersionDays) -> Version:
+    """Return the sort key of a version's downloads."""
+    return listed_version(days.version)
+
+
+def _other_downloads(report: DownloadReport, frequent: Sequence[Sequence[int]]) -> list[int]:
+    """
+    Return how often other versions than the frequent ones were downloaded on each day.
+
+    `frequent` has the downloads of each frequent version by day. The report has such numbers for
+    these versions alone, and the number of all downloads of a day.
+    """
+    downloads: list[int] = []
+    for number, day in enumerate(report.days):
+        frequent_on_day = sum(by_day[number] for by_day in frequent)
+        downloads.append(day.downloads - frequent_on_day)
+    return downloads
+
+
+def _area_steps(
+    report: DownloadReport, daily_downloads: Sequence[Sequence[int]], step_days: int
+) -> tuple[AreaStep, ...]:
+    """
+    Return the steps of the figure, of `step_days` each, with the downloads of each series.
+
+    The last step ends with the last day of the report, so the first step may be shorter.
+    """
+    day_count = len(report.days)
+    second_start = day_count % step_days or step_days
+    starts = [0, *range(second_start, day_count, step_days)]
+    ends = [*starts[1:], day_count]
+    steps: list[AreaStep] = []
+    for start, end in zip(starts, ends, strict=True):
+        label = time_in_words(report.days[start].day, report.days[end - 1].day)
+        sums = tuple(sum(by_day[start:end]) for by_day in daily_downloads)
+        steps.append(AreaStep(label, sums))
+    return tuple(steps)
+
+
+def _summary(report: DownloadReport, step_days: int) -> str:
+    """Return the sentence for readers who do not see the figure."""
     unit = "day"
-    if length == WEEK_DAYS:
+    if step_days == WEEK_DAYS:
         unit = "week"
     return (
         f"Downloads by version in each {unit} from {report.since} to {report.days[-1].day}, "
@@ -89,9 +120,10 @@ def downloads_page(
     versions: Collection[str],
 ) -> bytes:
     """
-    Return the bytes of the page with the downloads of a project, which has these versions.
+    Return the bytes of the page with the downloads of a project.
 
-    Other versions of the report were deleted since, and are named without a link.
+    `versions` are the versions that the project has. The page names other versions of the report,
+    which were deleted, without a link.
     """
     frame = ProjectFrame(
         name=name, tab=DOWNLOADS, may_manage=viewer.may_manage, counts_downloads=True
@@ -102,16 +134,17 @@ def downloads_page(
         frame.root,
         frame=frame,
         report=report,
-        figure=figure_of(report),
+        figure=downloads_figure(report),
         choices=DAY_CHOICES,
-        versions=list(_listed(report, versions)),
+        versions=list(_listed_versions(report, versions)),
     )
 
 
-def _listed(report: DownloadReport, versions: Collection[str]) -> Iterator[ListedVersion]:
-    """Yield the versions of a report, also those that were deleted since."""
+def _listed_versions(report: DownloadReport, versions: Collection[str]) -> Iterator[ListedVersion]:
+    """Yield the rows for a report, also for versions that are not among `versions` any more."""
     for count in report.versions:
         path = ""
-        if count.version in versions:  # else a link would lead to an error
+        # a link to a deleted version would lead to an error
+        if count.version in versions:
             path = version_path(count.version)
         yield ListedVersion(count.version, path, count.downloads, count.last.isoformat())

@@ -1,4 +1,4 @@
-"""What all pages have in common: templates, what these call, and the URL of the index."""
+"""What all pages have in common: the templates, their functions, and the URL of the index."""
 
 import re
 from collections.abc import Iterator
@@ -30,21 +30,25 @@ from wheelyard.rendering.web.index_marks import mark_of
 from wheelyard.rendering.web.viewer import Viewer
 
 ROWS_PER_PAGE: Final = 100
-"""Of the files of a release, and of the releases of a project."""
-_POLICY: Final = (
+"""Rows on a page of the files of a release, or of the releases of a project."""
+_SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _INCLUDE: Final = re.compile(r'{% include "(.+?)" %}\n')
-"""Its text is put in its place: an include copies all values each time, which takes longer."""
+"""
+An include in a template, which is replaced by the included text when templates are read.
+
+An include by Jinja copies all values each time, which takes longer.
+"""
 
 
 class PageEnvironment:
     """
     Renders the HTML pages from templates. Every value is escaped.
 
-    All templates are read at once, so that no request fails later. Each is compiled when needed.
+    All templates are read at once, so that no request fails later, and compiled when needed.
 
     Args:
         index_url: The URL of the index in install commands.
@@ -56,7 +60,7 @@ class PageEnvironment:
         is_static: Whether the pages are for a static site.
         counts_downloads: Whether the downloads of private files are counted, and shown.
         index_name: The name of the index, which is the end of its path, or empty for main.
-        takes_uploads: Whether files can be published to it.
+        takes_uploads: Whether files can be published to the index.
     """
 
     def __init__(  # noqa: PLR0913 - how pages differ
@@ -72,8 +76,8 @@ class PageEnvironment:
         index_name: str = "",
         takes_uploads: bool = True,
     ) -> None:
-        self.policy = f"{_POLICY}; frame-ancestors 'none'"
-        """The header Content-Security-Policy of each page, which templates have, too."""
+        self.policy = f"{_SECURITY_POLICY}; frame-ancestors 'none'"
+        """The header Content-Security-Policy of each page."""
         self.index_url = index_url
         self.client_settings = ClientSettings(
             root=index_url.removesuffix("/simple/"),
@@ -82,12 +86,12 @@ class PageEnvironment:
             takes_uploads=takes_uploads,
             is_static=is_static,
         )
-        """What the settings of clients are made from."""
+        """The facts of the index from which the settings of clients are made."""
         self.base_url = index_url.removesuffix("simple/") if is_certain else ""
         """The absolute URL of the home page, or an empty text if it is uncertain."""
         self.files_url = files_url
         self.rows_per_page = maxsize if is_static else ROWS_PER_PAGE
-        """A static site has nobody who would filter files or releases over several pages."""
+        """The rows on a page: all of them on a static site, where no server filters several."""
         self.brand = brand
         self.counts_downloads = counts_downloads
         self.assets = load_assets(brand)
@@ -103,7 +107,7 @@ class PageEnvironment:
             "index_link": self.index_link,
             "pip_option": self._pip_option(),
             "serves_public": serves_public,
-            # an earlier day is looked at, and seldom installed from
+            # people look at the index of an earlier day, and seldom install from it
             "has_install_choice": not is_dated_view(index_name.rpartition("/")[2]),
             "documentation": f"{DOCUMENTATION}/README.md",
             "client_settings": self.client_settings,
@@ -113,9 +117,9 @@ class PageEnvironment:
             "logo": LOGO if brand.logo else ICON,
             "generator": f"wheelyard {version('wheelyard')}",
             # a site in a bucket cannot send a header; browsers ignore `frame-ancestors` in a page
-            "policy": _POLICY,
+            "policy": _SECURITY_POLICY,
         }
-        self._values |= _names_of(index_name)
+        self._values |= _index_names(index_name)
 
     def render(self, template: str, viewer: Viewer, root: str, **values: object) -> bytes:
         """Return the bytes of a page, from which `root` is the relative URL of the home page."""
@@ -125,7 +129,11 @@ class PageEnvironment:
         return text.encode("utf-8", "replace")
 
     def server_root(self, root: str) -> str:
-        """Return the relative URL of the home page of the whole server, by that of the index."""
+        """
+        Return the relative URL of the home page of the whole server.
+
+        `root` is the relative URL of the home page of the index.
+        """
         if not self._index_name:
             return root
         depth = len(self._index_name.split("/"))
@@ -133,9 +141,9 @@ class PageEnvironment:
 
     def index_link(self, root: str) -> Markup:
         """
-        Return the URL of the Simple API as HTML, which a script replaces if it is uncertain.
+        Return the URL of the Simple API as HTML. A script replaces the URL if it is uncertain.
 
-        Its host is never broken into two lines where a line has room for it.
+        The host is broken into two lines only where a line has no room for it.
         """
         if self._is_certain:
             host, path = _split_host(self.index_url)
@@ -146,80 +154,92 @@ class PageEnvironment:
         """
         Return the command that gets a token for an index of this server, as HTML.
 
-        A script replaces the URL in it if that is uncertain.
+        A script replaces the URL in the command if the URL is uncertain.
         """
         option = "" if index == MAIN else f" --index {index}"
-        url = self.client_settings.root.removesuffix(self._index_name).rstrip("/")
-        link = Markup.escape(f"{url}/")
+        server_url = self.client_settings.root.removesuffix(self._index_name).rstrip("/")
+        url = Markup.escape(f"{server_url}/")
         if not self._is_certain:
-            link = Markup('<span data-root="{}">{}</span>').format(self.server_root(root), link)
-        return Markup("wheelyard login {}{}").format(link, option)
+            url = Markup('<span data-root="{}">{}</span>').format(self.server_root(root), url)
+        return Markup("wheelyard login {}{}").format(url, option)
 
     @property
     def host(self) -> Markup:
-        """The host of the index without its port, which a script replaces if it is uncertain."""
+        """The host of the index without a port. A script replaces the host if it is uncertain."""
         host = Markup.escape(urlsplit(self.index_url).hostname)
         if self._is_certain:
             return host
         return Markup("<span data-host>{}</span>").format(host)
 
     def _pip_option(self) -> str:
-        """Return the option without which pip refuses the index, with a blank, or an empty text."""
+        """
+        Return the option without which pip refuses the index, and a blank.
+
+        Empty if pip needs no such option.
+        """
         # an uncertain URL says nothing of TLS: a proxy in front of the server may add it
         host = self.client_settings.untrusted_host if self.base_url else ""
         return f"--trusted-host {host} " if host else ""
 
     def with_links(self, text: str, root: str) -> Markup:
-        """Return `text` as HTML, where a script replaces URLs of the index that are uncertain."""
+        """
+        Return a text as HTML, in which a script can replace the URLs of the index.
+
+        If the URL of the index is certain, the text is only escaped.
+        """
         if self._is_certain:
             return Markup.escape(text)
         url = self.client_settings.upload_url.removesuffix("/legacy/")
         scheme, _, host = url.partition("://")
 
         # a URL of the index, perhaps with a credential, as far as its last folder
-        links = re.compile(
+        url_pattern = re.compile(
             f"{re.escape(scheme)}://(?P<login>[^/ ]*@)?{re.escape(host)}/(?P<path>[a-z]+/?)"
         )
         html = Markup()
         end = 0
-        for link in links.finditer(text):
+        for match in url_pattern.finditer(text):
             login = Markup()
-            if link["login"]:
-                login = Markup(' data-login="{}"').format(link["login"])
-            html += text[end : link.start()]
+            if match["login"]:
+                login = Markup(' data-login="{}"').format(match["login"])
+            html += text[end : match.start()]
             html += Markup('<span data-root="{}{}"{}>{}</span>').format(
-                root, link["path"], login, link[0]
+                root, match["path"], login, match[0]
             )
-            end = link.end()
+            end = match.end()
         return html + text[end:]
 
 
-def _names_of(index_name: str) -> dict[str, object]:
-    """Return what pages call an index whose path ends with `index_name`, and find its mark by."""
-    first = index_name.partition("/")[0]
-    named_index = "" if is_dated_view(first) else first
+def _index_names(index_name: str) -> dict[str, object]:
+    """
+    Return the values by which templates name an index, and a function that finds its mark.
+
+    The path of the index ends with `index_name`: the name of an index, a day, or both.
+    """
+    first_segment, _, _ = index_name.partition("/")
+    named_index = "" if is_dated_view(first_segment) else first_segment
     title = index_name
     if not named_index:
-        # the path of main is empty, and that of one of its days is the day alone
+        # the path of main is empty, and the path of a day of main is the day alone
         title = f"{MAIN}/{index_name}".rstrip("/")
     return {
         "index_name": index_name,
         "index_title": title,
-        # for links to the page of tokens: a view of a day has the rights of its index
+        # for links to the page of tokens: a view of a day has the rights of the index itself
         "named_index": named_index,
         "own_mark": partial(mark_of, named_index or MAIN),
     }
 
 
 def _split_host(url: str) -> tuple[str, str]:
-    """Return the scheme and the host of a URL, and the rest."""
-    scheme, mark, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host}", f"{slash}{path}"
+    """Return the scheme and the host of a URL, and the path behind them."""
+    scheme, separator, host_and_path = url.partition("://")
+    host, slash, path = host_and_path.partition("/")
+    return f"{scheme}{separator}{host}", f"{slash}{path}"
 
 
 def _read_templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield name and text of each template below a folder."""
+    """Yield the name and the text of each template in a folder and the folders below it."""
     for entry in folder.iterdir():
         if entry.is_dir():
             yield from _read_templates(entry, f"{prefix}{entry.name}/")
@@ -229,16 +249,19 @@ def _read_templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str
 
 @cache  # compiling a template takes much longer than rendering it
 def _templates() -> Environment:
-    """Return all templates, for every `PageEnvironment` of the process."""
-    sources = dict(_read_templates(files(__package__).joinpath("templates")))
-    templates: dict[str, str] = {}
-    for name, text in sources.items():
-        # without the line feed at the end, as Jinja drops that of an include
-        templates[name] = _INCLUDE.sub(lambda include: sources[include[1]][:-1], text)
+    """Return the Jinja environment with all templates, which all pages of the process share."""
+    folder = files(__package__).joinpath("templates")
+    sources = dict(_read_templates(folder))
+
+    def included_text(include: re.Match[str]) -> str:
+        # Jinja drops the line feed at the end of an included template, too
+        return sources[include[1]].removesuffix("\n")
+
+    templates = {name: _INCLUDE.sub(included_text, text) for name, text in sources.items()}
     environment = Environment(
         loader=DictLoader(templates),
         autoescape=True,
-        # a misspelt value is an error in tests, and no gap in a page
+        # a misspelt name is an error that tests find, and no gap in a page
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -265,7 +288,7 @@ def contact_link(contact: str) -> Markup:
     """
     Return `[web] contact` as HTML, with a link if it is an e-mail address or a URL.
 
-    If it is empty, that is the operator of the index in words.
+    If it is empty, return words for the operator of the index.
     """
     if contact.startswith(("https://", "http://")):
         url = contact
@@ -278,9 +301,9 @@ def contact_link(contact: str) -> Markup:
 
 def project_marks(project: ProjectFacts, *, tells_private: bool = False) -> Markup:
     """
-    Return marks, each after a blank: the state of a project, and whether it is public.
+    Return the marks of a project, each after a blank: its state, and whether it is public.
 
-    `tells_private` is whether a private one is marked, too, as where there are both.
+    With `tells_private`, a private project has a mark, too, as lists with both kinds need it.
     """
     marks = Markup()
     if project.state:

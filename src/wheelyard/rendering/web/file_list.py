@@ -2,16 +2,17 @@
 The files of a release: filtered, on several pages if there are many, and as a pinned requirement.
 
     files/                               sdists, then the first wheels. 100 files on a page
-    files/?page=2                        the next ones
-    files/?q=abi3&python=cp312&page=2    of those that match
+    files/?page=2                        the next 100 files
+    files/?q=abi3&python=cp312&page=2    the second page of the files that match
     requirements.txt                     the release with the hashes of all its files
 
-A static site has nobody who would filter, so that all files are on one page, and a script filters.
+A static site has no server that filters, so all files are on one page, and a script filters them.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
+from operator import attrgetter
 from typing import Final
 from urllib.parse import urlencode
 
@@ -31,17 +32,17 @@ from wheelyard.rendering.web.environment import ROWS_PER_PAGE, PageEnvironment
 from wheelyard.rendering.web.page_numbers import FilteredPage, page_count
 
 FILTERED_FILES: Final = 10
-"""With more files, there is a form that filters them."""
+"""With more files, the page has a form that filters them."""
 MAX_FACETS: Final = 60
-"""The most interpreters, and platforms, to choose from: those with the most files."""
+"""The most interpreters, and platforms, that the form offers: those with the most files."""
 NAMED_FILES: Final = 3
-"""With more files, the page of a release counts them instead of naming each."""
+"""With more files, the page of a release counts the files instead of naming each."""
 PINNED_FILES: Final = 12
 """With more files, a page links to the pinned requirement instead of showing it."""
 REASON_IN_SHORT: Final = 120
 """The most characters of the reason of a yank that a mark shows unfolded."""
 NOT_KNOWN: Final = "not known"
-"""What is shown of a public file where its upstream index does not say more."""
+"""The text in place of a fact of a public file that its upstream index does not tell."""
 
 TYPES: Final = {"source": "source", "wheel": "wheels", "other": "other formats"}
 _HEADINGS: Final = {"source": "Source", "wheel": "Wheels", "other": "Other formats"}
@@ -51,17 +52,17 @@ class FileFilter(Struct, frozen=True):
     """Which files of a release a page lists."""
 
     text: str = ""
-    """Words that are all in the filename, or in what the file is for."""
+    """Words, each of which is in the filename or in the words for what the file is for."""
     type: str = ""
-    """One of TYPES, or an empty text for all."""
+    """One of TYPES, or an empty text for all types."""
     python: str = ""
-    """The `path` of a facet, or an empty text for all."""
+    """The `path` of an interpreter's facet, or an empty text for all interpreters."""
     platform: str = ""
-    """The `path` of a facet, or an empty text for all."""
+    """The `path` of a platform's facet, or an empty text for all platforms."""
 
     @property
     def query(self) -> str:
-        """The query of the URL of its pages, with its question mark, up to their number."""
+        """The query of a page's URL, with the question mark and without the page number."""
         texts = {
             "q": self.text,
             "type": self.type,
@@ -69,12 +70,12 @@ class FileFilter(Struct, frozen=True):
             "platform": self.platform,
         }
         fields = {name: text for name, text in texts.items() if text}
-        # at the end, as a template writes the number of a page behind it
+        # the last field, as a template writes the page number behind the query
         fields["page"] = ""
         return f"?{urlencode(fields)}"
 
     def matches(self, file: "DescribedFile") -> bool:
-        """Return whether a file is listed."""
+        """Return whether a file passes every condition of the filter."""
         if self.type not in ("", file.type):
             return False
         compatibility = file.compatibility
@@ -82,41 +83,44 @@ class FileFilter(Struct, frozen=True):
             return False
         if self.platform and not _has_facet(compatibility.platforms, self.platform):
             return False
-        return all(word in file.words for word in self.text.lower().split())
+        words_of_file = file.words
+        return all(word in words_of_file for word in self.text.lower().split())
 
 
 ALL_FILES: Final = FileFilter()
 
 
 def _has_facet(facets: Iterable[Facet], path: str) -> bool:
+    """Return whether one of the facets has this path."""
     return any(facet.path == path for facet in facets)
 
 
 class DescribedFile(Struct, frozen=True):
-    """A file, and what it is for."""
+    """A file, and the systems and interpreters that it is for."""
 
     file: ShownFile
     compatibility: Compatibility
 
     @property
     def type(self) -> str:
-        """One of TYPES."""
+        """The type of the file, one of TYPES."""
         match self.compatibility.kind:
             case "sdist":
                 return "source"
             case "wheel":
                 return "wheel"
-            case _:  # an egg or an installer, as old releases have them
+            case _:
+                # an egg or an installer of an old release
                 return "other"
 
     @property
     def words(self) -> str:
-        """What the words of a filter are looked for in."""
+        """The text in which a filter looks for its words, in lower case."""
         return f"{self.file.filename} {self.compatibility.text} {self.synonyms}".lower()
 
     @property
     def synonyms(self) -> str:
-        """What people look for besides what the page shows."""
+        """Words that the page does not show, and by which people look for the file."""
         kind = self.compatibility.kind
         if "x86-64" in self.compatibility.text:
             return f"{kind} x64"
@@ -124,25 +128,25 @@ class DescribedFile(Struct, frozen=True):
 
     @property
     def order(self) -> tuple[int, tuple[int, int, str], str]:
-        """A sort key: sdists, then wheels by what they are for."""
-        kinds = tuple(TYPES)
-        return kinds.index(self.type), self.compatibility.order, self.file.filename
+        """A sort key: sdists, then wheels by the interpreter and the platform, then the others."""
+        types = tuple(TYPES)
+        return types.index(self.type), self.compatibility.order, self.file.filename
 
 
 class FileList(FilteredPage[DescribedFile], frozen=True, kw_only=True):
-    """A page of the list of files of a release, and the way to the others."""
+    """A page of the list of files of a release, with the choices of the form that filters."""
 
     filter: FileFilter
     types: Sequence[Facet]
-    """The types that a form offers to choose from."""
+    """The types that the form offers."""
     interpreters: Sequence[Facet]
-    """The interpreters that it offers, with the number of their files."""
+    """The interpreters that the form offers, with the number of their files."""
     platforms: Sequence[Facet]
-    """The platforms that it offers, with the number of their files."""
+    """The platforms that the form offers, with the number of their files."""
 
     @property
     def has_form(self) -> bool:
-        """Whether there are so many files that one may want to filter them."""
+        """Whether the release has so many files that the page has a form to filter them."""
         return self.unfiltered > FILTERED_FILES
 
 
@@ -153,19 +157,20 @@ def file_list(
     size: int = ROWS_PER_PAGE,
 ) -> FileList | None:
     """
-    Return a page of the files of a release, or None if there is no page of this number.
+    Return the page `number` of the files of a release, or None if there is no such page.
 
-    A page has `size` files. If no file is `selected`, there is one page without files.
+    A page has `size` files that match the filter `selected`. If no file matches, there is one page
+    without files.
     """
     files = [DescribedFile(file, compatibility_of(file.filename)) for file in release.files]
-    files.sort(key=lambda file: file.order)
-    matching = list(filter(selected.matches, files))
+    files.sort(key=attrgetter("order"))
+    matching = [file for file in files if selected.matches(file)]
     pages = page_count(len(matching), size)
     if not 1 <= number <= pages:
         return None
     start = (number - 1) * size
 
-    # what a form offers is of all files: a choice must not take the others away
+    # the form offers the facets of all files: a choice must not remove the other choices
     types = {file.type for file in files}
     return FileList(
         filter=selected,
@@ -176,37 +181,42 @@ def file_list(
         pages=pages,
         unfiltered=len(files),
         types=[Facet(path, label) for path, label in TYPES.items() if path in types],
-        interpreters=_counted(file.compatibility.interpreters for file in files),
-        platforms=_counted(file.compatibility.platforms for file in files),
+        interpreters=_count_facets(file.compatibility.interpreters for file in files),
+        platforms=_count_facets(file.compatibility.platforms for file in files),
     )
 
 
-def _counted(facets_of_files: Iterable[Sequence[Facet]]) -> list[Facet]:
-    """Return facets, in order, with the number of their files behind their labels."""
+def _count_facets(facets_of_files: Iterable[Sequence[Facet]]) -> list[Facet]:
+    """
+    Return each facet once, with the number of its files behind its label.
+
+    The facets are in the order of the files. If there are more than `MAX_FACETS`, those with the
+    most files are returned.
+    """
     counts = Counter(chain.from_iterable(facets_of_files))
-    frequent = dict(counts.most_common(MAX_FACETS))
-    labelled: list[Facet] = []
-    for facet, count in counts.items():  # in the order of the files, and not by their number
-        if facet in frequent:
-            labelled.append(Facet(facet.path, f"{facet.label} ({count:,})"))
-    return labelled
+    frequent_facets = dict(counts.most_common(MAX_FACETS))
+    labelled_facets: list[Facet] = []
+    for facet, count in counts.items():
+        if facet in frequent_facets:
+            labelled_facets.append(Facet(facet.path, f"{facet.label} ({count:,})"))
+    return labelled_facets
 
 
 def file_tables(
     environment: PageEnvironment, name: NormalizedName, files: FileList, to_project: str
 ) -> list[tuple[str, Markup]]:
     """
-    Return the tables of a page of files: the heading of each, and its rows.
+    Return the tables of a page of files: the heading of each table, and its rows.
 
-    The rows are built in Python, as that is faster than a template. `to_project` is the URL of the
+    The rows are built in Python, which is faster than a template. `to_project` is the URL of the
     page of the project, relative to this page.
     """
     # escaped once for thousands of rows
-    base = escape(_base_url(environment, to_project))
+    files_url = escape(_files_url(environment, to_project))
     tables: list[tuple[str, Markup]] = []
-    for kind, group in groupby(files.entries, key=lambda file: file.type):
-        rows = "".join(_row(base, name, file) for file in group)
-        tables.append((_HEADINGS[kind], Markup(rows)))  # noqa: S704 - they are escaped
+    for file_type, files_of_type in groupby(files.entries, key=attrgetter("type")):
+        rows = "".join(_render_row(files_url, name, file) for file in files_of_type)
+        tables.append((_HEADINGS[file_type], Markup(rows)))  # noqa: S704 - they are escaped
     return tables
 
 
@@ -217,16 +227,16 @@ class ShortFile(Struct, frozen=True):
     url: str
     size: str
     yanked: str | None
-    """The reason, perhaps empty, if it is yanked, or None."""
+    """The reason of the yank, perhaps empty, or None if the file is not yanked."""
 
 
 class FilesInShort(Struct, frozen=True):
     """The files of a release, as its page names or counts them."""
 
     named: Sequence[ShortFile]
-    """All of them, if they are few."""
+    """All files of the release if they are few, or none."""
     counted: str
-    """How many there are of each type, and their size, in words."""
+    """The number of files of each type, and their size together, in words."""
 
 
 def files_in_short(
@@ -242,18 +252,18 @@ def files_in_short(
     """
     files = release.files
     if len(files) > NAMED_FILES:
-        return FilesInShort((), _counted_types(release))
-    base = _base_url(environment, to_project)
-    named: list[ShortFile] = []
+        return FilesInShort((), _types_in_words(release))
+    files_url = _files_url(environment, to_project)
+    short_files: list[ShortFile] = []
     for file in files:
-        url = f"{base}/{file_url(name, file.sha256, file.filename)}"
-        named.append(ShortFile(file.filename, url, size_in_words(file.size), file.yanked))
-    return FilesInShort(named, _counted_types(release))
+        url = f"{files_url}/{file_url(name, file.sha256, file.filename)}"
+        short_files.append(ShortFile(file.filename, url, size_in_words(file.size), file.yanked))
+    return FilesInShort(short_files, _types_in_words(release))
 
 
-def _counted_types(release: ReleaseOf[ShownFile]) -> str:
+def _types_in_words(release: ReleaseOf[ShownFile]) -> str:
     """Return how many files of each type a release has, and their size if it is known."""
-    # by the filename alone: this page does not need what each file is for
+    # by the filename alone, as this page does not show the compatibility of each file
     wheels = sum(file.is_wheel for file in release.files)
     sources = sum(file.filename.endswith(SDIST_SUFFIXES) for file in release.files)
     counts = {
@@ -261,49 +271,50 @@ def _counted_types(release: ReleaseOf[ShownFile]) -> str:
         "source file": sources,
         "other file": len(release.files) - wheels - sources,
     }
-    texts = [counted(count, what) for what, count in counts.items() if count]
+    texts = [counted(count, noun) for noun, count in counts.items() if count]
     if release.size is not None:
         texts.append(readable_size(release.size))
     return ", ".join(texts)
 
 
 def size_in_words(size: int | None, unknown: str = "") -> str:
-    """Return a size with its unit, or `unknown` if an upstream index has not said it."""
+    """Return a size with its unit, or the text `unknown` if the size is None."""
     if size is None:
         return unknown
     return readable_size(size)
 
 
-def _base_url(environment: PageEnvironment, to_project: str) -> str:
-    """Return the URL of the folder of files, as it is written on this page."""
+def _files_url(environment: PageEnvironment, to_project: str) -> str:
+    """Return the URL of the folder of files, absolute or relative to this page."""
     url = environment.files_url
     if "://" in url:
         return url
-    # it is relative to the page of the project, and this one may be below that
+    # the URL is relative to the page of the project, and this page may be below that
     return f"{to_project}{url}"
 
 
-def _row(base: str, name: NormalizedName, described: DescribedFile) -> str:
+def _render_row(files_url: str, name: NormalizedName, described: DescribedFile) -> str:
     """Return the row of a file as HTML, with further words for the script that filters rows."""
     file = described.file
-    url = f"{base}/{file_url(name, file.sha256, file.filename)}"
+    url = f"{files_url}/{file_url(name, file.sha256, file.filename)}"
     return (
         f'<tr data-words="{described.synonyms}">\n'
-        f'<td><a href="{url}">{escape(file.filename)}</a>{_marks(file)}\n'
-        f"<div>{escape(described.compatibility.text)}</div>\n{_details(file, url)}</td>\n"
+        f'<td><a href="{url}">{escape(file.filename)}</a>{_render_marks(file)}\n'
+        f"<div>{escape(described.compatibility.text)}</div>\n{_render_details(file, url)}</td>\n"
         f"<td>{size_in_words(file.size, NOT_KNOWN)}</td>\n"
-        f"<td>{_upload(file)}</td>\n"
+        f"<td>{_render_upload(file)}</td>\n"
         "</tr>\n"
     )
 
 
-def _marks(file: ShownFile) -> str:
-    """Return the HTML of what is to be known of a file, each mark after a blank."""
+def _render_marks(file: ShownFile) -> str:
+    """Return the HTML of the marks of a file, each after a blank."""
     marks = ""
     if file.yanked is not None:
         marks = f" {yank_mark(file.yanked)}"
     if not isinstance(file, File):
-        if file.has_provenance:  # an upstream index says so, and nobody here has verified it
+        if file.has_provenance:
+            # the upstream index lists attestations, and this index has not verified them
             marks += ' <span class="mark">attestations listed</span>'
         return marks
     if file.waived_rules:
@@ -316,8 +327,8 @@ def _marks(file: ShownFile) -> str:
     return marks
 
 
-def _details(file: ShownFile, url: str) -> str:
-    """Return the HTML of the digest and the metadata of a file, folded, as far as it has them."""
+def _render_details(file: ShownFile, url: str) -> str:
+    """Return the folded HTML of a file's digest and metadata, or an empty text without both."""
     titles: list[str] = []
     lines = ""
     if file.sha256:
@@ -325,35 +336,38 @@ def _details(file: ShownFile, url: str) -> str:
         lines += f'<p class="digest">SHA-256 <code data-copy="SHA-256">{file.sha256}</code></p>\n'
     if file.serves_metadata:
         titles.append("metadata")
-        # PEP 658: the URL of the metadata is that of the file with this ending
+        # PEP 658: the URL of the metadata is the URL of the file with this ending
         lines += f'<p><a href="{url}.metadata">Metadata</a></p>\n'
     if not titles:
         return ""
     return f"<details>\n<summary>{' and '.join(titles)}</summary>\n{lines}</details>\n"
 
 
-def _upload(file: ShownFile) -> str:
-    """Return the HTML of when a file was uploaded, and by whom if that was to this index."""
+def _render_upload(file: ShownFile) -> str:
+    """Return the HTML of the time of an upload, and of the uploader if this index knows that."""
     if file.uploaded_at is None:
         return NOT_KNOWN
-    at = timestamp(file.uploaded_at)
-    time = f'<time datetime="{at}">{at[:10]} {at[11:16]} UTC</time>'
-    if not isinstance(file, File):  # of an upstream index, which does not say who it was
+    upload_time = timestamp(file.uploaded_at)
+    day = upload_time[:10]
+    minute = upload_time[11:16]
+    time = f'<time datetime="{upload_time}">{day} {minute} UTC</time>'
+    # an upstream index does not say who has uploaded a file
+    if not isinstance(file, File):
         return time
-    # the name comes from a provider of sign-in, where people may choose any
-    who = escape(describe_principal(file.uploaded_by, file.uploaded_by_name))
-    return f'{time} <bdi class="id">{who}</bdi>'
+    # the name comes from a provider of sign-in, where people may choose any name
+    uploader = escape(describe_principal(file.uploaded_by, file.uploaded_by_name))
+    return f'{time} <bdi class="id">{uploader}</bdi>'
 
 
 def yank_mark(reason: str) -> str:
-    """Return the HTML of a mark that says that something is yanked, and why: folded if long."""
+    """Return the HTML of the mark of a yank, with its reason, of which a long one is folded."""
     if not reason:
         return '<span class="mark warning">yanked</span>'
     short = reason
     is_long = len(reason) > REASON_IN_SHORT
     if is_long:
         short = f"{reason[:REASON_IN_SHORT]}…"
-    # a reason may be written from right to left, so that `bdi` keeps the words around it in order
+    # a reason may be written from right to left: `bdi` keeps the words around it in order
     mark = f'<span class="mark warning">yanked: <bdi>{escape(short)}</bdi></span>'
     if not is_long:
         return mark
@@ -362,23 +376,25 @@ def yank_mark(reason: str) -> str:
 
 def pinned_hashes(release: ReleaseOf[ShownFile]) -> list[str]:
     """
-    Return the SHA-256 of the files that a pinned requirement allows: of those not yanked.
+    Return the SHA-256 of each file that a pinned requirement allows, sorted.
 
-    If all are yanked, it is that of all of them. Files without a known SHA-256 are left out.
+    These are the files that are not yanked, or all files if all are yanked. Files without a known
+    SHA-256 are left out.
     """
     files: Iterable[ShownFile] = release.files
     if not release.is_yanked:
-        # installers prefer a file that is not yanked (PEP 592), so nobody needs the hash of one
+        # installers prefer a file that is not yanked (PEP 592), and so never need a yanked one
         files = [file for file in files if file.yanked is None]
-    return sorted({file.sha256 for file in files} - {""})
+    digests = {file.sha256 for file in files if file.sha256}
+    return sorted(digests)
 
 
 def pinned_requirement(package: str, release: ReleaseOf[ShownFile]) -> str:
     """
     Return the lines of a requirements file with a release and the hashes of its files.
 
-    `package` is the name of its project, perhaps with extras in brackets, or empty if the caller
-    writes it before the lines.
+    `package` is the name of the project, perhaps with extras in brackets, or empty if the caller
+    writes the name before the lines.
     """
     lines = [f"{package}=={release.version}"]
     lines += [f"--hash=sha256:{digest}" for digest in pinned_hashes(release)]
@@ -386,5 +402,5 @@ def pinned_requirement(package: str, release: ReleaseOf[ShownFile]) -> str:
 
 
 def has_requirements_file(release: ReleaseOf[ShownFile]) -> bool:
-    """Return whether pages link to the pinned requirement, as it is too long for them."""
+    """Return whether a pinned requirement is too long for a page, so that pages link to it."""
     return len(pinned_hashes(release)) > PINNED_FILES

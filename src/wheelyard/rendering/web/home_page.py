@@ -1,4 +1,4 @@
-"""The pages about the index: home, settings of clients, search results, lists of names, errors."""
+"""The home page, the lists of projects with their order and filters, and the pages of errors."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nlargest
@@ -21,10 +21,11 @@ from wheelyard.rendering.web.viewer import Viewer
 
 PROJECTS_ON_HOME: Final = 20
 RESULTS_ON_A_PAGE: Final = 50
+"""Projects on a page of the results of a search."""
 PROJECTS_ON_A_PAGE: Final = 100
-"""Of the list of all projects."""
+"""Projects on a page of the list of all projects."""
 
-_SHOWS: Final = {
+_SHOW_TITLES: Final = {
     "all": "all projects",
     "active": "active",
     "deprecated": "deprecated",
@@ -32,16 +33,20 @@ _SHOWS: Final = {
     "quarantined": "quarantined",
     "yanked": "all releases yanked",
 }
-_ORIGINS: Final = {"private": "private projects", "public": "public packages"}
-"""Which of them can be shown also where there are public packages."""
-_BEST: Final = "match"
-_SORTS: Final = {
-    _BEST: "best match",
+_ORIGIN_TITLES: Final = {"private": "private projects", "public": "public packages"}
+"""The further values of `show` in an index with public packages, and their words."""
+_BEST_MATCH: Final = "match"
+_SORT_TITLES: Final = {
+    _BEST_MATCH: "best match",
     "date": "latest upload",
     "name": "name",
     "downloads": f"downloads, {SHOWN_DAYS} days",
 }
-"""What lists can be sorted by: best match in results alone, downloads where they are counted."""
+"""
+The values of `sort`, and their words.
+
+Only results of a search have a best match, and only an index that counts downloads has these.
+"""
 
 TITLES: Final = MappingProxyType(
     {
@@ -54,14 +59,14 @@ TITLES: Final = MappingProxyType(
         503: "The index does not answer just now",
     }
 )
-"""What pages of errors are called, instead of the reason phrase."""
+"""The title of the page of an error by its status, in place of the reason phrase."""
 TITLES_BY_CODE: Final = MappingProxyType(
     {
         errors.DAMAGED: "The index is damaged",
         errors.IDENTITY_UNAVAILABLE: "Nobody can say now who you are",
     }
 )
-"""What pages of errors with these codes are called, whatever their status."""
+"""The title of the page of an error by its code, whatever its status."""
 LASTING: Final = MappingProxyType(
     {
         errors.DAMAGED: "Part of the index is damaged or lost.",
@@ -74,28 +79,29 @@ LASTING: Final = MappingProxyType(
         "storage_denied": "The log of the server says which permission it lacks.",
     }
 )
-"""Failures of a server that end only when its operator does something: what to tell them."""
+"""What to tell the operator, by the code of a failure that does not end by itself."""
 NOT_FOUND: Final = 404
-"""The HTTP status of what is not there."""
+"""The HTTP status of a page that does not exist."""
 _REFUSED_NAMES: Final = (Code.DENIED, Code.NOT_LISTED)
+"""The codes of errors by which the policy refuses a name."""
 OFFLINE: Final = (
     "The setting 'upstream.offline' is on. What is installed through this store where there is a "
     "connection is served here, too."
 )
-"""What to tell of an index that asks no other."""
+"""What to tell the operator of an index that asks no upstream index."""
 
 
 class ListQuery(Struct, frozen=True):
-    """How a list of projects is sorted, and which of them it has."""
+    """Which projects a list has, and how the list is sorted."""
 
     show: str = "all"
-    """One of `_SHOWS` and `_ORIGINS`."""
+    """The status or the origin of the listed projects, of `_SHOW_TITLES` or `_ORIGIN_TITLES`."""
     sort: str = "name"
-    """One of `_SORTS`: names from the first, all others from the newest or the most."""
+    """The order of the list, of `_SORT_TITLES`: by name, or from the newest or the most."""
     classifier: str = ""
-    """What each of them has, itself or one below it, or an empty text."""
+    """The classifier that each listed project has, or one below it. Empty for all projects."""
     words: str = ""
-    """What was searched for, or an empty text for a list of all."""
+    """The words of the search, or an empty text for a list of all projects."""
     counts_downloads: bool = False
     """Whether the index counts downloads."""
 
@@ -104,28 +110,31 @@ class ListQuery(Struct, frozen=True):
         cls, field: Callable[[str], str | None], words: str = "", *, counts_downloads: bool
     ) -> "ListQuery":
         """
-        Return the query with the fields of a form, which may be None.
+        Return the query that a form has sent. `field` returns the value of a field, or None.
 
-        Raises Invalid (code `invalid_field`) if one has no value that the form offers.
+        Raises Invalid (code `invalid_field`) if a field has a value that the form does not offer.
         """
+        typed_classifier = field("classifier") or ""
         query = cls(
             show=field("show") or "all",
             sort=field("sort") or _usual_sort(words),
-            # people paste it, with blanks around it
-            classifier=(field("classifier") or "").strip(),
+            # people paste a classifier with blanks around it
+            classifier=typed_classifier.strip(),
             words=words,
             counts_downloads=counts_downloads,
         )
-        # anybody can write a URL: what no form sends is an error, and no list of its own
-        is_offered = query.show in _SHOWS | _ORIGINS and query.sort in query.offered_sorts
-        if not is_offered or (query.classifier and not is_classifier(query.classifier)):
+        # anybody can write a URL: a value that no form sends is an error
+        has_offered_show = query.show in _SHOW_TITLES | _ORIGIN_TITLES
+        has_offered_sort = query.sort in query.offered_sorts
+        has_bad_classifier = bool(query.classifier) and not is_classifier(query.classifier)
+        if not has_offered_show or not has_offered_sort or has_bad_classifier:
             message = "There is no such list of projects. Choose one in the form above the list."
             raise errors.Invalid(message, code="invalid_field")
         return query
 
     @property
     def text(self) -> str:
-        """The query of a URL, with its question mark, or an empty text for the usual list."""
+        """The query of the list's URL with the question mark, or empty for the usual list."""
         fields: dict[str, str] = {}
         if self.words:
             fields["q"] = self.words
@@ -136,20 +145,20 @@ class ListQuery(Struct, frozen=True):
             fields["classifier"] = self.classifier
         if not fields:
             return ""
-        # words may have a lone surrogate, which a page shows as a question mark, too
+        # a page shows a lone surrogate as a question mark, too
         return f"?{urlencode(fields, errors='replace')}"
 
     @property
     def is_filtered(self) -> bool:
-        """Whether some projects are left out."""
+        """Whether the list leaves out projects by `show` or `classifier`."""
         return self.show != "all" or bool(self.classifier)
 
     @property
     def offered_sorts(self) -> Mapping[str, str]:
         """The words for each value of `sort` that the form offers."""
-        offered = dict(_SORTS)
-        if not self.words:  # in a list of all, nothing matches better than another
-            del offered[_BEST]
+        offered = dict(_SORT_TITLES)
+        if not self.words:
+            del offered[_BEST_MATCH]
         if not self.counts_downloads:
             del offered["downloads"]
         return offered
@@ -157,11 +166,11 @@ class ListQuery(Struct, frozen=True):
     def offered_shows(self, has_public: bool) -> Mapping[str, str]:  # noqa: FBT001 - of a template
         """Return the words for each value of `show` that the form offers."""
         if has_public:
-            return _SHOWS | _ORIGINS
-        return _SHOWS
+            return _SHOW_TITLES | _ORIGIN_TITLES
+        return _SHOW_TITLES
 
     def select(self, projects: Iterable[ProjectFacts]) -> list[ProjectFacts]:
-        """Return those of `projects` that the list has."""
+        """Return the projects that the list has, in their order."""
         return [project for project in projects if self.has(project)]
 
     def ordered(
@@ -170,16 +179,17 @@ class ListQuery(Struct, frozen=True):
         downloads: Mapping[NormalizedName, int] | None = None,
     ) -> Sequence[ProjectFacts]:
         """
-        Return projects in the order of the list, and those that are equal in it as they come.
+        Return projects in the order of the list. Projects that are equal in it keep their order.
 
-        They come as the best matches, or in a list of all by name. `downloads` has those of names.
-        While it is None or empty, an order by downloads is the order in which they come.
+        `projects` are sorted by how well they match, or without a search by name. `downloads` has
+        the downloads of projects. While it is None or empty, a list that is sorted by downloads
+        keeps the order of `projects`.
         """
-        # sorting keeps the order of equal ones, also with `reverse`
+        # sorting keeps the order of equal projects, also with `reverse`
         match self.sort:
             case "date":
                 return sorted(projects, key=attrgetter("uploaded"), reverse=True)
-            case "downloads" if downloads:  # else they are not known now
+            case "downloads" if downloads:
                 return sorted(projects, key=lambda project: -downloads.get(project.name, 0))
             case "name" if self.words:
                 return sorted(projects, key=attrgetter("name"))
@@ -200,32 +210,37 @@ class ListQuery(Struct, frozen=True):
 
 
 def _usual_sort(words: str) -> str:
-    """Return how a list is sorted if nobody has chosen: results of a search by how they match."""
-    return _BEST if words else "name"
+    """Return the order of a list if nobody has chosen any, which differs for a search."""
+    return _BEST_MATCH if words else "name"
 
 
 class Excerpt(PageNumbers, frozen=True):
     """One page of a list of projects."""
 
     projects: Sequence[ProjectFacts]
-    """Those on this page."""
+    """The projects on this page."""
     public: int = 0
-    """How many of all are public packages, as far as the page tells them apart."""
+    """How many projects of the whole list are public packages, or 0 if no page says that."""
 
     @property
     def counted(self) -> str:
-        """How many there are, in words."""
-        return _counted(self.total - self.public, self.public)
+        """The number of projects in the whole list, in words."""
+        return _projects_in_words(self.total - self.public, self.public)
 
 
 def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt | None:
-    """Return the page `number` of a list of projects, `size` on each, or None if there is none."""
+    """
+    Return the page `number` of a list of projects, with `size` projects on a page.
+
+    None if the list has no such page.
+    """
     pages = page_count(len(projects), size)
-    if not 1 <= number <= pages:  # the number stands in the URL, and may be any
+    if not 1 <= number <= pages:
         return None
-    on_page = projects[(number - 1) * size : number * size]
-    public = len(projects) - len(_private(projects))
-    return Excerpt(len(projects), number, pages, on_page, public)
+    start = (number - 1) * size
+    projects_on_page = projects[start : start + size]
+    public = len(projects) - len(_private_projects(projects))
+    return Excerpt(len(projects), number, pages, projects_on_page, public)
 
 
 def home_page(
@@ -238,19 +253,20 @@ def home_page(
     """
     Return the bytes of the home page, with the newest of `projects`.
 
-    These are all that the viewer may read. Public packages are named only if no project is private.
-    `takes_uploads` is whether files can be published to this index now.
+    `projects` are all projects that the viewer may read. The page names public packages only if no
+    project is private. `takes_uploads` is whether files can be published to this index now.
     """
     root = "./"
-    private = _private(projects)
-    # the uploads to public packages are no news of this index
-    newest = nlargest(PROJECTS_ON_HOME, private or projects, key=attrgetter("uploaded"))
+    private = _private_projects(projects)
+    # uploads of public packages are no news of this index
+    named_projects = private or projects
+    newest = nlargest(PROJECTS_ON_HOME, named_projects, key=attrgetter("uploaded"))
     return environment.render(
         "home.html",
         viewer,
         root,
         # in words, as an index with both kinds has two numbers
-        counted=_counted(len(private), len(projects) - len(private)),
+        counted=_projects_in_words(len(private), len(projects) - len(private)),
         count=len(projects),
         private=len(private),
         projects=newest,
@@ -262,12 +278,13 @@ def home_page(
     )
 
 
-def _private(projects: Sequence[ProjectFacts]) -> list[ProjectFacts]:
+def _private_projects(projects: Sequence[ProjectFacts]) -> list[ProjectFacts]:
+    """Return the projects that are from no upstream index."""
     return [project for project in projects if not project.origin]
 
 
-def _counted(private: int, public: int) -> str:
-    """Return both numbers in words, but a number of none only if the other is none, too."""
+def _projects_in_words(private: int, public: int) -> str:
+    """Return the numbers of private projects and public packages in words, without a zero."""
     texts: list[str] = []
     if private or not public:
         texts.append(_with_noun(private, "project"))
@@ -277,38 +294,39 @@ def _counted(private: int, public: int) -> str:
 
 
 def _with_noun(count: int, noun: str) -> str:
+    """Return a number and its noun, which gets an s unless the number is 1."""
     if count == 1:
         return f"1 {noun}"
     return f"{count:,} {noun}s"
 
 
 class ErrorFacts(Struct, frozen=True, kw_only=True):
-    """What the page of an error says."""
+    """The facts that the page of an error shows."""
 
     status: int
     code: str
     phrase: str
     message: str
     sign_in: str = ""
-    """The URL of the sign-in page, or an empty text if nobody can sign in there."""
+    """The URL of the sign-in page, or an empty text if people cannot sign in."""
     is_behind_proxy: bool = False
     """Whether Identity-Aware Proxy signs people in."""
     leads_to_sign_in: bool = False
-    """Whether the page leads there by itself."""
+    """Whether the browser goes from the page to the sign-in page by itself."""
     may_pass: bool = True
     """Whether the response says when to try again."""
     contact: str = ""
     """Whom to ask, as a text, an e-mail address or a URL, if the operator has named somebody."""
     similar: Sequence[ProjectFacts] = ()
-    """The projects that may have been meant by a name that is not there."""
+    """The projects with a name like the one that was not found."""
 
     other_pages: Mapping[str, str] = MappingProxyType({})
-    """The pages that a list has, if it has none of a number: their URLs, by words."""
+    """The URLs of pages that a list has, by their words, if the error is a wrong page number."""
 
     @property
     def title(self) -> str:
-        """What has happened, in a few words."""
-        # what is known best comes first: a code tells more than a status
+        """The title of the page: what has happened, in a few words."""
+        # the most exact title comes first: a code tells more than a status
         if self.other_pages:
             return "There is no such page"
         if self.code in TITLES_BY_CODE:
@@ -323,7 +341,7 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
 
     @property
     def is_refused_name(self) -> bool:
-        """Whether the policy refuses a name, so that another spelling of it does not help."""
+        """Whether the policy refuses the name, so that another spelling does not help."""
         return self.status == NOT_FOUND and self.code in _REFUSED_NAMES
 
     @property
@@ -335,12 +353,12 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
 
     @property
     def _is_offline(self) -> bool:
+        """Whether the upstream index is not asked at all, by a setting."""
         return self.code == errors.UPSTREAM_UNAVAILABLE and not self.may_pass
 
 
 def plain_error_page(root: str, facts: ErrorFacts) -> bytes:
-    """Return the bytes of the page of an error, made without a template, which may be missing."""
-    # here no template escapes them
+    """Return the bytes of the page of an error, without any template, as templates may fail."""
     title = escape(facts.title)
     message = escape(facts.message)
     home = escape(root)

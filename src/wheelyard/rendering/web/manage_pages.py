@@ -1,8 +1,9 @@
 """
 The pages on which people change a project.
 
-One chooses releases, or files of one release, and what to do with them. The next page names every
-file that will be changed, and takes the reason. A file can still be left out there.
+On the first page, people choose releases, or files of one release, and what to do with them. The
+next page names every file that will be changed, and takes the reason. People can still leave out a
+file on that page.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,9 +26,9 @@ from wheelyard.rendering.web.viewer import Viewer
 
 STATUS: Final = "status"
 RELEASE: Final = "release"
-"""The action that gives up a name without files."""
+"""The action that gives up the name of a project without files."""
 MAX_FILES: Final = 9000
-"""The most files that one change names."""
+"""The most files that the form of one change names."""
 VERBS: Final = MappingProxyType(
     {
         "yank": "Yank",
@@ -49,7 +50,7 @@ PARTICIPLES: Final = MappingProxyType(
         "restore": "restored",
     }
 )
-"""What becomes of files, in words."""
+"""The participle of each change of files."""
 STATUS_MEANINGS: Final[Mapping[Status, str]] = MappingProxyType(
     {
         Status.ACTIVE: "As usual: it is served, and takes uploads.",
@@ -65,19 +66,19 @@ class ChoosableFile(Struct, frozen=True):
 
     filename: str
     file: File | None
-    """What the index knows of it, or None if the project could not be read."""
+    """The record of the file, or None if the project could not be read."""
     is_ticked: bool = True
 
 
 class ChosenRelease(Struct, frozen=True):
-    """A release in a form, with its files that can be changed."""
+    """A release in a form, with those of its files that can be changed."""
 
     version: str
     files: tuple[ChoosableFile, ...]
 
     @property
     def size(self) -> str:
-        """The size of the files together, or an empty text if it is not known."""
+        """The size of the files together, or an empty text if a record is not known."""
         total = 0
         for choosable in self.files:
             if choosable.file is None:
@@ -87,31 +88,31 @@ class ChosenRelease(Struct, frozen=True):
 
 
 class FileChange(Struct, frozen=True, kw_only=True):
-    """The change of some files of a project, before it is made."""
+    """A change of files of a project that the user has to confirm."""
 
     name: NormalizedName
     action: str
     """One of `VERBS`."""
     releases: Sequence[ChosenRelease]
     is_whole: bool = False
-    """Whether they are all files that the project has."""
+    """Whether `releases` have all files of the project."""
     is_kept: bool = True
     """Whether deleted files can be restored for a while."""
 
     @property
     def verb(self) -> str:
-        """What the button says."""
+        """The text of the button."""
         return VERBS[self.action]
 
     @property
-    def done(self) -> str:
-        """What becomes of the files, in words."""
+    def participle(self) -> str:
+        """The word for what will be done to the files: `yanked`."""
         return PARTICIPLES[self.action]
 
     @property
-    def what(self) -> str:
-        """What is changed, in words."""
-        # yanked or pinned, the project itself is still there
+    def subject(self) -> str:
+        """The project, or the releases, whose files are changed, in words."""
+        # a project whose files are all yanked or pinned is still there
         if self.is_whole and self.action == "delete":
             return f"the project {self.name}"
         if len(self.releases) == 1:
@@ -119,30 +120,30 @@ class FileChange(Struct, frozen=True, kw_only=True):
         return f"{counted(len(self.releases), 'release')} of {self.name}"
 
     @property
-    def typed(self) -> str:
-        """What has to be typed to confirm a deletion."""
-        # releases that are all of the project go with it, by its name alone
+    def confirmation(self) -> str:
+        """The text that people have to type to confirm a deletion."""
+        # a deletion of all files is one of the project, which is confirmed by its name alone
         if len(self.releases) == 1 and not self.is_whole:
             return f"{self.name} {self.releases[0].version}"
         return str(self.name)
 
     @property
     def count(self) -> int:
-        """How many files can be changed."""
+        """The number of files in the form."""
         return sum(len(release.files) for release in self.releases)
 
     @property
     def ticked(self) -> list[File]:
-        """What the index knows of the files that are ticked."""
+        """The records of the ticked files, as far as they are known."""
         files: list[File] = []
         for release in self.releases:
             ticked = [choosable.file for choosable in release.files if choosable.is_ticked]
-            files += filter(None, ticked)
+            files += [file for file in ticked if file is not None]
         return files
 
     @property
     def is_too_large(self) -> bool:
-        """Whether a form cannot name so many files."""
+        """Whether the files are too many for one form."""
         return self.count > MAX_FILES
 
 
@@ -153,16 +154,17 @@ def chosen_releases(
     filenames: Collection[str] | None = None,
 ) -> Iterator[ChosenRelease]:
     """
-    Yield the releases with files that an action can change, newest first.
+    Yield the releases with the files that an action can change, newest first.
 
-    `versions`: only of these. None for all. `filenames`: those to tick. None for all.
+    `versions` are the releases to choose from, or None for all. `filenames` are the files to tick,
+    or None for all.
     """
     for release in all_releases(project):
         if versions is not None and release.version not in versions:
             continue
         files: list[ChoosableFile] = []
         for file in release.files:
-            # of these two actions, there may be nothing to take back
+            # a file that is not yanked, or not pinned, has nothing to take back
             if action == "unyank" and file.yanked is None:
                 continue
             if action == "unpin" and file.pinned is None:
@@ -174,51 +176,57 @@ def chosen_releases(
 
 
 class DeletedRelease(Struct, frozen=True):
-    """A release, or a part of it, that can be restored."""
+    """The deleted files of a release that can be restored."""
 
     version: str
     files: tuple[File, ...]
     keep_until: str
-    """The day until which all of them can be restored."""
+    """The day until which all of the files can be restored."""
     pin: str | None
-    """Why it is pinned once it is restored, or None."""
+    """The reason of the pin that a restored file has, or None if no file is pinned."""
 
     @property
     def count(self) -> str:
-        """How many files there are, in words."""
+        """The number of files, in words."""
         return counted(len(self.files), "file")
 
 
 def _deleted_release(release: Release) -> DeletedRelease:
-    # from the first of these days on, not all of them can be restored any more
-    until = min(file.keep_until for file in release.files if file.keep_until is not None)
+    """Return a release of deleted files as the page shows it."""
+    # from the earliest of these times on, at least one file cannot be restored
+    keep_until = min(file.keep_until for file in release.files if file.keep_until is not None)
+    last_day = keep_until.date().isoformat()
     files = tuple(release.files)
-    return DeletedRelease(release.version, files, until.date().isoformat(), pin_of(files))
+    return DeletedRelease(release.version, files, last_day, pin_of(files))
 
 
 class ManagedProject(Struct, frozen=True, kw_only=True):
-    """What the page says of a project that one manages, besides its form."""
+    """The content of the page on which people manage a project, besides its form."""
 
     project: Project
     deleted: Project
-    """The project with its deleted files that can be restored, in place of its files."""
+    """The project with the deleted files that can be restored, in place of its files."""
     quota: Quota = Quota()
-    """The most that it may list."""
+    """The most bytes and files that the project may list."""
     is_kept: bool = True
     """Whether deleted files can be restored for a while."""
     may_release: bool = False
     """Whether the viewer may give up the name of the project, once it has no files."""
     done: Sequence[Change] | None = None
-    """What was just changed, empty if everything was so already, None if nothing was asked for."""
+    """
+    The changes that were just made. Empty if the files were in the wished state already.
+
+    None if the page is opened without a change.
+    """
 
     def render(self, environment: PageEnvironment, viewer: Viewer, form: FormState) -> bytes:
-        """Return the bytes of the page on which one chooses what to change."""
+        """Return the bytes of the page."""
         project = self.project
-
-        # all of them: a project in quarantine lists none on its other pages
+        # also of a project in quarantine, whose other pages list no releases
         releases = [
             (listed_release(release), pin_of(release.files)) for release in all_releases(project)
         ]
+        deleted_releases = [_deleted_release(release) for release in all_releases(self.deleted)]
         return render_form(
             environment,
             viewer,
@@ -226,7 +234,7 @@ class ManagedProject(Struct, frozen=True, kw_only=True):
             "manage.html",
             project=project,
             releases=releases,
-            deleted=list(map(_deleted_release, all_releases(self.deleted))),
+            deleted=deleted_releases,
             is_kept=self.is_kept,
             room=project_room(project.name, self.quota, used_by(project)),
             meaning=STATUS_MEANINGS[project.status],
@@ -244,7 +252,7 @@ def render_form(
     tab: str = MANAGE,
     **values: object,
 ) -> bytes:
-    """Return the bytes of a page for those who manage a project."""
+    """Return the bytes of a page, by its template and values, for people who manage a project."""
     frame = ProjectFrame(
         name=name,
         tab=tab,

@@ -1,4 +1,4 @@
-"""Lists that are too long for one page."""
+"""The pages of a list that is too long for one page: their numbers, and the entries of one."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -10,17 +10,18 @@ EntryT = TypeVar("EntryT")
 
 
 class PageNumbers(Struct, frozen=True):
-    """One page of a list among the others, for `parts/page_links.html`."""
+    """The number of one page of a list, for `parts/page_links.html`."""
 
     total: int
-    """How many entries there are on all pages."""
+    """How many entries all pages have together."""
     number: int
+    """The number of this page, from 1."""
     pages: int
-    """How many pages there are, at least one."""
+    """How many pages the list has, at least one."""
 
     @property
-    def offered(self) -> list[int]:
-        """The numbers of pages to link to: a few around this one, and some of all."""
+    def linked_numbers(self) -> list[int]:
+        """The numbers of pages to link to: a few around this page, and some across all pages."""
         # at most twenty across all pages, so that the links fit into a line or two
         step = max(10, ceil(self.pages / 20))
         numbers = {1, self.pages}
@@ -30,18 +31,18 @@ class PageNumbers(Struct, frozen=True):
 
 
 class FilteredPage(PageNumbers, Generic[EntryT], frozen=True, kw_only=True):
-    """One page of those entries of a list that a filter has found, for `parts/counted.html`."""
+    """One page of the entries of a list that pass a filter, for `parts/counted.html`."""
 
     entries: Sequence[EntryT]
-    """Those on this page."""
+    """The entries on this page."""
     first: int
-    """The number of the first entry on this page, from 1, or 0 without one."""
+    """The number of the first entry on this page, from 1, or 0 if the page has no entry."""
     unfiltered: int
     """How many entries the list has without the filter."""
 
     @property
     def last(self) -> int:
-        """The number of the last entry on this page, or 0 without one."""
+        """The number of the last entry on this page, or 0 if the page has no entry."""
         if not self.entries:
             return 0
         return self.first + len(self.entries) - 1
@@ -53,5 +54,5 @@ class FilteredPage(PageNumbers, Generic[EntryT], frozen=True, kw_only=True):
 
 
 def page_count(total: int, size: int) -> int:
-    """Return how many pages a list has with `size` on each: at least one."""
+    """Return how many pages a list of `total` entries has, with `size` on each: at least one."""
     return max(1, ceil(total / size))

@@ -1,8 +1,8 @@
 """
 The pages of a project: its description and its history.
 
-The history of a private project is its journal, on several pages. That of a public one is what was
-decided about it.
+The history of a private project is its journal, on several pages. The history of a public project
+is the decisions about it.
 """
 
 import re
@@ -35,28 +35,28 @@ from wheelyard.rendering.web.release_page import ReleaseContent, release_date
 from wheelyard.rendering.web.viewer import Viewer
 
 RELEASES_IN_SHORT: Final = 5
-"""How many releases the page of a project names."""
+"""How many of its releases the page of a project names."""
 USERS_IN_SHORT: Final = 8
-"""How many projects that use this one it names."""
-_RIGHTS: Final = frozenset({"granted", "revoked", "group", "group-deleted"})
-"""The kinds of entries about who may do what, whose reason says that in words."""
-_NAME: Final = re.compile(r"[\w-]+")
+"""How many projects that require this project its page names."""
+_RIGHTS_KINDS: Final = frozenset({"granted", "revoked", "group", "group-deleted"})
+"""The kinds of journal entries about who may do what. Their reason says the right in words."""
+_NAME_IN_REASON: Final = re.compile(r"[\w-]+")
 
 
 class ProjectContent(Struct, frozen=True, kw_only=True):
-    """What the pages of a project show, for whoever looks at them."""
+    """The content of the pages of a project."""
 
     project: ShownProject[ShownFile]
     releases: Sequence[ReleaseOf[ShownFile]]
-    """Newest first."""
+    """All releases, newest first."""
     latest: ReleaseContent | None = None
     """The release that describes the project, or None without releases."""
     used_by: Sequence[ProjectFacts] = ()
-    """The projects that require this one and that may be shown."""
+    """The projects that require this project, as far as the viewer may read them."""
     uploaders: Sequence[str] = ()
-    """The principals that may upload, for viewers who may know them."""
+    """The principals that may upload, or none for a viewer who may not know them."""
     downloads: DownloadReport | None = None
-    """None if they are not counted, or not known now."""
+    """The downloads, or None if they are not counted, or not known now."""
 
 
 def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectContent) -> bytes:
@@ -70,7 +70,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
     usual_pin = EXACT if is_all_yanked else LATEST
     figure = None
     if content.downloads is not None:
-        figure = _downloads_figure(content.downloads)
+        figure = _small_downloads_figure(content.downloads)
     return latest.head.render(
         environment,
         viewer,
@@ -89,23 +89,25 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
     )
 
 
-def _downloads_figure(report: DownloadReport) -> Markup:
-    """Return the small figure of the days of a report."""
+def _small_downloads_figure(report: DownloadReport) -> Markup:
+    """Return the small figure of the downloads on each day of a report."""
     summary = f"Downloads on each of the last {len(report.days)} days, {report.downloads:,} in all"
-    return draw_small_area([count.downloads for count in report.days], summary)
+    downloads_by_day = [count.downloads for count in report.days]
+    return draw_small_area(downloads_by_day, summary)
 
 
 def status_set_in(project: Project) -> Event | None:
     """
-    Return the event that has set the status of a project, if it is in the last commit.
+    Return the event that has set the status of a project, or None if the last commit has none.
 
-    That is so of a quarantine until somebody changes a file. Older ones are not read for a page.
+    A quarantine is in the last commit until somebody changes a file. Older commits are not read for
+    a page.
     """
     if project.commit is None:
         return None
     for event in reversed(project.commit.events):
         if event.what == EventKind.STATUS:
-            # the last one counts; an older event may have set what is no more
+            # an event before the last one may have set a status that was changed since
             return event if event.status is project.status else None
     return None
 
@@ -125,9 +127,9 @@ def empty_page(  # noqa: PLR0913 - all that is on it
     """
     Return the bytes of the page of a tab for a project without files that can be installed.
 
-    `public` is None for a private project, of which `not_shown` says what a view hides, if so.
-    `status_set` is what `status_set_in` returns. `other_index` is the name of the index that the
-    project is from, if that is another one.
+    `public` has the notes on a public project, and `not_shown` those on a private project of which
+    a view hides files. `status_set` is what `status_set_in` returns. `other_index` is the name of
+    the index that the project is from, or None if that is this index.
     """
     frame = ProjectFrame(
         name=project.name,
@@ -156,13 +158,13 @@ class ListedRelease(Struct, frozen=True):
 
     version: str
     path: str
-    """The segment of a URL path."""
+    """The version as a segment of a URL path."""
     date: str
     """The time of the first upload, or an empty text if it is not known."""
     marks: Markup
-    """What is to be known of it, each mark after a blank."""
+    """The marks of the release, each after a blank."""
     files: str
-    """How many there are, in words."""
+    """The number of files, in words."""
     is_prerelease: bool
 
 
@@ -186,17 +188,17 @@ def listed_release(release: ReleaseOf[ShownFile]) -> ListedRelease:
 
 
 class HistoryLinks(Struct, frozen=True):
-    """The numbers of the pages beside one page of a history, of which 1 is the oldest."""
+    """The links from one page of a history to the pages beside it. Page 1 is the oldest."""
 
     number: int | None
-    """Of this page, or None for the newest one, which has no number."""
+    """The number of this page, or None for the newest page, which has no number."""
     count: int
     """How many pages have a number."""
 
     @property
     def older(self) -> str:
         """The URL of the next older page, relative to this one, or an empty text on the oldest."""
-        # the page without a number is newer than all that have one
+        # the page without a number is newer than all pages with a number
         if self.number is None and self.count:
             return f"{self.count}/"
         if self.number is not None and self.number > 1:
@@ -214,23 +216,23 @@ class HistoryLinks(Struct, frozen=True):
 
     @property
     def root(self) -> str:
-        """The home page, relative to this page."""
+        """The URL of the home page, relative to this page."""
         return "../../../" if self.number is None else "../../../../"
 
 
 NEWEST: Final = HistoryLinks(None, 0)
-"""The only page."""
+"""The links of a history with one page alone."""
 
 
 class Change(Struct, frozen=True):
-    """One change, or several of one kind in a row, as one item of the page."""
+    """An item of a history: one change, or several changes of one kind in a row."""
 
     at: str
-    """The time of the newest of them."""
+    """The time of the newest change of the item."""
     who: str
-    """In words."""
+    """The principal that has made the change, in words."""
     what: str
-    """A sentence without its subject: `uploaded 1.0`."""
+    """What the principal has done, as a sentence without its subject: `uploaded 1.0`."""
     files: tuple[str, ...]
     reason: str
     keep_until: str = ""
@@ -242,11 +244,12 @@ class History(Struct, frozen=True, kw_only=True):
 
     name: NormalizedName
     changes: Sequence[Change]
-    """Newest first."""
+    """The changes on this page, newest first."""
     links: HistoryLinks = NEWEST
     lost: Sequence[int] = ()
-    """The commits that the journal has lost."""
+    """The numbers of the commits that the journal has lost."""
     is_public: bool = False
+    """Whether the project is from an upstream index."""
     is_whole: bool = True
     """Whether all decisions about a public project are on the page."""
 
@@ -273,67 +276,73 @@ def changes_of(
     entries: Sequence[JournalEntry], hidden_indexes: Collection[str] = ()
 ) -> list[Change]:
     """
-    Return entries as changes, newest first, uploads of one release by one person as one.
+    Return the changes that journal entries are about, newest first.
 
-    `entries` come as in a journal, the oldest first. Of `hidden_indexes` it is not said that
-    something came from there, or that a right is about one. Raises Invalid (code
-    `invalid_filename` or `invalid_version`) if an entry has a file that cannot be of its project.
+    `entries` are in the order of a journal, the oldest first. Uploads of one release by one person
+    in a row are one change. A change does not name `hidden_indexes`, as the source of a file or in
+    a right. Raises Invalid (code `invalid_filename` or `invalid_version`) if an entry has a file
+    that cannot be of its project.
     """
-    # a journal has the oldest entry first
-    groups = groupby(reversed(entries), key=_group)
-    return [_change(list(group), hidden_indexes) for _, group in groups]
-
-
-def _group(entry: JournalEntry) -> tuple[object, ...]:
-    """Return what entries in a row have in common that are shown as one change."""
+    changes: list[Change] = []
     # `groupby` joins neighbours only, so the order of the journal stays
+    for _, entries_of_change in groupby(reversed(entries), key=_change_key):
+        changes.append(_join_entries(list(entries_of_change), hidden_indexes))
+    return changes
+
+
+def _change_key(entry: JournalEntry) -> tuple[object, ...]:
+    """Return a key that entries in a row have in common if they are shown as one change."""
     if entry.what in {"uploaded", "promoted"}:
-        who = (entry.by, entry.by_name, entry.index)
-        return (entry.what, *who, *versions_of(entry.files, entry.project))
+        source = (entry.by, entry.by_name, entry.index)
+        return (entry.what, *source, *versions_of(entry.files, entry.project))
     if entry.what == "imported":
-        # whatever the release: an import may bring hundreds of them at once
+        # whatever the release: an import may bring hundreds of releases at once
         return (entry.what, entry.by, entry.by_name)
-    return (id(entry),)  # so that it is alone
+    # no other entry has this key
+    return (id(entry),)
 
 
-def _change(entries: Sequence[JournalEntry], hidden_indexes: Collection[str]) -> Change:
-    """Return entries that are one change, newest first, as that change."""
+def _join_entries(entries: Sequence[JournalEntry], hidden_indexes: Collection[str]) -> Change:
+    """Return the change that these entries make together. The newest entry is the first."""
     newest = entries[0]
     filenames = chain.from_iterable(entry.files for entry in entries)
+    versions = versions_of(filenames, newest.project)
     keep_until = ""
     if newest.keep_until:
         keep_until = newest.keep_until.date().isoformat()
     return Change(
         at=seconds_text(newest.at),
         who=describe_principal(newest.by, newest.by_name, newest.owner),
-        what=_in_words(newest, versions_of(filenames, newest.project), hidden_indexes),
-        files=tuple(_files(entries)),
-        reason=_reason(newest, hidden_indexes),
+        what=_describe_entry(newest, versions, hidden_indexes),
+        files=tuple(_describe_files(entries)),
+        reason=_shown_reason(newest, hidden_indexes),
         keep_until=keep_until,
     )
 
 
 def change_by(decision: Decision) -> Change:
-    """Return a decision as a change, with its reason among its words."""
+    """Return a decision about a public project as a change. Its words have the reason, too."""
     who = describe_principal(decision.by)
     return Change(seconds_text(decision.at), who, describe(decision), (), "")
 
 
-def _reason(entry: JournalEntry, hidden_indexes: Collection[str]) -> str:
-    """Return the reason of an entry, but nothing if it is a right that names a hidden index."""
-    if entry.what in _RIGHTS:
-        # these say in words which index a right is about, and no field has its name alone
-        names = _NAME.findall(entry.reason)
+def _shown_reason(entry: JournalEntry, hidden_indexes: Collection[str]) -> str:
+    """Return the reason of an entry, or an empty text if it is a right about a hidden index."""
+    if entry.what in _RIGHTS_KINDS:
+        # the words of a right name its indexes, and no field has these names alone
+        names = _NAME_IN_REASON.findall(entry.reason)
         if not set(names).isdisjoint(hidden_indexes):
             return ""
     return entry.reason
 
 
-def _in_words(entry: JournalEntry, versions: Sequence[str], hidden_indexes: Collection[str]) -> str:
-    """Return what an entry is about, as a sentence without its subject."""
+def _describe_entry(
+    entry: JournalEntry, versions: Sequence[str], hidden_indexes: Collection[str]
+) -> str:
+    """Return what was done, by an entry about these versions, as a sentence without subject."""
     if entry.what == "status":
         return f"set the status to {entry.status}"
-    if entry.what in _RIGHTS:
+    if entry.what in _RIGHTS_KINDS:
         return "changed who may do what"
     if entry.what in {"reserved", "released"}:
         return f"{entry.what} the name"
@@ -344,13 +353,17 @@ def _in_words(entry: JournalEntry, versions: Sequence[str], hidden_indexes: Coll
     if entry.at_once:
         detail = "at once"
     if entry.other_index_name in hidden_indexes:
-        # so that a viewer does not learn of the index
+        # a viewer must not learn of the index
         detail = ""
     return f"{entry.verb} {releases} {detail}".rstrip()
 
 
-def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:
-    """Yield the files of all entries in order, an imported one with who uploaded it elsewhere."""
+def _describe_files(entries: Sequence[JournalEntry]) -> Iterator[str]:
+    """
+    Yield the files of all entries, the oldest first.
+
+    An imported file is followed by the principal that has uploaded it elsewhere, if that is known.
+    """
     for entry in reversed(entries):
         uploader = describe_principal(entry.uploaded_by)
         source = f" (uploaded elsewhere: {uploader})" if uploader else ""

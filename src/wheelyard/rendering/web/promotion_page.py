@@ -1,4 +1,4 @@
-"""The page on which one promotes a release to another index."""
+"""The page on which people promote a release to another index."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,19 @@ from wheelyard.rendering.web.viewer import Viewer
 
 
 class PromotionTarget(Struct, frozen=True, kw_only=True):
-    """An index that the viewer may promote a release to, and what it would get."""
+    """An index that the viewer may promote a release to, and what a promotion would add to it."""
 
     name: str
     new: tuple[str, ...] = ()
-    """The names of the files that it lacks."""
+    """The filenames of the release that the index lacks."""
     present: int = 0
-    """How many files it has."""
+    """How many files of the release the index has."""
     attested: tuple[str, ...] = ()
-    """The names of those of them that would get their attestations."""
+    """The filenames that the index has, and that would get their attestations."""
     warnings: tuple[str, ...] = ()
-    """What the release would lack there."""
+    """What the release would lack in the index."""
     error: str = ""
-    """Why the viewer cannot promote the release there now."""
+    """Why the viewer cannot promote the release to the index now, or an empty text."""
 
 
 def promotion_page(
@@ -34,7 +34,7 @@ def promotion_page(
     targets: Sequence[PromotionTarget],
     form: FormState,
 ) -> bytes:
-    """Return the bytes of the page of a release, given by the name of its project and version."""
+    """Return the bytes of the page. `release` is the name of a project, and a version of it."""
     name, version = release
     frame = ProjectFrame(
         name=name,

@@ -8,16 +8,18 @@ from wheelyard.model.attestations import Provenance
 
 
 class ShownSigner(Struct, frozen=True):
-    """The publisher of a bundle of attestations."""
+    """The publisher that has signed a bundle of attestations. Unknown texts are empty."""
 
     publisher: str
     """The provider, and the repository or the account: `GitHub acme/core`."""
     file: str
-    """The workflow or the pipeline file, or an empty text."""
+    """The workflow or the pipeline file."""
     ref: str
+    """The Git ref that the run was for."""
     commit: str
+    """The hash of the Git commit."""
     run: str
-    """The URL of the run, or an empty text."""
+    """The URL of the run."""
 
 
 class ShownProvenance(Struct, frozen=True):
@@ -29,7 +31,7 @@ class ShownProvenance(Struct, frozen=True):
 
 
 def shown_signers(provenance: Provenance) -> Iterator[ShownSigner]:
-    """Yield who has signed, for each bundle of a provenance."""
+    """Yield the signer of each bundle of a provenance."""
     for bundle in provenance.attestation_bundles:
         publisher = bundle.publisher
         claims = publisher.claims or {}  # PEP 740: a publisher may have none

@@ -1,4 +1,4 @@
-"""What pages say of where a project is from, and of what is not shown of it."""
+"""The notes on pages of a project about its origin, its hidden files and the decisions on it."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -15,23 +15,25 @@ from wheelyard.rendering.listing import HiddenFiles, Origin
 from wheelyard.rendering.simple_pages import timestamp
 
 HIDDEN_SHOWN: Final = 20
-"""How many rows of what is not shown are shown at first, before the folded ones."""
+"""How many rows of hidden files a page shows unfolded."""
 
 
 class OriginNotes(Struct, frozen=True):
-    """Where a project is from, what of it is not shown, and who decided so."""
+    """The origin of a project, its hidden files, and the decisions about it."""
 
     origin: Origin
     hidden: Sequence[HiddenFiles] = ()
-    """Newest first."""
+    """The hidden files, newest version first."""
     decisions: Sequence[Decision] = ()
-    """Those in force."""
+    """The decisions in force."""
 
     def of_release(self, version: str) -> "OriginNotes":
-        """Return the notes for the page of one release, without what is hidden of the others."""
-        number = strip_trailing_zeros(version)
-        hidden = [files for files in self.hidden if strip_trailing_zeros(files.version) == number]
-        return replace(self, hidden=hidden)
+        """Return the notes for the page of one release, without hidden files of other releases."""
+        short_version = strip_trailing_zeros(version)
+        hidden_of_release = [
+            files for files in self.hidden if strip_trailing_zeros(files.version) == short_version
+        ]
+        return replace(self, hidden=hidden_of_release)
 
     @property
     def hidden_by_view(self) -> list[str]:
@@ -42,17 +44,20 @@ class OriginNotes(Struct, frozen=True):
 
     @property
     def is_hidden_by_policy(self) -> bool:
-        """Whether somebody can lift what hides a file: nobody asks for what a view hides."""
+        """Whether the policy hides a file: people can ask for it, and not for what a view hides."""
         return any(not files.is_by_view for files in self.hidden)
 
     @property
     def newest_hidden(self) -> str:
         """The newest version of which the policy hides files, or an empty text if there is none."""
-        return next((files.version for files in self.hidden if not files.is_by_view), "")
+        for files in self.hidden:
+            if not files.is_by_view:
+                return files.version
+        return ""
 
     @property
     def stale_time(self) -> str:
-        """When its upstream index confirmed it, if that does not answer now, or an empty text."""
+        """When the upstream index last confirmed the project, or empty if it answers now."""
         origin = self.origin
         if origin.is_stale and origin.confirmed_at:
             return timestamp(origin.confirmed_at)
@@ -60,57 +65,64 @@ class OriginNotes(Struct, frozen=True):
 
     @property
     def recent_rows(self) -> Markup:
-        """The first HIDDEN_SHOWN rows of a table of what is not shown."""
-        return _rows(self.hidden[:HIDDEN_SHOWN])
+        """The unfolded rows of the table of hidden files, as HTML."""
+        return _render_rows(self.hidden[:HIDDEN_SHOWN])
 
     @property
     def older_rows(self) -> Markup:
-        """The rows after the first HIDDEN_SHOWN, or none if there are few."""
-        return _rows(self.hidden[HIDDEN_SHOWN:])
+        """The folded rows of the table of hidden files, as HTML."""
+        return _render_rows(self.hidden[HIDDEN_SHOWN:])
 
     @property
-    def older(self) -> int:
-        """How many rows come after the first HIDDEN_SHOWN."""
+    def older_count(self) -> int:
+        """How many rows of the table are folded."""
         return len(self.hidden[HIDDEN_SHOWN:])
 
     @property
     def decisions_in_words(self) -> list[tuple[str, str, str]]:
-        """What was decided in words, by whom, and on which day."""
+        """The decisions in words, each with the principal that has made it, and the day."""
         rows: list[tuple[str, str, str]] = []
         for decision in self.decisions:
             who = describe_principal(decision.by)
-            rows.append((describe(decision), who, timestamp(decision.at)[:10]))
+            day = timestamp(decision.at)[:10]
+            rows.append((describe(decision), who, day))
         return rows
 
 
 def notes_on(origin: Origin, public: OriginNotes | None) -> OriginNotes | None:
-    """Return `public`, or for a private project what a view hides of it, or None if nothing."""
+    """
+    Return the notes on the hidden files of a project, or None if pages have no such notes.
+
+    `public` are the notes on a public project, which are returned as they are. A private project
+    has notes if a view hides files of it.
+    """
     if public is not None:
         return public
     hidden = origin.hidden()
-    if not hidden:  # pages have no section about it then
+    if not hidden:
         return None
     return OriginNotes(origin, hidden)
 
 
 def public_package(origin: Origin) -> OriginNotes | None:
     """
-    Return what pages say of a package of an upstream index, or None for a private project.
+    Return the notes on a project of an upstream index, or None for a private project.
 
     Raises Unavailable if the decisions about the project cannot be read.
     """
     if not origin.is_upstream:
         return None
-    # here and not in a template, so that an error of the store is answered as one
+    # read here and not by a template, so that an error of the store becomes an error page
     return OriginNotes(origin, origin.hidden(), origin.decisions())
 
 
-def _rows(hidden: Iterable[HiddenFiles]) -> Markup:
-    """Return rows of a table, built in Python as there may be thousands."""
-    return Markup("".join(map(_row, hidden)))  # noqa: S704 - they are escaped
+def _render_rows(hidden: Iterable[HiddenFiles]) -> Markup:
+    """Return the rows of hidden files as HTML, built in Python as there may be thousands."""
+    return Markup("".join(map(_render_row, hidden)))  # noqa: S704 - they are escaped
 
 
-def _row(hidden: HiddenFiles) -> str:
+def _render_row(hidden: HiddenFiles) -> str:
+    """Return the row of hidden files of one version as HTML."""
     return (
         f'<tr><td class="id">{escape(hidden.version)}</td>'
         f"<td>{counted(hidden.count, 'file')}</td>"

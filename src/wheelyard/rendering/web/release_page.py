@@ -1,14 +1,14 @@
 """
 The pages of a release: its description with all facts, its files, and its dependencies.
 
-They depend on nothing of the project's other releases but on which is the latest, and those of a
-static site only on whether it is this one. So a new release changes few pages of a static site.
+These pages depend on no other release of the project but the latest. On a static site, they depend
+only on whether this release is the latest, so that a new release changes few pages of the site.
 """
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
 from markupsafe import Markup
@@ -33,46 +33,50 @@ from wheelyard.rendering.web.public_package import OriginNotes
 from wheelyard.rendering.web.viewer import Viewer
 
 USERS_SHOWN: Final = 500
-"""How many projects that use this one are named."""
-_LICENSE: Final = "License :: "
+"""How many projects that require this project a page names."""
+_LICENSE_PREFIX: Final = "License :: "
 _LICENSE_FAMILIES: Final = ("License :: OSI Approved", "License :: DFSG approved")
 """Classifiers that name no licence when they stand alone."""
 _NUMBER: Final = re.compile("[0-9]+")
-_VERSION_OF_LANGUAGE: Final = re.compile(r"(.* :: )[0-9]+(?:\.[0-9]+)*")
+_LANGUAGE_VERSION: Final = re.compile(r"(.* :: )[0-9]+(?:\.[0-9]+)*")
 
 ClassifierRow = tuple[tuple[str, str], ...]
-"""What is shown of classifiers in one row, each with all of it if lists can be filtered by it."""
+"""
+Classifiers that a page shows in one row: of each, the shown text and the whole classifier.
+
+The whole classifier is empty if lists cannot be filtered by it.
+"""
 
 
 class Arrival(Struct, frozen=True):
-    """How files of a release came from another index."""
+    """A promotion by which files of a release came from another index."""
 
     source: str
-    """The other index."""
+    """The name of the other index."""
     who: str
-    """Who has promoted them, in words."""
+    """The principal that has promoted the files, in words."""
     at: str
-    """When, in UTC, as `upload-time`."""
+    """The time of the promotion in UTC, as `upload-time`."""
 
 
 class ReleaseHead(Struct, frozen=True, kw_only=True):
-    """What all pages about a release have in common, whoever looks at them."""
+    """The facts that all pages about a release have in common, for every viewer."""
 
     project: ShownProject[ShownFile]
-    """Of which only name, status and reason are shown."""
+    """The project, of which the pages show name, status and reason."""
     release: ReleaseOf[ShownFile]
     latest: ReleaseOf[ShownFile]
     """The release that describes the project."""
     is_release: bool
-    """Whether they are the pages of the release, and not those of the project."""
+    """Whether the pages are those of the release, and not those of the project."""
     public: OriginNotes | None = None
-    """What else is shown of a package of an upstream index, or None for a private project."""
+    """The notes on a public project, or None for a private project."""
     not_shown: OriginNotes | None = None
-    """What a view hides of a private project, if so."""
+    """The notes on a private project of which a view hides files, or None."""
     lacks_core: bool = False
     """Whether the upstream index has not sent the core metadata."""
     other_index: str | None = None
-    """The name of the index that the project is from, if that is another one."""
+    """The name of the index that the project is from, or None if that is this index."""
 
     def render(
         self,
@@ -82,7 +86,7 @@ class ReleaseHead(Struct, frozen=True, kw_only=True):
         template: str,
         **values: object,
     ) -> bytes:
-        """Return the bytes of the page of a tab, with the values that its template needs, too."""
+        """Return the bytes of the page of a tab. `values` are for its template alone."""
         release = self.release
         is_prerelease = listed_version(release.version).is_prerelease
         latest = self.latest
@@ -106,7 +110,7 @@ class ReleaseHead(Struct, frozen=True, kw_only=True):
             project=self.project,
             release=release,
             latest=latest.version,
-            # a pre-release or a yanked one describes a project only if it has nothing better
+            # a pre-release or a yanked release is the latest only if the project has no other
             has_stable=is_latest_stable and not latest.is_yanked,
             is_prerelease=is_prerelease,
             lacks_core=self.lacks_core,
@@ -117,45 +121,46 @@ class ReleaseHead(Struct, frozen=True, kw_only=True):
 
 
 class ReleaseContent(Struct, frozen=True, kw_only=True):
-    """What the pages of a release show that say what is in it."""
+    """The content of the pages of a release: its core metadata, and all facts made from them."""
 
     head: ReleaseHead
     core: CoreMetadata
     description: Markup = Markup()
     linked_names: Mapping[NormalizedName, bool] = {}
     """
-    The names that dependencies are linked to: projects of this index that may be shown.
+    The required projects that the page links to, as the viewer may read them in this index.
 
-    With whether each is public.
+    Each has whether it is public.
     """
     is_final: bool = True
-    """Whether a later page of the same release would show the same."""
+    """Whether a later page of this release would have equal bytes."""
     provenance: ShownProvenance | None = None
-    """That of one of its files, or None if none has one."""
+    """The provenance of one file of the release, or None if no file has one."""
     namespaces: tuple[NormalizedName, ...] = ()
-    """Those of the project whose owners have begun it, the widest first."""
+    """The namespaces whose owners have begun the project, the widest first."""
     choice: core_metadata.InstallChoice = core_metadata.NO_CHOICE
     """What the viewer has chosen for the install lines."""
 
     @property
-    def needs(self) -> dict[str, object]:
-        """What templates show of what the release needs."""
+    def dependency_values(self) -> dict[str, object]:
+        """The values that templates need to show the dependencies of the release."""
         core = self.core
         return {
             "core": core,
             "dependencies": core_metadata.dependency_groups(
                 core.requires_dist, core.provides_extra
             ),
-            "known": self.linked_names,
+            "linked_names": self.linked_names,
         }
 
     def facts(
         self, environment: PageEnvironment, viewer: Viewer, usual_pin: str
     ) -> dict[str, object]:
         """
-        Return what templates show of the release on its page, or on that of its project.
+        Return the values that templates need for the page of the release or of its project.
 
-        `usual_pin` is what install lines ask for where nobody has chosen, one of `PINS`.
+        `usual_pin` is the way in which install lines ask for a version if the viewer has not chosen
+        one, of `PINS`.
         """
         release = self.head.release
         core = self.core
@@ -165,10 +170,10 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
         )
         pinned = ""
         if not file_list.has_requirements_file(release):
-            # without the name, which the page writes before it with the chosen extras
+            # without the name, as the page writes it with the chosen extras before the lines
             pinned = file_list.pinned_requirement("", release)
         to_project = "../" if self.head.is_release else ""
-        return self.needs | {
+        return self.dependency_values | {
             "install": install,
             "is_chosen": self.choice != core_metadata.NO_CHOICE,
             "version_path": project_frame.version_path(release.version),
@@ -179,7 +184,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "links": tuple(core_metadata.project_links(core)),
             "authors": people(core.author, core.author_email),
             "maintainers": people(core.maintainer, core.maintainer_email),
-            "keywords": _keywords(core.keywords or ""),
+            "keywords": _split_keywords(core.keywords or ""),
             "classifiers": _classifier_groups(core.classifiers),
             "description": self.description,
             "provenance": self.provenance,
@@ -223,7 +228,11 @@ def dependencies_page(
     content: ReleaseContent,
     used_by: Sequence[ProjectFacts] = (),
 ) -> bytes:
-    """Return the bytes of the page with what a release needs, and who uses the project."""
+    """
+    Return the bytes of the page with the dependencies of a release.
+
+    `used_by` are the projects that require this project.
+    """
     return content.head.render(
         environment,
         viewer,
@@ -231,21 +240,29 @@ def dependencies_page(
         "dependencies.html",
         used_by=used_by[:USERS_SHOWN],
         users=len(used_by),
-        **content.needs,
+        **content.dependency_values,
     )
 
 
 def dependency_names(core: CoreMetadata) -> frozenset[NormalizedName]:
-    """Return the names of all projects that a release may need."""
-    dependencies = map(core_metadata.parse_dependency, core.requires_dist)
-    names = frozenset(dependency.name for dependency in dependencies)
-    return names - {""}  # the name of malformed ones
+    """Return the names of all projects that a release may require, also for extras."""
+    names: set[NormalizedName] = set()
+    for requirement in core.requires_dist:
+        dependency = core_metadata.parse_dependency(requirement)
+        # a malformed requirement has an empty name
+        if dependency.name:
+            names.add(dependency.name)
+    return frozenset(names)
 
 
 def release_date(release: ReleaseOf[ShownFile]) -> str:
-    """Return the time of the first upload to a release as `upload-time` is, or an empty text."""
+    """
+    Return the time of the first upload to a release, in the format of `upload-time`.
+
+    Empty if no time is known: an upstream index need not say when files were uploaded.
+    """
     times = [file.uploaded_at for file in release.files if file.uploaded_at is not None]
-    if not times:  # an upstream index need not say them
+    if not times:
         return ""
     return timestamp(min(times))
 
@@ -254,110 +271,131 @@ def license_of(core: CoreMetadata) -> str:
     """
     Return the licence by the first field that names one: expression, classifiers, text.
 
-    It is empty if none does. All but an expression is cut at `TEXT_LIMIT` characters.
+    Empty if no field names a licence. Names from classifiers and the text are cut at `TEXT_LIMIT`
+    characters.
     """
     if core.license_expression:
-        # PEP 639: it takes the place of the classifiers and of the text
+        # PEP 639: the expression takes the place of the classifiers and of the text
         return core.license_expression
     names: dict[str, None] = {}
     for classifier in core.classifiers:
-        if classifier.startswith(_LICENSE) and classifier not in _LICENSE_FAMILIES:
-            names[classifier.rpartition(" :: ")[2]] = None
+        if classifier.startswith(_LICENSE_PREFIX) and classifier not in _LICENSE_FAMILIES:
+            _, _, name = classifier.rpartition(" :: ")
+            names[name] = None
     if names:
         return ", ".join(names)[:TEXT_LIMIT]
-    # many projects have a whole licence in the field, of which the first line is the title
-    title = (core.license or "").partition("\n")[0]
+    # many projects have the text of a licence in the field, whose first line is the title
+    title, _, _ = (core.license or "").partition("\n")
     return title[:TEXT_LIMIT]
 
 
-def _keywords(text: str) -> tuple[str, ...]:
-    """Return keywords, which commas separate, or spaces in those of old tools."""
-    # without a separator, `split` takes any row of blanks for one
+def _split_keywords(text: str) -> tuple[str, ...]:
+    """Return the keywords in a text with commas between them, or blanks as old tools write them."""
+    # None stands for any row of blanks
     separator = "," if "," in text else None
     words = [word.strip()[:TEXT_LIMIT] for word in text.split(separator)]
-    return tuple(dict.fromkeys(filter(None, words)))
+    distinct_words = dict.fromkeys(word for word in words if word)
+    return tuple(distinct_words)
 
 
 def _classifier_groups(
     classifiers: tuple[str, ...],
 ) -> tuple[tuple[str, tuple[ClassifierRow, ...]], ...]:
-    """Return classifiers, besides those of licenses, in rows by their first part."""
-    # the page has the licence above, as a fact of its own
-    split = [text.split(" :: ") for text in classifiers if not text.startswith(_LICENSE)]
-    split.sort(key=_natural_order)
+    """Return the rows of classifiers by their first part, without classifiers of licences."""
+    # the page shows the licence as a fact of its own
+    others = [text for text in classifiers if not text.startswith(_LICENSE_PREFIX)]
+    parts_of_classifiers = [classifier.split(" :: ") for classifier in others]
+    parts_of_classifiers.sort(key=_natural_order)
     groups: list[tuple[str, tuple[ClassifierRow, ...]]] = []
-    for first, group in groupby(split, key=itemgetter(0)):
-        groups.append((first, tuple(_classifier_rows(group))))
+    for first_part, group in groupby(parts_of_classifiers, key=itemgetter(0)):
+        groups.append((first_part, tuple(_classifier_rows(group))))
     return tuple(groups)
 
 
 def _classifier_rows(classifiers: Iterable[list[str]]) -> Iterator[ClassifierRow]:
-    """Yield rows of texts with their classifiers. Versions of one language are one row."""
-    for language, group in groupby(map(_classifier, classifiers), key=_language_of):
+    """
+    Yield the rows of classifiers, each of which is given by its parts.
+
+    Versions of one language are one row, and each other classifier is a row of its own.
+    """
+    shown = map(_text_and_classifier, classifiers)
+    for language, group in groupby(shown, key=_language_of):
         if not language:
-            for classifier in group:
-                yield (classifier,)
+            for text_and_classifier in group:
+                yield (text_and_classifier,)
             continue
-        first, *later = group
-        # the first one as it is, and of the later ones the version alone: Python :: 3.11, 3.12
-        versions = [(text.removeprefix(language), full_text) for text, full_text in later]
+        first, *others = group
+        # the language is only in the first text of the row: Python :: 3.11, 3.12
+        versions = [(text.removeprefix(language), classifier) for text, classifier in others]
         yield (first, *versions)
 
 
-def _classifier(parts: list[str]) -> tuple[str, str]:
-    """Return what is shown of a classifier, and all of it, which is empty if it is not known."""
+def _text_and_classifier(parts: list[str]) -> tuple[str, str]:
+    """
+    Return the text that a page shows of a classifier, and the whole classifier.
+
+    The whole classifier is empty if lists cannot be filtered by it.
+    """
     text = " :: ".join(parts[1:])
     classifier = " :: ".join(parts)
     if not is_classifier(classifier):
-        # a stranger may write anything: a link with it would lead to an error
+        # a stranger may write any text: a link with this text would lead to an error
         classifier = ""
     return text, classifier
 
 
 def _language_of(classifier: tuple[str, str]) -> str:
-    """Return what comes before the version in `Python :: 3.12`, or an empty text."""
-    language = _VERSION_OF_LANGUAGE.fullmatch(classifier[0])
-    if language is None:
+    """Return the text before the version in `Python :: 3.12`, or an empty text without one."""
+    text, _ = classifier
+    match = _LANGUAGE_VERSION.fullmatch(text)
+    if match is None:
         return ""
-    return language[1]
+    return match[1]
 
 
-def _natural_order(texts: list[str]) -> list[str]:
-    """Return a sort key that has 3.9 before 3.10."""
-    return [_NUMBER.sub(lambda number: number[0].zfill(4), text) for text in texts]
+def _natural_order(parts: list[str]) -> list[str]:
+    """Return a sort key for the parts of a classifier that has 3.9 before 3.10."""
+    return [_NUMBER.sub(_pad_number, part) for part in parts]
+
+
+def _pad_number(number: re.Match[str]) -> str:
+    """Return a number with zeros before it, so that numbers sort by their value."""
+    return number[0].zfill(4)
 
 
 def _arrivals(files: Iterable[ShownFile], hidden_indexes: Container[str]) -> list[Arrival]:
-    """Return how files came from indexes but hidden ones, the oldest first, each promotion once."""
+    """Return each promotion by which files came from an index that is not hidden, oldest first."""
     arrivals: set[Arrival] = set()
     for file in files:
         if not isinstance(file, File) or file.promoted_at is None:
             continue
-        if file.source_index in hidden_indexes:  # a viewer must not learn that it exists
+        # a viewer must not learn that a hidden index exists
+        if file.source_index in hidden_indexes:
             continue
         who = describe_principal(file.promoted_by, file.promoted_by_name)
-        # files of one promotion have one time, and so are equal here
+        # files of one promotion have one time, and so give equal arrivals
         arrivals.add(Arrival(file.source_index, who, timestamp(file.promoted_at)))
-    return sorted(arrivals, key=lambda arrival: (arrival.at, arrival.source, arrival.who))
+    return sorted(arrivals, key=attrgetter("at", "source", "who"))
 
 
 def _departures(files: Iterable[ShownFile], viewer: Viewer) -> list[str]:
-    """Return where any of these files is noted as promoted to, unless the page says it better."""
-    names: set[str] = set()
+    """Return the indexes to which one of these files was promoted, if no place names them."""
+    targets: set[str] = set()
     for file in files:
         if isinstance(file, File):
-            names.update(file.targets)
-    # the places say what is there now, and a note only what was promoted once
-    places = {place.index.name for place in viewer.places}
-    return sorted(names - places - viewer.hidden_indexes)
+            targets.update(file.targets)
+    # a place says what the index has now, and a target only what was promoted once
+    indexes_in_places = {place.index.name for place in viewer.places}
+    return sorted(targets - indexes_in_places - viewer.hidden_indexes)
 
 
 def _has_lost_attestations(file: ShownFile) -> bool:
+    """Return whether a private file came with attestations that were not kept."""
     return isinstance(file, File) and file.lost_attestations
 
 
 def pin_of(files: Iterable[object]) -> str | None:
-    """Return the reason, perhaps empty, why any of these files is pinned, or None."""
+    """Return the reason, perhaps empty, of the first pinned file, or None if no file is pinned."""
     for file in files:
         if isinstance(file, File) and file.pinned is not None:
             return file.pinned

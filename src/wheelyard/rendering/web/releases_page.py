@@ -1,9 +1,9 @@
 """
 The page with all releases of a project: on a line of time, and in a table that can be filtered.
 
-    releases/                  the newest. 100 releases on a page
-    releases/?page=2           the next ones
-    releases/?q=yanked&page=2  of those whose row has all these words
+    releases/                  the newest releases, 100 on a page
+    releases/?page=2           the next 100 releases
+    releases/?q=yanked&page=2  the second page of the releases whose row has all these words
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,70 +32,80 @@ from wheelyard.rendering.web.release_page import ReleaseHead
 from wheelyard.rendering.web.viewer import ReleasesElsewhere, Viewer
 
 FILTERED_RELEASES: Final = 30
-"""With more releases, there is a form that filters them."""
+"""With more releases, the page has a form that filters them."""
 
 NO_DOWNLOAD: Final = f"none in {SHOWN_DAYS} days"
-"""What stands in place of the day of a download."""
+"""The text in place of the day of the last download."""
 
 
 class ReleaseRow(Struct, frozen=True):
-    """A release as the table has it."""
+    """The row of a release in the table."""
 
     release: ReleaseOf[ShownFile]
     listed: ListedRelease
     indexes: tuple[ReleasesElsewhere, ...]
-    """The other indexes that have it, too, as far as the viewer may read them."""
+    """The other indexes that have the release, as far as the viewer may read them."""
     last_download: str
-    """The day, or words if there was none lately, or empty if they are not counted."""
+    """The day of the last download as HTML, or `NO_DOWNLOAD`. Empty without counts."""
 
     @property
     def uploader(self) -> str:
-        """Who has uploaded its first file, in words, or empty if that is not known."""
+        """Who has uploaded the first file of the release, in words, or empty if not known."""
         files = [file for file in self.release.files if isinstance(file, File)]
-        if not files:  # of an upstream index, which does not say who it was
+        # an upstream index does not say who has uploaded a file
+        if not files:
             return ""
         first = min(files, key=lambda file: file.uploaded_at)
         return describe_principal(first.uploaded_by, first.uploaded_by_name)
 
     @property
     def size(self) -> str:
-        """That of all files, in words, or empty if it is not known."""
+        """The size of all files together, in words, or empty if it is not known."""
         return size_in_words(self.release.size)
 
     @property
     def words(self) -> str:
-        """What the words of a filter are looked for in."""
-        marks = self.listed.marks.striptags()
-        places = " ".join(elsewhere.index for elsewhere in self.indexes)
-        words = f"{self.listed.version} {self.listed.date[:10]} {self.uploader} {marks} {places}"
-        return words.lower()
+        """The text in which a filter looks for its words, in lower case."""
+        listed = self.listed
+        day = listed.date[:10]
+        marks = listed.marks.striptags()
+        indexes = " ".join(elsewhere.index for elsewhere in self.indexes)
+        return f"{listed.version} {day} {self.uploader} {marks} {indexes}".lower()
 
-    def has(self, text: str) -> bool:
-        """Return whether all words of a text are in the row."""
-        words = self.words
-        return all(word in words for word in text.lower().split())
+    def has_words(self, text: str) -> bool:
+        """Return whether the row has all words of a text, in upper or lower case."""
+        words_of_row = self.words
+        return all(word in words_of_row for word in text.lower().split())
 
-    def draw(self, viewer: Viewer) -> str:
+    def render(self, viewer: Viewer) -> str:
         """Return the row as HTML, built in Python as there may be thousands."""
         listed = self.listed
-        # versions, paths and times are of parsed values, and have nothing to escape
+        # versions, paths and times are parsed values, in which nothing needs to be escaped
         name = f'<span class="id"><a href="../{listed.path}/">{listed.version}</a></span>'
-        time = NOT_KNOWN  # by an upstream index that does not say it
-        if listed.date:
-            time = f'<time datetime="{listed.date}">{listed.date[:10]}</time>'
-        uploader = self.uploader
-        if uploader:
-            time += f' <bdi class="soft">{escape(uploader)}</bdi>'
-        files = ", ".join(filter(None, (listed.files, self.size)))  # the size may be unknown
         mark = Markup(' <span class="mark">in {}</span>')
-        marks = "".join(mark.format(elsewhere.index) for elsewhere in self.indexes)
-        cells = f'<td>{name}{listed.marks}{marks}</td><td>{time}</td><td class="whole">{files}</td>'
+        index_marks = "".join(mark.format(elsewhere.index) for elsewhere in self.indexes)
+        files = listed.files
+        if self.size:
+            files += f", {self.size}"
+        cells = f"<td>{name}{listed.marks}{index_marks}</td>"
+        cells += f'<td>{self._render_upload()}</td><td class="whole">{files}</td>'
         if self.last_download:
             cells += f'<td data-label="Last download">{self.last_download}</td>'
         links = "".join(self._links(viewer))
         if links:
             cells += f'<td class="actions">{links}</td>'
         return f"<tr>{cells}</tr>\n"
+
+    def _render_upload(self) -> str:
+        """Return the HTML of the day of the first upload, and of the uploader if that is known."""
+        html = NOT_KNOWN
+        upload_time = self.listed.date
+        if upload_time:
+            html = f'<time datetime="{upload_time}">{upload_time[:10]}</time>'
+        uploader = self.uploader
+        if uploader:
+            html += f' <bdi class="soft">{escape(uploader)}</bdi>'
+        return html
 
     def _links(self, viewer: Viewer) -> Iterator[str]:
         """Yield the links to the forms that the viewer may send."""
@@ -111,34 +121,35 @@ class ReleaseRow(Struct, frozen=True):
 
 
 class ReleasesContent(Struct, frozen=True, kw_only=True):
-    """What the page shows."""
+    """The facts from which the page is made."""
 
     head: ReleaseHead
     releases: Sequence[ReleaseOf[ShownFile]]
-    """Newest first."""
+    """All releases of the project, newest first."""
     downloads: DownloadReport | None = None
-    """None if they are not counted, or not known now."""
+    """The downloads, or None if they are not counted, or not known now."""
     elsewhere: Sequence[ReleasesElsewhere] = ()
+    """The releases that other indexes have."""
     text: str = ""
-    """The words that a row has to have."""
+    """The words of the filter, all of which a listed row has."""
     number: int = 1
-    """That of the page of those that have them."""
+    """The number of the page."""
 
 
 class ReleaseList(FilteredPage[ReleaseRow], frozen=True, kw_only=True):
-    """A page of the list of releases, and the way to the others."""
+    """A page of the list of releases that pass a filter."""
 
     text: str
     """The words of the filter."""
 
     @property
     def has_form(self) -> bool:
-        """Whether there are so many releases that one may want to filter them."""
+        """Whether the project has so many releases that the page has a form to filter them."""
         return self.unfiltered > FILTERED_RELEASES
 
     @property
     def query(self) -> str:
-        """The query of the URL of its pages, with its question mark, up to their number."""
+        """The query of a page's URL, with the question mark and without the page number."""
         fields = {"q": self.text, "page": ""}
         if not self.text:
             del fields["q"]
@@ -149,16 +160,16 @@ def releases_page(environment: PageEnvironment, viewer: Viewer, content: Release
     """
     Return the bytes of a page with the releases of a project.
 
-    The number of the page is at least 1. Raises NoSuchPage, a NotFound, if there are not so many.
+    The number of the page is at least 1. Raises NoSuchPage, a NotFound, if there are fewer pages.
     """
     downloads = content.downloads
     last_downloads = None
     if downloads is not None:
-        last_downloads = _last_downloads(downloads)
-    rows = [_row(release, last_downloads, content.elsewhere) for release in content.releases]
-
-    # of all rows: a filter finds what stands on other pages, too
-    matching = [row for row in rows if row.has(content.text)]
+        last_downloads = _last_download_days(downloads)
+    rows = [
+        _release_row(release, last_downloads, content.elsewhere) for release in content.releases
+    ]
+    matching = [row for row in rows if row.has_words(content.text)]
     size = environment.rows_per_page
     pages = page_count(len(matching), size)
     if content.number > pages:
@@ -173,25 +184,30 @@ def releases_page(environment: PageEnvironment, viewer: Viewer, content: Release
         unfiltered=len(rows),
         text=content.text,
     )
-    table = "".join(row.draw(viewer) for row in listed.entries)
+    table = "".join(row.render(viewer) for row in listed.entries)
     return content.head.render(
         environment,
         viewer,
         RELEASES,
         "releases.html",
-        timeline=_timeline(matching),  # with those on the other pages
+        # the releases of all pages, also of the pages that are not shown
+        timeline=_timeline(matching),
         rows=Markup(table),  # noqa: S704 - they are escaped
         listed=listed,
         report=downloads,
     )
 
 
-def _row(
+def _release_row(
     release: ReleaseOf[ShownFile],
     last_downloads: Mapping[str, str] | None,
     elsewhere: Sequence[ReleasesElsewhere],
 ) -> ReleaseRow:
-    """Return the row of a release, with an empty last download if they are not counted."""
+    """
+    Return the row of a release.
+
+    `last_downloads` has the day of each version's last download, or is None without counts.
+    """
     version = strip_trailing_zeros(release.version)
     last_download = ""
     if last_downloads is not None:
@@ -204,39 +220,44 @@ def _row(
     )
 
 
-def _last_downloads(report: DownloadReport) -> dict[str, str]:
-    """Return the day of the last download of each version without trailing zeros, as HTML."""
+def _last_download_days(report: DownloadReport) -> dict[str, str]:
+    """Return the day of the last download by version, as HTML. Versions lack trailing zeros."""
     days = dict[str, date]()
-    for count in report.versions:  # of one release, files may say 1.0 and 1.0.0
+    for count in report.versions:
+        # files of one release may say 1.0 and 1.0.0
         version = strip_trailing_zeros(count.version)
         days[version] = max(count.last, days.get(version, count.last))
     return {version: f'<time datetime="{day}">{day}</time>' for version, day in days.items()}
 
 
 def _timeline(rows: Sequence[ReleaseRow]) -> Markup:
-    """Return the line of time of those releases whose day is known, if there are several days."""
-    dots = [_dot(row) for row in rows if row.listed.date]
+    """Return the line of time of all releases with a known day, or nothing for a single day."""
+    dots = [_release_dot(row) for row in rows if row.listed.date]
     if len({dot.day for dot in dots}) < 2:  # noqa: PLR2004 - dots in one place say nothing
         return Markup()
     summary = f"{counted(len(dots), 'release')} on a line of time. The list below has them."
     return draw_timeline(dots, summary)
 
 
-def _dot(row: ReleaseRow) -> Dot:
+def _release_dot(row: ReleaseRow) -> Dot:
+    """Return the dot of a release on the line of time."""
     day = row.listed.date[:10]
     kinds = list[str]()
     if row.listed.is_prerelease:
         kinds.append("prerelease")
     if row.release.is_yanked:
         kinds.append("yanked")
-    places = [f"in {elsewhere.index}" for elsewhere in row.indexes]
-    words = ", ".join([f"{row.listed.version}, {day}", *kinds, *places])
-    if any(elsewhere.takes_promotions for elsewhere in row.indexes):
-        # an index such as prod has it; the words name that one already
+    indexes = [f"in {elsewhere.index}" for elsewhere in row.indexes]
+    words = ", ".join([f"{row.listed.version}, {day}", *kinds, *indexes])
+    label = words.replace("prerelease", "pre-release")
+    # an index such as prod has the release; the label names that index already
+    is_promoted = any(elsewhere.takes_promotions for elsewhere in row.indexes)
+    if is_promoted:
         kinds.append("flagged")
-    return Dot(date.fromisoformat(day), words.replace("prerelease", "pre-release"), tuple(kinds))
+    return Dot(date.fromisoformat(day), label, tuple(kinds))
 
 
 def _action_link(path: str, verb: str, version: str) -> str:
-    # links of one name that lead to different pages are no help to whoever hears them
+    """Return the link to a form that changes a release, whose label for readers is unique."""
+    # screen readers read links without their rows, where equal names lead to different pages
     return f'<a href="{path}" aria-label="{verb} {version}">{verb}</a>'

@@ -1,12 +1,12 @@
 """
-The page with which people set up a client, step by step: choose it, get a credential, paste, try.
+The page for setting up a client in steps: choose a client, get a credential, paste a text, try.
 
-The text to paste is that of `print-settings`. What its comment says besides the steps stands below
-it. If the page was opened from a project, the text has its name, and all others that it needs.
+The text to paste is the text of `print-settings` without its comment. The page shows the sentences
+of the comment that no step says below the text. If the page was opened from a project, the text
+names the project and all projects that it requires.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
 from typing import Final
 
 from markupsafe import Markup
@@ -20,11 +20,11 @@ from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.viewer import Viewer
 
 ROOT: Final = "../"
-"""The home page, relative to this one."""
+"""The URL of the home page, relative to this page."""
 ANY_PROJECT: Final = "NAME"
-"""Stands for the name of a project."""
+"""The name in commands if the page was not opened from a project."""
 
-_LABELS: Final = {
+_CLIENT_TITLES: Final = {
     "uv": "uv",
     "pip": "pip",
     "poetry": "Poetry",
@@ -33,7 +33,7 @@ _LABELS: Final = {
     "twine": "twine",
     "hatch": "Hatch",
 }
-_FILES: Final = {
+_SETTINGS_FILES: Final = {
     "uv": "pyproject.toml",
     "pip": "pip.conf (pip.ini on Windows)",
     "poetry": "pyproject.toml",
@@ -42,48 +42,48 @@ _FILES: Final = {
     "twine": "~/.pypirc",
     "hatch": "config.toml of Hatch (hatch config find)",
 }
-_NETRC: Final = frozenset({"uv", "pip", "poetry"})
+_NETRC_CLIENTS: Final = frozenset({"uv", "pip", "poetry"})
 """The clients that read ~/.netrc."""
-_IN_URL: Final = frozenset({"pdm", "pipenv"})
-"""Those that take the credential in the URL, from a variable."""
+_URL_CLIENTS: Final = frozenset({"pdm", "pipenv"})
+"""The clients that take the credential in the URL, from a variable."""
 
 
 class ClientSteps(Struct, frozen=True, kw_only=True):
-    """What to do for one client."""
+    """The steps for one client."""
 
     name: str
     """The name that the command `print-settings` takes."""
     label: str
     file: str
-    """Where the text goes."""
+    """The file that the text goes into."""
     text: Markup
     """The text to paste, without its comment."""
     comment: Markup
-    """What else is to be known of it."""
+    """The sentences of the comment that no step says."""
     reads_netrc: bool
     takes_url: bool
     """Whether the credential stands in the URL."""
-    tried: str
-    """The command that shows whether it works."""
+    trial_command: str
+    """The command that shows whether the client is set up."""
 
 
 class SetupContent(Struct, frozen=True, kw_only=True):
-    """What the page depends on, besides its viewer."""
+    """The facts from which the page is made, besides its viewer."""
 
     client: str = ""
-    """The client to show, or an empty text for the first."""
+    """The client to show, or an empty text for the first client."""
     projects: Sequence[str] = ()
-    """The projects that the text has to name, first the one that the page was opened from."""
+    """The projects that the text names, first the project that the page was opened from."""
     asked: str = ""
-    """The text that was typed as the name of a project."""
+    """The name of a project as the viewer has typed it."""
     error: str = ""
-    """What is wrong with that text."""
+    """Why the typed name is refused, or an empty text."""
     needs_credential: bool = True
-    """Whether one needs a credential to install anything."""
+    """Whether installing needs a credential."""
     index: str = MAIN
     """The name of the index that a token is for."""
     contact: str = ""
-    """Whom to ask for one, as `[web] contact` says."""
+    """Whom to ask for a token, as `[web] contact` says."""
     days_path: str = ""
     """The beginning of the paths of the views of days, or an empty text if there are none."""
     today: str = ""
@@ -93,20 +93,26 @@ class SetupContent(Struct, frozen=True, kw_only=True):
         """
         Return the bytes of the page.
 
-        If the index has no use for the client, or does not know it, the first one is shown.
+        The first client is shown if the page does not offer the chosen one.
         """
-        # all pages of an index share its settings, and only this one knows these
+        # the environment has the settings of the index, and this page those of its content
         settings = replace(
             environment.client_settings,
             projects=self.projects,
             needs_credential=self.needs_credential,
         )
-        offered = client_settings.CLIENTS if settings.takes_uploads else client_settings.INSTALLERS
+        if settings.takes_uploads:
+            offered_clients = tuple(client_settings.CLIENTS)
+        else:
+            offered_clients = tuple(client_settings.INSTALLERS)
         project = self.projects[0] if self.projects else ANY_PROJECT
-        steps = [self._steps(environment, settings, client, project) for client in offered]
+        steps = [
+            _client_steps(environment, settings, client, project) for client in offered_clients
+        ]
         chosen = self.client
-        if chosen not in offered:  # a link may name a client that this index has no use for
-            chosen = next(iter(offered))
+        # a link may name a client that publishes, also for an index that takes no uploads
+        if chosen not in offered_clients:
+            chosen = offered_clients[0]
         return environment.render(
             "setup.html",
             viewer,
@@ -119,42 +125,63 @@ class SetupContent(Struct, frozen=True, kw_only=True):
             project=project if self.projects else "",
         )
 
-    def _steps(
-        self, environment: PageEnvironment, settings: ClientSettings, client: str, project: str
-    ) -> ClientSteps:
-        lines = client_settings.client_text(client, settings).splitlines(keepends=True)
-        # a comment says where the text goes and what to type, which the page has as its steps
-        comment = list(takewhile(lambda line: line.startswith("#"), lines))
-        return ClientSteps(
-            name=client,
-            label=_LABELS[client],
-            file=_FILES[client],
-            text=environment.with_links("".join(lines[len(comment) :]), ROOT),
-            comment=environment.with_links(_besides_steps(client, settings, comment), ROOT),
-            reads_netrc=client in _NETRC,
-            takes_url=client in _IN_URL,
-            tried=_tried(client, project, settings),
-        )
+
+def _client_steps(
+    environment: PageEnvironment, settings: ClientSettings, client: str, project: str
+) -> ClientSteps:
+    """Return the steps for a client, with commands for a project."""
+    comment, text = _split_comment(client_settings.client_text(client, settings))
+    remaining_comment = _remaining_comment(client, settings, comment)
+    return ClientSteps(
+        name=client,
+        label=_CLIENT_TITLES[client],
+        file=_SETTINGS_FILES[client],
+        text=environment.with_links(text, ROOT),
+        comment=environment.with_links(remaining_comment, ROOT),
+        reads_netrc=client in _NETRC_CLIENTS,
+        takes_url=client in _URL_CLIENTS,
+        trial_command=_trial_command(client, project, settings),
+    )
 
 
-def _besides_steps(client: str, settings: ClientSettings, comment: Iterable[str]) -> str:
-    """Return what the comment of a text says besides where it goes, the credential, and to try."""
-    steps = ["# Credential:", "# Then:"]
+def _split_comment(client_text: str) -> tuple[list[str], str]:
+    """Return the lines of the comment at the beginning of a text, and the text behind them."""
+    lines = client_text.splitlines(keepends=True)
+    comment: list[str] = []
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        comment.append(line)
+    return comment, "".join(lines[len(comment) :])
+
+
+def _remaining_comment(client: str, settings: ClientSettings, comment: Iterable[str]) -> str:
+    """
+    Return the sentences of the comment of a text that no step of the page says.
+
+    The steps say the file that the text goes into, the credential, and the command to try.
+    """
+    step_beginnings = ["# Credential:", "# Then:"]
     if not settings.is_static:
-        # the form of the page fills in the projects, and a static site has none
-        steps.append("# This prints")
-    before_steps = takewhile(lambda line: not line.startswith(tuple(steps)), comment)
-    lines = [line.strip("# \n") for line in before_steps]
-    # the first line of a publisher, and the first sentence of others, says where the text goes
+        # the form of the page fills in the projects; a static site has no such form
+        step_beginnings.append("# This prints")
+    lines: list[str] = []
+    for line in comment:
+        if line.startswith(tuple(step_beginnings)):
+            break
+        lines.append(line.strip("# \n"))
+    # the first line for a publisher, or the first sentence for an installer, names the file
     if client in client_settings.PUBLISHERS:
         return " ".join(lines[1:])
-    return " ".join(lines).partition(". ")[2]
+    _, _, other_sentences = " ".join(lines).partition(". ")
+    return other_sentences
 
 
-def _tried(client: str, project: str, settings: ClientSettings) -> str:
+def _trial_command(client: str, project: str, settings: ClientSettings) -> str:
     """Return the command that shows whether a client is set up."""
     name = settings.name
-    # beside the public index, Poetry needs the source of a project, and the text names it to Pipenv
+    # beside the public index, Poetry has to be told the source of a project; the text of Pipenv
+    # names the project, so that its command does not
     poetry = f"poetry add --source {name} {project}"
     pipenv = "pipenv install"
     if settings.serves_public:

@@ -53,7 +53,7 @@ class OverviewPage:
         """
         # for the right alone: the page has no fields
         self._pages.query(request)
-        overview = [(entry.path, entry.title, entry.what) for entry in SECTIONS if entry.path]
+        overview = [(entry.path, entry.title, entry.summary) for entry in SECTIONS if entry.path]
         figures = _Figures(request.context.index, self._pages.api(request))
         values = {"overview": overview, "tiles": list(figures.tiles())}
         return self._pages.show(request, "", "overview.html", values)

@@ -1,11 +1,11 @@
-"""A field of a form for the keys of a table."""
+"""The fields of the forms for tables of settings, each of which is for one key of a table."""
 
 from typing import Literal
 
 from msgspec import Struct
 
 Control = Literal["text", "lines", "tick", "radio", "list", "index"]
-"""How a value is chosen. `index` is a list of indexes."""
+"""The element of the form with which people choose a value. `index` is a list of indexes."""
 
 
 class FormField(Struct, frozen=True):
@@ -19,6 +19,6 @@ class FormField(Struct, frozen=True):
     """The values of a radio or a list, each with its words. The first is the default."""
     is_required: bool = False
     is_rare: bool = False
-    """Whether most people leave it as it is, so that it is folded."""
+    """Whether most people leave the field as it is, so that the form folds it."""
     limit: int | None = None
     """The most characters of a text."""

@@ -1,4 +1,4 @@
-"""The fields of the form of an index, one for each key that it may have."""
+"""The fields of the form of an index, one for each key that an index may have."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -146,7 +146,7 @@ FIELDS: Final = (
 )
 
 
-OF_MAIN: Final = (
+MAIN_FIELDS: Final = (
     FormField(
         "read",
         "Who may read it",
@@ -167,28 +167,29 @@ OF_MAIN: Final = (
         control="radio",
     ),
 )
-"""The fields that main has in place of those of the same keys."""
+"""The fields for main that take the place of the fields in `FIELDS` with the same keys."""
 
 
 def index_fields(keys: Iterable[str], *, is_main: bool, says_read: bool) -> Iterator[FormField]:
     """
-    Yield the fields of all keys but the name, first those that are in `FIELDS`.
+    Yield the fields of all keys but the name, first the fields that are in `FIELDS`.
 
-    Unless `says_read`, who may read it is not written down as long as nobody changes it.
+    `says_read` is whether the index has the key `read`. Without it, the form sends the key only if
+    somebody has chosen another value than the default.
     """
-    offered = [key for key in keys if key != "name"]
+    offered_keys = [key for key in keys if key != "name"]
     fields = {field.key: field for field in FIELDS}
     if is_main:
-        offered = [key for key in offered if key not in NOT_OF_MAIN]
-        fields |= {field.key: field for field in OF_MAIN}
+        offered_keys = [key for key in offered_keys if key not in NOT_OF_MAIN]
+        fields |= {field.key: field for field in MAIN_FIELDS}
     if not says_read:
         # the default gets an empty value, with which a form leaves the key out
         (_, default), *choices = fields["read"].choices
         fields["read"] = replace(fields["read"], choices=(("", default), *choices))
     for key, field in fields.items():
-        if key in offered:
+        if key in offered_keys:
             yield field
-    for key in offered:
-        # a key that has no words here yet: better a plain field than none
+    for key in offered_keys:
+        # a new key without words in `FIELDS` has a plain field
         if key not in fields:
             yield FormField(key, key.replace("_", " ").capitalize(), is_rare=True)

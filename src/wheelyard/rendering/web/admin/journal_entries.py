@@ -1,4 +1,4 @@
-"""The page of the journal: what its template shows of an entry."""
+"""The rows of the page of the journal, each for one entry or for several in a row."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -12,7 +12,7 @@ from wheelyard.rendering.project_facts import versions_of
 
 
 class EntryRow(Struct, frozen=True):
-    """An entry on the page, or several in a row: files of one release, by one principal."""
+    """The row of one entry, or of several entries about files of one release, by one principal."""
 
     entry: JournalEntry
     """The newest of the entries."""
@@ -22,7 +22,7 @@ class EntryRow(Struct, frozen=True):
     @property
     def what(self) -> str:
         """
-        What has happened, without its files and its reason.
+        What has happened, in words without the files and the reason.
 
         Raises Invalid (code `invalid_filename` or `invalid_version`) if a file cannot be of the
         project.
@@ -36,14 +36,15 @@ class EntryRow(Struct, frozen=True):
         detail = f" {entry.other_index}".rstrip()
         if entry.at_once:
             detail = " at once"
-        if versions and (len(self.files) > 1 or detail):
+        names_releases = len(self.files) > 1 or bool(detail)
+        if versions and names_releases:
             releases = counted(len(versions), "release")
             if len(versions) == 1:
                 releases = versions[0]
             return f"{entry.verb} {releases}{detail}"
         if entry.what in {"reserved", "released"}:
             return f"{entry.what} the name"
-        # the page names the file beside it
+        # the page names the single file beside these words
         return entry.what
 
     @property
@@ -54,15 +55,15 @@ class EntryRow(Struct, frozen=True):
 
 def entry_rows(entries: Iterable[JournalEntry]) -> list[EntryRow]:
     """
-    Return the rows for entries, which come newest first.
+    Return the rows for entries, which are in the order of the page, the newest first.
 
     Raises Invalid (code `invalid_filename` or `invalid_version`) if an upload is of a file that
     cannot be of its project.
     """
     rows: list[EntryRow] = []
-    # neighbours only, so that the order of the journal stays
-    for _, group in groupby(entries, _row_key):
-        newest_first = list(group)
+    # `groupby` joins neighbours only, so the order of the journal stays
+    for _, entries_of_row in groupby(entries, _row_key):
+        newest_first = list(entries_of_row)
         filenames: list[str] = []
         for entry in reversed(newest_first):
             filenames += entry.files
@@ -71,10 +72,11 @@ def entry_rows(entries: Iterable[JournalEntry]) -> list[EntryRow]:
 
 
 def _row_key(entry: JournalEntry) -> tuple[object, ...]:
-    """Return what entries in a row have in common that are one row."""
-    # what was imported may say who uploaded it elsewhere, and that may differ from file to file
+    """Return a key that entries in a row have in common if they are one row of the page."""
+    # imported files may say who uploaded them elsewhere, which may differ from file to file
     if entry.what in {"uploaded", "imported", "promoted"} and not entry.uploaded_by:
-        who = (entry.by, entry.by_name, entry.index)
+        source = (entry.by, entry.by_name, entry.index)
         versions = versions_of(entry.files, entry.project)
-        return entry.what, entry.in_index, entry.project, *who, *versions
-    return (id(entry),)  # so that it is alone
+        return entry.what, entry.in_index, entry.project, *source, *versions
+    # no other entry has this key
+    return (id(entry),)

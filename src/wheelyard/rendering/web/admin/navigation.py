@@ -9,10 +9,10 @@ class Section(Struct, frozen=True):
     """A page for administrators."""
 
     path: str
-    """Below `-/admin/`, with a slash at its end, or empty for the overview."""
+    """The path below `-/admin/`, with a slash at its end, or empty for the overview."""
     title: str
-    what: str
-    """What can be seen and done there, in a sentence."""
+    summary: str
+    """What people can see and do on the page, in a few sentences."""
 
 
 SECTIONS: Final = (

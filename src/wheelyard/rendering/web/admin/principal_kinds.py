@@ -9,23 +9,23 @@ from wheelyard.errors import Invalid
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS
 
 OTHER: Final = "other"
-"""The kind of a principal that is written as in a file."""
+"""The kind of a principal that people write as a whole, as in a file."""
 PERSON: Final = "person"
-"""In a link to a form, the kind of whichever principals people have here."""
+"""The kind in a link to a form that stands for any kind of principals of people."""
 NOBODY: Final = ""
-"""The kind of a form in which nobody was chosen."""
-_OF_PEOPLE: Final = ("oidc:", "htpasswd", "user")
-"""How the prefixes of the principals of people begin."""
+"""The kind in a form in which nobody was chosen."""
+_PREFIXES_OF_PEOPLE: Final = ("oidc:", "htpasswd", "user")
+"""The beginnings of `PrincipalKind.prefix` of the kinds for people."""
 
 
 class PrincipalKind(Struct, frozen=True):
     """A kind of principal in a form."""
 
     prefix: str
-    """What comes before the name, without the last colon. A kind without names has all of it."""
+    """The text before the name, without the last colon, or a whole principal without a name."""
     label: str
     example: str = ""
-    """A name, or an empty text if there is none to write."""
+    """An example of a name, or an empty text for a kind without names."""
 
 
 _STATIC: Final = PrincipalKind("static", "A static token", "proxy")
@@ -33,7 +33,7 @@ _OTHER: Final = PrincipalKind(OTHER, "Another principal, as in a file", "user:an
 
 
 class CredentialsInUse(Struct, frozen=True, kw_only=True):
-    """By what people and programs can show who they are on an index."""
+    """The kinds of credentials by which people and programs can show an index who they are."""
 
     passwords: bool
     google: bool
@@ -42,7 +42,7 @@ class CredentialsInUse(Struct, frozen=True, kw_only=True):
     """The names of the providers with which people sign in."""
 
     def owners(self, prefixes: tuple[str, ...]) -> Iterator[PrincipalKind]:
-        """Yield the kinds of principals that can own tokens, which begin with one of `prefixes`."""
+        """Yield the kinds of principals that can own tokens: those with one of `prefixes`."""
         for kind in self.people():
             if f"{kind.prefix}:".startswith(prefixes):
                 yield kind
@@ -91,15 +91,16 @@ class CredentialsInUse(Struct, frozen=True, kw_only=True):
 
 def preset_principal(kind: str, principal: str, kinds: Sequence[PrincipalKind]) -> tuple[str, str]:
     """
-    Return the kind and the name with which a form begins, by those of the link that leads to it.
+    Return the kind and the name that a form shows first, by the kind and principal of a link to it.
 
-    A link says `other` and the whole principal, or `person` for any that is a person's.
+    A link has the kind `other` and a whole principal, or the kind `person` and the whole principal
+    of a person. `kinds` are the kinds that the form offers.
     """
     prefixes = [offered.prefix for offered in kinds]
     if kind == PERSON:
         for prefix in prefixes:
             # a provider has a kind for its groups, too, with a prefix that begins as its people's
-            if prefix.startswith(_OF_PEOPLE) and not prefix.endswith(":group"):
+            if prefix.startswith(_PREFIXES_OF_PEOPLE) and not prefix.endswith(":group"):
                 return prefix, principal
         return NOBODY, principal
     matching = [prefix for prefix in prefixes if principal.startswith(f"{prefix}:")]
@@ -112,10 +113,10 @@ def preset_principal(kind: str, principal: str, kinds: Sequence[PrincipalKind]) 
 
 def chosen_principal(kind: str, name: str) -> str:
     """
-    Return the principal that a form has by its kind and a name, which is not checked further.
+    Return the principal that a form has sent as a kind and a name, without checking the name.
 
-    A whole principal in place of the name is taken as such. Raises Invalid if the name is missing
-    (code `missing_field`), or is not used (`invalid_field`).
+    A whole principal in place of the name is returned as it is. Raises Invalid if the name is
+    missing (code `missing_field`), or if the kind takes no name (code `invalid_field`).
     """
     if kind in (NOBODY, ALL_AUTHENTICATED, ANONYMOUS):
         if name:
@@ -124,6 +125,7 @@ def chosen_principal(kind: str, name: str) -> str:
         return kind
     if not name:
         raise Invalid("Write the name as well.", code="missing_field")
-    if kind == OTHER or name.startswith(f"{kind}:"):  # pasted as a list or a journal shows it
+    # people paste a whole principal from a list or a journal
+    if kind == OTHER or name.startswith(f"{kind}:"):
         return name
     return f"{kind}:{name}"

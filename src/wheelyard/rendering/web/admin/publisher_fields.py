@@ -1,4 +1,4 @@
-"""The fields of the forms for trusted publishers: those that a provider has, and no others."""
+"""The forms for trusted publishers, one for each provider, with the fields of that provider."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -64,10 +64,10 @@ class ProviderForm(Struct, frozen=True):
     label: str
     fields: tuple[FormField, ...]
     subject: tuple[str, ...]
-    """The keys that say in a list which jobs it is."""
+    """The keys whose values say in a list which jobs a publisher is for."""
 
     def subject_of(self, keys: PublisherKeys) -> str:
-        """Return which jobs a publisher is for, as a line of a list."""
+        """Return which jobs the publisher with these keys is for, as a line of a list."""
         return ", ".join(str(keys[key]) for key in self.subject if keys.get(key))
 
 
@@ -277,4 +277,4 @@ _FORMS: Final = (
 PROVIDERS: Final[Mapping[str, ProviderForm]] = MappingProxyType(
     {form.name: form for form in _FORMS}
 )
-"""The providers, by the `provider` of a `[[publisher]]` table."""
+"""The form of each provider, by the value of `provider` in a `[[publisher]]` table."""

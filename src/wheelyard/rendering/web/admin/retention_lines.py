@@ -1,4 +1,4 @@
-"""The line of time of a project on the page of retention: which releases stay, and which go."""
+"""The line of time of a project on the page of retention: which releases stay, which go."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,28 +12,32 @@ from wheelyard.model.retention_report import DatedRelease, ThinnedProject
 from wheelyard.rendering.web.figures import Dot, draw_timeline, time_in_words
 
 PLACES: Final = 40
-"""How many places a line has: a page has lines of twenty projects."""
+"""How many places a line of time has. They are few, as a page has lines of twenty projects."""
 
 _WORDS: Final[Mapping[str, str]] = MappingProxyType(
     {"deleted": "goes", "prerelease": "pre-release", "yanked": "yanked"}
 )
-"""What each kind of a dot is called."""
+"""The words for each kind of a dot."""
 
 
 def draw_releases(project: ThinnedProject) -> Markup:
     """Return the line of time of a project, or nothing if all releases are of one day."""
     releases = project.releases
-    if releases[0].day == releases[-1].day:  # dots in one place say nothing
+    # dots in one place say nothing
+    if releases[0].day == releases[-1].day:
         return Markup()
-    deleted = [release.day for release in releases if release.is_deleted]
+    days_of_deleted = [release.day for release in releases if release.is_deleted]
+    days = time_in_words(days_of_deleted[0], days_of_deleted[-1])
     summary = (
         f"{project.deleted:,} of {counted(len(releases), 'release')} of {project.name} would be "
-        f"deleted, {time_in_words(deleted[0], deleted[-1])}. The list below has them."
+        f"deleted, {days}. The list below has them."
     )
-    return draw_timeline(list(map(_dot, releases)), summary, places=PLACES)
+    dots = [_release_dot(release) for release in releases]
+    return draw_timeline(dots, summary, places=PLACES)
 
 
-def _dot(release: DatedRelease) -> Dot:
+def _release_dot(release: DatedRelease) -> Dot:
+    """Return the dot of a release on the line of time."""
     kinds = _kinds_of(release)
     words = [f"{release.version}, {release.day}"]
     words += [_WORDS[kind] for kind in kinds]
@@ -41,8 +45,8 @@ def _dot(release: DatedRelease) -> Dot:
 
 
 def _kinds_of(release: DatedRelease) -> tuple[str, ...]:
+    """Return the kinds of the dot of a release: `deleted` alone, or what the release is."""
     if release.is_deleted:
-        # what becomes of it matters more here than what it is
         return ("deleted",)
     kinds = list[str]()
     if listed_version(release.version).is_prerelease:

@@ -1,4 +1,4 @@
-"""The fields of the form of a webhook, one for each key that it may have."""
+"""The fields of the form of a webhook, one for each key that a webhook may have."""
 
 from typing import Final
 
