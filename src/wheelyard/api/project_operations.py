@@ -350,7 +350,7 @@ def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
         others = call.index.alternatives or UNSET
     if body.changed_since is not None or not call.lists_public or call.index.upstream is None:
         return ProjectList(listed, other_indexes=others)
-    shown = call.index.repository.facts.table().readable_by(call.caller).public
+    shown = call.index.repository.shown_projects.table().readable_by(call.caller).public
     private = frozenset(names)
     # the table may be older than the list of names: a private name is never called public
     origins = {facts.name: facts.origin for facts in shown if facts.name not in private}

@@ -327,7 +327,7 @@ class PublicFiles(Struct, frozen=True):
             self.reader.run_for_metadata,
             page.upstream,
             request.client_key,
-            repository.refuses,
+            repository.refusal_of_file,
             self.listing,
             file,
         )
