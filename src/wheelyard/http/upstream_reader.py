@@ -28,7 +28,7 @@ from wheelyard.http.work_limits import ConcurrencyLimit, SingleFlight
 from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
 from wheelyard.upstream.index_slots import CURRENT_LOOKUP, Lookup
-from wheelyard.upstream.indexes import PagesOfName, UpstreamIndex, UpstreamListing
+from wheelyard.upstream.indexes import PageSource, UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage, PeekedPage
 
 T = TypeVar("T")
@@ -119,25 +119,25 @@ class UpstreamReader:
         itself (code `upstream_loop`). Raises Waiting if an upstream index has to be asked.
         """
         upstream = self.upstream
-        places = upstream.places_of(name)
+        places = upstream.page_sources_of(name)
         if places == (upstream.hidden_pages,) and request.caller.may(Action.READ, name):
             return None
 
         # in this order: a page is read after the name was found not to be private
-        stored_pages: dict[PagesOfName, PeekedPage | None] = {}
+        stored_pages: dict[PageSource, PeekedPage | None] = {}
         for pages in places:
             # `once`: after a wait the page may be there, and the handler goes the same way again
             key = ("page", pages, name)
             stored_pages[pages] = request.once(key, pages.read_fresh, name)
         state = upstream.policy.state()
         installer_caller = request.caller if is_installer else None
-        refused = upstream.refused(name, state, installer_caller)
+        refused = upstream.refused_listing(name, state, installer_caller)
         if refused is not None:
             return (refused,)
         self._refuse_loop(request)
         wants_newest = may_refresh and _wants_newest(request)
         is_merged = len(places) > 1
-        pages_of_places = list[tuple[PagesOfName, FoundPage | None]]()
+        pages_of_places = list[tuple[PageSource, FoundPage | None]]()
         for pages, stored in stored_pages.items():
             page = self._page(
                 pages, name, request, stored, wants_newest=wants_newest, is_merged=is_merged
@@ -155,7 +155,7 @@ class UpstreamReader:
 
     def _page(
         self,
-        pages: PagesOfName,
+        pages: PageSource,
         name: NormalizedName,
         request: Request,
         stored: PeekedPage | None,
@@ -248,7 +248,7 @@ class UpstreamReader:
 
     async def _ask(
         self,
-        pages: PagesOfName,
+        pages: PageSource,
         name: NormalizedName,
         client: str,
         freshness: Freshness,
@@ -277,7 +277,7 @@ class UpstreamReader:
 
     async def _ask_alone(
         self,
-        pages: PagesOfName,
+        pages: PageSource,
         name: NormalizedName,
         client: str,
         freshness: Freshness,
@@ -341,7 +341,7 @@ class UpstreamReader:
             )
 
 
-def _ask_now_if_possible(pages: PagesOfName, name: NormalizedName) -> FoundPage | None:
+def _ask_now_if_possible(pages: PageSource, name: NormalizedName) -> FoundPage | None:
     """Return the page that an index has now, or what can be served if it does not answer."""
     try:
         return pages.ask_now(name)

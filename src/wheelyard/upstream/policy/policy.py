@@ -210,7 +210,7 @@ class Policy:
         self.osv.load()
         return self.osv.warnings
 
-    def refuses_name(
+    def refusal_of_name(
         self, name: NormalizedName, state: PolicyState | None = None, version: str = ""
     ) -> FileReason | None:
         """
@@ -263,7 +263,7 @@ class Policy:
                 by_filename[file.filename] = reasons
         return by_filename
 
-    def refuses_file(
+    def refusal_of_file(
         self, page: UpstreamPage, file: UpstreamFile, view: PageView | None = None
     ) -> FileReason | None:
         """
@@ -289,14 +289,14 @@ class Policy:
             facts = self._facts(page, self._note_first_uses(page, now))
             reason = self.rules.first(facts.of(file), now)
         # last: it may have to fetch something, and most files are hidden by what is known
-        return reason or self.refuses_by_sidecars(page, file)
+        return reason or self.refusal_by_sidecars(page, file)
 
     @property
     def asks_sidecars(self) -> bool:
         """Whether something about a file may have to be fetched before it can be judged."""
         return not self.rules.codes.isdisjoint(FETCHED)
 
-    def refuses_by_sidecars(self, page: UpstreamPage, file: UpstreamFile) -> FileReason | None:
+    def refusal_by_sidecars(self, page: UpstreamPage, file: UpstreamFile) -> FileReason | None:
         """
         Return why a file is not sent by its licence or its attestations, unless that is lifted.
 
@@ -321,7 +321,7 @@ class Policy:
         self, names: Iterable[NormalizedName]
     ) -> Iterator[tuple[NormalizedName, ProjectDecisions]]:
         """
-        Yield those of some names, and of all that are approved, that `refuses_name` does not.
+        Yield those of some names, and of all that are approved, that `refusal_of_name` does not.
 
         Each comes with what was decided about it, which is read once. Raises Unavailable if the
         store does not say.
@@ -397,7 +397,7 @@ class Policy:
             licences = self.sidecar_facts.licences.known(page, state.licences, is_of_store=True)
         faults: Mapping[str, str] = {}
         if Code.NOT_VERIFIED in self.rules.codes:
-            # of the others, `refuses_by_sidecars` asks when a client wants the file
+            # of the others, `refusal_by_sidecars` asks when a client wants the file
             faults = self.sidecar_facts.provenances.remembered(page.files)
         first_uses: Mapping[str, datetime] = {}
         if self._first_uses is not None:
