@@ -268,7 +268,7 @@ def _check_upstreams(settings: sections.Settings, index: Index) -> None:
         return
 
     # without an upstream index, nothing of it is loaded
-    from wheelyard.upstream.settings import not_proven
+    from wheelyard.upstream.settings import unproven_warning
 
     for client in upstream.clients.in_order:
         label = client.server.label
@@ -279,7 +279,7 @@ def _check_upstreams(settings: sections.Settings, index: Index) -> None:
             # it is an index without a list of its projects
             click.echo(f"upstream {label}: {escaped(why)}; but pages of its projects were seen")
         else:
-            warning = not_proven(client.server, why)
+            warning = unproven_warning(client.server, why)
             message = warning.message
             if settings.upstream.check_upload:
                 message += " Until then no new name can be uploaded."

@@ -38,7 +38,7 @@ from wheelyard.upstream.pages import (
     PeekedPage,
     UpstreamPages,
 )
-from wheelyard.upstream.settings import is_offline
+from wheelyard.upstream.settings import offline_error
 from wheelyard.upstream.upstream_client import UpstreamClients
 
 ALL: Final = "all"
@@ -249,7 +249,7 @@ class UpstreamChain:
         """
         if self._config.offline:
             if self.read_stored(name) is None:
-                raise is_offline(name)
+                raise offline_error(name)
             return True
         try:
             exists = self._exists(name)
@@ -525,7 +525,7 @@ class UpstreamChain:
         """
         page = self.read_any_age(name)
         if page is None:
-            raise is_offline(name)
+            raise offline_error(name)
         return page
 
     def _read_owner_id(self, name: NormalizedName) -> str | None:

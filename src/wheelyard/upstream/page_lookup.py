@@ -45,7 +45,7 @@ from wheelyard.upstream.page import (
     gone_page,
 )
 from wheelyard.upstream.parsing import parse_page, why_no_index
-from wheelyard.upstream.settings import UpstreamServer, is_outage, unanswered, unproven
+from wheelyard.upstream.settings import UpstreamServer, is_outage, unanswered_error, unproven_error
 from wheelyard.upstream.upstream_client import Missing, NotChanged, UpstreamClient, UpstreamClients
 
 SIZE_LIMIT: Final = 256 * 1024 * 1024
@@ -208,7 +208,7 @@ class IndexProof:
         for client in clients:
             why = self.why_not(client)
             if why:
-                raise unproven(client.server, why)
+                raise unproven_error(client.server, why)
 
     def why_not(self, client: UpstreamClient) -> str:
         """
@@ -346,7 +346,7 @@ class PageRequests:
                 if fault.is_refused:
                     self._observation.blocked(SSRF)
                 request.fail(fault)
-                failure = unanswered(label, name, fault)
+                failure = unanswered_error(label, name, fault)
             if failure is not None:
                 # not within `except`, and the received page is no variable here: in both cases the
                 # error would keep its bytes in memory

@@ -30,7 +30,7 @@ from wheelyard.storage.base import ABSENT, ObjectVersion
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.page_lookup import IndexProof, PageRequests, StoredPages
-from wheelyard.upstream.settings import UpstreamConfig, is_offline
+from wheelyard.upstream.settings import UpstreamConfig, offline_error
 from wheelyard.upstream.upstream_client import UpstreamClients
 
 NEGATIVE_SECONDS: Final = 60.0
@@ -277,7 +277,7 @@ class UpstreamPages:
     def require_online(self, name: NormalizedName) -> None:
         """Raise Unavailable (code `upstream_unavailable`) if no upstream index is ever asked."""
         if self.config.offline:
-            raise is_offline(f"a newer page of {name}")
+            raise offline_error(f"a newer page of {name}")
 
     def read_any_age(self, key: PageKey) -> FoundPage | None:
         """
@@ -422,7 +422,7 @@ class UpstreamPages:
             return held_page
         if self.config.offline:
             if held_page is None:
-                raise is_offline(key.name)
+                raise offline_error(key.name)
             return held_page
         # before an upload, what is remembered of an absence does not count
         if held_page is None and kind is Kind.PAGE and self._absent_upstream.get(key):
