@@ -207,8 +207,8 @@ class LayeredRepository(Repository, frozen=True):
         """Return the indexes whose own packages are shown, in the order of the layers."""
         by_index = dict[str, OwnPackages]()
         for layer in self.layers:
-            for own in layer.own_packages():
-                by_index.setdefault(own.name, own)
+            for packages in layer.own_packages():
+                by_index.setdefault(packages.name, packages)
         return tuple(by_index.values())
 
     def public_rules(self, label: str) -> "tuple[IndexRules, ...] | None":

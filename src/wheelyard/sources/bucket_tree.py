@@ -297,13 +297,13 @@ def _with_link(file: Candidate, links: Mapping[str, Link]) -> SourceItem:
     if link is None:
         why = "the page of its project does not list it (--from files imports it all the same)"
         return Skipped(file.location, why)
-    listed = replace(file, yanked=link.yanked)
+    listed_file = replace(file, yanked=link.yanked)
     try:
         _, _, fragment = link.href.partition("#")
         hashes = parse_hash(fragment)
     except BadDigest as error:
-        return replace(listed, warning=f"its page is wrong: {error}")
-    return replace(listed, hashes={**file.hashes, **hashes})
+        return replace(listed_file, warning=f"its page is wrong: {error}")
+    return replace(listed_file, hashes={**file.hashes, **hashes})
 
 
 def looks_like_s3pypi(tree: FileTree, distribution: Candidate) -> bool:
@@ -372,15 +372,15 @@ class PypicloudFiles(Struct, frozen=True):
         yielded as it is. Raises Unavailable if the tree does not answer.
         """
         file = _with_attributes(self.tree, file)
-        declared = dict[str, str]()
+        declared_digests = dict[str, str]()
         try:
             # a file in a folder has no custom metadata, so that is in a `.meta` file there
             metadata = file.attributes or _read_meta_file(self.tree, file)
             for algorithm in ("sha256", "md5"):
                 digest = metadata.get(f"hash_{algorithm}")
                 if digest:
-                    declared[algorithm] = digest
-            hashes = parse_digests(declared)
+                    declared_digests[algorithm] = digest
+            hashes = parse_digests(declared_digests)
         except (OSError, ValueError, RecursionError) as error:
             warning = "its .meta cannot be used"
             if isinstance(error, BadDigest):

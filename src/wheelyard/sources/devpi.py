@@ -171,12 +171,12 @@ class DevpiSource(Struct, frozen=True):
         if file is None:
             return Skipped(location, f"{INDEX_FILE} names it, and it is not there", is_error=True)
         mapping = entry.entrymapping
-        declared = dict[str, str | None]()
+        declared_digests = dict[str, str | None]()
         if mapping.md5 is not None:
-            declared["md5"] = mapping.md5
-        declared.update(mapping.hashes or {})
+            declared_digests["md5"] = mapping.md5
+        declared_digests.update(mapping.hashes or {})
         try:
-            hashes = parse_digests(declared)
+            hashes = parse_digests(declared_digests)
             # where both say a digest by one algorithm, `hashes` counts
             hashes = parse_hash(mapping.hash_spec or "") | hashes
         except BadDigest as error:

@@ -78,10 +78,10 @@ class _HeldOwner(Struct, frozen=True, kw_only=True):
     retry_at: float = 0.0
     """When the indexes before the owner are asked again, after one of them has not answered."""
 
-    def replaces(self, stored: Ownership) -> bool:
+    def replaces(self, stored_ownership: Ownership) -> bool:
         """Return whether this has seen a contest that the stored ownership does not have."""
         is_new_contest = self.ownership.is_contested and not self.is_saved
-        return is_new_contest and not stored.is_contested
+        return is_new_contest and not stored_ownership.is_contested
 
 
 class UpstreamChain:
@@ -623,14 +623,16 @@ class UpstreamChain:
             return self._only_owner
         remembered = self._held_owners.get(name)
         version_in_memory = None if remembered is None else remembered.version
-        stored = self._owners.load(name, version_in_memory)
-        if stored is None and remembered is not None:
+        stored_owner = self._owners.load(name, version_in_memory)
+        if stored_owner is None and remembered is not None:
             return replace(remembered, looked_at=self._runtime.monotonic())
-        if stored is not None and stored.ownership is not None:
-            held_owner = self._hold_stored_owner(name, stored.ownership, stored.version)
+        if stored_owner is not None and stored_owner.ownership is not None:
+            held_owner = self._hold_stored_owner(name, stored_owner.ownership, stored_owner.version)
             # that the name is contested may not be written yet, and must not be forgotten meanwhile
             if held_owner and remembered and remembered.replaces(held_owner.ownership):
-                return replace(remembered, version=stored.version, looked_at=held_owner.looked_at)
+                return replace(
+                    remembered, version=stored_owner.version, looked_at=held_owner.looked_at
+                )
             return held_owner
         # the owner is not written yet, or an operator has had it forgotten
         if remembered is not None and remembered.version is None:
@@ -705,10 +707,10 @@ class UpstreamChain:
             logger.exception("upstream: the owner of %s was not stored", name)
             return
         # another thread may have found another owner meanwhile
-        latest = self._held_owners.get(name)
-        if latest is not None and latest.ownership is held_owner.ownership:
-            latest = replace(latest, version=version, is_saved=version is not None)
-            self._remember_owner(name, latest)
+        latest_owner = self._held_owners.get(name)
+        if latest_owner is not None and latest_owner.ownership is held_owner.ownership:
+            latest_owner = replace(latest_owner, version=version, is_saved=version is not None)
+            self._remember_owner(name, latest_owner)
 
 
 def _owner_of_all_names(upstream_id: str) -> _HeldOwner:

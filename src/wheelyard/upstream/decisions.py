@@ -211,14 +211,14 @@ class Deciding(Struct, frozen=True):
         if target.sha256 or verdict is Verdict.BLOCKED:
             return target
         try:
-            listed = self._listed_digests(target.project, target.version)
+            digests = self._listed_digests(target.project, target.version)
         except (Conflict, Invalid, NotFound, Unavailable) as fault:
             # a silent store fails for all targets, and a silent upstream index perhaps for this one
             if isinstance(fault, Unavailable) and fault.code not in UPSTREAM_CODES:
                 raise
             version = "" if target.version is None else str(target.version)
             return Undecided(target.project, version, fault.code, fault.message)
-        return replace(target, sha256=frozenset(listed))
+        return replace(target, sha256=frozenset(digests))
 
     def _require_decidable(self, project: NormalizedName, reason: str) -> None:
         """

@@ -88,15 +88,16 @@ class PinnedDigests:
         version: ObjectVersion | None = None
         if remembered is not None and remembered.page is page:
             version = remembered.version
-        stored = self._store.get(key, version)
-        if remembered is not None and isinstance(stored, NotModified):
+        stored_object = self._store.get(key, version)
+        if remembered is not None and isinstance(stored_object, NotModified):
             return remembered.completed
-        if not isinstance(stored, Stored):  # nothing of the project was fetched without a digest
+        # nothing of the project was fetched without a digest
+        if not isinstance(stored_object, Stored):
             return page
-        pins = _PINS.decode(self._store.whole_key(key), stored.body).files
+        pins = _PINS.decode(self._store.whole_key(key), stored_object.body).files
         files = tuple(_with_pin(file, pins.get(file.filename)) for file in page.files)
         completed_page = replace(page, files=files)
-        self._completed.put(page.name, _Completed(page, stored.version, completed_page), 1)
+        self._completed.put(page.name, _Completed(page, stored_object.version, completed_page), 1)
         return completed_page
 
     def load(self, name: NormalizedName) -> Mapping[str, Pin]:
@@ -114,10 +115,10 @@ class PinnedDigests:
             # create-only: of several processes that fetch the file first, one decides
             self._store.put(key, _PIN.encode(received), ABSENT)
         except Conflict:
-            stored = self._store.get(key)
-            if not isinstance(stored, Stored):
+            stored_object = self._store.get(key)
+            if not isinstance(stored_object, Stored):
                 raise
-            return _PIN.decode(self._store.whole_key(key), stored.body)
+            return _PIN.decode(self._store.whole_key(key), stored_object.body)
         return received
 
     def list_on_page(self, name: NormalizedName, filename: str, pin: Pin) -> None:
@@ -159,12 +160,12 @@ def load_pins(
     object has parts that this version does not know.
     """
     key = keys.upstream_digests(name)
-    stored = store.get(key)
-    if not isinstance(stored, Stored):
+    stored_object = store.get(key)
+    if not isinstance(stored_object, Stored):
         return {}, ABSENT
     decode = _PINS.decode_whole if is_whole else _PINS.decode
-    pins = decode(store.whole_key(key), stored.body)
-    return pins.files, stored.version
+    pins = decode(store.whole_key(key), stored_object.body)
+    return pins.files, stored_object.version
 
 
 class FileUses:
@@ -250,11 +251,11 @@ class FileCache:
         A stored file of another size does not count.
         """
         key = keys.distribution(name, file.sha256, file.filename)
-        stored = self._find_entry(key)
-        if stored is None or file.size not in (None, stored.size):
+        entry = self._find_entry(key)
+        if entry is None or file.size not in (None, entry.size):
             return None
-        self._uses.note(self.upstream, self.store, key, stored.modified)
-        return StoredFile(name, as_listed(file, stored.size), self.files)
+        self._uses.note(self.upstream, self.store, key, entry.modified)
+        return StoredFile(name, as_listed(file, entry.size), self.files)
 
     def find_again(self, name: NormalizedName, file: UpstreamFile) -> StoredFile | None:
         """
@@ -271,13 +272,13 @@ class FileCache:
 
     def put(self, name: NormalizedName, file: UpstreamFile, path: Path, size: int) -> StoredFile:
         """Store the file at `path`, whose digest has agreed, under its final key."""
-        listed = as_listed(file, size)
-        self.files.put(name, [FileContent(listed, path, None)])
+        file_record = as_listed(file, size)
+        self.files.put(name, [FileContent(file_record, path, None)])
         key = keys.distribution(name, file.sha256, file.filename)
         entry = Entry(key, size, self._runtime.seconds())
         # so that the first readers do not ask the bucket whether it is there
         self._remembered.put(key, entry, REMEMBERED_SECONDS)
-        return StoredFile(name, listed, self.files)
+        return StoredFile(name, file_record, self.files)
 
     def sizes(self, name: NormalizedName) -> Sizes:
         """Return the sizes of what the store has of a project's files, by one listing."""
@@ -295,10 +296,11 @@ class FileCache:
         entry = self._remembered.get(key)
         if entry is None:
             # a listing also has the time, by which the sweep judges
-            for listed in self.store.list(key):
-                if listed.key == key:  # other keys may begin with it, as that of core metadata
-                    self._remembered.put(key, listed, REMEMBERED_SECONDS)
-                    return listed
+            for listed_entry in self.store.list(key):
+                # other keys may begin with this one, such as that of core metadata
+                if listed_entry.key == key:
+                    self._remembered.put(key, listed_entry, REMEMBERED_SECONDS)
+                    return listed_entry
         return entry
 
 

@@ -332,7 +332,7 @@ class FileFetch:
         # that has ended, such as a failed one
         running = self._tools.running
         try:
-            stored = self._cache.find_again(self._name, self._file) or self._fetch()
+            stored_file = self._cache.find_again(self._name, self._file) or self._fetch()
         except WheelyardError as error:
             running.remove(self)
             self._give_up(error)
@@ -343,8 +343,8 @@ class FileFetch:
             self._give_up(Unavailable("The server could not fetch this file. Tell its operator."))
         else:
             running.remove(self)
-            self._answer(stored)
-            self.stored.set_result(stored)
+            self._answer(stored_file)
+            self.stored.set_result(stored_file)
 
     def stop(self) -> None:
         """End the fetch, and remove its file from the spool, as the process is about to end."""
@@ -444,9 +444,10 @@ class FileFetch:
             raise Unavailable(f"{file.filename} is larger than upstream.max_cache_file_mb.")
         try:
             if not self._cache.is_local:
-                stored = self._cache.find(self._name, file)
-                if stored is not None:
-                    return stored  # another instance was faster: to send the file again takes long
+                stored_file = self._cache.find(self._name, file)
+                # another instance was faster, and to send the file again takes long
+                if stored_file is not None:
+                    return stored_file
             if file.size is None:  # without a size on the page, nobody would see a cut-off file
                 with storage_faults("a file of an upstream index"):
                     sync_file(growing.descriptor.number)

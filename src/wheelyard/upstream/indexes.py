@@ -586,7 +586,7 @@ class UpstreamIndex:
         view = PageView((), {}, None, self.policy.generation or "")
         return self._listing(page, view, "upstream-refused", refusal)
 
-    def serve(self, current: FoundPage, state: PolicyState | None = None) -> UpstreamListing:
+    def serve(self, found_page: FoundPage, state: PolicyState | None = None) -> UpstreamListing:
         """
         Return what clients may see of a page now.
 
@@ -594,7 +594,7 @@ class UpstreamIndex:
         advisories and notes are read. Raises Unavailable if the store does not answer. Raises
         Invalid (code `bad_setting`) if no database of advisories can be used.
         """
-        page = self.files.with_digests(current.page)
+        page = self.files.with_digests(found_page.page)
         view = self.policy.view(page, self.runtime.now(), state)
         key = PageKey(page.upstream, page.name)
         listing = self._listings.get(key)
@@ -605,7 +605,7 @@ class UpstreamIndex:
             listing = self._new_listing(page, view, listing)
             self._listings.put(key, listing, PAGE_BYTES + FILE_BYTES * len(page.files))
         # these two change without a new version, as nothing that is made of the listing has them
-        origin = replace(listing.origin, is_stale=current.is_stale, age=current.age)
+        origin = replace(listing.origin, is_stale=found_page.is_stale, age=found_page.age)
         return replace(listing, origin=origin)
 
     def serve_each(
@@ -676,9 +676,9 @@ class UpstreamIndex:
                 codes += self._hidden_codes_on(page, version)
         return tuple(dict.fromkeys(codes))
 
-    def _hidden_codes_on(self, stored: UpstreamPage, version: str) -> list[str]:
+    def _hidden_codes_on(self, stored_page: UpstreamPage, version: str) -> list[str]:
         """Return the codes of all rules that hide files of a version on a page, perhaps twice."""
-        page = self.files.with_digests(stored)
+        page = self.files.with_digests(stored_page)
         key = strip_trailing_zeros(version)
         files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
         by_filename = self.policy.reasons(page, self.runtime.now())
@@ -836,9 +836,9 @@ class UpstreamIndex:
         sizes = self.files.cache(page.upstream).sizes(page.name)
         available = list[UpstreamFile]()
         for file in shown:
-            stored = as_stored(page.name, file, sizes)
-            if stored is not None and self._may_download(page, stored):
-                available.append(stored)
+            stored_file = as_stored(page.name, file, sizes)
+            if stored_file is not None and self._may_download(page, stored_file):
+                available.append(stored_file)
         return tuple(available)
 
     def _available_variants(self, page: UpstreamPage) -> tuple[UpstreamFile, ...]:
@@ -848,9 +848,9 @@ class UpstreamIndex:
         sizes = self.files.cache(page.upstream).sizes(page.name)
         available = list[UpstreamFile]()
         for document in page.variants:
-            stored = as_stored(page.name, document, sizes)
-            if stored is not None:
-                available.append(stored)
+            stored_document = as_stored(page.name, document, sizes)
+            if stored_document is not None:
+                available.append(stored_document)
         return tuple(available)
 
     def _may_download(self, page: UpstreamPage, file: UpstreamFile) -> bool:

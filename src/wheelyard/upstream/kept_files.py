@@ -103,8 +103,8 @@ class UpstreamSweep(Struct, frozen=True):
                 pass
         all_bytes = sum(file.size for file in files)
         removed_bytes = sum(file.size for file in removed)
-        kept = len(files) - len(removed)
-        return SweepReport(tuple(removed), kept, all_bytes - removed_bytes)
+        kept_count = len(files) - len(removed)
+        return SweepReport(tuple(removed), kept_count, all_bytes - removed_bytes)
 
     def _remove(self, file: KeptFile) -> None:
         """Remove a file, in a thread of its own. After a crash, the next sweep removes the rest."""

@@ -68,17 +68,17 @@ class StoredOwners(Struct, frozen=True):
         has none, too, if the object is damaged, which is logged and no error.
         """
         key = keys.upstream_owner(name, self.chain)
-        stored = self.store.get(key, unless or None)
-        if isinstance(stored, NotModified):
+        stored_object = self.store.get(key, unless or None)
+        if isinstance(stored_object, NotModified):
             return None
-        if stored is None:
+        if stored_object is None:
             return StoredOwner(None, ABSENT)
         try:
-            return StoredOwner(_OWNERSHIP.decode(key, stored.body), stored.version)
+            return StoredOwner(_OWNERSHIP.decode(key, stored_object.body), stored_object.version)
         except Unavailable as fault:
             # no error: whoever asks next finds the owner again, and writes over this version
             logger.warning("upstream: %s It is found out anew.", fault.message)
-            return StoredOwner(None, stored.version)
+            return StoredOwner(None, stored_object.version)
 
     def list(self) -> Iterator[tuple[NormalizedName, Entry]]:
         """Yield the names whose owner is stored, each with the object that says it."""
@@ -105,19 +105,19 @@ class StoredOwners(Struct, frozen=True):
             return self.store.put(key, body, expect)
         # another process has asked the same indexes, so either answer may stay; but a contest that
         # only this process has seen has to reach all other processes
-        stored = self.load(name)
-        if stored is None or _stays(stored.ownership, ownership):
+        stored_owner = self.load(name)
+        if stored_owner is None or _stays(stored_owner.ownership, ownership):
             return None
         with suppress(Conflict):
-            return self.store.put(key, body, stored.version)
+            return self.store.put(key, body, stored_owner.version)
         return None
 
 
-def _stays(stored: Ownership | None, ownership: Ownership) -> bool:
+def _stays(stored_ownership: Ownership | None, ownership: Ownership) -> bool:
     """Return whether the ownership that another process has stored stays: not if it is damaged."""
-    if stored is None:
+    if stored_ownership is None:
         return False
-    return stored.is_contested or not ownership.is_contested
+    return stored_ownership.is_contested or not ownership.is_contested
 
 
 def forget_owners(store: Store, name: NormalizedName) -> None:

@@ -98,24 +98,24 @@ class StoredPages(Struct, frozen=True):
         page, too, if the stored one is damaged, which is logged and no error. With ABSENT as
         `unless`, the page is read.
         """
-        stored = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
-        if isinstance(stored, NotModified):
+        stored_object = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
+        if isinstance(stored_object, NotModified):
             return None
-        if stored is None:
+        if stored_object is None:
             return StoredPage(None, ABSENT)
-        page = _decode_page(stored.body)
+        page = _decode_page(stored_object.body)
         if page is not None and page.name == name and is_same_url(page.upstream, upstream_id):
             is_unowned = page.upstream.startswith(UNOWNED)
             # the page may have been written under another label of the same URL
             page = replace(page, upstream=upstream_id, is_unowned=is_unowned)
-            return StoredPage(page, stored.version)
+            return StoredPage(page, stored_object.version)
         # with an error, nobody could install the project, and the page can be fetched again
         logger.warning(
             "upstream: the stored page of %s is damaged, so its owner and the known digests of "
             "its files are lost; they are taken from the next answer",
             name,
         )
-        return StoredPage(None, stored.version)
+        return StoredPage(None, stored_object.version)
 
     def has_files(self, upstream_id: str) -> bool:
         """
@@ -125,10 +125,10 @@ class StoredPages(Struct, frozen=True):
         """
         entries = self.store.list(f"{keys.upstream(upstream_id)}{keys.UPSTREAM_PAGES}")
         for entry in islice(entries, MAX_LOOKED_AT):
-            stored = self.store.get(entry.key)
-            if not isinstance(stored, Stored):  # removed since the listing
+            stored_object = self.store.get(entry.key)
+            if not isinstance(stored_object, Stored):  # removed since the listing
                 continue
-            page = _decode_page(stored.body)
+            page = _decode_page(stored_object.body)
             if page is not None and (page.files or page.removed or page.changed):
                 return True
         return False

@@ -557,18 +557,18 @@ class UpstreamPages:
         remembered = self._held_pages.get(key)
         version = None if remembered is None else remembered.version
         try:
-            stored = self.stored_pages.load(key.upstream, key.name, version)
+            stored_page = self.stored_pages.load(key.upstream, key.name, version)
         except Unavailable:
             # whether the name is private is known, and one index alone cannot be confused
             if self.config.offline:
                 raise
             return remembered
-        if stored is None:  # the object still has the version of the page in memory
+        if stored_page is None:  # the object still has the version of the page in memory
             if remembered is None:
                 return None
             return replace(remembered, looked_at=self.runtime.monotonic())
-        if stored.page is not None:
-            return self._hold_page(stored.page, stored.version, is_saved=True)
+        if stored_page.page is not None:
+            return self._hold_page(stored_page.page, stored_page.version, is_saved=True)
         # a page without a version is not written yet; a page with a version was removed
         if remembered is not None and remembered.version is None:
             return remembered
@@ -598,19 +598,19 @@ class UpstreamPages:
             logger.exception("upstream: the page of %s was not stored", page.name)
             return
         # another thread may have renewed the page meanwhile, and saves it itself
-        latest = self._held_pages.get(held_page.key)
-        if latest is not None and latest.page is page:
-            latest = replace(latest, version=version, is_saved=version is not None)
-            self._remember_page(latest)
+        latest_page = self._held_pages.get(held_page.key)
+        if latest_page is not None and latest_page.page is page:
+            latest_page = replace(latest_page, version=version, is_saved=version is not None)
+            self._remember_page(latest_page)
 
     def _write_page(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion | None:
         """Write a page, and return its version, or None if another process has written one."""
         with suppress(Conflict):
             return self.stored_pages.save(page, expect)
         # a page that another process has written meanwhile stays: it is of the same index
-        stored = self.stored_pages.load(page.upstream, page.name)
-        if stored is None or stored.page is not None:
+        stored_page = self.stored_pages.load(page.upstream, page.name)
+        if stored_page is None or stored_page.page is not None:
             return None
         with suppress(Conflict):  # a damaged page is replaced by any other
-            return self.stored_pages.save(page, stored.version)
+            return self.stored_pages.save(page, stored_page.version)
         return None

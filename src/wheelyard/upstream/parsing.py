@@ -450,8 +450,8 @@ class _FileParser(Struct):
         """Return the version of a distribution of this project, or an empty text."""
         if len(filename) > FILENAME_LIMIT:
             return ""
-        name, _, rest = filename.partition("-")
-        version, _, tags = rest.partition("-")
+        name, _, version_and_tags = filename.partition("-")
+        version, _, tags = version_and_tags.partition("-")
         if not tags.endswith(".whl"):
             parsed = _parse_or_none(filename, self.name)
             if parsed is None:
@@ -484,8 +484,8 @@ class _FileParser(Struct):
         """Return the absolute URL of a link, or raise _UnusableLinkError."""
         if len(reference) > MAX_URL_LENGTH:
             raise _UnusableLinkError(f"has a URL of more than {MAX_URL_LENGTH} characters")
-        scheme, slashes, rest = reference.partition("//")
-        host, slash, path = rest.partition("/")
+        scheme, slashes, host_and_path = reference.partition("//")
+        host, slash, path = host_and_path.partition("/")
         origin = f"{scheme}{slashes}{host}"
 
         # most absolute URLs have nothing to decode or resolve, and a host that was allowed before

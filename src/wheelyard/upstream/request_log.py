@@ -142,29 +142,29 @@ class RequestLog:
         """
         # taken out first: no request of a client waits for the lock while the store is written
         with self._lock:
-            noted = self._noted
+            noted_requests = self._noted
             self._noted = {}
             self._count_by_caller.clear()
             self._next_at = self._runtime.monotonic() + WRITE_SECONDS
-        if noted:
-            self._write_noted(noted)
+        if noted_requests:
+            self._write_noted(noted_requests)
         with self._lock:
             self._timer = None
             # requests that came meanwhile have found a timer, and started none
             if not self._is_off and self._has_news():
                 self._schedule()
 
-    def _write_noted(self, noted: dict[RequestKey, PackageRequest]) -> None:
+    def _write_noted(self, noted_requests: dict[RequestKey, PackageRequest]) -> None:
         """Write requests to the store, or remember them again if it does not answer."""
         try:
             self.records.change(
-                lambda stored: stored.with_noted(noted.values(), self._runtime.now())
+                lambda stored: stored.with_noted(noted_requests.values(), self._runtime.now())
             )
         except Unavailable:  # the store logs its errors itself
-            self._take_back(noted)
+            self._take_back(noted_requests)
             return
         written_at = self._runtime.monotonic()
-        for key, request in noted.items():
+        for key, request in noted_requests.items():
             for who in request.who:
                 self._written.put((key, who), written_at, 1)
 
@@ -176,10 +176,10 @@ class RequestLog:
                     return True
         return False
 
-    def _take_back(self, noted: dict[RequestKey, PackageRequest]) -> None:
+    def _take_back(self, noted_requests: dict[RequestKey, PackageRequest]) -> None:
         """Remember again the requests that could not be written, before those of the meantime."""
         with self._lock:
-            for key, request in noted.items():
+            for key, request in noted_requests.items():
                 later_request = self._noted.get(key)
                 if later_request is not None:
                     self._noted[key] = request.combined(later_request)

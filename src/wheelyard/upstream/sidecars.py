@@ -44,11 +44,11 @@ class Sidecar(Struct, frozen=True, kw_only=True):
         """
         if self.key is None:
             return None
-        stored = store.get(self.key)
+        stored_object = store.get(self.key)
         # compared each time: the page may say another digest since the document was stored
-        if not isinstance(stored, Stored) or self.mismatch(stored.body) is not None:
+        if not isinstance(stored_object, Stored) or self.mismatch(stored_object.body) is not None:
             return None
-        return stored.body
+        return stored_object.body
 
 
 def core_metadata_of(page: UpstreamPage, file: UpstreamFile) -> Sidecar:

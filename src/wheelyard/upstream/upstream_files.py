@@ -111,10 +111,10 @@ class UpstreamFiles:
 
         A file without a digest is never found. On a bucket, this may be a request to it.
         """
-        stored = self._find(page, file)
-        result = CacheResult.HIT if stored else CacheResult.MISS
+        stored_file = self._find(page, file)
+        result = CacheResult.HIT if stored_file else CacheResult.MISS
         self._observation.cache(Kind.FILE, result)
-        return stored
+        return stored_file
 
     def fetch(
         self, page: UpstreamPage, file: UpstreamFile, client: str = ""
@@ -149,9 +149,9 @@ class UpstreamFiles:
         file of the page. Raises Unavailable if the store does not take the file, or the spool has
         no room.
         """
-        stored = self._find(page, file)
-        if stored is not None:
-            return stored
+        stored_file = self._find(page, file)
+        if stored_file is not None:
+            return stored_file
         return self._join(page, file, None, "").stored.result()
 
     def with_digests(self, page: UpstreamPage) -> UpstreamPage:
@@ -246,8 +246,8 @@ class UpstreamFiles:
     ) -> FileFetch:
         """Return the fetch of a file, which is begun unless it is running already."""
         cache = self.cache(page.upstream)
-        new = FileFetch(self._tools, cache, page.name, file, max_kept_bytes)
-        fetch = self._running.join_or_add(new)
+        new_fetch = FileFetch(self._tools, cache, page.name, file, max_kept_bytes)
+        fetch = self._running.join_or_add(new_fetch)
         if not fetch.has_begun:
             # the fetch runs once, but a client that comes while it waits may have a free thread
             self._threads.submit(fetch.run, page.upstream, client)

@@ -95,24 +95,26 @@ class _Releases:
     def hits(self, advisories: Iterable[Advisory]) -> dict[str, Hit]:
         """Return a hit for each affected version."""
         bits_of_advisories = list[tuple[Advisory, int]]()
-        all_affected = 0
+        all_affected_bits = 0
         for advisory in advisories:
-            affected = self._affected_by(advisory)
-            bits_of_advisories.append((advisory, affected))
-            all_affected |= affected
+            affected_bits = self._affected_by(advisory)
+            bits_of_advisories.append((advisory, affected_bits))
+            all_affected_bits |= affected_bits
         hits = dict[str, Hit]()
         clean_after = ""
 
         # from the newest version, so that `clean_after` is a later version
         for version in reversed(self._public):
             bits = self._bits[version]
-            if not bits & all_affected and not version.is_prerelease:
+            if not bits & all_affected_bits and not version.is_prerelease:
                 clean_after = self._text(bits)
-            remaining = bits & all_affected
+            remaining = bits & all_affected_bits
             while remaining:
                 bit = _lowest_bit(remaining)
                 advisories_of_version = tuple(
-                    advisory for advisory, affected in bits_of_advisories if affected & bit
+                    advisory
+                    for advisory, affected_bits in bits_of_advisories
+                    if affected_bits & bit
                 )
                 hits[self._text(bit)] = Hit(advisories_of_version, clean_after)
                 remaining ^= bit
@@ -126,17 +128,17 @@ class _Releases:
     def _affected_by(self, advisory: Advisory) -> int:
         """Return the bits of the versions that an advisory is about."""
         # the union of both, as the OSV schema says: a version may be listed or in a range
-        affected = 0
+        affected_bits = 0
         for text in advisory.versions.splitlines():
             version = self._parse(text)
             if version is not None:
-                affected |= self._bits.get(version, 0)
+                affected_bits |= self._bits.get(version, 0)
         for range_text in advisory.ranges.split("\n\n"):
             if not range_text:  # an advisory without ranges
                 continue
             for start, stop in self._intervals(range_text):
-                affected |= self._bits_below[max(start, stop)] & ~self._bits_below[start]
-        return affected
+                affected_bits |= self._bits_below[max(start, stop)] & ~self._bits_below[start]
+        return affected_bits
 
     def _intervals(self, range_text: str) -> Iterator[tuple[int, int]]:
         """

@@ -27,30 +27,30 @@ class FirstUses(Struct, frozen=True):
     """The name of the index that has the exceptions, or empty for the upstream indexes."""
 
     def of_page(
-        self, page: UpstreamPage, noted: Snapshot[NoteDocument[datetime]]
+        self, page: UpstreamPage, notes: Snapshot[NoteDocument[datetime]]
     ) -> Mapping[str, datetime]:
         """Return when the exceptions for versions of a page were first used, by version."""
-        first_uses = self.notes.of_project(page.name, noted)
+        first_uses = self.notes.of_project(page.name, notes)
         if not first_uses:
             return {}
         keys = self._exception_keys(page)
         return {version: first_uses[key] for version, key in keys.items() if key in first_uses}
 
     def note(
-        self, page: UpstreamPage, now: datetime, noted: Snapshot[NoteDocument[datetime]]
+        self, page: UpstreamPage, now: datetime, notes: Snapshot[NoteDocument[datetime]]
     ) -> Snapshot[NoteDocument[datetime]]:
         """
         Note that exceptions for versions of a page are used now, and return the notes after that.
 
-        `noted` are the notes before. A first use that is noted stays. With `is_read_only`, nothing
-        is written. Raises Unavailable if a first use cannot be written.
+        `notes` has what was noted before. A first use that is noted stays. With `is_read_only`,
+        nothing is written. Raises Unavailable if a first use cannot be written.
         """
         keys = dict[str, str]()
         if not self.is_read_only:
             keys = self._exception_keys(page)
         # in one order, whatever that of the page is
         used_now = dict.fromkeys(sorted(keys.values()), now)
-        return self.notes.add(page.name, noted, used_now)
+        return self.notes.add(page.name, notes, used_now)
 
     def _exception_keys(self, page: UpstreamPage) -> dict[str, str]:
         """Return the key of the exception for each version of a page that has one."""

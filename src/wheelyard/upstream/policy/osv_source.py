@@ -170,18 +170,18 @@ class OsvSource:
             if self._table is None:
                 # the database may be compared with one that another process has accepted
                 accepted = self._record.load() if self._record else None
-                read: AcceptedOsv | None = None
+                database: AcceptedOsv | None = None
                 try:
                     # before the files are read: if one changes meanwhile, the next look sees it
                     self._seen_fingerprint = _fingerprint(self._path)
-                    read = self._read()
-                    self._take(read, accepted)
+                    database = self._read()
+                    self._take(database, accepted)
                 except Invalid as fault:
                     if accepted is None:
                         raise
                     self._log_error(fault.message)
                     generation = f"kept-{self._seen_fingerprint}"
-                    self._table = _joined(accepted, read, generation)
+                    self._table = _joined(accepted, database, generation)
                     self.in_force = accepted
                 self._next_check = self._monotonic() + CHECK_INTERVAL_SECONDS
             assert self._table is not None  # noqa: S101 - set by `_take`, or from the store
@@ -217,12 +217,12 @@ class OsvSource:
         assert self._record is not None  # noqa: S101 - only commands that have a store call it
         with self._lock:
             self._seen_fingerprint = _fingerprint(self._path)
-            read = self._read()
+            database = self._read()
             accepted_before = self._record.load()
             # stored first: running servers see it there, and then accept what they had refused
-            self._record.save(read)
-            self._use(read)
-            return accepted_before, read
+            self._record.save(database)
+            self._use(database)
+            return accepted_before, database
 
     def _check(self, table: AdvisoryTable) -> None:
         """Look for changes, and put a changed database into force. The caller holds the lock."""
@@ -246,34 +246,34 @@ class OsvSource:
             self._log_error(fault.message)
         self._next_check = self._monotonic() + pause
 
-    def _take(self, read: AcceptedOsv, accepted: AcceptedOsv | None) -> None:
+    def _take(self, database: AcceptedOsv, accepted: AcceptedOsv | None) -> None:
         """
         Put a database into force, and keep it in the store.
 
         Raises Invalid if the database lacks too many entries of the accepted one.
         """
-        if accepted is not None and read.entries < accepted.entries * (1 - MAX_LOSS):
+        if accepted is not None and database.entries < accepted.entries * (1 - MAX_LOSS):
             raise _unusable(
                 self._path,
-                f"it has {read.entries} usable entries, and the one that was accepted last had "
+                f"it has {database.entries} usable entries, and the one that was accepted last had "
                 f"{accepted.entries}: more than a tenth is missing",
                 "If that is right, accept it (upstream accept-osv); else replace it.",
             )
         # kept first, so that a new process does not compare with an older database
-        if self._record is not None and read != accepted:
+        if self._record is not None and database != accepted:
             with suppress(Unavailable):  # the server only reads, or the store is full
-                self._record.save(read)
-        self._use(read)
+                self._record.save(database)
+        self._use(database)
 
-    def _use(self, read: AcceptedOsv) -> None:
+    def _use(self, database: AcceptedOsv) -> None:
         """Put a database into force, and log which entries are skipped."""
-        if read.skipped:
+        if database.skipped:
             path = escaped(str(self._path))
             logger.warning(
-                "%s: %s; the first: %s", path, _describe_skipped(read), read.first_skipped
+                "%s: %s; the first: %s", path, _describe_skipped(database), database.first_skipped
             )
-        self._table = AdvisoryTable(self._seen_fingerprint, read.advisories)
-        self.in_force = read
+        self._table = AdvisoryTable(self._seen_fingerprint, database.advisories)
+        self.in_force = database
         self.error = ""
 
     def _log_error(self, message: str) -> None:
@@ -315,8 +315,8 @@ def _joined(accepted: AcceptedOsv, refused: AcceptedOsv | None, generation: str)
     return AdvisoryTable(generation, advisories)
 
 
-def _describe_skipped(read: AcceptedOsv) -> str:
-    return f"entries that are malformed and skipped: {read.skipped}"
+def _describe_skipped(database: AcceptedOsv) -> str:
+    return f"entries that are malformed and skipped: {database.skipped}"
 
 
 def _read_file(reader: OsvReader, path: Path) -> None:

@@ -27,18 +27,18 @@ class PageLicences(Struct, frozen=True):
     def known(
         self,
         page: UpstreamPage,
-        noted: Snapshot[NoteDocument[str]],
+        notes: Snapshot[NoteDocument[str]],
         *,
         is_of_store: bool = False,
     ) -> Mapping[str, str]:
         """
         Return the licences of the files of a page as far as they were found, by filename.
 
-        A licence that was not found yet is `LOOKED_UP_LATER`. With `is_of_store`, only licences
-        that are `noted` count, and not those that this process alone has found.
+        A licence that was not found yet is `LOOKED_UP_LATER`. With `is_of_store`, only licences in
+        `notes` count, and not those that this process alone has found.
         """
         return self.finder.remembered_licences(
-            page.name, page.files, noted, is_of_store=is_of_store
+            page.name, page.files, notes, is_of_store=is_of_store
         )
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> str:
@@ -48,8 +48,8 @@ class PageLicences(Struct, frozen=True):
         If the file has no metadata, its licence is that of the release. If the release says none,
         it is `UNKNOWN`. Raises Unavailable if the metadata cannot be had now.
         """
-        read = partial(self.read_metadata, page)
-        return self.finder.find(page.name, file, page.files, read)
+        read_metadata = partial(self.read_metadata, page)
+        return self.finder.find(page.name, file, page.files, read_metadata)
 
     def find_and_note(
         self, page: UpstreamPage, file: UpstreamFile, hides: Callable[[str], bool]

@@ -76,7 +76,7 @@ class PageView(Struct, frozen=True):
 class PolicyState(Struct, frozen=True):
     """What decides besides the rules, the page and the time, as it was read at one moment."""
 
-    decided: Snapshot[DecisionList]
+    decisions_snapshot: Snapshot[DecisionList]
     advisories: AdvisoryTable
     licences: Snapshot[NoteDocument[str]]
     first_uses: Snapshot[NoteDocument[datetime]]
@@ -87,7 +87,7 @@ class PolicyState(Struct, frozen=True):
     def generation(self) -> str:
         """A text that changes whenever one of the fields does."""
         generations = (
-            self.decided.version,
+            self.decisions_snapshot.version,
             self.licences.version,
             self.first_uses.version,
             self.advisories.generation,
@@ -98,7 +98,7 @@ class PolicyState(Struct, frozen=True):
     @property
     def decisions(self) -> DecisionList:
         """All decisions in force."""
-        return self.decided.value or DecisionList()
+        return self.decisions_snapshot.value or DecisionList()
 
 
 class Policy:
@@ -157,7 +157,7 @@ class Policy:
         It changes when anything that decides does, except the page and the time. No remote store
         and no file of advisories is read. Raises Unavailable if a local store cannot be read.
         """
-        decided = self.records.peek()
+        decisions_snapshot = self.records.peek()
         advisories: AdvisoryTable | None = NO_ADVISORIES
         if self.osv is not None:
             advisories = self.osv.peek()
@@ -168,9 +168,11 @@ class Policy:
         first_uses: Snapshot[NoteDocument[datetime]] | None = NOT_NOTED
         if self._first_uses is not None:
             first_uses = self._first_uses.notes.peek()
-        if decided is None or advisories is None or licences is None or first_uses is None:
+        if decisions_snapshot is None or advisories is None:
             return None
-        state = PolicyState(decided, advisories, licences, first_uses, self._provenances)
+        if licences is None or first_uses is None:
+            return None
+        state = PolicyState(decisions_snapshot, advisories, licences, first_uses, self._provenances)
         return state.generation
 
     @property
@@ -188,7 +190,7 @@ class Policy:
         was not called before, the database of advisories cannot be used, and none was accepted
         before.
         """
-        decided = self._load_decisions()
+        decisions_snapshot = self._load_decisions()
         advisories = NO_ADVISORIES
         if self.osv is not None:
             advisories = self.osv.current()
@@ -198,7 +200,7 @@ class Policy:
         first_uses: Snapshot[NoteDocument[datetime]] = NOT_NOTED
         if self._first_uses is not None:
             first_uses = self._first_uses.notes.get()
-        return PolicyState(decided, advisories, licences, first_uses, self._provenances)
+        return PolicyState(decisions_snapshot, advisories, licences, first_uses, self._provenances)
 
     def load(self) -> tuple[str, ...]:
         """
