@@ -95,8 +95,11 @@ class PinnedDigests:
         if not isinstance(stored_object, Stored):
             return page
         pins = _PINS.decode(self._store.whole_key(key), stored_object.body).files
-        files = tuple(_with_pin(file, pins.get(file.filename)) for file in page.files)
-        completed_page = replace(page, files=files)
+        files = list[UpstreamFile]()
+        for file in page.files:
+            pin = pins.get(file.filename)
+            files.append(_with_pin(file, pin))
+        completed_page = replace(page, files=tuple(files))
         self._completed.put(page.name, _Completed(page, stored_object.version, completed_page), 1)
         return completed_page
 

@@ -94,18 +94,20 @@ def merged_listing(listings: tuple[UpstreamListing, ...]) -> UpstreamListing | M
                 hidden_file = listing.origin.page.by_filename[filename]
                 hidden_versions.append((hidden_file.version, reason))
         variants += listing.variants
+    origin = _merged_origin(listings, hidden_files(hidden_versions))
+    ordered_files = sorted(files, key=attrgetter("filename"))
     return MergedListing(
         name=first.name,
         status=first.status,
         reason=first.reason,
-        files=tuple(sorted(files, key=attrgetter("filename"))),
+        files=tuple(ordered_files),
         empty_versions=_empty_versions(listings, files),
         version=" ".join(map(_version, listings)),
         listings=listings,
         variants=tuple(variants),
         deciding_listings=deciding_listings,
         hidden=hidden,
-        origin=_merged_origin(listings, hidden_files(hidden_versions)),
+        origin=origin,
     )
 
 

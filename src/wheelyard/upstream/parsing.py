@@ -124,6 +124,9 @@ def parse_page(
         # a page to sign in with, or of an error, has no links to files either
         raise FetchError("its page has no links to files, and nothing that says what it is")
     by_filename = parser.by_filename
+    files = tuple(by_filename[filename] for filename in sorted(by_filename))
+    variants = tuple(parser.variants[release] for release in sorted(parser.variants))
+    other_formats = starmap(OtherFormat, sorted(parser.other_formats.items()))
 
     # a page without files would look as if the project had none
     if parser.refused_hosts and not by_filename:
@@ -138,9 +141,9 @@ def parse_page(
         reading=server.reading,
         status=_status(page.status),
         reason=_text(page.reason),
-        files=tuple(by_filename[filename] for filename in sorted(by_filename)),
-        variants=tuple(parser.variants[release] for release in sorted(parser.variants)),
-        other_formats=tuple(starmap(OtherFormat, sorted(parser.other_formats.items()))),
+        files=files,
+        variants=variants,
+        other_formats=tuple(other_formats),
         empty_versions=_empty_versions(page.versions, by_filename.values()),
         alternate_locations=_locations(page.locations),
         refused_hosts=tuple(parser.refused_hosts),
