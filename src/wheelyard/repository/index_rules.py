@@ -53,7 +53,7 @@ class ProjectFileFacts(NamedTuple):
     """The facts by which the files of a project are judged."""
 
     of_files: Iterable[Facts]
-    """In the order of the files."""
+    """The facts about the files, in their order."""
     of_versions: Iterable[Facts] = ()
     """The facts about the versions without files, in their order."""
 

@@ -33,7 +33,7 @@ class PublicState(Struct, frozen=True):
     """What the facts about public files follow from, besides the page and the decisions."""
 
     advisories: "AdvisoryTable | None" = None
-    """None if no rule asks for advisories, or no database can be read."""
+    """The advisories, or None if no rule asks for them, or no database can be read."""
     licences: Snapshot[Any] = NOTHING_NOTED
     first_uses: Snapshot[Any] = NOTHING_NOTED
     licence_count: int = 0

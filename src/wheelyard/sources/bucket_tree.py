@@ -48,7 +48,7 @@ PAGES: Final = ("", "index.html")
 PAGE_LIMIT_BYTES: Final = 16 * 1024**2
 MAX_LINKS: Final = 100_000
 TITLE: Final = b"<title>Package Index</title>"
-"""In each page that s3pypi has made."""
+"""The title of every page that s3pypi has made."""
 META_SUFFIX: Final = ".meta"
 METADATA_SAMPLE: Final = 8
 """Distributions whose metadata is looked at to detect the kind: a request each on S3 and Azure."""

@@ -31,7 +31,7 @@ class _Answer(Struct, frozen=True):
     request_url: Url
     """The URL of the request, perhaps at another host that has redirected the request."""
     answered_at: float
-    """By the monotonic clock."""
+    """When the host has answered, by the monotonic clock."""
 
 
 class AnsweringHosts:

@@ -64,7 +64,7 @@ class Target(Struct, frozen=True):
 
     project: NormalizedName
     version: Version | None = None
-    """None for the whole project."""
+    """The version, or None for the whole project."""
     sha256: frozenset[str] = frozenset()
     """
     The digests of the files of the version that are approved.

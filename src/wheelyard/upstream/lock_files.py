@@ -94,7 +94,7 @@ class ForeignPackage(Struct, frozen=True):
 
     place: Place
     origin: str
-    """What it is instead, for a message: `a repository`."""
+    """Where the package is from, for a message, such as `a repository`."""
 
 
 LockEntry = LockedFile | ForeignPackage

@@ -41,7 +41,7 @@ class StoredOwner(Struct, frozen=True):
     """What the store has of the owner of a name."""
 
     ownership: Ownership | None
-    """None if the store has no owner, or the object is damaged."""
+    """The owner, or None if the store has none, or the object is damaged."""
     version: ObjectVersion
     """The version of the object, or ABSENT without one."""
 

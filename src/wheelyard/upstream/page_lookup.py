@@ -74,7 +74,7 @@ class StoredPage(NamedTuple):
     """What the store has of the page of a project."""
 
     page: UpstreamPage | None
-    """None if the store has no page, or it is damaged."""
+    """The page, or None if the store has none, or it is damaged."""
     version: ObjectVersion
     """The version of the object, or ABSENT without one."""
 
@@ -187,7 +187,7 @@ class IndexProof:
         self._proven = set[str]()
         self._faults: ExpiringCache[str, str] = ExpiringCache(runtime.monotonic, MAX_INDEXES)
         self._locks = defaultdict[str, Lock](Lock)
-        """By the id of the index: a slow index does not delay questions about others."""
+        """A lock for each index, by its id: a slow index does not delay questions about others."""
 
     def record(self, page: UpstreamPage) -> None:
         """

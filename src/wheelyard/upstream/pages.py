@@ -70,7 +70,7 @@ class FoundPage(Struct, frozen=True):
     """A page that may be shown to clients."""
 
     page: UpstreamPage
-    """The same object as long as the page has not changed."""
+    """The page, which is the same object until it changes."""
     is_stale: bool
     """Whether the index should have been asked again, and has not answered in time."""
     age: float

@@ -51,7 +51,7 @@ class _Look(NamedTuple):
     """The state of a project when it was looked at."""
 
     looked_at: float
-    """In seconds since the epoch."""
+    """When the project was looked at, in seconds since the epoch."""
     metadata_kept: int
     """How many of its files had their core metadata stored by this process."""
 
