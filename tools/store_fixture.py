@@ -54,7 +54,7 @@ from wheelyard.upstream.chain import ALL
 from wheelyard.upstream.decisions import Deciding
 from wheelyard.upstream.file_cache import FileCache, FileUses, Pin
 from wheelyard.upstream.owners import Ownership, StoredOwners
-from wheelyard.upstream.page import UpstreamPage, merge
+from wheelyard.upstream.page import UpstreamPage, continue_page
 from wheelyard.upstream.page_lookup import StoredPages
 from wheelyard.upstream.parsing import parse_page
 from wheelyard.upstream.policy.advisories import Advisory
@@ -349,7 +349,7 @@ def _add_public_packages(harness: IndexHarness) -> dict[str, str]:
     first, _, third = PUBLIC_WHEELS
     # the index lists the second one no longer, and never says a digest of the first one
     before = _public_page(server, PUBLIC_WHEELS, now - timedelta(days=1))
-    page = merge(_public_page(server, (first, third), now), before, now).page
+    page = continue_page(_public_page(server, (first, third), now), before, now).page
     StoredPages(store).save(page, ABSENT)
     pin = Pin(first.sha256, len(first.data))
     cache.digests.pin(IDNA, first.filename, pin)

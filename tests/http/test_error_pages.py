@@ -19,7 +19,7 @@ from wheelyard.http_client.urls import parse_url
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, WebSettings
 from wheelyard.storage.base import Found, Key, ObjectVersion
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.settings import UpstreamServer, unproven
+from wheelyard.upstream.settings import UpstreamServer, unproven_error
 
 SIMPLE_V1 = "application/vnd.pypi.simple.v1"
 PROGRAMS = {
@@ -186,7 +186,7 @@ def test_failures_show_nothing_of_the_inside(
             "Part of the index is damaged or lost.",
         ),
         (
-            unproven(UPSTREAM, "it is a page for logging in"),
+            unproven_error(UPSTREAM, "it is a page for logging in"),
             "Tell the operator of this index, who can check the settings.",
             "may be that of something else.",
         ),

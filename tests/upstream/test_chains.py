@@ -242,7 +242,7 @@ def test_a_look_in_layers_asks_nobody(
             for name in ("acme-core", "both"):
                 repository.find(canonicalize_name(name))
             repository.names()
-            repository.facts.table()
+            repository.shown_projects.table()
     assert upstream.requests == second.requests == []
 
 
@@ -336,7 +336,7 @@ def test_searches_follow_the_chain(
         found = {
             index: {
                 facts.name: facts.version
-                for facts in server.index.named(index).repository.facts.table().projects
+                for facts in server.index.named(index).repository.shown_projects.table().projects
             }
             for index in ("main", "one", "back")
         }

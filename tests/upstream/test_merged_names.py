@@ -305,7 +305,7 @@ def test_search_finds_the_newest_of_all(
         assert server.index.upstream is not None
         server.index.upstream.pages.flush()
         for index in ("ml", "over"):
-            (facts,) = server.index.named(index).repository.facts.table().projects
+            (facts,) = server.index.named(index).repository.shown_projects.table().projects
             assert (facts.name, facts.version) == ("torch", "2.1")
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
-from wheelyard.upstream.page import UpstreamFile, UpstreamPage, merge, remembered_page
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage, continue_page, gone_page
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 NAME = canonicalize_name("acme-tool")
@@ -31,10 +31,10 @@ def test_a_file_never_becomes_another_one(answers: list[list[UpstreamFile] | Non
     for number, answer in enumerate(answers):
         now = NOW + timedelta(days=number)
         if answer is None:
-            page = page and remembered_page(page, now)
+            page = page and gone_page(page, now)
             continue
         fresh = UpstreamPage(name=NAME, upstream="x", fetched_at=now, files=tuple(answer))
-        page = merge(fresh, page, now)[0]
+        page = continue_page(fresh, page, now)[0]
         for file in answer:
             digests[file.filename] = digests.get(file.filename) or file.sha256
             seen.setdefault(file.filename, now)
@@ -62,7 +62,7 @@ def test_a_file_with_another_digest_than_sha256() -> None:
             filename="a", version="1", url=url, other_hashes=(hashes,) if hashes else ()
         )
         fresh = UpstreamPage(name=NAME, upstream="x", fetched_at=NOW, files=(file,))
-        page = merge(fresh, page, NOW)[0]
+        page = continue_page(fresh, page, NOW)[0]
         shown.append(bool(page.files))
 
     assert shown == [True, True, False, True]

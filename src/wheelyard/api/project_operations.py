@@ -360,7 +360,7 @@ def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
         return ProjectList(projects, other_indexes=other_indexes)
     private_names = frozenset(readable_names)
     origins = dict[NormalizedName, str]()
-    for facts in call.index.repository.facts.table().readable_by(call.caller).public:
+    for facts in call.index.repository.shown_projects.table().readable_by(call.caller).public:
         # the table may be older than the list of names: a private name is never called public
         if facts.name not in private_names:
             origins[facts.name] = facts.origin

@@ -206,7 +206,7 @@ def _hidden_by_rules(index: Index, name: NormalizedName) -> Iterator[tuple[str, 
     listings = index.upstream.read_stored(name)
     for listing in listings:
         repository.look_up_licences(listing)
-    filtered = repository.filtered(listings)
+    filtered = repository.filter_public(listings)
     if not filtered:
         return
     # nothing of upstream/ is loaded for a private name

@@ -271,7 +271,7 @@ def _check_upstreams(settings: sections.Settings, index: Index) -> None:
         return
 
     # nothing of upstream/ is loaded without an upstream index
-    from wheelyard.upstream.settings import not_proven
+    from wheelyard.upstream.settings import unproven_warning
 
     for client in upstream.clients.in_order:
         label = client.server.label
@@ -282,7 +282,7 @@ def _check_upstreams(settings: sections.Settings, index: Index) -> None:
             # an index without a list of its projects
             click.echo(f"upstream {label}: {escaped(doubt)}; but pages of its projects were seen")
         else:
-            warning = not_proven(client.server, doubt)
+            warning = unproven_warning(client.server, doubt)
             message = warning.message
             if settings.upstream.check_upload:
                 message += " Until then no new name can be uploaded."

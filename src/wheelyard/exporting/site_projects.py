@@ -133,7 +133,7 @@ class SiteProjects(Struct, frozen=True):
         from wheelyard.upstream.merged_listing import merged_listing  # noqa: PLC0415
         from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
 
-        if upstream.names.is_private(name) or upstream.policy.refuses_name(name) is not None:
+        if upstream.names.is_private(name) or upstream.policy.refusal_of_name(name) is not None:
             return None
         listings = upstream.read_stored(name)
         if not listings:

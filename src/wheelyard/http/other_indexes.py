@@ -233,8 +233,8 @@ def _look_up(
     except Unavailable:
         return None
     made_from = None
-    if sources.made_from is not None:
-        made_from = cache_keys(sources.made_from, name)
+    if sources.document_versions is not None:
+        made_from = cache_keys(sources.document_versions, name)
     if not sources.projects:
         return _IndexAnswer(None, made_from)
     return _IndexAnswer(sources.merged, made_from)

@@ -262,7 +262,7 @@ class CurrentVersions:
         repository = self._index.peek_repository()
         if repository is None:
             return None
-        table = repository.facts.peek()
+        table = repository.shown_projects.peek()
         if table is None:
             return None
         return str(table.generation)

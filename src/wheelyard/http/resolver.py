@@ -159,8 +159,8 @@ class PrivateFiles(Struct, frozen=True):
         The deadline is the time from which on the same documents may show other files.
         """
         made_from: MadeFrom | None = None
-        if self.sources.made_from is not None:
-            made_from = cache_keys(self.sources.made_from, self.project.name)
+        if self.sources.document_versions is not None:
+            made_from = cache_keys(self.sources.document_versions, self.project.name)
         times = [self.sources.changes_at]
         if self.project.variants:
             times.append(end_of_day(self._now.date()))
@@ -438,7 +438,7 @@ def _find_public(
     if is_installer:
         for listing in listings:
             _look_up_licences(context.upstream, context.index, listing, request)
-    filtered = context.index.repository.filtered(listings)
+    filtered = context.index.repository.filter_public(listings)
     if not filtered:
         raise project_not_found(name)
 

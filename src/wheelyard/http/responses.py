@@ -221,7 +221,7 @@ def load_projects(context: IndexContext) -> ProjectTable:
 
     Raises Unavailable if there is no table yet, and the store does not answer.
     """
-    facts = context.index.repository.facts
+    facts = context.index.repository.shown_projects
     return facts.peek() or facts.table()
 
 

@@ -279,7 +279,7 @@ class PublicFiles(Struct, frozen=True):
         """
         # the block of one version says more than the reason of all versions
         policy = self.reader.upstream.policy
-        return policy.refuses_name(self._page.name, version=version) or name_refusal
+        return policy.refusal_of_name(self._page.name, version=version) or name_refusal
 
     def _refused_file(self, request: Request, filename: str, name_refusal: FileReason) -> Forbidden:
         """
@@ -317,7 +317,7 @@ class PublicFiles(Struct, frozen=True):
                 ("allowed", file.filename), self._refusal_by_sidecars, file, request.client_key
             )
         else:
-            refusal = upstream.policy.refuses_file(page, file, view)
+            refusal = upstream.policy.refusal_of_file(page, file, view)
         if refusal is not None:
             upstream.observation.blocked(refusal.code)
             upstream.note_file(page, file, refusal, request.caller)
@@ -332,7 +332,7 @@ class PublicFiles(Struct, frozen=True):
             self.reader.run_for_metadata,
             page.upstream,
             request.client_key,
-            repository.refuses,
+            repository.refusal_of_file,
             self.listing,
             file,
         )
@@ -348,7 +348,7 @@ class PublicFiles(Struct, frozen=True):
         policy = self.reader.upstream.policy
         page = self._page
         run = self.reader.run_for_metadata
-        return await run(page.upstream, client, policy.refuses_file, page, file)
+        return await run(page.upstream, client, policy.refusal_of_file, page, file)
 
     def _removed_file_response(
         self, request: Request, file_request: responses.FileRequest
@@ -562,7 +562,7 @@ class MergedFiles(Struct, frozen=True):
         open no more files. Raises Waiting if something has to be fetched.
         """
         filename = file_request.filename
-        if filename in self.listing.places:
+        if filename in self.listing.deciding_listings:
             return self._files_with(filename).response(request, file_request)
         if filename.endswith(VARIANTS_SUFFIX):
             release = release_of_variants(filename)
@@ -585,14 +585,14 @@ class MergedFiles(Struct, frozen=True):
         of the index hide it, or its upstream index answers 404. Raises Unavailable if neither store
         nor upstream index answers. Raises Waiting if the provenance has to be fetched.
         """
-        if filename not in self.listing.places:
+        if filename not in self.listing.deciding_listings:
             return None
         return self._files_with(filename).provenance(request, filename, release)
 
     def _files_with(self, filename: str) -> PublicFiles:
         """Return the files of the upstream index whose page decides about a file."""
-        place = self.listing.places[filename]
-        return next(files for files in self.chain if files.listing is place)
+        deciding_listing = self.listing.deciding_listings[filename]
+        return next(files for files in self.chain if files.listing is deciding_listing)
 
 
 def public_files(

@@ -29,7 +29,7 @@ from wheelyard.http.work_limits import ConcurrencyLimit, SingleFlight
 from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
 from wheelyard.upstream.index_slots import CURRENT_LOOKUP, Lookup
-from wheelyard.upstream.indexes import PagesOfName, UpstreamIndex, UpstreamListing
+from wheelyard.upstream.indexes import PageSource, UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage, PeekedPage
 
 T = TypeVar("T")
@@ -123,25 +123,25 @@ class UpstreamReader:
         itself (code `upstream_loop`). Raises Waiting if an upstream index has to be asked.
         """
         upstream = self.upstream
-        places = upstream.places_of(name)
+        places = upstream.page_sources_of(name)
         if places == (upstream.hidden_pages,) and request.caller.may(Action.READ, name):
             return None
 
         # in this order: a page is read after the name was found not to be private
-        stored_pages: dict[PagesOfName, PeekedPage | None] = {}
+        stored_pages: dict[PageSource, PeekedPage | None] = {}
         for pages in places:
             # `once`: after a wait the store may have the page, and this must wait for the same keys
             key = ("page", pages, name)
             stored_pages[pages] = request.once(key, pages.read_fresh, name)
         state = upstream.policy.state()
         installer_caller = request.caller if is_installer else None
-        refused_listing = upstream.refused(name, state, installer_caller)
+        refused_listing = upstream.refused_listing(name, state, installer_caller)
         if refused_listing is not None:
             return (refused_listing,)
         self._refuse_loop(request)
         wants_newest = may_refresh and _wants_newest(request)
         is_merged = len(places) > 1
-        pages_of_places = list[tuple[PagesOfName, FoundPage | None]]()
+        pages_of_places = list[tuple[PageSource, FoundPage | None]]()
         for pages, stored_page in stored_pages.items():
             page = self._page_of_place(
                 pages, name, request, stored_page, wants_newest=wants_newest, is_merged=is_merged
@@ -159,7 +159,7 @@ class UpstreamReader:
 
     def _page_of_place(
         self,
-        pages: PagesOfName,
+        pages: PageSource,
         name: NormalizedName,
         request: Request,
         stored_page: PeekedPage | None,
@@ -256,7 +256,7 @@ class UpstreamReader:
 
     async def _ask(
         self,
-        pages: PagesOfName,
+        pages: PageSource,
         name: NormalizedName,
         client: str,
         freshness: Freshness,
@@ -287,7 +287,7 @@ class UpstreamReader:
 
     async def _ask_once(
         self,
-        pages: PagesOfName,
+        pages: PageSource,
         name: NormalizedName,
         client: str,
         freshness: Freshness,
@@ -356,7 +356,7 @@ class UpstreamReader:
             )
 
 
-def _ask_now_if_possible(pages: PagesOfName, name: NormalizedName) -> FoundPage | None:
+def _ask_now_if_possible(pages: PageSource, name: NormalizedName) -> FoundPage | None:
     """Return the page that an index has now, or what can be served if it does not answer."""
     try:
         return pages.ask_now(name)

@@ -478,7 +478,7 @@ class WebPages:
         repository = self.context.index.peek_repository()
         if request.segments[:1] != ("project",) or not name or repository is None:
             return ()
-        visible = repository.facts.in_memory.readable_by(request.caller)
+        visible = repository.shown_projects.in_memory.readable_by(request.caller)
         # a project that the caller sees in the list is not missing: something of it is
         if any(visible.named([canonicalize_name(name)])):
             return ()

@@ -8,23 +8,28 @@ from msgspec.structs import replace
 from wheelyard.model.access import NamePatterns
 from wheelyard.repository.found_project import FoundProject
 from wheelyard.repository.index_rules import IndexRules
-from wheelyard.repository.layers import Own, ProjectLookup, Repository, earliest
+from wheelyard.repository.layers import OwnPackages, ProjectLookup, Repository, earliest
 from wheelyard.storage.base import ObjectVersion
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamListing
 
 
-class Filtered(Repository, frozen=True):
+class FilteredRepository(Repository, frozen=True):
     """A repository without the files that rules hide."""
 
     unfiltered: Repository
     rules: IndexRules
 
     def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:
-        """Return where a private project is from: one project, unless the name is merged."""
+        """
+        Return a private project from each layer that shows it, with the files that rules show.
+
+        It is one project, unless the name is merged. Raises Unavailable if the store does not
+        answer, or a document is damaged.
+        """
         projects = self.unfiltered.find_projects(lookup)
-        return tuple(_filtered(source, self.rules, lookup.moment) for source in projects)
+        return tuple(_filtered(project, self.rules, lookup.moment) for project in projects)
 
     def find_public(self, lookup: ProjectLookup) -> "tuple[UpstreamListing, ...]":
         """
@@ -34,14 +39,14 @@ class Filtered(Repository, frozen=True):
         does not answer.
         """
         listings = self.unfiltered.find_public(lookup)
-        return tuple(self.rules.of_public(listing, lookup.moment) for listing in listings)
+        return tuple(self.rules.judge_public(listing, lookup.moment) for listing in listings)
 
-    def own_packages(self) -> tuple[Own, ...]:
+    def own_packages(self) -> tuple[OwnPackages, ...]:
         """Return the indexes whose own packages are shown, in the order of the layers."""
         return self.unfiltered.own_packages()
 
     def public_rules(self, label: str) -> tuple[IndexRules, ...] | None:
-        """Return the rules that files of an upstream index pass, or None if none is shown."""
+        """Return the rules that the files of an upstream index pass, or None if none are shown."""
         inner_rules = self.unfiltered.public_rules(label)
         if inner_rules is None:
             return None
@@ -58,25 +63,25 @@ class Filtered(Repository, frozen=True):
         return self.unfiltered.merge_patterns()
 
 
-def _filtered(source: FoundProject, rules: IndexRules, moment: datetime | None) -> FoundProject:
-    """Return a project with the files that rules show."""
-    answer = rules.of_private(source.project, source.version, moment)
+def _filtered(unfiltered: FoundProject, rules: IndexRules, moment: datetime | None) -> FoundProject:
+    """Return a project with the files that rules show at a moment, or now if it is None."""
+    answer = rules.judge_private(unfiltered.project, unfiltered.version, moment)
     judged = answer.judged
-    changes_at = earliest([source.changes_at, judged.changes_at])
+    changes_at = earliest([unfiltered.changes_at, judged.changes_at])
     if not judged.hidden:
-        return replace(source, changes_at=changes_at, is_filtered=True)
+        return replace(unfiltered, changes_at=changes_at, is_filtered=True)
 
-    # what a layer has hidden already stays, with the reason that it gave
-    hidden = dict(source.hidden)
-    files = source.project.by_filename
+    # what a layer has hidden stays hidden, with the reason that the layer gave
+    hidden = dict(unfiltered.hidden)
+    files = unfiltered.project.by_filename
     for filename, reason in judged.hidden.items():
         hidden[filename] = files[filename], reason
     return replace(
-        source,
+        unfiltered,
         # the summary is that of the last upload, which may be hidden
-        project=replace(source.project, files=judged.shown, summary=""),
-        # a page that is cached under it shows the same files, with the same reasons
-        version=ObjectVersion(f"{source.version} {answer.digest}"),
+        project=replace(unfiltered.project, files=judged.shown, summary=""),
+        # a page that is cached under this version shows the same files, with the same reasons
+        version=ObjectVersion(f"{unfiltered.version} {answer.digest}"),
         hidden=hidden,
         changes_at=changes_at,
         is_filtered=True,

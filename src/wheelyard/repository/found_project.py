@@ -1,4 +1,4 @@
-"""What a repository finds, and the versions of documents that it follows from."""
+"""A private project as a repository finds it, and the versions of documents that say so."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,7 +18,7 @@ class DocumentVersion(Struct, frozen=True):
     kind: Literal["project", "names", "table"]
     """The document of the project, the list of names, or the table of all that is shown."""
     index: str
-    """The name of the index that it is of."""
+    """The name of the index that has the document."""
     version: ObjectVersion
 
 
@@ -26,18 +26,22 @@ class FoundProject(Struct, frozen=True):
     """A private project as a repository shows it, from one index."""
 
     index: str
-    """The name of the index whose own packages it is one of."""
+    """The name of the index whose own packages have the project."""
     projects: Projects
-    """Those of that index."""
+    """The stored projects of that index."""
     project: Project
-    """With the files that are shown."""
+    """The project with the files that are shown."""
     version: ObjectVersion
-    """Another one for each other content, also of what is hidden. ABSENT without a document."""
+    """
+    Changes with the files that are shown, and with those that are hidden and why.
+
+    ABSENT if the project has no document.
+    """
     hidden: Mapping[str, tuple[File, FileReason]] = {}
     """The files that are hidden, and why, by filename."""
     changes_at: datetime | None = None
     """When time alone may show other files, or None if it never does."""
     is_filtered: bool = False
     """Whether rules or a day decide which files are shown."""
-    came_later: bool = False
-    """Whether all of it came after the day that is looked at."""
+    is_after_day: bool = False
+    """Whether the project and all of its files came after the day that is looked at."""

@@ -20,7 +20,7 @@ from wheelyard.operations.search.search_index import SearchIndex
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.repository.found_project import DocumentVersion, FoundProject
 from wheelyard.repository.layers import (
-    Own,
+    OwnPackages,
     ProjectLookup,
     Repository,
     earliest,
@@ -44,13 +44,21 @@ class ProjectSources(Struct, frozen=True, dict=True):
     """Where an index has a private project from."""
 
     projects: tuple[FoundProject, ...]
-    """In the order of the layers: one, unless the name is merged, and none if no layer has it."""
-    made_from: tuple[DocumentVersion, ...] | None
-    """All that it follows from, also what upper layers lack. None if that is not known."""
+    """
+    The project as each layer has it, in the order of the layers.
+
+    One, unless the name is merged, and none if no layer has the name.
+    """
+    document_versions: tuple[DocumentVersion, ...] | None
+    """
+    The versions of all documents that this follows from, also of upper layers that lack the name.
+
+    None if they are not all known.
+    """
 
     @cached_property
     def merged(self) -> Project:
-        """The project with the files of all layers, if one has it."""
+        """The project with the files of all layers. At least one layer has to have the project."""
         return merged_project([source.project for source in self.projects])
 
     @property
@@ -81,26 +89,28 @@ class ListedNames(Struct, frozen=True):
     """The names of the private projects that an index shows."""
 
     lists: tuple[tuple[str, Snapshot[NameList]], ...] = ()
-    """The lists of the layers, by index, if no rules decide."""
+    """The names of the indexes that are layers, each with its list, if no rules decide."""
     table: ProjectTable | None = None
-    """The projects of which rules show a file."""
+    """The projects of which rules show a file, if rules decide."""
 
     @property
-    def made_from(self) -> tuple[DocumentVersion, ...]:
-        """All that they follow from."""
+    def document_versions(self) -> tuple[DocumentVersion, ...]:
+        """The versions of all lists, or of the table, that the names follow from."""
         if self.table is not None:
-            return (DocumentVersion("table", "", ObjectVersion(str(self.table.generation))),)
+            table_version = ObjectVersion(str(self.table.generation))
+            return (DocumentVersion("table", "", table_version),)
         return tuple(DocumentVersion("names", index, names.version) for index, names in self.lists)
 
     @property
     def version(self) -> str:
-        """Another one for other names."""
-        return " ".join(document.version for document in self.made_from)
+        """A text that changes with the names."""
+        return " ".join(document.version for document in self.document_versions)
 
     def readable_by(self, caller: Caller) -> tuple[NormalizedName, ...]:
         """Return the names that a caller may read, sorted."""
         if self.table is not None:
-            return tuple(facts.name for facts in self.table.readable_by(caller).private)
+            readable_projects = self.table.readable_by(caller).private
+            return tuple(facts.name for facts in readable_projects)
         all_names = self._all_names()
         if caller.may_everywhere(Action.READ):
             return all_names
@@ -108,11 +118,12 @@ class ListedNames(Struct, frozen=True):
 
     def _all_names(self) -> tuple[NormalizedName, ...]:
         """Return the names of all lists, sorted."""
-        lists = [names.value.names for _, names in self.lists if names.value is not None]
+        name_lists = [names.value.names for _, names in self.lists if names.value is not None]
         # the list of one index, which may be long, is sorted already
-        if len(lists) == 1:
-            return lists[0]
-        return tuple(sorted(set().union(*lists)))
+        if len(name_lists) == 1:
+            return name_lists[0]
+        all_names = set[NormalizedName]().union(*name_lists)
+        return tuple(sorted(all_names))
 
 
 class IndexRepository(Repository, frozen=True, dict=True):
@@ -121,18 +132,18 @@ class IndexRepository(Repository, frozen=True, dict=True):
 
     Args:
         name: The name of the index.
-        shown: Its own packages, its layers and its rules together.
-        search: The table of its own packages, and of public ones if it shows them.
-        upstream: The upstream indexes, if it shows their packages.
+        composed: The own packages, layers and rules of the index, put together.
+        search: The table of its own packages, and of public packages if the index shows them.
+        upstream: The upstream indexes, or None if the index shows no packages of them.
         runtime: Says what time it is.
         is_local: Whether a read of the store needs no other thread.
         generations: Gives each table of projects another number.
-        day: The day at whose end (UTC) it is shown, or None for now.
-        table: The table of the projects of a static site, or None for all that are shown.
+        day: The day at whose end (UTC) the index is shown, or None for now.
+        table: The table of the projects of a static site, or None for all projects.
     """
 
     name: str
-    shown: Repository
+    composed: Repository
     search: SearchIndex
     upstream: "UpstreamIndex | None"
     runtime: Runtime
@@ -143,19 +154,23 @@ class IndexRepository(Repository, frozen=True, dict=True):
 
     def find(self, name: NormalizedName) -> ProjectSources:
         """
-        Return where a private project is from. It opens no connection but to the store.
+        Return from which layers a private project is. No connection is opened but to the store.
 
-        It has no project if nothing that is shown has the name. Raises Unavailable if the store
-        does not answer, or a document is damaged.
+        The result has no project if nothing that is shown has the name. Raises Unavailable if the
+        store does not answer, or a document is damaged.
         """
         lookup = ProjectLookup(name, self.moment)
         projects = self.find_projects(lookup)
-        made_from = tuple(lookup.made_from) if lookup.is_complete else None
-        return ProjectSources(projects, made_from)
+        document_versions: tuple[DocumentVersion, ...] | None = None
+        if lookup.has_all_versions:
+            document_versions = tuple(lookup.document_versions)
+        return ProjectSources(projects, document_versions)
 
-    def filtered(self, listings: "tuple[UpstreamListing, ...]") -> "tuple[UpstreamListing, ...]":
+    def filter_public(
+        self, listings: "tuple[UpstreamListing, ...]"
+    ) -> "tuple[UpstreamListing, ...]":
         """
-        Return what layers and rules show of what upstream indexes have of a public project.
+        Return what layers and rules show of the listings that upstream indexes have of a project.
 
         It is one listing, unless the name is merged, and none if the layers have just changed. The
         first use of an exception from the cooldown is written. Raises Unavailable if the store does
@@ -169,46 +184,48 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """
         Return whether rules need licences of a public project that nobody knows yet.
 
-        Only its newest releases count. The first use of an exception from the cooldown is written.
-        Raises Unavailable if the store does not answer.
+        Only the newest releases of the project count. The first use of an exception from the
+        cooldown is written. Raises Unavailable if the store does not answer.
         """
         index_rules = self._rules_of(listing)
         return any(rules.unknown_licences(listing, self.moment) for rules in index_rules)
 
     def look_up_licences(self, listing: "UpstreamListing") -> None:
         """
-        Look up licences that rules need, for which core metadata may have to be fetched.
+        Look up the licences that rules need of the newest releases of a public project.
 
-        They are those of the newest releases. One that cannot be had now stays unknown. The first
-        use of an exception from the cooldown is written. Raises Unavailable if the store does not
-        answer.
+        Core metadata may be fetched for that. A licence that cannot be had now stays unknown. The
+        first use of an exception from the cooldown is written. Raises Unavailable if the store does
+        not answer.
         """
         # in a thread that may wait for other servers, and in no handler
         for rules in self._rules_of(listing):
             rules.look_up_licences(listing, self.moment)
 
     def judges_before_sending(self, listing: "UpstreamListing", file: "UpstreamFile") -> bool:
-        """Return whether `refuses` has to say whether a file is sent, beside its listing."""
+        """Return whether a public file has to be judged by `refusal_of_file` before it is sent."""
         index_rules = self._rules_of(listing)
         # a file that the page has lost since, which a client may still ask for by its URL
-        if listing.origin.page.by_filename.get(file.filename) is not file:
+        if not _is_on_page(file, listing):
             return bool(index_rules)
         return any(rules.judges_before_sending for rules in index_rules)
 
-    def refuses(self, listing: "UpstreamListing", file: "UpstreamFile") -> FileReason | None:
+    def refusal_of_file(
+        self, listing: "UpstreamListing", file: "UpstreamFile"
+    ) -> FileReason | None:
         """
         Return why rules refuse a public file, or None if it may be sent.
 
-        Its core metadata and provenance may be fetched. A licence that hides it is noted in the
-        store, and so is the first use of an exception from the cooldown. Raises Unavailable if
+        Its core metadata and provenance may be fetched. A licence that hides the file is noted in
+        the store, and so is the first use of an exception from the cooldown. Raises Unavailable if
         metadata or provenance cannot be had now, or the store does not answer.
         """
-        is_listed = listing.origin.page.by_filename.get(file.filename) is file
+        is_listed = _is_on_page(file, listing)
         for rules in self._rules_of(listing):
             if rules.judges_before_sending or not is_listed:
-                reason = rules.refuses(listing, file, self.moment)
-                if reason is not None:
-                    return reason
+                refusal = rules.refusal_of_file(listing, file, self.moment)
+                if refusal is not None:
+                    return refusal
         return None
 
     def names(self) -> ListedNames:
@@ -219,21 +236,24 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """
         # a name whose files are all hidden is not listed, and a list of names cannot say that
         if self.hides_files:
-            return ListedNames(table=self.facts.peek() or self.facts.table())
+            table = self.shown_projects.peek()
+            if table is None:
+                table = self.shown_projects.table()
+            return ListedNames(table=table)
         lists = list[tuple[str, Snapshot[NameList]]]()
-        for own in self.own_packages():
-            lists.append((own.name, own.projects.names.get()))
+        for layer in self.own_packages():
+            lists.append((layer.name, layer.projects.names.get()))
         return ListedNames(tuple(lists))
 
     @cached_property
-    def facts(self) -> ShownProjects:
-        """The table of all projects that are shown."""
+    def shown_projects(self) -> ShownProjects:
+        """Gives the table of all projects that are shown."""
         if self.table is not None:
             return self.table
         unfiltered: ShownProjects = self.search
         if not self.has_own_packages_alone:
-            tables = [own.search for own in self.own_packages()]
-            unfiltered = LayeredTable(self.search, tables, self.generations)
+            layer_tables = [layer.search for layer in self.own_packages()]
+            unfiltered = LayeredTable(self.search, layer_tables, self.generations)
         if not self.hides_files and not self.merge_patterns():
             return unfiltered
         reader = self._facts_reader
@@ -241,7 +261,7 @@ class IndexRepository(Repository, frozen=True, dict=True):
 
     def shown_facts(self, facts: ProjectFacts) -> ProjectFacts | None:
         """
-        Return the facts of a project as they are shown, or None if no file is.
+        Return the facts of a project as they are shown, or None if no file of the project is.
 
         `facts` are those of the first layer that has the project, without rules. Of a public
         project the first use of an exception from the cooldown is written. Raises Unavailable if
@@ -252,9 +272,9 @@ class IndexRepository(Repository, frozen=True, dict=True):
 
     def summary_of(self, sources: ProjectSources) -> str:
         """
-        Return the summary of the latest release shown of a private project, or an empty text.
+        Return the summary of the latest release that is shown of a private project.
 
-        Raises Unavailable if the store does not answer.
+        It is empty if no file is shown. Raises Unavailable if the store does not answer.
         """
         facts = self._facts_reader.facts_of(sources.projects)
         if facts is None:
@@ -263,8 +283,8 @@ class IndexRepository(Repository, frozen=True, dict=True):
 
     @property
     def has_own_packages_alone(self) -> bool:
-        """Whether no other index is shown here."""
-        return all(own.name == self.name for own in self.own_packages())
+        """Whether the own packages of no other index are shown."""
+        return all(layer.name == self.name for layer in self.own_packages())
 
     @property
     def moment(self) -> datetime | None:
@@ -278,30 +298,30 @@ class IndexRepository(Repository, frozen=True, dict=True):
         return end
 
     def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:
-        """Return where a private project is from: one project, unless the name is merged."""
+        """Return the private project of a lookup, from each layer that shows it."""
         # once in a lookup: the index may be a layer of several layers
-        projects = lookup.projects_of.get(self.name)
+        projects = lookup.projects_by_index.get(self.name)
         if projects is None:
-            projects = self.shown.find_projects(lookup)
-            lookup.projects_of[self.name] = projects
+            projects = self.composed.find_projects(lookup)
+            lookup.projects_by_index[self.name] = projects
         return projects
 
     def find_public(self, lookup: ProjectLookup) -> "tuple[UpstreamListing, ...]":
         """Return what is shown of the public pages of a lookup."""
-        return self.shown.find_public(lookup)
+        return self.composed.find_public(lookup)
 
-    def own_packages(self) -> tuple[Own, ...]:
+    def own_packages(self) -> tuple[OwnPackages, ...]:
         """Return the indexes whose own packages are shown, in the order of the layers."""
         return tuple(self.own_by_name.values())
 
     @cached_property
-    def own_by_name(self) -> Mapping[str, Own]:
+    def own_by_name(self) -> Mapping[str, OwnPackages]:
         """The indexes whose own packages are shown, by name, in the order of the layers."""
-        return {own.name: own for own in self.shown.own_packages()}
+        return {layer.name: layer for layer in self.composed.own_packages()}
 
     def public_rules(self, label: str) -> "tuple[IndexRules, ...] | None":
-        """Return the rules that files of an upstream index pass, or None if none is shown."""
-        return self.shown.public_rules(label)
+        """Return the rules that the files of an upstream index pass, or None if none are shown."""
+        return self.composed.public_rules(label)
 
     def _rules_of(self, listing: "UpstreamListing") -> "tuple[IndexRules, ...]":
         """Return the rules that the files of a public project pass here, in order."""
@@ -310,18 +330,23 @@ class IndexRepository(Repository, frozen=True, dict=True):
     @cached_property
     def hides_files(self) -> bool:
         """Whether rules, or a day, may hide files."""
-        return self.shown.hides_files
+        return self.composed.hides_files
 
     def merge_patterns(self) -> tuple[NamePatterns, ...]:
         """Return which names may have files of several layers."""
-        return self.shown.merge_patterns()
+        return self.composed.merge_patterns()
 
     @cached_property
     def _facts_reader(self) -> ShownFactsReader:
         return ShownFactsReader(
-            self.shown,
+            self.composed,
             self.upstream,
             self.runtime,
             lambda: self.moment,
             is_past=self.day is not None,
         )
+
+
+def _is_on_page(file: "UpstreamFile", listing: "UpstreamListing") -> bool:
+    """Return whether the page of a listing has a file, as the same object."""
+    return listing.origin.page.by_filename.get(file.filename) is file

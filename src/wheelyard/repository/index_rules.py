@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Named)
 
 REMEMBERED_FILES: Final = 200_000
-"""Files of projects whose answer is remembered."""
+"""Files of the projects whose answer is remembered."""
 NEWEST_RELEASES: Final = 10
-"""Of how many releases that are shown the licences are looked up for an installer."""
+"""The newest releases that are shown, whose licences are looked up for an installer."""
 LOOK_UP_ROUNDS: Final = 3
-"""How often the next ones are looked up, because those before are not shown."""
+"""How often older releases are looked up, because their licences have hidden newer ones."""
 LOOK_AGAIN: Final = timedelta(seconds=4)
 """How long an answer about a public project counts, if its advisories or licences decide."""
 
@@ -44,7 +44,7 @@ class RuleAnswer(Struct, Generic[F], frozen=True):
 
     judged: Judged[F]
     digest: str
-    """Another one whenever other files are shown or hidden, or for other reasons. May be empty."""
+    """Changes with the files that are hidden and the reasons. Empty if no file is hidden."""
     empty_versions: tuple[str, ...] = ()
     """Versions without files that are shown."""
 
@@ -53,22 +53,22 @@ class ProjectFileFacts(NamedTuple):
     """The facts by which the files of a project are judged."""
 
     of_files: Iterable[Facts]
-    """In the order of the files."""
+    """The facts about the files, in their order."""
     of_versions: Iterable[Facts] = ()
-    """About the versions without files."""
+    """The facts about the versions without files, in their order."""
 
 
 class IndexRules:
     """
     Decides which files an index with rules shows. Threads may share it.
 
-    Methods take `at`, the moment (UTC) that they are asked about, or None for now. Of a moment,
-    what time alone changes is as it was then.
+    Methods take the moment (UTC) that they are asked about, or None for now. What time alone
+    changes is as it was at that moment.
 
     Args:
-        rules: Those of the index.
-        facts: Finds what they ask for.
-        licence_rule: What of it is about licences.
+        rules: The rules of the index.
+        facts: Finds the facts that the rules ask for.
+        licence_rule: The rule about licences, if there is one.
         runtime: Says what time it is.
     """
 
@@ -85,28 +85,29 @@ class IndexRules:
 
     @property
     def judges_before_sending(self) -> bool:
-        """Whether a public file has to be judged again by `refuses` before it is sent."""
+        """Whether a public file has to be judged again by `refusal_of_file` before it is sent."""
         return not self._rules.codes.isdisjoint(FETCHED)
 
-    def of_private(
-        self, project: Project, version: str, at: datetime | None = None
+    def judge_private(
+        self, project: Project, version: str, moment: datetime | None = None
     ) -> RuleAnswer[File]:
         """
         Return which files of a private project are shown.
 
-        `version` is that of its document. Raises Unavailable if the store does not answer.
+        `version` is that of the project's document. Raises Unavailable if the store does not
+        answer.
         """
-        key = project.name, at
+        key = project.name, moment
         made_of = (version, project.revision)
 
         # only if nothing is remembered: for a licence, the core metadata of each file is read
-        def look_up() -> ProjectFileFacts:
-            return ProjectFileFacts(self._facts.of_private(project))
+        def find_facts() -> ProjectFileFacts:
+            return ProjectFileFacts(self._facts.private_facts(project))
 
-        return self._answer(key, made_of, project.files, look_up, at)
+        return self._answer(key, made_of, project.files, find_facts, moment)
 
-    def of_public(
-        self, listing: "UpstreamListing", at: datetime | None = None
+    def judge_public(
+        self, listing: "UpstreamListing", moment: datetime | None = None
     ) -> "UpstreamListing":
         """
         Return a public project with the files that are shown, and the reasons for the others.
@@ -116,17 +117,18 @@ class IndexRules:
         """
         now = self._runtime.now()
         policy_view = listing.origin.view
-        state = self._facts.state(listing, now)
+        state = self._facts.read_public_state(listing, now)
 
-        def look_up() -> ProjectFileFacts:
-            facts = self._facts.of_public(listing, state)
-            of_versions = map(facts.of_version, listing.empty_versions)
-            return ProjectFileFacts(map(facts.of, listing.files), of_versions)
+        def find_facts() -> ProjectFileFacts:
+            page_facts = self._facts.public_facts(listing, state)
+            of_files = map(page_facts.of, listing.files)
+            of_versions = map(page_facts.of_version, listing.empty_versions)
+            return ProjectFileFacts(of_files, of_versions)
 
-        key = listing.name, listing.origin.page.upstream, at
+        key = listing.name, listing.origin.page.upstream, moment
         empty_versions = listing.empty_versions
         made_of = (policy_view.generation, state.made_of, listing.files, empty_versions)
-        answer = self._answer(key, made_of, listing.files, look_up, at)
+        answer = self._answer(key, made_of, listing.files, find_facts, moment)
         judged = answer.judged
 
         # advisories and licences become known at no time that could be told before
@@ -152,29 +154,31 @@ class IndexRules:
         )
 
     def unknown_licences(
-        self, listing: "UpstreamListing", at: datetime | None = None
+        self, listing: "UpstreamListing", moment: datetime | None = None
     ) -> "list[UpstreamFile]":
         """
         Return files of the newest releases that are shown although nobody knows their licence yet.
 
-        There is none if no rule asks for licences, and one of all files with the same core
-        metadata. The first use of an exception from the cooldown is written. Raises Unavailable if
-        the store does not answer.
+        Of several files with the same core metadata, one file is returned. If no rule asks for
+        licences, no file is. The first use of an exception from the cooldown is written. Raises
+        Unavailable if the store does not answer.
         """
         if not self._facts.asks_licences:
             return []
-        newest: list[UpstreamFile] = []
-        for release in releases_of(self.of_public(listing, at))[:NEWEST_RELEASES]:
-            newest += release.files
-        licences = self._facts.licences_of(listing, {file.version for file in newest})
+        releases = releases_of(self.judge_public(listing, moment))
+        newest_files: list[UpstreamFile] = []
+        for release in releases[:NEWEST_RELEASES]:
+            newest_files += release.files
+        versions = {file.version for file in newest_files}
+        licences = self._facts.licences_of(listing, versions)
         # files of a release often have the same metadata, which is fetched once
-        unknown: dict[str, UpstreamFile] = {}
-        for file in newest:
+        files_by_metadata: dict[str, UpstreamFile] = {}
+        for file in newest_files:
             if licences[file.filename] == LOOKED_UP_LATER:
-                unknown[file.core_metadata or file.filename] = file
-        return list(unknown.values())
+                files_by_metadata[file.core_metadata or file.filename] = file
+        return list(files_by_metadata.values())
 
-    def look_up_licences(self, listing: "UpstreamListing", at: datetime | None = None) -> None:
+    def look_up_licences(self, listing: "UpstreamListing", moment: datetime | None = None) -> None:
         """
         Look up the licences of the newest releases, whose core metadata may have to be fetched.
 
@@ -191,62 +195,71 @@ class IndexRules:
 
         # what a licence hides makes room for older releases, which are looked up next
         for _ in range(LOOK_UP_ROUNDS):
-            files = self.unknown_licences(listing, at)
+            files = self.unknown_licences(listing, moment)
             if not files:
                 return
             list(prefetch_map(look_up, files, PREFETCH_THREADS))
 
-    def refuses(
-        self, listing: "UpstreamListing", file: "UpstreamFile", at: datetime | None = None
+    def refusal_of_file(
+        self, listing: "UpstreamListing", file: "UpstreamFile", moment: datetime | None = None
     ) -> FileReason | None:
         """
         Return why a public file that is listed is not sent, or None if it may be.
 
-        Its core metadata and provenance may be fetched. A licence that hides it is noted in the
-        store, and so is the first use of an exception from the cooldown. Raises Unavailable if
+        Its core metadata and provenance may be fetched. A licence that hides the file is noted in
+        the store, and so is the first use of an exception from the cooldown. Raises Unavailable if
         metadata or provenance cannot be had now, or the store does not answer.
         """
         now = self._runtime.now()
         page = listing.origin.page
-        judged = replace(listing, files=(file,))
-        state = self._facts.state(listing, now)
-        # its own licence and attestations are looked at below
-        facts = self._facts.of_public(judged, state, with_sidecars=False).of(file)
+        listing_of_file = replace(listing, files=(file,))
+        state = self._facts.read_public_state(listing, now)
+        # the licence and the attestations of the file are looked at below
+        page_facts = self._facts.public_facts(listing_of_file, state, with_sidecars=False)
         sidecar_facts = listing.origin.policy.sidecar_facts
-        facts = sidecar_facts.complete(facts, page, file, self._rules.codes, self._licence_rule)
-        return self._rules.first(facts, at or now)
+        facts = sidecar_facts.complete(
+            page_facts.of(file), page, file, self._rules.codes, self._licence_rule
+        )
+        return self._rules.first(facts, moment or now)
 
     def _answer(
         self,
         key: tuple[object, ...],
         made_of: tuple[object, ...],
         files: Sequence[F],
-        look_up: Callable[[], ProjectFileFacts],
-        at: datetime | None,
+        find_facts: Callable[[], ProjectFileFacts],
+        moment: datetime | None,
     ) -> RuleAnswer[F]:
-        """Return which of some files are shown, from memory while nothing has changed."""
+        """
+        Return which files are shown, from memory while `made_of` is the same.
+
+        `find_facts` is called only if nothing is remembered under `key`.
+        """
         now = self._runtime.now()
         answer = self._answers.get(key, made_of, now)
         if answer is None:
-            answer = self._judge(files, look_up(), at or now)
-            if at is not None:  # time changes nothing of a moment that is over
-                answer = replace(answer, judged=_lasting(answer.judged))
-            end = answer.judged.changes_at
-            self._answers.put(key, made_of, now, answer, end, 1 + len(files))
+            answer = self._judge(files, find_facts(), moment or now)
+            if moment is not None:  # time changes nothing of a moment that is over
+                answer = replace(answer, judged=_without_changes(answer.judged))
+            changes_at = answer.judged.changes_at
+            self._answers.put(key, made_of, now, answer, changes_at, 1 + len(files))
         return answer
 
-    def _judge(self, files: Sequence[F], facts: ProjectFileFacts, at: datetime) -> RuleAnswer[F]:
-        """Return which of some files are shown at a moment, by their facts."""
-        judged = self._rules.judge(files, facts.of_files, at)
-        empty_versions = self._rules.shown_versions(facts.of_versions, at)
+    def _judge(
+        self, files: Sequence[F], facts: ProjectFileFacts, moment: datetime
+    ) -> RuleAnswer[F]:
+        """Return which files are shown at a moment, by their facts."""
+        judged = self._rules.judge(files, facts.of_files, moment)
+        empty_versions = self._rules.shown_versions(facts.of_versions, moment)
         if not judged.hidden:
             return RuleAnswer(judged, "", empty_versions)
-        reasons = (f"{filename} {reason.text}" for filename, reason in judged.hidden.items())
-        digest = sha256(" ".join(reasons).encode()).hexdigest()[:16]
+        lines = [f"{filename} {reason.text}" for filename, reason in judged.hidden.items()]
+        text = " ".join(lines)
+        digest = sha256(text.encode()).hexdigest()[:16]
         return RuleAnswer(judged, digest, empty_versions)
 
 
-def _lasting(judged: Judged[F]) -> Judged[F]:
-    """Return what was judged of a moment, without what time would change after it."""
+def _without_changes(judged: Judged[F]) -> Judged[F]:
+    """Return what was judged, without the times at which it would change."""
     hidden = {name: replace(reason, changes_at=None) for name, reason in judged.hidden.items()}
     return Judged(judged.shown, hidden, None)

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from wheelyard.upstream.policy.first_uses import FirstUses
     from wheelyard.upstream.policy.osv_source import OsvSource
 
-_DECIDED: Final = frozenset((*LIFTABLE, Code.NOT_APPROVED))
-"""Reasons about which a person may decide, so that the decisions have to be read."""
+_DECIDABLE_CODES: Final = frozenset((*LIFTABLE, Code.NOT_APPROVED))
+"""The codes of reasons that a decision may lift, so that the decisions have to be read."""
 
 
 class PublicState(Struct, frozen=True):
     """What the facts about public files follow from, besides the page and the decisions."""
 
     advisories: "AdvisoryTable | None" = None
-    """None without a database that can be read."""
+    """The advisories, or None if no rule asks for them, or no database can be read."""
     licences: Snapshot[Any] = NOTHING_NOTED
     first_uses: Snapshot[Any] = NOTHING_NOTED
     licence_count: int = 0
@@ -43,12 +43,12 @@ class PublicState(Struct, frozen=True):
 
     @property
     def made_of(self) -> tuple[object, ...]:
-        """Another one whenever any of it is."""
-        generation = None
+        """Values that change whenever one of the fields does."""
+        advisories_generation = None
         if self.advisories is not None:
-            generation = self.advisories.generation
+            advisories_generation = self.advisories.generation
         return (
-            generation,
+            advisories_generation,
             self.licences.version,
             self.first_uses.version,
             self.licence_count,
@@ -59,23 +59,26 @@ class PublicState(Struct, frozen=True):
 class Advisories(Struct, frozen=True):
     """The advisories that the rules of an index look at."""
 
-    of_upstream: "OsvSource"
-    own: "OsvSource | None" = None
-    """The same database with more vulnerabilities, or None if that of `[upstream]` has enough."""
+    upstream_source: "OsvSource"
+    """The database as the rules of `[upstream]` read it."""
+    index_source: "OsvSource | None" = None
+    """The same database with more vulnerabilities, or None if those of `[upstream]` are enough."""
 
     def current(self) -> "AdvisoryTable | None":
         """
-        Return them now, or None if nobody knows them: that hides files.
+        Return the advisories of now, or None if nobody knows them: that hides files.
 
         Raises Unavailable if the store does not answer.
         """
-        source = self.own or self.of_upstream
-        # what was refused at the start has nothing before it to fall back to
-        if self.own is not None and self.of_upstream.error and not self.own.in_force.entries:
-            return None
+        source = self.upstream_source
+        if self.index_source is not None:
+            source = self.index_source
+            # a database that was refused at the start has none before it to fall back to
+            if self.upstream_source.error and not self.index_source.in_force.entries:
+                return None
         try:
             return source.current()
-        except Invalid:  # it cannot be read
+        except Invalid:  # the database cannot be read
             return None
 
 
@@ -84,7 +87,7 @@ class FactFinder:
     Finds the facts that the rules of an index ask for. Threads may share it.
 
     Args:
-        rules: Those of the index.
+        rules: The rules of the index.
         files: Where the core metadata of private files is.
         licences: Finds the licences of private files, and of public ones.
         keys: The keys that the rules are made of.
@@ -103,8 +106,8 @@ class FactFinder:
     ) -> None:
         self.asks_licences = Code.LICENCE in rules.codes
         self.asks_advisories = Code.VULNERABLE in rules.codes
-        self._asks_signatures = Code.NOT_VERIFIED in rules.codes
-        self._asks_decisions = not rules.codes.isdisjoint(_DECIDED)
+        self._asks_attestations = Code.NOT_VERIFIED in rules.codes
+        self._asks_decisions = not rules.codes.isdisjoint(_DECIDABLE_CODES)
         self._files = files
         self._licences = licences
         self._advisories = advisories
@@ -117,22 +120,22 @@ class FactFinder:
     @property
     def looks_again(self) -> bool:
         """Whether something may become known that changes what is shown of a page."""
-        return self.asks_licences or self.asks_advisories or self._asks_signatures
+        return self.asks_licences or self.asks_advisories or self._asks_attestations
 
-    def of_private(self, project: Project) -> Iterator[Facts]:
+    def private_facts(self, project: Project) -> Iterator[Facts]:
         """
         Yield the facts about the files of a private project, in their order.
 
-        Who may publish here has approved what they publish. Databases of advisories are about
-        public packages. The provenance that a file has was verified at its upload. A promoted file
-        counts from its promotion on. A licence is `LOOKED_UP_LATER` if no rule asks for it. Raises
-        Unavailable if the store does not answer.
+        There are no decisions, as who may publish here has approved what they publish, and no
+        advisories, as these are about public packages. The provenance that a file has was verified
+        at its upload. A promoted file counts from its promotion on. A licence is `LOOKED_UP_LATER`
+        if no rule asks for it. Raises Unavailable if the store does not answer.
         """
-        read = partial(self._files.core_metadata, project.name)
+        read_metadata = partial(self._files.core_metadata, project.name)
         for file in project.files:
             licence = LOOKED_UP_LATER
             if self.asks_licences:
-                licence = self._licences.of_private(project.name, file, read)
+                licence = self._licences.of_private(project.name, file, read_metadata)
             exempt = self._exceptions.version_for(project.name, file.version)
             yield Facts(
                 name=project.name,
@@ -145,13 +148,12 @@ class FactFinder:
                 is_attested=file.has_provenance,
             )
 
-    def state(self, listing: "UpstreamListing", now: datetime) -> PublicState:
+    def read_public_state(self, listing: "UpstreamListing", now: datetime) -> PublicState:
         """
         Return what decides about public files now, besides the page and the decisions.
 
-        The first use of an exception from the cooldown for the page is written. Only what rules ask
-        for is read. Raises Unavailable if the store does not answer, or a first use cannot be
-        written.
+        The first use of an exception from the cooldown for the page is written. Raises Unavailable
+        if the store does not answer, or a first use cannot be written.
         """
         licences: Snapshot[Any] = NOTHING_NOTED
         first_uses: Snapshot[Any] = NOTHING_NOTED
@@ -164,10 +166,10 @@ class FactFinder:
         if self.asks_advisories and self._advisories is not None:
             advisories = self._advisories.current()
         if self._first_uses is not None:
-            noted = self._first_uses.notes.get()
-            first_uses = self._first_uses.note(listing.origin.page, now, noted)
+            noted_uses = self._first_uses.notes.get()
+            first_uses = self._first_uses.note(listing.origin.page, now, noted_uses)
         provenances = ""
-        if self._asks_signatures:
+        if self._asks_attestations:
             provenances = listing.origin.policy.sidecar_facts.provenances.generation
         return PublicState(advisories, licences, first_uses, licence_count, provenances)
 
@@ -177,24 +179,25 @@ class FactFinder:
         """
         Return the licences of the files of some versions, as far as they are known, by filename.
 
-        One that nobody has looked up yet is `LOOKED_UP_LATER`. `versions` are written as on the
-        page. Raises Unavailable if the store does not answer.
+        A licence that nobody has looked up yet is `LOOKED_UP_LATER`. `versions` are written as on
+        the page. Raises Unavailable if the store does not answer.
         """
         page = listing.origin.page
         files = [file for file in page.files if file.version in versions]
-        return self._licences.remembered_licences(page.name, files, self._licences.read_notes())
+        noted_licences = self._licences.read_notes()
+        return self._licences.remembered_licences(page.name, files, noted_licences)
 
-    def of_public(
+    def public_facts(
         self, listing: "UpstreamListing", state: PublicState, *, with_sidecars: bool = True
     ) -> "PageFacts":
         """
         Return what is known of the files of a public project.
 
-        `state` is what the method of that name has returned. A licence that nobody has looked up
-        yet is `LOOKED_UP_LATER`. Unless `with_sidecars` is set, each licence is, and attestations
-        count as not looked at. Raises Unavailable if the store does not answer.
+        `state` is what `read_public_state` has returned. A licence that nobody has looked up yet is
+        `LOOKED_UP_LATER`. Unless `with_sidecars` is set, each licence is, and attestations count as
+        not looked at. Raises Unavailable if the store does not answer.
         """
-        # only whoever has a page of an upstream index has loaded this
+        # a process that has a page of an upstream index has loaded this module already
         from wheelyard.upstream.policy.facts import PageFacts  # noqa: PLC0415
 
         page = listing.origin.page
@@ -203,12 +206,13 @@ class FactFinder:
             decisions = listing.origin.policy.decisions_of(page.name)
         hits = None
         if state.advisories is not None:
-            hits = state.advisories.hits(page.name, (file.version for file in listing.files))
+            versions = [file.version for file in listing.files]
+            hits = state.advisories.hits(page.name, versions)
         licences = {}
         if self.asks_licences and with_sidecars:
             licences = self._licences.remembered_licences(page.name, page.files, state.licences)
         faults: Mapping[str, str] = {}
-        if self._asks_signatures and with_sidecars:
+        if self._asks_attestations and with_sidecars:
             provenances = listing.origin.policy.sidecar_facts.provenances
             faults = provenances.known(page, listing.files)
         first_uses = {}

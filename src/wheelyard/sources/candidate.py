@@ -102,11 +102,13 @@ class Candidate:
     changed_at: float | None = None  # last change of the bytes, seconds since the epoch, if known
     last_modified: Callable[[], datetime | None] | None = field(default=None, repr=False)
     """
-    Returns when the source last changed the file, UTC. It is used if `uploaded_at` is None. It may
-    send a request if `read` was not opened, and raises nothing.
+    Returns when the source last changed the file, UTC, or None if that is not known.
+
+    It is called if `uploaded_at` is None. It may send a request if `read` was not opened, and
+    raises nothing.
     """
     attributes: Mapping[str, str] | None = field(default_factory=lambda: EMPTY_MAPPING)
-    """Custom metadata of buckets. None if a listing lacks it, and `find` has it."""
+    """Custom metadata of a bucket's object, or None if the listing lacks it, and `find` has it."""
 
 
 class Skipped(Struct, frozen=True):
@@ -184,15 +186,17 @@ def version_in(filename: str, project: NormalizedName) -> str:
         known_filename_readings(filename)
         return ""
     for separator in re.finditer("[-_]", filename):
-        at = separator.start()
-        if canonicalize_name(filename[:at]) != project:
+        name = filename[: separator.start()]
+        if canonicalize_name(name) != project:
             continue
-        # what follows the version is a release, a platform or a suffix: take less of it each time
-        segment = re.split("[-_]", filename[at + 1 :])[0]
+        after_name = filename[separator.end() :]
+        segment = re.split("[-_]", after_name)[0]
         components = segment.split(".")
-        for end in range(len(components), 0, -1):
+        # a release, a platform or a suffix may follow the version: take less of it each time
+        for count in range(len(components), 0, -1):
+            text = ".".join(components[:count])
             with suppress(Invalid):
-                return str(parse_version(".".join(components[:end])))
+                return str(parse_version(text))
     return ""
 
 
@@ -202,9 +206,10 @@ def matches(project: str, patterns: tuple[str, ...]) -> bool:
 
     The patterns need not be normalised.
     """
+    if not patterns:
+        return True
     # canonicalize_name does not change `*`, `?` and `[...]`; a range such as [a-z] keeps its "-"
-    names = map(canonicalize_name, patterns)
-    return not patterns or any(fnmatchcase(project, name) for name in names)
+    return any(fnmatchcase(project, canonicalize_name(pattern)) for pattern in patterns)
 
 
 class BadDigest(ValueError):
@@ -222,16 +227,16 @@ class FileRecord(Struct):
 
     def described(self, file: Candidate) -> Candidate:
         """
-        Return a file with this data.
+        Return a file with what this record says of it.
 
-        Raises ValueError if it is that of another file, or its digest is malformed. Another value
-        that is malformed is left out.
+        Raises ValueError if the record is about another file, or its digest is malformed. Another
+        value that is malformed is left out.
         """
         if self.filename != file.filename:
             raise ValueError("it describes another file")
         return replace(
             file,
-            # what the record says counts more than what the store of the files does
+            # what the record says counts more than what the listing of the files says
             hashes={**file.hashes, **parse_hash(self.hash or "")},
             uploaded_at=parse_epoch_seconds(self.upload_timestamp) or file.uploaded_at,
             uploaded_by=clean_uploader(self.uploaded_by),
@@ -240,7 +245,7 @@ class FileRecord(Struct):
 
 
 def parse_epoch_seconds(value: Any) -> datetime | None:  # noqa: ANN401 - float() decides
-    """Return the UTC time of seconds since the epoch, or None if invalid or before 1990."""
+    """Return the UTC time of seconds since the epoch, or None if it is invalid or before 1990."""
     try:
         return _plausible(datetime.fromtimestamp(float(value), UTC))
     except _DATE_ERRORS:
@@ -248,7 +253,7 @@ def parse_epoch_seconds(value: Any) -> datetime | None:  # noqa: ANN401 - float(
 
 
 def file_time(seconds: float) -> datetime | None:
-    """Return the UTC time of a file's modification time in seconds, or None if out of range."""
+    """Return the UTC time of a file's modification time, or None if it is out of range."""
     with suppress(ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(seconds, UTC)
     return None
@@ -256,7 +261,7 @@ def file_time(seconds: float) -> datetime | None:
 
 def parse_iso_date(value: object) -> datetime | None:
     """
-    Return the UTC time of an ISO 8601 text, or None if invalid or before 1990.
+    Return the UTC time of an ISO 8601 text, or None if it is invalid or before 1990.
 
     A text without a zone is in UTC.
     """
@@ -279,7 +284,11 @@ def parse_http_date(value: object) -> datetime | None:
 
 
 def parse_date_parts(parts: list[int] | None) -> datetime | None:
-    """Return the UTC time of six numbers, year to second, or None if invalid or before 1990."""
+    """
+    Return the UTC time of six numbers, year to second.
+
+    Return None if they are no date and time, or it is before 1990.
+    """
     if parts is None or len(parts) != 6:  # noqa: PLR2004 - year to second
         return None
     return parse_iso_date("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(*parts))
@@ -287,9 +296,9 @@ def parse_date_parts(parts: list[int] | None) -> datetime | None:
 
 def clean_uploader(value: object) -> str:
     """
-    Return a name as one printable line of up to UPLOADER_LIMIT characters.
+    Return the name of an uploader as one printable line of up to `UPLOADER_LIMIT` characters.
 
-    It is empty for what is no text.
+    It is empty for a value that is no text.
     """
     if not isinstance(value, str):
         return ""
@@ -301,9 +310,9 @@ def sound_digests(declared: object) -> tuple[dict[str, str], str]:
     """
     Return the digests of known algorithms, by algorithm, and the algorithm of a malformed digest.
 
-    The latter is that of the last one, and empty if no digest is malformed. Unknown algorithms and
-    null values are left out. What is no mapping has none. A digest of BLAKE2 may be shorter than
-    the longest.
+    If several are malformed, the algorithm is that of the last, and if no digest is malformed, it
+    is empty. Unknown algorithms and null values are left out. A value that is no mapping has no
+    digests. A digest of BLAKE2 may be shorter than the longest.
     """
     digests: dict[str, str] = {}
     malformed = ""
@@ -329,13 +338,13 @@ def parse_digests(declared: object) -> dict[str, str]:
     """
     Return digests that can be compared, by algorithm.
 
-    Unknown algorithms, null values, and shorter digests of BLAKE2 are left out. What is no mapping
-    has none. Raises BadDigest if a digest is malformed.
+    Unknown algorithms, null values, and shorter digests of BLAKE2 are left out. A value that is no
+    mapping has no digests. Raises BadDigest if a digest is malformed.
     """
     digests, malformed = sound_digests(declared)
     if malformed:
         raise BadDigest(f"what it says is the {malformed} of the file is none")
-    # hashlib has no name for a shorter one
+    # hashlib has no name for a shorter digest
     return {name: text for name, text in digests.items() if len(text) == DIGEST_LENGTHS[name]}
 
 
@@ -352,7 +361,7 @@ def stated_hashes(text: str) -> dict[str, str]:
     """
     Return what `sha256=...` or a URL's fragment says, by algorithm, without a check.
 
-    The first of two for an algorithm counts.
+    The first of two digests by one algorithm counts.
     """
     if "&" not in text:  # most texts
         algorithm, sign, digest = text.partition("=")
@@ -365,7 +374,7 @@ def stated_hashes(text: str) -> dict[str, str]:
 
 
 def _plausible(time: datetime) -> datetime | None:
-    """Return a time in UTC, or None if it is before 1990."""
+    """Return a time in UTC, or None if it is before `OLDEST_PLAUSIBLE_DATE`."""
     if time.tzinfo is not UTC:
         time = time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
     return time if time >= OLDEST_PLAUSIBLE_DATE else None

@@ -98,8 +98,8 @@ class DevpiSource(Struct, frozen=True):
     """Source of an export of devpi-server."""
 
     tree: FileTree
-    chosen: tuple[str, ...] = ()
-    """Indexes to import, as USER/INDEX. They may be left out if only one has packages."""
+    chosen_indexes: tuple[str, ...] = ()
+    """Indexes to import, as USER/INDEX. May be empty if only one index has packages."""
     mirrors: bool = False
     """Whether mirrored files are imported too. A chosen mirror always is."""
 
@@ -114,15 +114,17 @@ class DevpiSource(Struct, frozen=True):
         answer.
         """
         indexes = self._read_export().indexes
-        chosen = self.chosen or _default_indexes(indexes, mirrors=self.mirrors)
-        for name in chosen:
+        chosen_names = self.chosen_indexes or _default_indexes(indexes, mirrors=self.mirrors)
+        for name in chosen_names:
             if name not in indexes:
-                has = _join_names(indexes)
-                raise bad_source(f"There is no index {quoted(name)} in this export. It has {has}.")
-        if not any(indexes[name].package_count for name in chosen):
-            raise bad_source(_nothing_to_import(indexes, chosen))
+                all_names = _join_names(indexes)
+                raise bad_source(
+                    f"There is no index {quoted(name)} in this export. It has {all_names}."
+                )
+        if not any(indexes[name].package_count for name in chosen_names):
+            raise bad_source(_nothing_to_import(indexes, chosen_names))
         for name, index in sorted(indexes.items()):
-            if name in chosen:
+            if name in chosen_names:
                 yield from self._candidates_of(name, index.files)
             elif index.files:
                 why = "it is not the index that was asked for"
@@ -134,57 +136,52 @@ class DevpiSource(Struct, frozen=True):
         """Return what `dataindex.json` says, or raise Invalid if it cannot be used."""
         index_file = self.tree.find(INDEX_FILE)
         if index_file is None:
-            why = f"There is no {INDEX_FILE} in {self.tree}. Name a folder of devpi-export."
-            raise bad_source(why)
+            message = f"There is no {INDEX_FILE} in {self.tree}. Name a folder of devpi-export."
+            raise bad_source(message)
         try:
             body = read_bounded(index_file, INDEX_LIMIT_BYTES)
-            dump = msgspec.json.decode(body, type=_DevpiExport)
+            export = msgspec.json.decode(body, type=_DevpiExport)
         except (OSError, ValueError, RecursionError) as error:
             raise bad_source(f"{INDEX_FILE} in {self.tree} cannot be read, or is none.") from error
-        if dump.dumpversion not in DUMP_VERSIONS:
+        if export.dumpversion not in DUMP_VERSIONS:
             raise bad_source(
-                f"This export has version {quoted(dump.dumpversion)}, which this version does not "
-                "know. Export again with devpi-server 6."
+                f"This export has version {quoted(export.dumpversion)}, which this version does "
+                "not know. Export again with devpi-server 6."
             )
-        return dump
+        return export
 
     def _candidates_of(self, name: str, files: list[_FileEntry]) -> Iterator[SourceItem]:
         """Yield the packages of an index, and one `Skipped` for each other type of its files."""
         other_types = Counter[str]()
-        # in the order of paths, so that a second import comes to the files in the same one
+        # in the order of paths, so that a second import reads the files in the same order
         for entry in sorted(files, key=attrgetter("relpath")):
             if entry.type == RELEASE_FILE:
                 yield self._candidate(entry)
             else:
                 other_types[entry.type] += 1
         for file_type, count in sorted(other_types.items()):
-            what = _OTHER_FILE_TYPES.get(file_type, f"of the kind {quoted(file_type)}")
+            description = _OTHER_FILE_TYPES.get(file_type, f"of the kind {quoted(file_type)}")
             subject = "1 file is" if count == 1 else f"{count} files are"
-            yield Skipped(f"{self.tree}/{name}", f"{subject} {what}")
+            yield Skipped(f"{self.tree}/{name}", f"{subject} {description}")
 
     def _candidate(self, entry: _FileEntry) -> SourceItem:
-        """Return a package, with what the export says of it, or why it cannot be imported."""
+        """Return a package with what the export says of it, or why it cannot be imported."""
         location = f"{self.tree}/{entry.relpath}"
         file = self.tree.find(entry.relpath)
         if file is None:
             return Skipped(location, f"{INDEX_FILE} names it, and it is not there", is_error=True)
         mapping = entry.entrymapping
-        declared = dict[str, str | None]()
+        declared_digests = dict[str, str | None]()
         if mapping.md5 is not None:
-            declared["md5"] = mapping.md5
-        declared.update(mapping.hashes or {})
+            declared_digests["md5"] = mapping.md5
+        declared_digests.update(mapping.hashes or {})
         try:
-            hashes = parse_digests(declared)
+            hashes = parse_digests(declared_digests)
             # where both say a digest by one algorithm, `hashes` counts
             hashes = parse_hash(mapping.hash_spec or "") | hashes
         except BadDigest as error:
             return Skipped(location, str(error), is_error=True)
-        upload = _LogEntry()
-        for action in entry.log:
-            # the first one: a pushed file keeps the log of where it was uploaded
-            if action.what == "upload":
-                upload = action
-                break
+        upload = _first_upload(entry.log)
         return replace(
             file,
             project=canonicalize_name(entry.projectname or ""),
@@ -194,29 +191,38 @@ class DevpiSource(Struct, frozen=True):
         )
 
 
+def _first_upload(log: Iterable[_LogEntry]) -> _LogEntry:
+    """Return the first upload in the log of a file, or an empty entry if it has none."""
+    # a pushed file keeps the log of the index that it was uploaded to
+    for action in log:
+        if action.what == "upload":
+            return action
+    return _LogEntry()
+
+
 def _default_indexes(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> list[str]:
     """
-    Return the one index with own files, and requested mirrors.
+    Return the names of the one stage with files, and with `mirrors` those of all mirrors.
 
-    Raises Invalid if several indexes have own files.
+    Raises Invalid (code `bad_source`) if several stages have files.
     """
-    own = list[str]()
-    mirrored = list[str]()
+    stage_names = list[str]()
+    mirror_names = list[str]()
     for name, index in indexes.items():
         if index.is_mirror:
-            mirrored.append(name)
+            mirror_names.append(name)
         elif index.files:
-            own.append(name)
+            stage_names.append(name)
     # they would become one index here, and perhaps have other readers
-    if len(own) > 1:
+    if len(stage_names) > 1:
         raise bad_source(
-            f"This export has the indexes {_join_names(own)}. Choose with --index, which may be "
-            "repeated: an index here is one."
+            f"This export has the indexes {_join_names(stage_names)}. Choose with --index, which "
+            "may be repeated: an index here is one."
         )
-    return own + mirrored if mirrors else own
+    return stage_names + mirror_names if mirrors else stage_names
 
 
-def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]) -> str:
+def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen_names: Sequence[str]) -> str:
     """Return what an export has instead of packages in the chosen indexes, and what to do."""
     if not indexes:
         fact = "There is no index in this export, and so no package to import."
@@ -226,10 +232,10 @@ def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]
             packages = counted(index.package_count, "package")
             mark = "a mirror, " if index.is_mirror else ""
             descriptions.append(f"{name} ({mark}{packages})")
-        has = _join_names(descriptions)
-        fact = f"There is no package to import. This export has {has}."
-    not_chosen = [index for name, index in indexes.items() if name not in chosen]
-    with_packages = [index for index in not_chosen if index.package_count]
+        described_indexes = _join_names(descriptions)
+        fact = f"There is no package to import. This export has {described_indexes}."
+    other_indexes = [index for name, index in indexes.items() if name not in chosen_names]
+    with_packages = [index for index in other_indexes if index.package_count]
     if any(index.is_mirror for index in with_packages):
         return f"{fact} --mirrors imports what a mirror has, --index USER/INDEX what one index has."
     if with_packages:
@@ -241,10 +247,10 @@ def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]
 
 
 def _join_names(texts: Iterable[str]) -> str:
-    """Return the first `MAX_NAMES` of some texts in one, for a message."""
-    in_order = sorted(texts)
+    """Return the first `MAX_NAMES` texts of a list, in order, as one text for a message."""
+    ordered_texts = sorted(texts)
     # an export may be a stranger's: nothing in a name reaches the terminal as it is
-    joined = ", ".join(ascii(text)[1:-1] for text in in_order[:MAX_NAMES])
-    if len(in_order) > MAX_NAMES:
+    joined = ", ".join(ascii(text)[1:-1] for text in ordered_texts[:MAX_NAMES])
+    if len(ordered_texts) > MAX_NAMES:
         joined += ", ..."
     return joined

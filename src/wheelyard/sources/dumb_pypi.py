@@ -46,7 +46,7 @@ class DumbPypiSource(Struct, frozen=True):
     """Source of the files that a package list names."""
 
     packages: Candidate
-    """The list."""
+    """The package list."""
     place: str
     """Where the files are, for reports."""
     files: NamedFiles
@@ -82,10 +82,12 @@ def is_package_list(text: str) -> bool:
     """
     Return whether a location has the suffix of a package list.
 
-    A local one must be a file.
+    A location on this machine has to be a file, too.
     """
+    if not text.endswith(LIST_SUFFIXES):
+        return False
     is_remote = is_url(text) or is_bucket(text)
-    return text.endswith(LIST_SUFFIXES) and (is_remote or Path(text).is_file())
+    return is_remote or Path(text).is_file()
 
 
 def resolve_packages_url(text: str, reference: str) -> str:
@@ -98,7 +100,8 @@ def resolve_packages_url(text: str, reference: str) -> str:
     if is_url(reference) or is_bucket(reference):
         return reference
     if is_url(text):
-        return urljoin(urljoin(text, PROJECT_PAGE), reference)
+        project_page = urljoin(text, PROJECT_PAGE)
+        return urljoin(project_page, reference)
     if is_bucket(text):
         scheme, _, path = text.partition("://")
         folder, _, _ = path.rpartition("/")
@@ -117,15 +120,15 @@ def _numbered_lines(packages: Candidate) -> Iterator[tuple[int, bytes]]:
 
 def _read_lines(packages: Candidate) -> Iterator[bytes]:
     """Yield the lines of a list, which is never in memory as a whole."""
-    remainder = b""
+    last_line = b""
     try:
         with packages.read() as chunks:
             for chunk in chunks:
-                lines = (remainder + chunk).split(b"\n")
-                remainder = lines.pop()  # perhaps not complete
+                lines = (last_line + chunk).split(b"\n")
+                last_line = lines.pop()  # its end may be in the next chunk
                 yield from lines
-                # what is no list, such as an archive, may have no line break at all
-                if len(remainder) > LINE_LIMIT_BYTES:
+                # another file, such as an archive, may have no line break at all
+                if len(last_line) > LINE_LIMIT_BYTES:
                     raise bad_source(
                         f"{packages.location} is no list of packages: it has lines of a megabyte."
                     )
@@ -134,17 +137,22 @@ def _read_lines(packages: Candidate) -> Iterator[bytes]:
             f"The package list {packages.location} cannot be read: {error.strerror}. "
             "Check where it is, or try again later."
         ) from error
-    yield remainder
+    yield last_line
 
 
 def _parse_line(line: bytes) -> FileRecord:
     """Return what a line says, or raise ValueError if it cannot be used."""
     if line.lstrip().startswith(b"{"):
-        entry = msgspec.json.decode(line, type=FileRecord)
+        record = msgspec.json.decode(line, type=FileRecord)
     else:
-        entry = FileRecord(line.decode().strip())
-    name = entry.filename
-    # it becomes a part of a path or a URL, and must not lead out of the place of the files
-    if not name or "/" in name or "\\" in name or ".." in name or not name.isprintable():
-        raise ValueError(f"{quoted(redact_url(name))} is no filename")
-    return entry
+        record = FileRecord(line.decode().strip())
+    if not _is_filename(record.filename):
+        raise ValueError(f"{quoted(redact_url(record.filename))} is no filename")
+    return record
+
+
+def _is_filename(text: str) -> bool:
+    """Return whether a text may be a filename in the place of the files."""
+    # it becomes a part of a path or a URL, and must not lead out of that place
+    leads_elsewhere = "/" in text or "\\" in text or ".." in text
+    return bool(text) and not leads_elsewhere and text.isprintable()

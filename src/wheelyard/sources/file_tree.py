@@ -31,7 +31,6 @@ READ_CHUNK_BYTES: Final = 256 * 1024
 SIDECAR_LIMIT_BYTES: Final = 1024**2
 """Bytes of a small file that describes another one."""
 
-
 _FROM_UPSTREAM: Final = re.compile(
     r"(?:.+/)?upstream/[^/]+/files/[a-z0-9-]+/[0-9a-f]{64}/[^/]+", re.DOTALL
 )
@@ -90,11 +89,11 @@ class FolderTree(Struct, frozen=True):
         """
         Yield every file of the folder. A broken link, and what is no file, is `Skipped`.
 
-        It omits hidden files, and files in hidden or excluded folders. Raises Invalid (code
-        `bad_source`) if the folder does not exist, or at the end if one in it cannot be read.
+        Hidden files, and files in hidden or excluded folders, are omitted. Raises Invalid (code
+        `bad_source`) if the folder does not exist, or at the end if a folder in it cannot be read.
         """
         excluded = {os.path.realpath(folder) for folder in self.excluded}
-        below = len(os.path.join(self.root, ""))  # noqa: PTH118 - paths are text here, for speed
+        root_length = len(os.path.join(self.root, ""))  # noqa: PTH118 - texts, for speed
         folders_to_list = [str(self.root)]
         fault: Invalid | None = None
         while folders_to_list:
@@ -103,16 +102,16 @@ class FolderTree(Struct, frozen=True):
                 entries = _visible_entries(folder)
             except OSError as error:
                 # a folder may be deleted while others are listed, but not the root
-                if folder == str(self.root) or not isinstance(error, FileNotFoundError):
-                    why = f"The folder {folder!a} cannot be read: {error.strerror}."
-                    fault = fault or bad_source(why)
+                may_be_gone = folder != str(self.root) and isinstance(error, FileNotFoundError)
+                if fault is None and not may_be_gone:
+                    fault = bad_source(f"The folder {folder!a} cannot be read: {error.strerror}.")
                 continue
             for entry in entries:
                 if not _leads_to_folder(entry):
-                    yield self._describe(entry, below)
-            # the last one is popped first, and folders come in the order of their names
+                    yield self._describe(entry, root_length)
+            # the last folder is popped first, and folders come in the order of their names
             for entry in reversed(entries):
-                # a link to a folder is not followed: it may lead to one above, and without an end
+                # a link to a folder is not followed: it may lead to a folder above, without an end
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if is_folder and os.path.realpath(entry.path) not in excluded:
                     folders_to_list.append(entry.path)
@@ -126,7 +125,7 @@ class FolderTree(Struct, frozen=True):
         """
         Yield, for a `with` block, the chunks of a file.
 
-        Raises OSError if it cannot be opened or read.
+        Raises OSError if the file cannot be opened or read.
         """
         with (self.root / path).open("rb") as file:
             yield _chunks(file)
@@ -135,11 +134,13 @@ class FolderTree(Struct, frozen=True):
         """
         Return the file at `path`, or None if it is missing or no regular file.
 
-        The path is untrusted: the result is None, too, if it is absolute, has `..`, a backslash or
-        NUL, or leads through a link to a folder.
+        The path is untrusted: the result is None, too, if the path is absolute, has `..`, a
+        backslash or NUL, or leads through a link to a folder.
         """
         segments = path.split("/")
-        if "\\" in path or "\0" in path or {"", ".", ".."} & set(segments):
+        if "\\" in path or "\0" in path:
+            return None
+        if not {"", ".", ".."}.isdisjoint(segments):
             return None
         folder = self.root
         for segment in segments[:-1]:
@@ -152,8 +153,8 @@ class FolderTree(Struct, frozen=True):
                 return self._file(path, status)
         return None
 
-    def _describe(self, entry: "os.DirEntry[str]", below: int) -> SourceItem:
-        """Return a file, or why it is none. `below` is the length of the root's path."""
+    def _describe(self, entry: "os.DirEntry[str]", root_length: int) -> SourceItem:
+        """Return an entry of a folder as a candidate, or why it is no file that can be read."""
         try:
             status = entry.stat()
         except OSError as error:  # a broken link, or deleted meanwhile
@@ -161,7 +162,7 @@ class FolderTree(Struct, frozen=True):
             return Skipped(entry.path, why, is_error=is_distribution_name(entry.name))
         if not S_ISREG(status.st_mode):  # reading a pipe would block
             return Skipped(entry.path, "it is no file")
-        return self._file(entry.path[below:], status)
+        return self._file(entry.path[root_length:], status)
 
     def _file(self, path: str, status: os.stat_result) -> Candidate:
         """Return a file below the root as a candidate."""
@@ -200,15 +201,14 @@ def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 class FileDescriber(Protocol):
-    """What another index has kept beside its files."""
+    """Describes files by what another index has kept beside them."""
 
     def describe(self, file: Candidate) -> Iterator[SourceItem]:
         """
-        Yield a file with what is kept of it, or with a warning if that cannot be used.
+        Yield a file with what is kept about it, or with a warning if that cannot be used.
 
-        Yield a `Skipped` for a file that the other index has not listed.
-
-        Raises Unavailable if the tree with that does not answer.
+        Yield a `Skipped` for a file that the other index has not listed. Raises Unavailable if the
+        tree with the descriptions does not answer.
         """
         ...
 
@@ -228,7 +228,7 @@ class FileTreeSource(Struct, frozen=True):
         """
         if self.describer is None:
             return distribution_files(self.tree)
-        # on a bucket, what is beside a file is a request, so several threads ask
+        # on a bucket, each description is a request, so several threads read them
         return chain.from_iterable(prefetch_map(self._describe, distribution_files(self.tree)))
 
     def total(self) -> int | None:
@@ -242,7 +242,7 @@ class FileTreeSource(Struct, frozen=True):
         return sum(isinstance(file, Candidate) for file in distribution_files(self.tree))
 
     def _describe(self, file: SourceItem) -> list[SourceItem]:
-        """Return a file as the describer has it, in a thread of its own."""
+        """Return what the describer yields for a file. This runs in a thread of its own."""
         if isinstance(file, Skipped) or self.describer is None:
             return [file]
         return list(self.describer.describe(file))

@@ -1,5 +1,5 @@
 """
-Requests to another index, with retries, and with its credentials.
+Requests of an import to another index, with retries, and with the credentials of that index.
 
 Transient failures are retried after a pause.
 
@@ -37,11 +37,11 @@ PAGE_LIMIT_BYTES: Final = 64 * 1024**2
 PAGE_TIMEOUT_SECONDS: Final = 600.0
 """Seconds to read a whole page, with all attempts."""
 MAX_SLOW_RESUMES: Final = 4
-"""Resumes in a row that may end with less than the minimum rate, as without a new byte."""
+"""Resumes in a row that may end with less than the minimum rate, or without a new byte."""
 MAX_RESUMES: Final = 50
 """Resumes of one file."""
 IDENTITY_ENCODING: Final = {"Accept-Encoding": "identity"}
-"""The bytes of a file are those of its digest: without a coding that a server may add."""
+"""Asks for a file without the coding that a server may add, as its digest is of its own bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,13 @@ class SourceCredentials(RequestRules):
         """
         Return the Authorization header for a request to `url`.
 
-        Return None if there is no credential for its host, or it is neither the index nor https on
-        443.
+        Return None if there is no credential for the host of `url`, or if `url` is neither at the
+        index nor by https on port 443.
         """
         is_index = url.origin == self.index.origin
-        # an entry of netrc has no port, so it is for https on the default one
-        may_use_netrc = is_index or (url.is_secure and url.port == DEFAULT_PORTS["https"])
+        # an entry of netrc has no port, so it is for https on the default port
+        is_default_https = url.is_secure and url.port == DEFAULT_PORTS["https"]
+        may_use_netrc = is_index or is_default_https
         login: UserPassword | None = None
         if may_use_netrc:
             login = self.netrc.get(url.host.strip("[]"))
@@ -74,12 +75,12 @@ class SourceCredentials(RequestRules):
             return None
         return login.authorization
 
-    def _login_for_index(self, entry: UserPassword | None) -> UserPassword | None:
+    def _login_for_index(self, netrc_login: UserPassword | None) -> UserPassword | None:
         """
         Return the credential for the index: from its URL, else the environment, else netrc.
 
-        A user name without password in the URL is completed from the other two. `entry` is the
-        netrc entry of the host.
+        A user name without password in the URL is completed from the environment or netrc.
+        `netrc_login` is the netrc entry of the host.
         """
         in_url = self.index.login
         if in_url is not None and in_url.password:
@@ -89,15 +90,15 @@ class SourceCredentials(RequestRules):
                 return self.login
             return replace(self.login, username=in_url.username)
         if in_url is None:
-            return entry
-        # the password of another user is none of this one
-        if entry is not None and entry.username == in_url.username:
-            return entry
+            return netrc_login
+        # the password of another user does not belong to this one
+        if netrc_login is not None and netrc_login.username == in_url.username:
+            return netrc_login
         return in_url
 
 
 class IndexClient:
-    """HTTP client with credentials and retries. Threads may share it."""
+    """The HTTP client of an import, with credentials and retries. Threads may share it."""
 
     def __init__(
         self, credentials: SourceCredentials, runtime: Runtime, policy: AddressPolicy
@@ -115,7 +116,7 @@ class IndexClient:
         """
         Fetch a page with retries, and return it.
 
-        Raises FetchError if that fails.
+        Raises FetchError if the page cannot be fetched.
         """
         with self._requester.deadline(PAGE_TIMEOUT_SECONDS):
             return self._retries.run(self._page, url)
@@ -130,14 +131,14 @@ class IndexClient:
         return self._retries.run(self._open, url, headers, method)
 
     def _page(self, url: Url) -> FetchedPage:
-        """Fetch a page once."""
+        """Fetch a page, without retries."""
         headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
         with closing(self._open(url, headers)) as response:
             kind = response.headers.get("content-type", "")
             return FetchedPage(response.url, kind, response.body(PAGE_LIMIT_BYTES))
 
     def _open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
-        """Send a request once."""
+        """Send a request without retries, and return the open response."""
         accepted = {HTTPStatus.OK}
         if "Range" in headers:
             accepted.add(HTTPStatus.PARTIAL_CONTENT)
@@ -153,9 +154,10 @@ class ResumableDownload:
     `open` may be called again, and then begins anew.
     """
 
-    web: IndexClient
+    client: IndexClient
     url: Url
-    _modified: str | None = field(default=None, init=False)
+    _last_modified_header: str | None = field(default=None, init=False)
+    """The header of the latest response, empty if that had none, or None before any response."""
 
     def candidate(self, filename: str) -> Candidate:
         """Return an import candidate named `filename` for the file, without a request."""
@@ -171,13 +173,14 @@ class ResumableDownload:
         """
         Request the file, and yield, for a `with` block, an iterator over its chunks.
 
-        After a break, the rest is requested. Raises OSError if that or the reading fails. Raises
-        Unavailable (code `source_unavailable`) if the server is unreachable.
+        If the connection breaks off, the rest of the file is requested. Raises OSError if the file
+        cannot be requested or read. Raises Unavailable (code `source_unavailable`) if the server is
+        unreachable.
         """
         with _translated_errors(self.url):
-            response = self.web.open(self.url, IDENTITY_ENCODING)
+            response = self.client.open(self.url, IDENTITY_ENCODING)
         # `last_modified` needs no request of its own now
-        self._modified = response.headers.get("last-modified", "")
+        self._last_modified_header = response.headers.get("last-modified", "")
         chunks = self._chunks(response)
         try:
             yield chunks
@@ -187,18 +190,18 @@ class ResumableDownload:
 
     def last_modified(self) -> datetime | None:
         """Return the Last-Modified date, asked for by HEAD if need be, or None if it is unknown."""
-        if self._modified is None:
+        if self._last_modified_header is None:
             try:
-                response = self.web.open(self.url, IDENTITY_ENCODING, "HEAD")
+                response = self.client.open(self.url, IDENTITY_ENCODING, "HEAD")
             except FetchError:
                 return None
             response.close()
-            self._modified = response.headers.get("last-modified", "")
-        return parse_http_date(self._modified)
+            self._last_modified_header = response.headers.get("last-modified", "")
+        return parse_http_date(self._last_modified_header)
 
     def _chunks(self, response: ClientResponse) -> Generator[bytes]:
         """Yield the bytes of the file, received over one connection or several in turn."""
-        monotonic = self.web.runtime.monotonic
+        monotonic = self.client.runtime.monotonic
         position = 0
         slow_in_a_row = 0  # connections that gave less than the minimum rate
         with _translated_errors(self.url):
@@ -211,13 +214,13 @@ class ResumableDownload:
                             position += len(chunk)
                             yield chunk
                     except FetchError as fault:
-                        minimum = MIN_BYTES_PER_SECOND * (monotonic() - began_at)
-                        if position - first_position <= minimum:
+                        minimum_bytes = MIN_BYTES_PER_SECOND * (monotonic() - began_at)
+                        if position - first_position <= minimum_bytes:
                             slow_in_a_row += 1
                         else:
                             slow_in_a_row = 0
                         is_over = slow_in_a_row > MAX_SLOW_RESUMES or resumes == MAX_RESUMES
-                        # without a validator, the rest could be that of another file
+                        # without a validator, the rest could be of another file
                         if is_over or not fault.is_transient or not _validator(response):
                             raise
                     else:
@@ -225,12 +228,16 @@ class ResumableDownload:
                 response = self._resume(position, _validator(response))
 
     def _resume(self, position: int, validator: str) -> ClientResponse:
-        """Request the rest of the file, and return the open response with it."""
+        """
+        Request the file from a position on, and return the open response.
+
+        Raises FetchError if the server does not go on from there.
+        """
         range_headers = {"Range": f"bytes={position}-", "If-Range": validator}
-        response = self.web.open(self.url, IDENTITY_ENCODING | range_headers)
+        response = self.client.open(self.url, IDENTITY_ENCODING | range_headers)
         content_range = response.headers.get("content-range", "")
         is_continued = content_range.startswith(f"bytes {position}-")
-        # 200: the file has changed, so what has come is a part of another one (RFC 9110, 13.1.5)
+        # 200: the file has changed, and the bytes so far are of the earlier one (RFC 9110, 13.1.5)
         if response.status == HTTPStatus.OK or not is_continued:
             response.close()
             raise FetchError("the connection broke off, and the server does not go on from there")
@@ -238,16 +245,16 @@ class ResumableDownload:
 
 
 def _validator(response: ClientResponse) -> str:
-    """Return what If-Range may have: a strong ETag, else the date, else an empty text."""
+    """Return the value for If-Range: a strong ETag, else the date, else an empty text."""
     etag = response.headers.get("etag", "")
-    if etag.startswith('"'):  # a weak one, `W/"..."`, does not say that the bytes are the same
+    if etag.startswith('"'):  # a weak ETag, `W/"..."`, does not say that the bytes are the same
         return etag
     return response.headers.get("last-modified", "")
 
 
 @contextmanager
 def _translated_errors(url: Url) -> Iterator[None]:
-    """Raise the errors of requests as those that an import expects of a candidate."""
+    """Raise the errors of requests as OSError, or as Unavailable if the server is unreachable."""
     try:
         yield
     except FetchError as fault:

@@ -1,4 +1,4 @@
-"""A folder or a bucket that has the pages of an index, but none of the files that they name."""
+"""Refuses a folder or a bucket with the pages of an index, and without the files of the pages."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ PACKAGE_LIST: Final = "packages.json"
 PAGE_SUFFIXES: Final = (".html", ".htm", ".json", ".v1_json", ".v1_html")
 """Suffixes of pages, also as mirrors store them."""
 MAX_PAGES: Final = 100
-"""Pages that are read until one names a package."""
+"""Pages that are read at most, until one of them names a package."""
 PAGE_LIMIT_BYTES: Final = 16 * 1024**2
 MAX_LINKS: Final = 100_000
 _HOST: Final = "tree.invalid"
@@ -41,55 +41,61 @@ def require_files_of_pages(tree: FileTree) -> None:
     """
     if any(isinstance(entry, Candidate) for entry in distribution_files(tree)):
         return
-    package = next(_named_packages(tree), None)
-    if package is not None:
+    first_package = next(_named_packages(tree), None)
+    if first_package is not None:
         fact = f"There is no package in {tree}, only pages that name some."
-        raise bad_source(f"{fact} {_advice(tree, package)}")
+        raise bad_source(f"{fact} {_advice(tree, first_package)}")
 
 
 def _named_packages(tree: FileTree) -> Iterator[Url]:
     """Yield the URLs of packages that the first pages of the tree name."""
-    pages = (file for file in tree.entries() if isinstance(file, Candidate) and _is_page(file))
-    for file in islice(pages, MAX_PAGES):
-        # what is no page names no package
+    for page_file in islice(_page_files(tree), MAX_PAGES):
+        # a file that cannot be read as a page names no package
         with suppress(OSError, FetchError, BadUrl):
-            url = parse_url(f"http://{_HOST}{quote(_absolute(tree, file.path))}")
-            body = read_bounded(file, PAGE_LIMIT_BYTES)
-            page = read_simple_page(FetchedPage(url, "", body), MAX_LINKS)
+            page_url = parse_url(f"http://{_HOST}{quote(_absolute(tree, page_file.path))}")
+            body = read_bounded(page_file, PAGE_LIMIT_BYTES)
+            page = read_simple_page(FetchedPage(page_url, "", body), MAX_LINKS)
             for entry in page.files or ():
-                link = page.base.resolved(str(entry.url))
-                if is_distribution_name(link.filename):
-                    yield link
+                url = page.base.resolved(str(entry.url))
+                if is_distribution_name(url.filename):
+                    yield url
 
 
-def _is_page(file: Candidate) -> bool:
-    """Return whether a file is named as a page of an index is."""
-    return file.filename.endswith(PAGE_SUFFIXES) or file.filename in SITE_FILES
+def _page_files(tree: FileTree) -> Iterator[Candidate]:
+    """Yield the files of a tree that are named as pages of an index are."""
+    for file in tree.entries():
+        if isinstance(file, Candidate) and _is_named_as_page(file.filename):
+            yield file
+
+
+def _is_named_as_page(filename: str) -> bool:
+    return filename.endswith(PAGE_SUFFIXES) or filename in SITE_FILES
 
 
 def _absolute(tree: FileTree, path: str) -> str:
     """Return the path of a file of a tree from the root of the machine, or of all buckets."""
     if isinstance(tree, FolderTree):
         return os.path.abspath(tree.root / path)  # noqa: PTH100 - follows no links, as `..` in URLs
-    _, _, bucket = str(tree).partition("://")
-    return f"/{bucket}/{path}"
+    _, _, bucket_path = str(tree).partition("://")
+    return f"/{bucket_path}/{path}"
 
 
-def _advice(tree: FileTree, package: Url) -> str:
+def _advice(tree: FileTree, package_url: Url) -> str:
     """Return what to import for a package that a page of the tree names, as a sentence."""
     if tree.find(PACKAGE_LIST) is not None:
         return (
             f"Import its list, {tree}/{PACKAGE_LIST}, with the --packages-url that dumb-pypi had."
         )
-    if package.host != _HOST:
+    if package_url.host != _HOST:
+        server = f"{package_url.scheme}://{package_url.authority}"
         return (
-            f"The files are at {package.scheme}://{package.authority}: import the URL at which "
+            f"The files are at {server}: import the URL at which "
             "installers find this index, such as https://packages.example.com/simple/."
         )
-    path = unquote(package.path)
-    place = _folder_of_files(tree, path)
-    if place:
-        return f"The files that they name are in {place}: import that."
+    path = unquote(package_url.path)
+    folder = _folder_of_files(tree, path)
+    if folder:
+        return f"The files that they name are in {folder}: import that."
     _, _, filename = path.rpartition("/")
     return (
         f"The files that they name, such as {filename!a}, are not on this machine: "
@@ -98,21 +104,31 @@ def _advice(tree: FileTree, package: Url) -> str:
 
 
 def _folder_of_files(tree: FileTree, path: str) -> str:
-    """Return the folder beside the tree's that has the file at an absolute path, or nothing."""
-    top = _absolute(tree, "").rstrip("/")
+    """
+    Return the folder beside the tree's that has the file at an absolute path.
+
+    Return an empty text if a folder of this machine has no such file.
+    """
+    tree_path = _absolute(tree, "").rstrip("/")
     if isinstance(tree, FolderTree):
-        # the path of a link may begin at the root of the site, which is a folder above
-        folders = list(reversed(Path(top).parents))
-        folders.append(Path(top))
-        files = (f"{folder}{path}".replace("//", "/") for folder in folders)
-        path = next(filter(os.path.isfile, files), "")
+        path = _existing_file(Path(tree_path), path)
     if not path:
         return ""
-    # the folder beside that of the pages, and not the one of a single project in it
-    common = os.path.commonpath([top, path])
+    # the folder beside that of the pages, and not the folder of a single project in it
+    common = os.path.commonpath([tree_path, path])
     name, slash, _ = path.removeprefix(common).lstrip("/").partition("/")
-    place = f"{common.rstrip('/')}/{name}" if slash else common
+    folder = f"{common.rstrip('/')}/{name}" if slash else common
     if isinstance(tree, FolderTree):
-        return place
+        return folder
     scheme, _, _ = str(tree).partition(":")
-    return f"{scheme}:/{place}"
+    return f"{scheme}:/{folder}"
+
+
+def _existing_file(pages_folder: Path, path: str) -> str:
+    """Return the file at the path of a link on a page in a folder, or an empty text without one."""
+    # the path may begin at the root of the machine, or at that of the site, a folder above the page
+    for folder in (*reversed(pages_folder.parents), pages_folder):
+        file = f"{folder}{path}".replace("//", "/")
+        if os.path.isfile(file):  # noqa: PTH113 - a stranger's text, which a Path would change
+            return file
+    return ""

@@ -35,7 +35,7 @@ from wheelyard.sources.candidate import stated_hashes
 
 YANKED_ATTRIBUTE: Final = "data-yanked"
 BASE_LIMIT: Final = 2048
-"""Characters of the base URL, which every link contains."""
+"""Characters of the base URL, which becomes a part of every relative link."""
 UNESCAPE_LIMIT: Final = 4096
 """Characters of a value. References such as `&amp;` in a longer value are not decoded."""
 ACCEPT: Final = (
@@ -68,7 +68,7 @@ _ATTRIBUTE: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_KEPT: Final = MappingProxyType(
+_READ_ATTRIBUTES: Final = MappingProxyType(
     {
         "a": frozenset(
             {
@@ -84,16 +84,17 @@ _KEPT: Final = MappingProxyType(
         "meta": frozenset({"name", "content"}),
     }
 )
-"""The elements that count, and those of their attributes that do."""
-_TEXT: Final = MappingProxyType(
+"""The elements that are read, and their attributes that are."""
+_CLOSING_TAGS: Final = MappingProxyType(
     {
         name: re.compile(f"</{name}(?=[ \\t\\n\\r\\f/>])", re.IGNORECASE | re.ASCII)
         for name in ["script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"]
     }
 )
-"""Elements that contain only text, and their closing tags."""
+"""Elements that contain only text, and the patterns of their closing tags."""
 
-_NOTHING: Final = Raw()
+_MISSING: Final = Raw()
+"""A value that a page in JSON does not have."""
 
 
 class Link(Struct, frozen=True):
@@ -101,12 +102,12 @@ class Link(Struct, frozen=True):
 
     href: str
     yanked: str | None
-    """The reason, which may be empty, or None if it is not yanked."""
+    """The reason, which may be empty, or None if the file is not yanked."""
     requires_python: str | None = None
     core_metadata: str | None = None
     """`true` or `sha256=...`, or None if the link says nothing of core metadata."""
     provenance: str | None = None
-    """The URL of its provenance (PEP 740), or None if the link says none."""
+    """The URL of the file's provenance (PEP 740), or None if the link names none."""
 
 
 class HtmlPage(Struct, frozen=True):
@@ -121,21 +122,21 @@ class HtmlPage(Struct, frozen=True):
 
 def read_links(body: bytes | bytearray, content_type: str, limit: int) -> tuple[str, list[Link]]:
     """
-    Return the base URL of a page, which is empty if it names none, and its anchors.
+    Return the base URL of a page, which is empty if the page names none, and its anchors.
 
-    `content_type` tells the charset. Raises FetchError if it has more than `limit` anchors, or
-    `<meta>` elements, or the base URL is too long.
+    `content_type` tells the charset. Raises FetchError if the page has more than `limit` anchors,
+    or `<meta>` elements, or its base URL is too long.
     """
     page = read_page(body.decode("latin-1"), content_type, limit)
     return page.base, page.links
 
 
-def read_page(latin: str, content_type: str, limit: int) -> HtmlPage:
+def read_page(latin_text: str, content_type: str, limit: int) -> HtmlPage:
     """
     Return the links and the `<meta>` elements of a page, whose bytes were decoded as Latin-1.
 
-    `content_type` tells the charset, which is UTF-8 if it names none. Raises FetchError if it has
-    more than `limit` anchors, or `<meta>` elements, or the base URL is too long.
+    `content_type` tells the charset, which is UTF-8 if it names none. Raises FetchError if the page
+    has more than `limit` anchors, or `<meta>` elements, or its base URL is too long.
     """
     codec = "utf-8"
     charset = _CHARSET.search(content_type)
@@ -144,10 +145,10 @@ def read_page(latin: str, content_type: str, limit: int) -> HtmlPage:
     base = ""
     links = list[Link]()
     meta = list[tuple[str, str]]()
-    for name, attributes in _tags(latin, codec):
+    for name, attributes in _tags(latin_text, codec):
         href = attributes.get("href")
         if href and name == "base":
-            base = base or href  # the first one counts, as in a browser
+            base = base or href  # the first base counts, as in a browser
         elif href and name == "a":
             links.append(_link(href, attributes))
         elif name == "meta":
@@ -162,7 +163,7 @@ def read_page(latin: str, content_type: str, limit: int) -> HtmlPage:
 
 def _link(href: str, attributes: Mapping[str, str]) -> Link:
     """Return an anchor with what its attributes say of the file."""
-    # PEP 714: many indexes have it under the name of PEP 658 alone
+    # many indexes use the name of PEP 658 alone, which PEP 714 has renamed
     core_metadata = attributes.get("data-core-metadata")
     if core_metadata is None:
         core_metadata = attributes.get("data-dist-info-metadata")
@@ -177,46 +178,59 @@ def _link(href: str, attributes: Mapping[str, str]) -> Link:
 
 def _tags(text: str, codec: str) -> Iterator[tuple[str, Mapping[str, str]]]:
     """
-    Yield the name of each complete start tag of `_KEPT`, in lower case, with its attributes there.
+    Yield the name of each complete start tag that is read, in lower case, with its attributes.
 
-    Their values are decoded by `codec`.
+    Only the tags and attributes of `_READ_ATTRIBUTES` are read. The values of attributes are
+    decoded by `codec`.
     """
-    at = 0
-    while match := _MARKUP.search(text, at):
+    position = 0
+    while match := _MARKUP.search(text, position):
         if match["name"] is None:
-            if match["comment"]:
-                # the dashes of `<!-->` begin the comment and end it
-                ending = "-->"
-                end = text.find(ending, match.end() - 2)
-            else:
-                ending = ">"
-                end = text.find(ending, match.end())
-            at = len(text) if end < 0 else end + len(ending)
+            position = _end_of_markup(text, match)
             continue
         name = match["name"].lower()
-        at = match.end()
+        position = match.end()
         attributes: dict[str, str] = {}
-        kept = _KEPT.get(name, frozenset())
-        while (match := _ATTRIBUTE.match(text, at)) and match["key"]:
-            at = match.end()
+        read_attributes = _READ_ATTRIBUTES.get(name, frozenset())
+        while (match := _ATTRIBUTE.match(text, position)) and match["key"]:
+            position = match.end()
             # the first of two attributes with one name counts; there may be many other attributes
             key = match["key"].lower()
-            if key in kept:
+            if key in read_attributes:
                 value = match["double"] or match["single"] or match["bare"] or ""
-                value = value.encode("latin-1").decode(codec, errors="replace")
-                # unescape raises an error for a number with thousands of digits
-                if len(value) <= UNESCAPE_LIMIT:
-                    value = html.unescape(value)
-                attributes.setdefault(key, value)
+                attributes.setdefault(key, _decoded_value(value, codec))
         if not match or not match["end"]:  # the page ends within the tag
             return
-        at = match.end()
-        if kept:
+        position = match.end()
+        if read_attributes:
             yield name, attributes
-        # what looks like a link in a script or a title is none
-        if name in _TEXT:
-            closing = _TEXT[name].search(text, at)
-            at = closing.start() if closing else len(text)
+        # a link within a script or a title does not count
+        if name in _CLOSING_TAGS:
+            closing = _CLOSING_TAGS[name].search(text, position)
+            position = closing.start() if closing else len(text)
+
+
+def _end_of_markup(text: str, match: re.Match[str]) -> int:
+    """Return where a comment, a closing tag or a declaration ends, which is not read."""
+    if match["comment"]:
+        ending = "-->"
+        # the dashes of `<!-->` begin the comment and end it
+        end = text.find(ending, match.end() - len("--"))
+    else:
+        ending = ">"
+        end = text.find(ending, match.end())
+    if end < 0:
+        return len(text)
+    return end + len(ending)
+
+
+def _decoded_value(latin_value: str, codec: str) -> str:
+    """Return the value of an attribute, whose bytes were decoded as Latin-1, by its charset."""
+    value = latin_value.encode("latin-1").decode(codec, errors="replace")
+    # unescape raises an error for a number with thousands of digits
+    if len(value) > UNESCAPE_LIMIT:
+        return value
+    return html.unescape(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +245,7 @@ class FetchedPage:
 
 
 class PageEntry(Struct, rename="kebab"):
-    """A file of a page. A digest of HTML is in mappings as it is in JSON."""
+    """A file of a page, in HTML or JSON. What HTML says of it has the types that JSON has."""
 
     filename: object = None
     url: object = None
@@ -253,9 +267,9 @@ class SimplePage(Struct, frozen=True, kw_only=True):
     base: Url
     """The base of the URLs of its files."""
     files: Iterator[PageEntry] | None
-    """In HTML all links. None if a page in JSON has no list of files."""
+    """The files, and of a page in HTML all links. None if a page in JSON has no list of files."""
     projects: Iterator[object] | None = None
-    """Of a page in JSON."""
+    """The projects that a page in JSON lists, or None: in HTML they are among the links."""
     version: object = UNSET
     name: object = UNSET
     status: object = None
@@ -265,13 +279,13 @@ class SimplePage(Struct, frozen=True, kw_only=True):
 
 
 class _Document(Struct, rename="kebab"):
-    meta: Raw = _NOTHING
-    name: Raw = _NOTHING
+    meta: Raw = _MISSING
+    name: Raw = _MISSING
     files: list[Raw] | None = None
     projects: list[Raw] | None = None
-    versions: Raw = _NOTHING
-    project_status: Raw = _NOTHING
-    alternate_locations: Raw = _NOTHING
+    versions: Raw = _MISSING
+    project_status: Raw = _MISSING
+    alternate_locations: Raw = _MISSING
 
 
 _DOCUMENTS: Final = msgspec.json.Decoder(_Document)
@@ -282,8 +296,9 @@ def read_simple_page(page: FetchedPage, limit: int) -> SimplePage:
     """
     Return what a page of at most `limit` files or links says.
 
-    It is JSON if its content type says so, or its body begins with `{"`. Its files and projects can
-    be read once. Raises FetchError if it is unusable, or lists more.
+    The page is JSON if its content type says so, or its body begins with `{"`. The files and
+    projects of the result can be read once. Raises FetchError if the page is unusable, or lists
+    more than `limit`.
     """
     # a page in a folder or a bucket has no content type
     if "json" in page.content_type.lower() or page.body[:64].lstrip().startswith(b'{"'):
@@ -292,7 +307,7 @@ def read_simple_page(page: FetchedPage, limit: int) -> SimplePage:
 
 
 def _in_json(page: FetchedPage, limit: int) -> SimplePage:
-    """Return what a page in JSON says, or raise FetchError if it is unusable."""
+    """Return what a page in JSON says, or raise FetchError if the page is unusable."""
     # before it is decoded: millions of small values take many times the memory of their text
     if page.body.count(b",") > COMMAS_PER_FILE * limit:
         raise FetchError("its page lists too much")
@@ -301,23 +316,23 @@ def _in_json(page: FetchedPage, limit: int) -> SimplePage:
     except (ValueError, RecursionError) as error:
         raise FetchError("its page is not the JSON that it should be") from error
 
-    # the entries are decoded one by one, as they are read: all at once need too much memory
+    # entries are decoded one by one, while they are read: all at once they need too much memory
     files: Iterator[PageEntry] | None = None
     if document.files is not None:
         if len(document.files) > limit:
             raise FetchError(f"its page lists more than {limit} files")
-        files = map(_entry, document.files)
+        files = map(_decoded_entry, document.files)
     projects: Iterator[object] | None = None
     if document.projects is not None:
-        projects = map(_value, document.projects)
+        projects = map(_decoded_json, document.projects)
     version: object = UNSET
-    meta = _value(document.meta)
+    meta = _decoded_json(document.meta)
     if isinstance(meta, dict):
         version = meta.get("api-version", UNSET)
     name: object = UNSET
-    if document.name != _NOTHING:
-        name = _value(document.name)
-    status = _value(document.project_status)
+    if document.name != _MISSING:
+        name = _decoded_json(document.name)
+    status = _decoded_json(document.project_status)
     if not isinstance(status, dict):
         status = {}
     return SimplePage(
@@ -329,30 +344,33 @@ def _in_json(page: FetchedPage, limit: int) -> SimplePage:
         name=name,
         status=status.get("status"),
         reason=status.get("reason"),
-        locations=_value(document.alternate_locations),
-        versions=_value(document.versions, VERSIONS_LIMIT_BYTES),
+        locations=_decoded_json(document.alternate_locations),
+        versions=_decoded_json(document.versions, VERSIONS_LIMIT_BYTES),
     )
 
 
 def _in_html(page: FetchedPage, limit: int) -> SimplePage:
-    """Return what a page in HTML says, or raise FetchError if it is unusable."""
-    html = read_page(page.body.decode("latin-1"), page.content_type, limit)
-    meta = dict(reversed(html.meta))  # the first of two counts
-    locations = [content for name, content in html.meta if name == "pypi:alternate-locations"]
+    """Return what a page in HTML says, or raise FetchError if the page is unusable."""
+    html_page = read_page(page.body.decode("latin-1"), page.content_type, limit)
+    meta = dict(reversed(html_page.meta))  # the first of two elements with one name counts
+    location_texts = [
+        content for name, content in html_page.meta if name == "pypi:alternate-locations"
+    ]
+    locations = " ".join(location_texts[:MAX_LOCATION_TAGS]).replace(",", " ")
     base = page.url
-    if html.base:
+    if html_page.base:
         try:
-            base = page.url.resolved(html.base)
+            base = page.url.resolved(html_page.base)
         except BadUrl as error:
             raise FetchError("the base of its links is no URL") from error
     return SimplePage(
         is_html=True,
         base=base,
-        files=map(_entry_of_link, html.links),
+        files=map(_entry_of_link, html_page.links),
         version=meta.get(VERSION_TAG, UNSET),
         status=meta.get("pypi:project-status"),
         reason=meta.get("pypi:project-status-reason"),
-        locations=" ".join(locations[:MAX_LOCATION_TAGS]).replace(",", " ").split(),
+        locations=locations.split(),
     )
 
 
@@ -361,33 +379,35 @@ def _entry_of_link(link: Link) -> PageEntry:
     reference, _, fragment = link.href.partition("#")
     path, _, _ = reference.partition("?")
     _, _, filename = path.rpartition("/")
-    metadata = link.core_metadata
+    # digests, or only that there is core metadata
+    metadata_text = link.core_metadata or ""
+    core_metadata = stated_hashes(metadata_text) or link.core_metadata not in (None, "false")
+    # the reason, or true for an empty reason
+    yanked = link.yanked or link.yanked is not None
     return PageEntry(
         filename=unquote(filename),
         url=reference,
         hashes=stated_hashes(fragment),
         requires_python=link.requires_python,
-        # digests, or only that there is some
-        core_metadata=stated_hashes(metadata or "") or metadata not in (None, "false"),
-        # the reason, or true for an empty one
-        yanked=link.yanked or link.yanked is not None,
+        core_metadata=core_metadata,
+        yanked=yanked,
         provenance=link.provenance,
     )
 
 
-def _entry(raw: Raw) -> PageEntry:
-    """Return what a page in JSON says of a file, which is nothing if that is malformed."""
+def _decoded_entry(raw: Raw) -> PageEntry:
+    """Return what a page in JSON says of a file, or an empty entry if that is malformed."""
     with suppress(ValueError, RecursionError):
         if memoryview(raw).nbytes <= ENTRY_LIMIT_BYTES:
             return _ENTRIES.decode(raw)
     return PageEntry()
 
 
-def _value(raw: Raw, limit: int = ENTRY_LIMIT_BYTES) -> object:
+def _decoded_json(raw: Raw, limit: int = ENTRY_LIMIT_BYTES) -> object:
     """
     Return the decoded JSON of a small value.
 
-    Return None if it is missing, too large or malformed.
+    Return None if the value is missing, malformed, or larger than `limit` bytes.
     """
     with suppress(ValueError, RecursionError):
         if memoryview(raw).nbytes <= limit:

@@ -60,7 +60,7 @@ KIND_OPTIONS: Final = MappingProxyType(
         "mirrors": ("--mirrors", "devpi"),
     }
 )
-"""Fields of `SourceRequest` for one kind of source only: their options, and that kind."""
+"""Fields of `SourceRequest` for one kind of source only: the option of each, and the kind."""
 DETECT_LIMIT: Final = 500
 """Files that are listed to detect the kind of a source."""
 
@@ -95,7 +95,7 @@ class OpenedSource(Struct, frozen=True):
         """
         Return the number of candidates after a scan of a folder, or None if it is unknown.
 
-        Only that of a whole folder is known. Raises Invalid (code `bad_source`) if the folder, or
+        It is known of a whole folder alone. Raises Invalid (code `bad_source`) if the folder, or
         one in it, cannot be read.
         """
         if self.projects or not isinstance(self.source, FileTreeSource):
@@ -106,9 +106,9 @@ class OpenedSource(Struct, frozen=True):
         """
         Yield the candidates of the requested projects, and every `Skipped` of the source.
 
-        A candidate of which nothing is known but an ambiguous filename may be of another project.
-
-        Raises Invalid if the source is unusable, and Unavailable if it does not answer.
+        Where a source tells the filename alone, and that may be of several projects, a candidate
+        may be of another project than those that were requested. Raises Invalid if the source is
+        unusable, and Unavailable if it does not answer.
         """
         for file in self.source.candidates():
             if isinstance(file, Skipped) or self._may_want(file):
@@ -174,14 +174,15 @@ def detect_kind(tree: FileTree) -> str:
 
 
 class _FilesOfServer(Struct, frozen=True):
-    """Files at a URL, whose names a list has."""
+    """Files of a server below one URL, whose names a package list has."""
 
     client: IndexClient
     root: Url
 
     def find(self, name: str) -> Candidate:
-        """Return the file with a name. Whether it is there, its download shows."""
-        return ResumableDownload(self.client, self.root.resolved(quote(name))).candidate(name)
+        """Return the file with a name. Only its download shows whether it is there."""
+        url = self.root.resolved(quote(name))
+        return ResumableDownload(self.client, url).candidate(name)
 
 
 class _SourceFactory(Struct, frozen=True):
@@ -231,8 +232,9 @@ class _SourceFactory(Struct, frozen=True):
             return self._package_list_source()
         tree = self._tree(request.text)
         if kind == "backupni":
-            meta = self._tree(request.meta or _default_meta_bucket(request.text))
-            return FileTreeSource(tree, bucket_tree.BackupniFiles(meta))
+            meta_bucket = request.meta or _default_meta_bucket(request.text)
+            meta_tree = self._tree(meta_bucket)
+            return FileTreeSource(tree, bucket_tree.BackupniFiles(meta_tree))
         if kind == "devpi":
             return devpi.DevpiSource(tree, request.indexes, mirrors=request.mirrors)
         if kind == "s3pypi":
@@ -268,18 +270,7 @@ class _SourceFactory(Struct, frozen=True):
             text = url.without_userinfo
             packages = ResumableDownload(self._client(url), url).candidate(url.filename)
         else:
-            if is_bucket(text):
-                folder, _, name = text.rpartition("/")
-            else:
-                folder = str(Path(text).parent)
-                name = Path(text).name
-            tree = self._tree(folder)
-            package_list = tree.find(name)
-            if package_list is None:
-                raise bad_source(
-                    f"There is no package list {quoted(name)} in {tree}. Check the name."
-                )
-            packages = package_list
+            packages = self._find_package_list(text)
         location = dumb_pypi.resolve_packages_url(text, reference)
         if not is_url(location):
             files_tree = self._tree(location)
@@ -288,21 +279,34 @@ class _SourceFactory(Struct, frozen=True):
         files = _FilesOfServer(self._client(root), root)
         return dumb_pypi.DumbPypiSource(packages, root.redacted, files)
 
+    def _find_package_list(self, text: str) -> Candidate:
+        """Return the package list in a folder or a bucket, or raise Invalid if it is not there."""
+        if is_bucket(text):
+            folder, _, name = text.rpartition("/")
+        else:
+            folder = str(Path(text).parent)
+            name = Path(text).name
+        tree = self._tree(folder)
+        packages = tree.find(name)
+        if packages is None:
+            raise bad_source(f"There is no package list {quoted(name)} in {tree}. Check the name.")
+        return packages
+
     def _client(self, url: Url) -> IndexClient:
         """Return the client for a server, with the credentials that it may receive."""
         request = self.request
         netrc = read_netrc(request.netrc or Path.home() / ".netrc")
-        # for a list in a file or a bucket, the server of its files is the one the operator named
-        named = _url(request.text) if is_url(request.text) else url
-        if url.origin == named.origin:
-            own = replace(url, login=url.login or named.login)
-            credentials = SourceCredentials(own, request.login, netrc)
+        # for a list in a file or a bucket, the operator has named the server of its files alone
+        requested_url = _url(request.text) if is_url(request.text) else url
+        if url.origin == requested_url.origin:
+            url_with_login = replace(url, login=url.login or requested_url.login)
+            credentials = SourceCredentials(url_with_login, request.login, netrc)
         else:
-            # the operator has named another server: this one gets what netrc has for it, by https
+            # another server than the requested one gets what netrc has for it, by https
             credentials = SourceCredentials(url, None, netrc if url.is_secure else {})
         # a page must not lead an import to what only this machine can reach
         refusal = "its host {host} has a private address; give --allow-private if it may be reached"
-        policy = AddressPolicy((url.host, named.host), refusal=refusal)
+        policy = AddressPolicy((url.host, requested_url.host), refusal=refusal)
         if request.allow_private:
             policy = AddressPolicy(is_allowed=every_address)
         client = IndexClient(credentials, self.runtime, policy)
@@ -311,7 +315,7 @@ class _SourceFactory(Struct, frozen=True):
 
 
 def _url(text: str) -> Url:
-    """Return a URL of the request, or raise Invalid (code `bad_source`) if it is none."""
+    """Return the URL in a text of the request, or raise Invalid (code `bad_source`)."""
     try:
         return parse_url(text)
     except BadUrl as error:
@@ -320,25 +324,26 @@ def _url(text: str) -> Url:
 
 def _check_options(request: SourceRequest, kind: str) -> None:
     """
-    Check that each option has an effect on this kind of source.
+    Check that each option of the request has an effect on a kind of source.
 
-    Raises Invalid if one has none.
+    Raises Invalid if an option has none.
     """
-    for name, (option, only) in KIND_OPTIONS.items():
-        if getattr(request, name) and kind != only:
+    for field_name, (option, kind_of_option) in KIND_OPTIONS.items():
+        if getattr(request, field_name) and kind != kind_of_option:
             raise bad_source(
-                f"{option} is for {KIND_TITLES[only]}, and SOURCE is {KIND_TITLES[kind]}. "
-                f"Leave it out, or say --from {only}."
+                f"{option} is for {KIND_TITLES[kind_of_option]}, and SOURCE is "
+                f"{KIND_TITLES[kind]}. Leave it out, or say --from {kind_of_option}."
             )
-    if request.allow_private and not (is_url(request.text) or is_url(request.packages_url)):
+    names_url = is_url(request.text) or is_url(request.packages_url)
+    if request.allow_private and not names_url:
         raise bad_source("--allow-private is for a URL, which leads to others. Leave it out.")
 
 
 def _default_meta_bucket(text: str) -> str:
     """
-    Return the bucket `NAME-meta` for the packages in `NAME-packages`.
+    Return the bucket `NAME-meta` for the packages in the bucket `NAME-packages`.
 
-    Raises Invalid for another bucket.
+    Raises Invalid if the bucket has another name.
     """
     bucket = text.rstrip("/")
     if is_bucket(bucket) and bucket.endswith("-packages"):

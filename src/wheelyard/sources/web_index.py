@@ -61,18 +61,22 @@ class ProjectLink(Struct, frozen=True):
     url: Url
 
 
-def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink | SourceItem]:
+_RootEntry = ProjectLink | SourceItem
+"""What the root page of an index lists: a project, a file, or what is skipped."""
+
+
+def parse_projects(page: FetchedPage, client: IndexClient) -> Iterator[_RootEntry]:
     """
-    Yield the projects of an index's root page, or its files.
+    Yield the projects that the root page of an index lists, or the files.
 
     A `Skipped` is yielded for an invalid entry and a link from https to http. Links to elsewhere
-    and sidecars are left out. `web` downloads the files later. Raises FetchError if the page is
+    and sidecars are left out. `client` downloads the files later. Raises FetchError if the page is
     invalid.
     """
     root = read_simple_page(page, MAX_LINKS)
     if root.is_html:
         for link in root.files or ():
-            yield from _link_entries(page.url, root.base, link, web)
+            yield from _link_entries(page.url, root.base, link, client)
         return
     if root.projects is None:
         raise FetchError("its page lists no projects")
@@ -82,33 +86,33 @@ def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink 
             name = project.get("name")
         # a name with a slash would lead to another page of the server
         if isinstance(name, str) and _is_name(name):
-            normal = canonicalize_name(name)
-            yield ProjectLink(normal, page.url.child_folder(normal))
+            normalized_name = canonicalize_name(name)
+            yield ProjectLink(normalized_name, page.url.child_folder(normalized_name))
         else:
             yield Skipped(page.url.redacted, f"it lists {quoted(name)}", is_error=True)
 
 
 def _link_entries(
-    page: Url, base: Url, link: PageEntry, web: IndexClient
-) -> Iterator[ProjectLink | SourceItem]:
+    page_url: Url, base: Url, link: PageEntry, client: IndexClient
+) -> Iterator[_RootEntry]:
     """Yield what a link of the root page leads to, and nothing for a link to elsewhere."""
     with suppress(BadUrl):
         url = base.resolved(str(link.url))
         name = project_at(base, url)
-        if name and page.is_secure and not url.is_secure:
+        if name and page_url.is_secure and not url.is_secure:
             yield Skipped(url.redacted, DOWNGRADE_REASON, is_error=True)
         elif name:
             yield ProjectLink(canonicalize_name(name), url)
         elif is_distribution_name(url.filename):
-            yield from _entry_files(page, base, link, web)
+            yield from _entry_files(page_url, base, link, client)
 
 
-def parse_files(page: FetchedPage, web: IndexClient, name: str = "") -> Iterator[SourceItem]:
+def parse_files(page: FetchedPage, client: IndexClient, name: str = "") -> Iterator[SourceItem]:
     """
-    Yield the files of the page of the project `name`, and `Skipped` for what is none.
+    Yield the files of a project's page, and `Skipped` for an entry that is no file to import.
 
-    Sidecars are left out. `name` is normalised, or empty if it is not known. `web` downloads the
-    files later. Raises FetchError if the page is invalid.
+    Sidecars are left out. `name` is the normalised name of the project, or empty if it is not
+    known. `client` downloads the files later. Raises FetchError if the page is invalid.
     """
     project = read_simple_page(page, MAX_LINKS)
     if project.files is None:
@@ -117,7 +121,7 @@ def parse_files(page: FetchedPage, web: IndexClient, name: str = "") -> Iterator
         if project.is_html and not is_distribution_name(str(entry.filename)):
             yield from _folders(project.base, str(entry.url))
         else:
-            for file in _entry_files(page.url, project.base, entry, web):
+            for file in _entry_files(page.url, project.base, entry, client):
                 if isinstance(file, Candidate):
                     yield replace(file, project=name)
                 else:
@@ -125,31 +129,34 @@ def parse_files(page: FetchedPage, web: IndexClient, name: str = "") -> Iterator
 
 
 def _folders(base: Url, reference: str) -> Iterator[Skipped]:
-    """Yield a `Skipped` if a link of a project's page leads to a folder in it."""
+    """Yield a `Skipped` if a link of a project's page leads to a folder below the page."""
     with suppress(BadUrl):
         url = base.resolved(reference)
-        if url.path.endswith("/") and url.path != base.path and base.contains(url):
+        is_other_folder = url.path.endswith("/") and url.path != base.path
+        if is_other_folder and base.contains(url):
             yield Skipped(url.redacted, "it is a folder in a project's page")
 
 
-def _entry_files(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> Iterator[SourceItem]:
+def _entry_files(
+    page_url: Url, base: Url, entry: PageEntry, client: IndexClient
+) -> Iterator[SourceItem]:
     """Yield the candidate for a file, or why it is none, and nothing for a sidecar."""
     filename = entry.filename
     reference = entry.url
 
     # a stranger's values, of any type
     if not isinstance(filename, str) or not isinstance(reference, str):
-        yield Skipped(page.redacted, "one of its files has no name, or no URL", is_error=True)
+        yield Skipped(page_url.redacted, "one of its files has no name, or no URL", is_error=True)
         return
     if is_sidecar(filename):
         return
     try:
-        url = _resolve(page, base, reference)
+        url = _resolve(page_url, base, reference)
         digests = parse_digests(entry.hashes)
     except (BadUrl, BadDigest) as error:
         # the name may be a URL with a password
         _, _, name = redact_url(filename).rpartition("@")
-        yield Skipped(f"{page.redacted}, {quoted(name)}", str(error), is_error=True)
+        yield Skipped(f"{page_url.redacted}, {quoted(name)}", str(error), is_error=True)
         return
     if not is_distribution_name(filename):
         yield Skipped(url.redacted, "it is not named like a distribution")
@@ -161,7 +168,7 @@ def _entry_files(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> It
     if entry.yanked:  # true, or a reason
         yanked = entry.yanked if isinstance(entry.yanked, str) else ""
     yield replace(
-        ResumableDownload(web, url).candidate(filename),
+        ResumableDownload(client, url).candidate(filename),
         hashes=digests,
         size=size,
         uploaded_at=parse_iso_date(entry.upload_time),
@@ -171,9 +178,9 @@ def _entry_files(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> It
 
 def project_at(base: Url, url: Url) -> str:
     """
-    Return the name of the project that a link of the root page leads to, or an empty string.
+    Return the name of the project that a link of the root page leads to, or an empty text.
 
-    It is as the link has it, and not normalised.
+    The name is as the link has it, and not normalised.
     """
     if not base.contains(url):
         return ""
@@ -188,24 +195,24 @@ def project_at(base: Url, url: Url) -> str:
     if not _is_name(name) or name == INDEX_NAME:
         return ""
     # some indexes have files beside the projects; a folder may be named like a file
-    is_file = is_distribution_name(name) or is_sidecar(name)
-    return name if is_folder or not is_file else ""
+    is_named_as_file = is_distribution_name(name) or is_sidecar(name)
+    if is_named_as_file and not is_folder:
+        return ""
+    return name
 
 
-def _resolve(page: Url, base: Url, reference: str) -> Url:
+def _resolve(page_url: Url, base: Url, reference: str) -> Url:
     """Return the absolute URL of a link, or raise BadUrl if it leads from https to http."""
     url = base.resolved(reference)
-    if page.is_secure and not url.is_secure:
+    if page_url.is_secure and not url.is_secure:
         raise BadUrl(DOWNGRADE_REASON)
     return url
 
 
 def _is_name(name: str) -> bool:
     """Return whether a text may be the name of a project: ASCII letters, digits, `-`, `_`, `.`."""
-    return name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
-
-
-_RootEntry = ProjectLink | SourceItem
+    letters_and_digits = name.replace("-", "").replace("_", "").replace(".", "")
+    return name.isascii() and letters_and_digits.isalnum()
 
 
 class _ProjectFiles(Struct, frozen=True):
@@ -219,7 +226,7 @@ class _ProjectFiles(Struct, frozen=True):
 class IndexSource(Struct, frozen=True):
     """Source of the files of another index, or of its projects that match `projects`."""
 
-    web: IndexClient
+    client: IndexClient
     root: Url
     projects: tuple[str, ...] = ()
     """Patterns of project names. Without any, all projects are taken."""
@@ -232,30 +239,31 @@ class IndexSource(Struct, frozen=True):
         `MAX_PROJECTS`. Raises Unavailable (code `source_unavailable`) if the server does not
         answer, or stops answering.
         """
-        failures = 0  # in a row, as pages come in the order of their projects
+        failures = 0  # in a row: pages come in the order of their projects
         for page in prefetch_map(self._files_of, self._projects()):
             fault = page.fault
             if fault is not None and fault.is_transient:
                 failures += 1
             else:
                 failures = 0
-            # a server that is down would else make an error of each of its projects
+            # otherwise a server that is down would make an error of each of its projects
             if fault is not None and (fault.is_unreachable or failures >= MAX_FAILURES):
                 raise _root_error(self.root, fault)
             yield from page.files
 
     def _projects(self) -> Iterator[_RootEntry]:
-        """Yield what the import takes of the root page, or the projects that it names."""
+        """Yield the projects that the import names, or what it takes of the root page."""
         names = [canonicalize_name(pattern) for pattern in self.projects]
-        has_wildcards = any(_WILDCARDS & set(name) for name in names)
-        # without wildcards no list is needed, and some indexes have none
+        has_wildcards = not all(_WILDCARDS.isdisjoint(name) for name in names)
+        # without wildcards no list is needed, and some indexes have no list
         if names and not has_wildcards:
             base = self.root.as_folder()
             for name in dict.fromkeys(names):
                 yield ProjectLink(name, base.child_folder(name))
             return
         entries = self._root_page_entries()
-        if sum(isinstance(entry, ProjectLink) for entry in entries) > MAX_PROJECTS:
+        project_count = sum(isinstance(entry, ProjectLink) for entry in entries)
+        if project_count > MAX_PROJECTS:
             raise bad_source(
                 f"{self.root.redacted} lists more than {MAX_PROJECTS} projects: it stands before a "
                 "public index. Name what to take with --project, which may be repeated."
@@ -266,15 +274,15 @@ class IndexSource(Struct, frozen=True):
         """
         Return what the import takes of the root page, without duplicates.
 
-        Raises WheelyardError if the page is unusable.
+        Raises WheelyardError if the page cannot be fetched, or is unusable.
         """
         try:
-            page = self.web.page(self.root.as_folder())
+            page = self.client.page(self.root.as_folder())
         except FetchError as fault:
             raise _root_error(self.root, fault) from fault
         entries = dict[object, _RootEntry]()
         try:
-            for entry in parse_projects(page, self.web):
+            for entry in parse_projects(page, self.client):
                 if self._matches(entry):
                     entries.setdefault(_duplicate_key(entry), entry)
         except FetchError as fault:
@@ -294,7 +302,7 @@ class IndexSource(Struct, frozen=True):
         if not isinstance(entry, ProjectLink):
             return _ProjectFiles([entry])
         try:
-            files = parse_files(self.web.page(entry.url), self.web, entry.name)
+            files = parse_files(self.client.page(entry.url), self.client, entry.name)
             return _ProjectFiles(list(files))
         except FetchError as fault:
             why = fault.why
@@ -303,7 +311,7 @@ class IndexSource(Struct, frozen=True):
                 if self.projects:
                     why = "the index has no such project"
                 else:
-                    # listed, and removed since then
+                    # the root page has listed the project, which was removed since then
                     is_error = False
             skipped = Skipped(entry.url.redacted, why, is_error=is_error)
             return _ProjectFiles([skipped], fault)
@@ -331,6 +339,7 @@ def _root_error(root: Url, fault: FetchError) -> WheelyardError:
 
 
 def _no_project_list(root: Url, why: str) -> WheelyardError:
+    """Return the error for a root page that lists no projects."""
     return bad_source(
         f"There is no list of projects at {quoted(root.redacted)}: {why}. Give the index URL that "
         "pip is given, or name projects with --project."

@@ -1,9 +1,9 @@
 """
-Which hosts of an upstream index answer: a refusal of one thing is no outage.
+Which hosts of an upstream index answer: a refusal of one URL is no outage.
 
-A request for a URL may be redirected, so the host that answers or refuses it need not be the host
-of that URL. A host may refuse one thing, such as a page that these credentials may not read, and
-answer all others. Only a host that refuses everything counts as one that is down.
+A request for a URL may be redirected, so the host that answers or refuses the request need not be
+the host of that URL. A host may refuse one URL, such as a page that these credentials may not read,
+and answer all others. Only a host that refuses everything counts as down.
 """
 
 from typing import Final
@@ -22,15 +22,16 @@ FRESH_SECONDS: Final = 1.0
 REFUSAL_SECONDS: Final = 30.0
 """Seconds for which a host that refuses everything is not tested again, unless it answers."""
 MAX_HOSTS: Final = 100
-"""Hosts of one index of which the last answer is remembered."""
+"""Hosts of one index whose last answer is remembered."""
 
 
 class _Answer(Struct, frozen=True):
     """An answer of a host."""
 
     request_url: Url
-    """The URL of the request, perhaps of another host that has redirected it."""
-    at: float
+    """The URL of the request, perhaps at another host that has redirected the request."""
+    answered_at: float
+    """When the host has answered, by the monotonic clock."""
 
 
 class AnsweringHosts:
@@ -38,12 +39,13 @@ class AnsweringHosts:
 
     def __init__(self, monotonic: Clock) -> None:
         self._monotonic = monotonic
-        self._last = LruCache[Origin, _Answer](MAX_HOSTS)
+        self._last_answers = LruCache[Origin, _Answer](MAX_HOSTS)
         self._refusing = ExpiringCache[Origin, bool](monotonic, MAX_HOSTS)
 
     def record(self, url: Url, request_url: Url) -> None:
         """Note that the host of `url` has answered a request for `request_url`."""
-        self._last.put(url.origin, _Answer(request_url, self._monotonic()), 1)
+        answer = _Answer(request_url, self._monotonic())
+        self._last_answers.put(url.origin, answer, 1)
         self._refusing.discard(url.origin)
 
     def record_refusal(self, url: Url) -> None:
@@ -52,7 +54,7 @@ class AnsweringHosts:
 
     def last_answered_url(self, url: Url) -> Url | None:
         """Return the URL of the last request that the host of `url` has answered, or None."""
-        answer = self._last.get(url.origin)
+        answer = self._last_answers.get(url.origin)
         if answer is None:
             return None
         return answer.request_url
@@ -61,13 +63,14 @@ class AnsweringHosts:
         """
         Return whether the host of `url` answers requests for other URLs than `request_url`.
 
-        Return None if that has to be tried.
+        Return None if nothing says it, so that it has to be tried.
         """
-        answer = self._last.get(url.origin)
+        answer = self._last_answers.get(url.origin)
         # an answer to the same request says nothing: it may be the one that is refused now
-        is_of_other_request = answer is not None and answer.request_url != request_url
-        if answer and is_of_other_request and self._monotonic() - answer.at <= FRESH_SECONDS:
-            return True
+        if answer is not None and answer.request_url != request_url:
+            age = self._monotonic() - answer.answered_at
+            if age <= FRESH_SECONDS:
+                return True
         if self._refusing.get(url.origin):
             return False
         return None

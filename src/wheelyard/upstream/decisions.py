@@ -34,7 +34,7 @@ from wheelyard.model.rule_reasons import LIFTABLE, OF_VERSIONS, Code
 from wheelyard.operations.audit_log import log_decision
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.remedies import Advice, Remedy
-from wheelyard.upstream.indexes import PagesOfName, UpstreamIndex
+from wheelyard.upstream.indexes import PageSource, UpstreamIndex
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 NO_UPSTREAM: Final = "no_upstream"
@@ -45,15 +45,16 @@ DECISIONS_CHANGED: Final = "decisions_changed"
 
 def needed_despite(code: str, version: str) -> tuple[str, ...] | None:
     """
-    Return the codes that the approval of a version has to lift, if it is hidden for one reason.
+    Return the codes that an approval has to lift for a version that is hidden by one code.
 
-    `version` is empty for the approval of a project. Return None if no approval lets it through.
+    `version` is empty for the approval of a project. Return None if no approval lifts the code.
     """
     if code in (Code.NOT_APPROVED, Code.BLOCKED):
         return ()
-    if code == Code.COOLDOWN and version:  # which the approval of a version always lifts
+    if code == Code.COOLDOWN and version:  # the approval of a version always lifts the cooldown
         return ()
-    if code in LIFTABLE and (version or code not in OF_VERSIONS):
+    is_of_version_alone = code in OF_VERSIONS
+    if code in LIFTABLE and (version or not is_of_version_alone):
         return (code,)
     return None
 
@@ -63,9 +64,13 @@ class Target(Struct, frozen=True):
 
     project: NormalizedName
     version: Version | None = None
-    """None for the whole project."""
+    """The version, or None for the whole project."""
     sha256: frozenset[str] = frozenset()
-    """The files of the version that are approved, or none for those that its index lists now."""
+    """
+    The digests of the files of the version that are approved.
+
+    If it is empty, the files are those that the upstream index lists now.
+    """
     despite: frozenset[str] = frozenset()
     """Codes of rules that an approval lifts, too."""
 
@@ -78,14 +83,14 @@ class Deciding(Struct, frozen=True):
     names: ProjectNames | None = None
     """The private names, which nothing can be decided about."""
     upstream: UpstreamIndex | None = None
-    """What is asked which files there are. Without it, their digests have to be given."""
+    """The upstream indexes, which are asked for files. Without them, digests have to be given."""
     requests: RequestRecords | None = None
-    """What waits for a decision. Without it, no decision says who has asked for it."""
+    """The requests for packages. Without them, no decision says who has asked for the package."""
     may_read: Callable[[NormalizedName], bool] | None = None
     """
-    Whether the principal may read a project, or None if it may read all.
+    Says whether the principal may read a project. None if the principal may read all projects.
 
-    Else no answer differs between a private name and one that nobody has.
+    Of a name that the principal may not read, no answer shows whether it is private.
     """
 
     def approve(
@@ -149,53 +154,55 @@ class Deciding(Struct, frozen=True):
         dry_run: bool = False,
     ) -> DecisionSummary:
         """
-        Approve or block several packages by one commit, or in a dry run none, and say which.
+        Approve or block several packages by one commit, and return what was decided.
 
-        For an approval without digests, upstream indexes are asked, also in a dry run. Their pages
-        are stored, and a file whose page says no digest is fetched into the store. An approval of a
-        version adds to an earlier one: its files and lifted rules stay approved. What is blocked
-        stays so unless `unblock` is set. If all of it is decided already, nothing is written.
+        In a dry run, nothing is decided, and the result is what would be. For an approval without
+        digests, upstream indexes are asked, also in a dry run. Their pages are stored, and a file
+        whose page says no digest is fetched into the store. An approval of a version adds to an
+        earlier one: its files and lifted rules stay approved. A blocked package stays blocked
+        unless `unblock` is set. If everything is decided already, nothing is written.
 
         Raises Conflict (code `decisions_changed`) if somebody has decided about one of the projects
         after `as_of`. With None, that is not checked. Raises Invalid (code `invalid_field`) if the
         reason is not one line or too long, a digest is none or has no version, or a rule cannot be
-        lifted. Raises Unavailable if the store does not answer. Names that are private, and what no
-        upstream index has, or cannot say, are in the result.
+        lifted. Raises Unavailable if the store does not answer. Names that are private, and targets
+        of which no upstream index has the files, or none can say them, are in the result.
         """
         require_one_line(reason, "A reason", REASON_LIMIT)
-        targets = tuple(_merged(targets))
+        targets = tuple(_merged_targets(targets))
         for target in targets:
             for code in sorted(target.despite):
                 _require_liftable(code, target.version)
         decidable = list[Target]()
-        private = list[NormalizedName]()
+        private_names = list[NormalizedName]()
         failed = list[Undecided]()
 
-        # each is a question to the store, and perhaps to an upstream index
-        for answer in prefetch_map(partial(self._examined, verdict), targets):
+        # for each target, the store is asked, and perhaps an upstream index
+        for answer in prefetch_map(partial(self._examine, verdict), targets):
             match answer:
                 case Target():
                     decidable.append(answer)
                 case Undecided():
                     failed.append(answer)
                 case str():
-                    private.append(answer)
+                    private_names.append(answer)
         draft = self._draft(verdict, reason)
         plan = _Plan(verdict, decidable, draft, unblock, as_of, self._requested())
         if dry_run:
-            before = self.records.get("current").value or DecisionList()
+            document_before = self.records.get("current").value or DecisionList()
         else:
             # if somebody else commits meanwhile, the plan is made again after their decisions
-            committed = self._commit(verdict, lambda document: plan.of(document).decided)
-            before = committed.before
+            committed = self._commit(verdict, lambda document: plan.summary_after(document).decided)
+            document_before = committed.before
             for decision in committed.events:
                 log_decision(decision)
-        names = tuple(dict.fromkeys(private))
-        return replace(plan.of(before), private=names, failed=tuple(failed))
+        summary = plan.summary_after(document_before)
+        unique_names = tuple(dict.fromkeys(private_names))
+        return replace(summary, private=unique_names, failed=tuple(failed))
 
-    def _examined(self, verdict: Verdict, target: Target) -> Target | Undecided | NormalizedName:
+    def _examine(self, verdict: Verdict, target: Target) -> Target | Undecided | NormalizedName:
         """
-        Return a target with the files that are approved, or why they are not known.
+        Return a target with the digests of the files to approve, or why they are not known.
 
         Return the name alone if it is private. Raises Unavailable if the store does not answer.
         """
@@ -204,21 +211,22 @@ class Deciding(Struct, frozen=True):
         if target.sha256 or verdict is Verdict.BLOCKED:
             return target
         try:
-            listed = self._listed_digests(target.project, target.version)
+            digests = self._listed_digests(target.project, target.version)
         except (Conflict, Invalid, NotFound, Unavailable) as fault:
-            # the store is silent for the other targets as well, an upstream index perhaps not
+            # a silent store fails for all targets, and a silent upstream index perhaps for this one
             if isinstance(fault, Unavailable) and fault.code not in UPSTREAM_CODES:
                 raise
             version = "" if target.version is None else str(target.version)
             return Undecided(target.project, version, fault.code, fault.message)
-        return replace(target, sha256=frozenset(listed))
+        return replace(target, sha256=frozenset(digests))
 
     def _require_decidable(self, project: NormalizedName, reason: str) -> None:
         """
         Check a name and a reason before anybody is asked about the name.
 
         Raises Conflict (code `private_name`) if the name is private and the principal may know
-        that, and Invalid if the reason is not one line.
+        that. Raises Invalid if the reason is not one line. Raises Unavailable if the store does not
+        say whether the name is private.
         """
         require_one_line(reason, "A reason", REASON_LIMIT)
         if self._is_known_private(project):
@@ -249,13 +257,15 @@ class Deciding(Struct, frozen=True):
 
     def _listed_digests(self, project: NormalizedName, version: Version | None) -> set[str]:
         """
-        Return the digests of all files of a version, or none without a version.
+        Return the digests of all files of a version, or no digests if `version` is None.
 
-        If the owner of the name lacks the version, they are those of the first upstream index that
-        has it, as another index of the server may show that. Raises Conflict (code `no_upstream`)
-        without an upstream index. Raises NotFound if no upstream index has it, or none is asked as
-        the name is private. Raises Unavailable if that cannot be said
-        now, or could not be said of another name.
+        If the owner of the name lacks the version, the digests are those of the first upstream
+        index that has the version, as another index of the server may show that. A file without a
+        digest is fetched into the store.
+
+        Raises Conflict (code `no_upstream`) without an upstream index. Raises NotFound if no
+        upstream index has the name or the version, or none is asked as the name is private. Raises
+        Unavailable if an upstream index does not say it now, or would not for another name.
         """
         target = f"{project} {version}" if version else project
         if self.upstream is None:
@@ -265,51 +275,25 @@ class Deciding(Struct, frozen=True):
                 code=NO_UPSTREAM,
             )
         try:
-            # A private name that comes here is one that the principal may not know of. No index is
-            # asked for it, so it is answered as a name that nobody has.
-            places = self.upstream.places_of(project)
-            pages = _ask_now(places, project)
-            if not pages:
-                contest = places[0].why_contested(project)
-                if contest:
-                    raise NotFound(f"{project} cannot be approved now: {contest}")
-                raise _without_index(project)
-            if version is None:
-                return set()
-            key = strip_trailing_zeros(str(version))
-            listed = self._listed(self.upstream, pages, key)
-            if not listed:
-                chains = self.upstream.pages.each(project)
-                pages = _ask_now((chain for chain in chains if chain not in places), project)
-                for page in pages:
-                    listed = self._listed(self.upstream, [page], key)
-                    if listed:
-                        break
+            listed_files = _find_listed_files(self.upstream, project, version)
         except Unavailable as fault:
             message = f"{target} cannot be approved now: {fault.message}"
             raise Unavailable(message, code=fault.code, retry_after=fault.retry_after) from fault
-        if not listed:
+        if version is None:
+            return set()
+        if not listed_files:
             raise NotFound(
                 f"{target} cannot be approved, as its upstream index lists no file of it that can "
                 "be shown."
             )
-
-        # if its page tells no digest, that of the bytes which are fetched first is taken
-        bring = self.upstream.files.bring
-        return {file.sha256 or bring(page, file).file.sha256 for page, file in listed}
-
-    @staticmethod
-    def _listed(
-        upstream: UpstreamIndex, pages: Iterable[UpstreamPage], version: str
-    ) -> list[tuple[UpstreamPage, UpstreamFile]]:
-        """Return the files of a version, without trailing zeros, on some pages."""
-        listed = list[tuple[UpstreamPage, UpstreamFile]]()
-        for fetched in pages:
-            page = upstream.files.with_digests(fetched)
-            for file in page.files:
-                if strip_trailing_zeros(file.version) == version:
-                    listed.append((page, file))
-        return listed
+        digests = set[str]()
+        for page, file in listed_files:
+            digest = file.sha256
+            if not digest:
+                # the page says no digest: that of the bytes which are fetched first is taken
+                digest = self.upstream.files.bring(page, file).file.sha256
+            digests.add(digest)
+        return digests
 
     def _decide(
         self,
@@ -348,7 +332,7 @@ class Deciding(Struct, frozen=True):
         return self.records.change(intent)
 
     def _requested(self) -> RequestList:
-        """Return what waits for a decision."""
+        """Return the requests for packages, or an empty list if they are not recorded."""
         if self.requests is None:
             return RequestList()
         return self.requests.get()
@@ -360,11 +344,11 @@ class Deciding(Struct, frozen=True):
             by=self.by,
             verdict=verdict,
             project=NormalizedName(""),
-            reason=redact_tokens(reason),  # clients see it, too
+            reason=redact_tokens(reason),  # clients see the reason, too
         )
 
 
-def _merged(targets: Iterable[Target]) -> Iterator[Target]:
+def _merged_targets(targets: Iterable[Target]) -> Iterator[Target]:
     """
     Yield each project and version once, with the digests and lifted rules of all its targets.
 
@@ -374,11 +358,12 @@ def _merged(targets: Iterable[Target]) -> Iterator[Target]:
     for target in targets:
         if target.sha256 and target.version is None:
             raise _without_version()
-        key = (target.project, strip_trailing_zeros(str(target.version or EVERY_VERSION)))
-        before = merged.get(key, Target(target.project, target.version))
-        digests = before.sha256.union(map(parse_sha256, target.sha256))
-        despite = before.despite | target.despite
-        merged[key] = replace(before, sha256=digests, despite=despite)
+        version = EVERY_VERSION if target.version is None else str(target.version)
+        key = (target.project, strip_trailing_zeros(version))
+        earlier_target = merged.get(key, Target(target.project, target.version))
+        digests = earlier_target.sha256.union(map(parse_sha256, target.sha256))
+        despite = earlier_target.despite | target.despite
+        merged[key] = replace(earlier_target, sha256=digests, despite=despite)
     yield from merged.values()
 
 
@@ -393,11 +378,12 @@ class _Plan(Struct, frozen=True):
     as_of: datetime | None
     requested: RequestList
 
-    def of(self, document: DecisionList) -> DecisionSummary:
+    def summary_after(self, document: DecisionList) -> DecisionSummary:
         """
-        Return which decisions are new after those of a document, a pure function of it.
+        Return what is decided, and what is not, if the decisions of a document are in force.
 
-        Raises Conflict if the caller did not know all of them.
+        This is a pure function of the document. Raises Conflict if somebody has decided after
+        `as_of` about one of the projects.
         """
         self._require_seen(document)
         decided = list[Decision]()
@@ -407,28 +393,29 @@ class _Plan(Struct, frozen=True):
             in_force = document.for_project(target.project)
             if target.version is None:
                 version = EVERY_VERSION
-                own = in_force.project
-                deciding = own
+                own_decision = in_force.project
+                deciding = own_decision
             else:
                 version = str(target.version)
-                own = in_force.versions.get(strip_trailing_zeros(version))
+                own_decision = in_force.versions.get(strip_trailing_zeros(version))
                 # without a decision of its own, that about the project decides about a version
                 deciding = in_force.for_version(version)
             draft = replace(self.draft, project=target.project, version=version)
             if self.verdict is Verdict.APPROVED:
                 # whoever approves many packages at once has not looked at each that is blocked
-                if deciding and deciding.verdict is Verdict.BLOCKED and not self.unblock:
+                is_blocked = deciding is not None and deciding.verdict is Verdict.BLOCKED
+                if deciding is not None and is_blocked and not self.unblock:
                     blocked.append(deciding)
                     continue
-                draft = _with_files(draft, target, own)
-            if own is not None and _says_the_same(own, draft):
-                unchanged.append(own)
+                draft = _with_files(draft, target, own_decision)
+            if own_decision is not None and _says_the_same(own_decision, draft):
+                unchanged.append(own_decision)
             else:
                 decided.append(_for_askers(draft, self.requested, document))
         return DecisionSummary(
             decided=tuple(decided),
             unchanged=tuple(unchanged),
-            blocked=tuple(dict.fromkeys(blocked)),  # one block may keep several versions
+            blocked=tuple(dict.fromkeys(blocked)),  # one block may be about several versions
         )
 
     def _require_seen(self, document: DecisionList) -> None:
@@ -447,47 +434,96 @@ class _Plan(Struct, frozen=True):
 
 
 def _for_askers(draft: Decision, requested: RequestList, document: DecisionList) -> Decision:
-    """Return a decision, before which `document` was in force, with who has asked for it."""
-    decided = document.for_project(draft.project)
-    asked_by = requested.asked_by(draft.project, draft.version, decided, draft.at)
+    """
+    Return a decision with who has asked for its package.
+
+    `document` has the decisions that were in force before.
+    """
+    decisions_before = document.for_project(draft.project)
+    asked_by = requested.asked_by(draft.project, draft.version, decisions_before, draft.at)
     return replace(draft, asked_by=asked_by)
 
 
-def _with_files(draft: Decision, target: Target, own: Decision | None) -> Decision:
-    """Return an approval with the files of a version, and what an earlier one has approved."""
+def _with_files(draft: Decision, target: Target, own_decision: Decision | None) -> Decision:
+    """Return an approval with the files of a version, and with those of an earlier approval."""
     despite = set(target.despite)
     digests = set(target.sha256)
-    if own is not None and own.verdict is Verdict.APPROVED:
-        despite.update(own.despite)
-        digests.update(own.sha256 or ())
+    if own_decision is not None and own_decision.verdict is Verdict.APPROVED:
+        despite.update(own_decision.despite)
+        digests.update(own_decision.sha256 or ())
     draft = replace(draft, despite=tuple(sorted(despite)))
     if target.version is None:
         return draft
     return replace(draft, sha256=tuple(sorted(digests)))
 
 
-def _says_the_same(own: Decision, draft: Decision) -> bool:
+def _says_the_same(own_decision: Decision, draft: Decision) -> bool:
     """Return whether a decision in force says the same as a new one about the same package."""
-    return (
-        own.verdict is draft.verdict and own.despite == draft.despite and own.sha256 == draft.sha256
-    )
+    has_same_verdict = own_decision.verdict is draft.verdict
+    has_same_rules = own_decision.despite == draft.despite
+    has_same_files = own_decision.sha256 == draft.sha256
+    return has_same_verdict and has_same_rules and has_same_files
 
 
-def _ask_now(places: Iterable[PagesOfName], project: NormalizedName) -> list[UpstreamPage]:
-    """Return the pages of a project that some places have when they are asked now."""
+def _find_listed_files(
+    upstream: UpstreamIndex, project: NormalizedName, version: Version | None
+) -> list[tuple[UpstreamPage, UpstreamFile]]:
+    """
+    Ask upstream indexes for a project, and return the files of a version, each with its page.
+
+    There are no files if `version` is None. If the owner of the name lacks the version, the files
+    are those of the first other index that has it. Raises NotFound if no index has the project, or
+    its name is contested. Raises Unavailable if an index or the store does not answer.
+    """
+    # A private name that comes here is one that the principal may not know of. No index is asked
+    # for it, so it is answered as a name that nobody has.
+    page_sources = upstream.page_sources_of(project)
+    pages = _ask_now(page_sources, project)
+    if not pages:
+        contest = page_sources[0].why_contested(project)
+        if contest:
+            raise NotFound(f"{project} cannot be approved now: {contest}")
+        raise NotFound(f"{project} cannot be approved, as no upstream index has it.")
+    if version is None:
+        return []
+    listed_files = _files_of_version(upstream, pages, version)
+    if listed_files:
+        return listed_files
+    chains = upstream.pages.single_chains(project)
+    other_chains = [chain for chain in chains if chain not in page_sources]
+    for page in _ask_now(other_chains, project):
+        listed_files = _files_of_version(upstream, [page], version)
+        if listed_files:
+            return listed_files
+    return []
+
+
+def _ask_now(page_sources: Iterable[PageSource], project: NormalizedName) -> list[UpstreamPage]:
+    """Return the pages of a project that the sources have when they are asked now."""
     pages = list[UpstreamPage]()
-    for place in places:
-        answer = place.ask_now(project)
+    for page_source in page_sources:
+        answer = page_source.ask_now(project)
         if answer is not None:
             pages.append(answer.page)
     return pages
 
 
-def _without_index(project: NormalizedName) -> NotFound:
-    return NotFound(f"{project} cannot be approved, as no upstream index has it.")
+def _files_of_version(
+    upstream: UpstreamIndex, pages: Iterable[UpstreamPage], version: Version
+) -> list[tuple[UpstreamPage, UpstreamFile]]:
+    """Return the files of a version on some pages, each with its page."""
+    key = strip_trailing_zeros(str(version))
+    listed_files = list[tuple[UpstreamPage, UpstreamFile]]()
+    for fetched_page in pages:
+        page = upstream.files.with_digests(fetched_page)
+        for file in page.files:
+            if strip_trailing_zeros(file.version) == key:
+                listed_files.append((page, file))
+    return listed_files
 
 
 def _without_version() -> Invalid:
+    """Return the error for digests without the version whose files have them."""
     message = "Digests are those of the files of one version. Name the version."
     return Invalid(message, code="invalid_field")
 

@@ -1,4 +1,4 @@
-"""What the store has of one upstream index: files, their digests, and the notes of their uses."""
+"""What the store has of the files of one upstream index: bytes, digests, and notes of uses."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -25,16 +25,17 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 COMPLETED_PAGES: Final = 200
 """Pages whose completed form is remembered."""
 NOTE_EVERY: Final = timedelta(days=1)
-"""A file's use is noted at most so often."""
+"""The least time from one note of a file's use to the next."""
 NOTED_FILES: Final = 100_000
-"""Files of which a process remembers that their use is noted."""
+"""Files whose use a process remembers as noted."""
 REMEMBERED_SECONDS: Final = 60.0
-"""How long a file of a bucket is taken as being there without looking again."""
+"""How long a file of a bucket counts as being there without another look."""
 REMEMBERED_FILES: Final = 20_000
+"""Files of a bucket that are remembered so."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""When a file counts as uploaded of which nobody says it."""
+"""The upload time of a file whose upload time nobody says."""
 Sizes = Mapping[Key, int]
-"""The objects of a project's files in the store, by their keys in the cache, with their bytes."""
+"""The sizes in bytes of the stored objects of a project's files, by their keys in the cache."""
 
 
 class Pin(Struct, frozen=True, gc=False):
@@ -55,16 +56,17 @@ _PINS: Final = Codec(Pins)
 
 
 class _Completed(Struct, frozen=True):
-    """A page, and the same with the digests that were pinned at a version of the object."""
+    """A page, and the same page with the digests that an object of the store has pinned."""
 
     page: UpstreamPage
     version: ObjectVersion
+    """The version of the object."""
     completed: UpstreamPage
 
 
 class PinnedDigests:
     """
-    The digests of one upstream index that its pages do not say.
+    The digests of files of one upstream index whose pages do not say them.
 
     Threads may share it. `store` has what is kept of that index. Every method may raise Unavailable
     if the store does not answer, or a document is damaged.
@@ -79,23 +81,27 @@ class PinnedDigests:
         """
         Return a page with the digests and sizes that are pinned.
 
-        For the same page, it is the same object as long as no digest is pinned.
+        For the same page, the result is the same object until another digest is pinned.
         """
         key = keys.upstream_digests(page.name)
-        last = self._completed.get(page.name)
+        remembered = self._completed.get(page.name)
         version: ObjectVersion | None = None
-        if last is not None and last.page is page:
-            version = last.version
-        stored = self._store.get(key, version)
-        if last is not None and isinstance(stored, NotModified):
-            return last.completed
-        if not isinstance(stored, Stored):  # nothing of the project was fetched without a digest
+        if remembered is not None and remembered.page is page:
+            version = remembered.version
+        stored_object = self._store.get(key, version)
+        if remembered is not None and isinstance(stored_object, NotModified):
+            return remembered.completed
+        # nothing of the project was fetched without a digest
+        if not isinstance(stored_object, Stored):
             return page
-        pins = _PINS.decode(self._store.whole_key(key), stored.body).files
-        files = tuple(_with_pin(file, pins.get(file.filename)) for file in page.files)
-        completed = replace(page, files=files)
-        self._completed.put(page.name, _Completed(page, stored.version, completed), 1)
-        return completed
+        pins = _PINS.decode(self._store.whole_key(key), stored_object.body).files
+        files = list[UpstreamFile]()
+        for file in page.files:
+            pin = pins.get(file.filename)
+            files.append(_with_pin(file, pin))
+        completed_page = replace(page, files=tuple(files))
+        self._completed.put(page.name, _Completed(page, stored_object.version, completed_page), 1)
+        return completed_page
 
     def load(self, name: NormalizedName) -> Mapping[str, Pin]:
         """Return the pins of a project's files, by filename."""
@@ -103,28 +109,28 @@ class PinnedDigests:
         return pins
 
     def pin(self, name: NormalizedName, filename: str, received: Pin) -> Pin:
-        """Keep the digest of a file unless one is kept already, and return the one that is kept."""
-        listed = self.load(name).get(filename)
-        if listed is not None:
-            return listed
+        """Pin the digest and size of a file, unless that was done before, and return the pin."""
+        listed_pin = self.load(name).get(filename)
+        if listed_pin is not None:
+            return listed_pin
         key = keys.upstream_digest(name, filename)
         try:
-            # create-only: of several processes that fetch it first, one decides
+            # create-only: of several processes that fetch the file first, one decides
             self._store.put(key, _PIN.encode(received), ABSENT)
         except Conflict:
-            stored = self._store.get(key)
-            if not isinstance(stored, Stored):
+            stored_object = self._store.get(key)
+            if not isinstance(stored_object, Stored):
                 raise
-            return _PIN.decode(self._store.whole_key(key), stored.body)
+            return _PIN.decode(self._store.whole_key(key), stored_object.body)
         return received
 
     def list_on_page(self, name: NormalizedName, filename: str, pin: Pin) -> None:
         """
-        Add a digest that `pin` has kept to those of the project's page.
+        Add a pin that the method `pin` has returned to the pins that complete the project's page.
 
         If the process dies before that, the object of the file still says the digest, and the next
-        fetch of the file adds it. Raises Unavailable (code `overloaded`) if too many others do so
-        at once.
+        fetch of the file adds it. Raises Unavailable (code `overloaded`) if too many others add
+        pins at once.
         """
         key = keys.upstream_digests(name)
         for _ in self._retries.attempts():
@@ -140,7 +146,7 @@ class PinnedDigests:
 
 
 def _with_pin(file: UpstreamFile, pin: Pin | None) -> UpstreamFile:
-    """Return a file with the digest that was pinned, unless its page says one."""
+    """Return a file with the pinned digest and size, unless its page says a digest."""
     if pin is None or file.sha256:
         return file
     return replace(file, sha256=pin.sha256, size=pin.size)
@@ -152,26 +158,26 @@ def load_pins(
     """
     Return the pins of a project, by filename, and the version of the object that has them.
 
-    Without an object, there are none, and its version is ABSENT. Raises Unavailable if the store
-    does not answer, or the object is damaged. With `is_whole`, raises it also if the object has
-    parts that this version does not know.
+    Without an object, there are no pins, and the version is ABSENT. Raises Unavailable if the store
+    does not answer, or the object is damaged. With `is_whole`, raises Unavailable also if the
+    object has parts that this version does not know.
     """
     key = keys.upstream_digests(name)
-    stored = store.get(key)
-    if not isinstance(stored, Stored):
+    stored_object = store.get(key)
+    if not isinstance(stored_object, Stored):
         return {}, ABSENT
     decode = _PINS.decode_whole if is_whole else _PINS.decode
-    pins = decode(store.whole_key(key), stored.body)
-    return pins.files, stored.version
+    pins = decode(store.whole_key(key), stored_object.body)
+    return pins.files, stored_object.version
 
 
 class FileUses:
     """
     Notes the uses of stored files, each at most once a day.
 
-    Threads may share it. A note is an empty object beside the file: the time at which it was
-    written is that of the use. It is written in the background by `submit`. A note that cannot be
-    written is left out: the next use after a day is noted again.
+    Threads may share it. A note is an empty object beside the file, and the time at which it was
+    written is that of the use. `submit` writes it in the background. A note that cannot be written
+    is left out: the next use after a day is noted again.
     """
 
     def __init__(self, runtime: Runtime, submit: Callable[[Callable[[], None]], None]) -> None:
@@ -183,7 +189,7 @@ class FileUses:
         """Note that the file at `key` in `store`, written at `modified`, is used now."""
         if self._noted.get((upstream, key)):
             return
-        # before it is written: a second request must not write it, too
+        # before the note is written: a second request must not write one, too
         self._noted.put((upstream, key), True, NOTE_EVERY.total_seconds())  # noqa: FBT003 - a value
         owner = keys.parse_file_key(key)
         if owner is None or self._is_recent(modified):
@@ -198,13 +204,15 @@ class FileUses:
         This runs in a thread of `submit`, after the file was found.
         """
         path = store.path_of(note)
-        with suppress(WheelyardError):  # without its note, it may only be fetched once more
-            # on a bucket, looking would cost as much as writing
-            if path is None or not (path.exists() and self._is_recent(path.stat().st_mtime)):
-                store.put(note, b"", None)
+        # on a bucket, to look for the note would cost as much as to write it
+        if path is not None and path.exists() and self._is_recent(path.stat().st_mtime):
+            return
+        with suppress(WheelyardError):  # without its note, the file may only be fetched once more
+            store.put(note, b"", None)
 
-    def _is_recent(self, when: float) -> bool:
-        return self._runtime.seconds() - when < NOTE_EVERY.total_seconds()
+    def _is_recent(self, seconds: float) -> bool:
+        """Return whether a time since the epoch is less than a day ago."""
+        return self._runtime.seconds() - seconds < NOTE_EVERY.total_seconds()
 
 
 class StoredFile(Struct, frozen=True):
@@ -213,12 +221,12 @@ class StoredFile(Struct, frozen=True):
     name: NormalizedName
     file: File
     files: Files
-    """What is kept of its upstream, laid out as private files are."""
+    """The stored files of the upstream index, which are laid out as private files are."""
 
 
 class FileCache:
     """
-    The objects of one upstream index in the store.
+    The stored objects of one upstream index.
 
     Threads may share it. Every method may raise Unavailable.
     """
@@ -236,21 +244,21 @@ class FileCache:
 
     @property
     def is_local(self) -> bool:
-        """Whether the files are in a folder, so that it is cheap to look for one."""
+        """Whether the files are in a folder, so that it is cheap to look for a file."""
         return self.store.path_of(Key(keys.UPSTREAM_FILES)) is not None
 
     def find(self, name: NormalizedName, file: UpstreamFile) -> StoredFile | None:
         """
         Return a file with a digest, and note its use, or return None if the store lacks it.
 
-        It lacks one that has another size there.
+        A stored file of another size does not count.
         """
         key = keys.distribution(name, file.sha256, file.filename)
-        stored = self._find_entry(key)
-        if stored is None or file.size not in (None, stored.size):
+        entry = self._find_entry(key)
+        if entry is None or file.size not in (None, entry.size):
             return None
-        self._uses.note(self.upstream, self.store, key, stored.modified)
-        return StoredFile(name, as_listed(file, stored.size), self.files)
+        self._uses.note(self.upstream, self.store, key, entry.modified)
+        return StoredFile(name, as_listed(file, entry.size), self.files)
 
     def find_again(self, name: NormalizedName, file: UpstreamFile) -> StoredFile | None:
         """
@@ -267,20 +275,20 @@ class FileCache:
 
     def put(self, name: NormalizedName, file: UpstreamFile, path: Path, size: int) -> StoredFile:
         """Store the file at `path`, whose digest has agreed, under its final key."""
-        listed = as_listed(file, size)
-        self.files.put(name, [FileContent(listed, path, None)])
+        file_record = as_listed(file, size)
+        self.files.put(name, [FileContent(file_record, path, None)])
         key = keys.distribution(name, file.sha256, file.filename)
         entry = Entry(key, size, self._runtime.seconds())
         # so that the first readers do not ask the bucket whether it is there
         self._remembered.put(key, entry, REMEMBERED_SECONDS)
-        return StoredFile(name, listed, self.files)
+        return StoredFile(name, file_record, self.files)
 
     def sizes(self, name: NormalizedName) -> Sizes:
         """Return the sizes of what the store has of a project's files, by one listing."""
         return {entry.key: entry.size for entry in self.store.list(keys.files_of(name))}
 
     def _find_entry(self, key: Key) -> Entry | None:
-        """Return the size of an object and when it was written, or None if it is not there."""
+        """Return the listing entry of an object, with its size and time, or None without one."""
         path = self.store.path_of(key)
         if path is not None:
             try:
@@ -290,19 +298,20 @@ class FileCache:
             return Entry(key, status.st_size, status.st_mtime)
         entry = self._remembered.get(key)
         if entry is None:
-            # a listing has the time, too, which the sweep goes by
-            for listed in self.store.list(key):
-                if listed.key == key:  # others may begin with it, as that of the core metadata
-                    self._remembered.put(key, listed, REMEMBERED_SECONDS)
-                    return listed
+            # a listing also has the time, by which the sweep judges
+            for listed_entry in self.store.list(key):
+                # other keys may begin with this one, such as that of core metadata
+                if listed_entry.key == key:
+                    self._remembered.put(key, listed_entry, REMEMBERED_SECONDS)
+                    return listed_entry
         return entry
 
 
 def as_listed(file: UpstreamFile, size: int) -> File:
     """
-    Return a file as the record of a private one, which the delivery of files takes.
+    Return a file as the record of a private file, which the delivery of files takes.
 
-    Its `uploaded_by` is empty. Without an upload time, `uploaded_at` is when the file was first
+    The record has no uploader. Without an upload time, its `uploaded_at` is when the file was first
     seen, or `EPOCH`.
     """
     sidecars = dict[str, str]()
@@ -329,7 +338,7 @@ def as_stored(name: NormalizedName, file: UpstreamFile, sizes: Sizes) -> Upstrea
     `FileCache.sizes` returns for the project.
     """
     size = sizes.get(keys.distribution(name, file.sha256, file.filename))
-    # of another size it is not the file that the page has now
+    # a stored file of another size is not the file that the page has now
     if size is None or file.size not in (None, size):
         return None
     if file.has_metadata and keys.core_metadata(name, file.sha256, file.filename) not in sizes:

@@ -1,4 +1,4 @@
-"""The fetching of one file into the spool, or past it, and of all files that a process fetches."""
+"""Fetches files of upstream indexes: into the spool and the store, or only on to one reader."""
 
 import logging
 from collections import Counter
@@ -32,29 +32,29 @@ from wheelyard.upstream.page import UpstreamFile
 PASSED_ON_LIMIT: Final = 48
 """Files that a process passes on at a time: each occupies a thread until its reader has it all."""
 PASSED_ON_LIMIT_OF_INDEX: Final = 32
-"""Those of one upstream index, so that slow ones of it do not keep back all others."""
+"""Files of one upstream index that are passed on, so that a slow index does not hold up others."""
 ROOM_CHECK_BYTES: Final = 32 * 1024**2
-"""The room on the disk is looked at again after so many bytes."""
+"""Bytes after which the room on the disk is looked at again."""
 
 FetchKey = tuple[str, NormalizedName, str, str]
-"""Upstream, project, filename and digest."""
+"""The id of the upstream index, the project, the filename and the digest."""
 
 logger = logging.getLogger("wheelyard")
 
 
 class FileResponse(Protocol):
-    """An answer of an upstream whose body is still to be read. The caller must close it."""
+    """An answer of an upstream index whose body is still to be read. The caller must close it."""
 
     @property
     def size(self) -> int | None:
-        """The bytes that the upstream announces, or None if it announces none."""
+        """How many bytes the index announces, or None if it does not say."""
         ...
 
     def chunks(self) -> Iterator[bytes]:
         """
         Yield the body.
 
-        Raises Unavailable if it breaks off or comes too slowly.
+        Raises Unavailable if the body breaks off or comes too slowly.
         """
         ...
 
@@ -64,25 +64,25 @@ class FileResponse(Protocol):
 
 
 class FileSource(Protocol):
-    """The servers that have the files. Threads may share it."""
+    """The servers that have the files. Threads may share this."""
 
     def open_file(self, upstream: str, name: NormalizedName, url: str, kind: Kind) -> FileResponse:
         """
-        Ask an upstream for a file, and return its answer, once it begins.
+        Ask an upstream index for a file, and return its answer, once it begins.
 
-        `upstream` is the id of the upstream. Raises NotFound if it has no such file. Raises
-        Unavailable (a code of `UPSTREAM_CODES`) if it does not answer, refuses the file, or answers
-        with what cannot be used, or if nothing may be fetched from this URL.
+        `upstream` is the id of the index. Raises NotFound if the index has no such file. Raises
+        Unavailable (a code of `UPSTREAM_CODES`) if the index does not answer, refuses the file, or
+        sends what cannot be used, or if nothing may be fetched from this URL.
         """
         ...
 
 
 class _SendSlots:
-    """The slots of files that are passed on. Threads may share it."""
+    """The slots of files that are passed on. Threads may share this."""
 
     def __init__(self) -> None:
         self._taken = Counter[str]()
-        """By the id of the upstream."""
+        """How many slots are taken, by the id of the upstream index."""
         self._lock = Lock()
 
     def require(self, upstream: str) -> None:
@@ -99,9 +99,10 @@ class _SendSlots:
     def free(self, upstream: str) -> None:
         """Give a slot back."""
         with self._lock:
-            self._taken -= Counter((upstream,))  # without those that are 0
+            self._taken -= Counter((upstream,))  # this drops an id whose count is 0
 
     def _require(self, upstream: str) -> None:
+        """Raise Unavailable if there is no slot for an upstream. The caller holds the lock."""
         is_full = self._taken.total() >= PASSED_ON_LIMIT
         if is_full or self._taken[upstream] >= PASSED_ON_LIMIT_OF_INDEX:
             raise Unavailable(
@@ -112,7 +113,7 @@ class _SendSlots:
 
 
 class _SlottedResponse:
-    """The answer of an upstream, with a slot that is free again once it is closed or forgotten."""
+    """The answer of an upstream index, with a slot that is freed when it is closed or forgotten."""
 
     def __init__(self, answer: FileResponse, slots: _SendSlots, upstream: str) -> None:
         self.size = answer.size
@@ -134,7 +135,7 @@ class _SlottedResponse:
 
 
 class PassedOnFiles:
-    """Passes files on to readers, a limited number at a time. Threads may share it."""
+    """Passes files on to readers, a limited number at a time. Threads may share this."""
 
     def __init__(self, source: FileSource, observation: Observation) -> None:
         self.observation = observation
@@ -143,16 +144,16 @@ class PassedOnFiles:
 
     def begin(self, cache: FileCache, name: NormalizedName, file: UpstreamFile) -> "PassedOnFile":
         """
-        Ask the upstream for a file now, and return what its one reader reads from.
+        Ask the upstream index for a file now, and return what its one reader reads from.
 
-        Raises NotFound if the upstream has no such file. Raises Unavailable (code `overloaded`) if
-        too many are passed on already. Raises Unavailable (a code of `UPSTREAM_CODES`) if the
-        upstream does not answer, refuses the file, or sends what cannot be used, such as an answer
-        of another size.
+        Raises NotFound if the index has no such file. Raises Unavailable (code `overloaded`) if too
+        many files are passed on already. Raises Unavailable (a code of `UPSTREAM_CODES`) if the
+        index does not answer, refuses the file, or sends what cannot be used, such as an answer of
+        another size.
         """
-        # No slot is held until the answer begins: slow files of one index would take all of them.
-        # How many wait for an answer is bounded by the threads that call this: one index has half
-        # of them, and one client of it half of those.
+        # No slot is held until the answer begins: slow files of one index would take all slots. The
+        # threads that call this limit how many files wait for an answer: one index has half of the
+        # threads, and one client of the index half of those.
         upstream = cache.upstream
         self._slots.require(upstream)
         answer = self._ask(cache, name, file)
@@ -169,9 +170,9 @@ class PassedOnFiles:
         """
         Ask for a file to pass on, in the thread that sends it, and return the answer.
 
-        Raises NotFound if the upstream has no such file. Raises Unavailable (code `overloaded`) if
-        too many are passed on already. Raises Unavailable (a code of `UPSTREAM_CODES`) if the
-        upstream does not answer, refuses the file, or sends what cannot be used.
+        Raises NotFound if the index has no such file. Raises Unavailable (code `overloaded`) if too
+        many files are passed on already. Raises Unavailable (a code of `UPSTREAM_CODES`) if the
+        index does not answer, refuses the file, or sends what cannot be used.
         """
         self._slots.take(cache.upstream)
         try:
@@ -186,7 +187,7 @@ class PassedOnFiles:
 
 
 class PassedOnFile(Struct, frozen=True):
-    """A file that readers get from the upstream, verified on the way. Nothing is kept."""
+    """A file that readers get from the upstream index, verified on the way. Nothing is kept."""
 
     source: PassedOnFiles
     cache: FileCache
@@ -195,23 +196,24 @@ class PassedOnFile(Struct, frozen=True):
     size: int | None
     """Bytes, or None if neither the page nor the answer has said it."""
     response: FileResponse | None = None
-    """The answer of the upstream, or None if each reader asks for one."""
+    """The answer of the upstream index, or None if each reader asks for its own."""
 
     @property
     def takes_ranges(self) -> bool:
-        """Whether a part of it can be asked for: never, as a part cannot be verified."""
+        """Whether a part of the file can be asked for: never, as a part cannot be verified."""
         return False
 
     def body(self) -> Iterator[bytes]:
         """
-        Yield the chunks of the whole file, the last ones once all are verified.
+        Yield the chunks of the whole file, the last bytes once all are verified.
 
         A digest that the page does not say is pinned in the store. Raises Unavailable (code
-        `bad_upstream`) if the bytes are not the right ones, and Unavailable if they break off, or
-        the store does not take the pin.
+        `bad_upstream`) if the bytes are not those of the page. Raises Unavailable if they break
+        off, or the store does not take the pin.
 
-        If each reader asks for an answer, raises NotFound if the upstream has no such file, and
-        Unavailable if it does not answer, or too many are passed on already (code `overloaded`).
+        If each reader asks for its own answer, raises NotFound if the index has no such file, and
+        Unavailable if it does not answer, or too many files are passed on already (code
+        `overloaded`).
         """
         observation = self.source.observation
         check = FileCheck(self.name, self.file, self.size, self.cache.digests, observation)
@@ -226,7 +228,7 @@ class PassedOnFile(Struct, frozen=True):
                 if len(held_back) > HELD_BACK_BYTES:
                     yield held_back[:-HELD_BACK_BYTES]
                     held_back = held_back[-HELD_BACK_BYTES:]
-        # nothing of a wrong file is complete: its last bytes are not sent
+        # the last bytes of a wrong file are not sent, so that it never looks complete
         check.finish()
         check.list_digest()
         if held_back:
@@ -234,18 +236,18 @@ class PassedOnFile(Struct, frozen=True):
 
 
 FetchedFile = StoredFile | GrowingFile | PassedOnFile
-"""What a reader can read from: the store, the spool, or the upstream itself."""
+"""What a reader can read from: the store, the spool, or the upstream index itself."""
 
 
 class RunningFetches:
-    """The fetches of a process that have not ended, one for each file. Threads may share it."""
+    """The fetches of a process that have not ended, one for each file. Threads may share this."""
 
     def __init__(self) -> None:
         self._by_key: dict[FetchKey, FileFetch] = {}
         self._lock = Lock()
 
     def join_or_add(self, fetch: "FileFetch") -> "FileFetch":
-        """Return the fetch of the same file that is there already, or else add `fetch`."""
+        """Return the running fetch of the same file, or else add `fetch`, and return it."""
         with self._lock:
             return self._by_key.setdefault(fetch.key, fetch)
 
@@ -258,7 +260,7 @@ class RunningFetches:
         """End all fetches."""
         with self._lock:
             fetches = list(self._by_key.values())
-        # not under the lock, for which those that end meanwhile would wait
+        # not under the lock, for which fetches that end meanwhile would wait
         for fetch in fetches:
             fetch.stop()
 
@@ -277,7 +279,7 @@ class FetchTools(Struct, frozen=True, kw_only=True):
 
 class FileFetch:
     """
-    One file on its way from the upstream through the spool, to readers and into the store.
+    One file on its way from an upstream index through the spool, to readers and into the store.
 
     A file of more than `max_kept_bytes` is not stored.
     """
@@ -295,7 +297,7 @@ class FileFetch:
         self.stored: Future[StoredFile] = Future()
         """The file in the store, or why it is not there."""
         for future in (self.started, self.stored):
-            future.set_running_or_notify_cancel()  # one client that leaves must not cancel it
+            future.set_running_or_notify_cancel()  # a client that leaves must not cancel the fetch
         self._tools = tools
         self._cache = cache
         self._name = name
@@ -304,8 +306,8 @@ class FileFetch:
         self._growing: GrowingFile | None = None
         self._path: Path | None = None
         """The file in the spool, while it is there."""
-        self._unchecked = 0
-        """Bytes since the last look at the room on the disk."""
+        self._unchecked_bytes = 0
+        """Bytes that were written since the last look at the room on the disk."""
         self._is_stopped = False
         self._begun = Lock()
         """Held from the first call of `run`."""
@@ -322,15 +324,15 @@ class FileFetch:
         return self._begun.locked()
 
     def run(self) -> None:
-        """Fetch the file, in the first call. Every error goes to those who wait."""
-        # each client who joins starts a thread for it; the first one that runs does the work
+        """Fetch the file, in the first call. Every error goes to the clients that wait."""
+        # each client that joins starts a thread for the fetch; the first thread does the work
         if not self._begun.acquire(blocking=False):
             return
-        # it is removed from the running ones before those who wait know that it has ended, so that
-        # nobody joins one that has ended, such as a failed one
+        # removed from the running fetches before its end is known, so that nobody joins a fetch
+        # that has ended, such as a failed one
         running = self._tools.running
         try:
-            stored = self._cache.find_again(self._name, self._file) or self._fetch()
+            stored_file = self._cache.find_again(self._name, self._file) or self._fetch()
         except WheelyardError as error:
             running.remove(self)
             self._give_up(error)
@@ -341,8 +343,8 @@ class FileFetch:
             self._give_up(Unavailable("The server could not fetch this file. Tell its operator."))
         else:
             running.remove(self)
-            self._answer(stored)
-            self.stored.set_result(stored)
+            self._answer(stored_file)
+            self.stored.set_result(stored_file)
 
     def stop(self) -> None:
         """End the fetch, and remove its file from the spool, as the process is about to end."""
@@ -352,17 +354,17 @@ class FileFetch:
     def _fetch(self) -> StoredFile:
         """Fetch the file into the spool, and store it."""
         upstream = self._cache.upstream
-        opened = self._tools.source.open_file(upstream, self._name, self._file.url, Kind.FILE)
-        with closing(opened):
-            size = check_size(self._file, opened.size)
+        response = self._tools.source.open_file(upstream, self._name, self._file.url, Kind.FILE)
+        with closing(response):
+            size = check_size(self._file, response.size)
             # a process that is killed leaves this file in the spool; the next one removes it at its
             # start
             path, descriptor = self._open_spool_file(size)
             self._path = path
             try:
                 self._growing = GrowingFile(descriptor, size, self._tools.runtime)
-                check = self._copy(opened, self._growing)
-                # readers have all bytes by now; what follows only keeps the file for later ones
+                check = self._copy(response, self._growing)
+                # readers have all bytes by now; what follows only keeps the file for later readers
                 check.list_digest()
                 return self._keep(path, self._growing, check)
             finally:
@@ -370,9 +372,10 @@ class FileFetch:
 
     def _open_spool_file(self, size: int | None) -> tuple[Path, OpenDescriptor]:
         """
-        Return a new file in the spool.
+        Open a new file in the spool, and return its path and descriptor.
 
-        If there is no room, answer with the file passed on, and raise.
+        Raises Unavailable if there is no room. Before that, the clients that wait are told to read
+        the file as it is passed on.
         """
         spool = self._tools.spool
         try:
@@ -390,12 +393,16 @@ class FileFetch:
             raise
         return Path(path), OpenDescriptor(number)
 
-    def _copy(self, opened: FileResponse, growing: GrowingFile) -> FileCheck:
-        """Give readers the chunks, the last ones once all are verified, and return the check."""
+    def _copy(self, response: FileResponse, growing: GrowingFile) -> FileCheck:
+        """
+        Write the chunks of a response into the spool, where readers follow, and return the check.
+
+        Readers get the last bytes once all are verified.
+        """
         check = FileCheck(
             self._name, self._file, growing.size, self._cache.digests, self._tools.observation
         )
-        for chunk in opened.chunks():
+        for chunk in response.chunks():
             if self._is_stopped:
                 message = "The server is about to stop."
                 raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
@@ -405,7 +412,7 @@ class FileFetch:
             growing.add(len(chunk))
             if growing.has_begun:
                 self._answer(growing)
-        # it pins an unknown digest, so it comes before any reader has the last bytes
+        # this pins an unknown digest, so it comes before any reader has the last bytes
         check.finish()
         growing.verify()
         self._answer(growing)
@@ -413,12 +420,12 @@ class FileFetch:
 
     def _write(self, chunk: bytes, growing: GrowingFile) -> None:
         """Write a chunk into the spool, or raise Unavailable if there is no room for it."""
-        self._unchecked += len(chunk)
+        self._unchecked_bytes += len(chunk)
         try:
             with storage_faults("a file of an upstream index"):
                 write_all(growing.descriptor.number, chunk)
-                if self._unchecked >= ROOM_CHECK_BYTES:  # others write meanwhile
-                    self._unchecked = 0
+                if self._unchecked_bytes >= ROOM_CHECK_BYTES:  # others write meanwhile
+                    self._unchecked_bytes = 0
                     self._tools.spool.require_room(0)
         except WheelyardError as error:
             self._note_not_stored(error)
@@ -426,21 +433,22 @@ class FileFetch:
 
     def _keep(self, path: Path, growing: GrowingFile, check: FileCheck) -> StoredFile:
         """
-        Store the verified file.
+        Store the verified file, and return it.
 
-        Raises WheelyardError if it is not stored.
+        Raises WheelyardError if the file is not stored.
         """
         size = check.received.size
         file = replace(self._file, sha256=check.received.sha256)
-        # a file whose page says its size is not fetched to be kept if it is too large
+        # the size is only known now if the page did not say it
         if self._max_kept_bytes is not None and size > self._max_kept_bytes:
             raise Unavailable(f"{file.filename} is larger than upstream.max_cache_file_mb.")
         try:
             if not self._cache.is_local:
-                stored = self._cache.find(self._name, file)
-                if stored is not None:
-                    return stored  # another instance was faster: to send it twice takes long
-            if file.size is None:  # without its size, nobody would see that it was cut off
+                stored_file = self._cache.find(self._name, file)
+                # another instance was faster, and to send the file again takes long
+                if stored_file is not None:
+                    return stored_file
+            if file.size is None:  # without a size on the page, nobody would see a cut-off file
                 with storage_faults("a file of an upstream index"):
                     sync_file(growing.descriptor.number)
             return self._cache.put(self._name, file, path, size)
@@ -449,17 +457,17 @@ class FileFetch:
             raise
 
     def _note_not_stored(self, error: WheelyardError) -> None:
-        """Count and log why a file is not in the store, although a reader may have it."""
+        """Count and log why the file is not in the store, although a reader may have it."""
         self._tools.observation.not_stored(self._name, self._file.filename, error.message)
 
-    def _answer(self, opened: FetchedFile) -> None:
-        """Tell those who wait what they read from, unless they know it already."""
+    def _answer(self, fetched_file: FetchedFile) -> None:
+        """Tell the clients that wait what they read from, unless they know it already."""
         if not self.started.done():
-            self.started.set_result(opened)
+            self.started.set_result(fetched_file)
 
     def _give_up(self, error: WheelyardError) -> None:
-        """Tell all who wait, and all readers, that the file does not come."""
-        # these refer to frames, and so to the file, which has to be closed at once
+        """Tell all clients that wait, and all readers, that the file does not come."""
+        # these attributes refer to frames, and so to the file, which has to be closed at once
         error.__traceback__ = None
         error.__cause__ = None
         error.__context__ = None

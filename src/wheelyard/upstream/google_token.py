@@ -22,7 +22,7 @@ class GoogleToken:
     """
 
     def __init__(self) -> None:
-        try:  # 40 MB of memory, which only those need who have such an upstream
+        try:  # takes 40 MB of memory, so only a process with such an upstream index imports it
             import google.auth.transport.requests  # noqa: F401, PLC0415 - ditto
         except ImportError:
             raise missing_extra("upstream.google", "google-auth", "gcs", "gcs") from None
@@ -31,9 +31,9 @@ class GoogleToken:
 
     def authorization(self) -> str:
         """
-        Return an Authorization header.
+        Return an Authorization header with the token, which is refreshed if it has expired.
 
-        Raises FetchError if there is no token.
+        Raises FetchError if Google gives no token, or the machine has no usable credentials.
         """
         import google.auth  # noqa: PLC0415 - as above
         from google.auth import exceptions  # noqa: PLC0415 - ditto

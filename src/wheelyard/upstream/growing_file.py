@@ -1,7 +1,7 @@
 """
 A file that is being received: one thread writes it, readers follow, and its bytes are checked.
 
-A reader gets bytes as soon as they are there. The last ones it gets only after the digest of all
+A reader gets bytes as soon as they are there. It gets the last bytes only after the digest of all
 bytes has agreed, so that wrong bytes never look complete: neither to a client that counts them, nor
 as an archive, which begins or ends with them.
 """
@@ -32,25 +32,27 @@ if TYPE_CHECKING:
 HELD_BACK_BYTES: Final = 1024
 """The last bytes of a body that are not sent before the digest has agreed."""
 SMALL_FILE_BYTES: Final = CHUNK_BYTES
-"""A file of at most this size is verified before it is sent."""
+"""A file of at most this size is verified before any of it is sent."""
 SMALL_FILE_SECONDS: Final = 2.0
 """Seconds after which even a small file is sent as it comes, so that no client gives up."""
 RANGES_LIMIT_BYTES: Final = 16 * 1024**2
 """The largest file of which a part can be asked for while it arrives."""
 NOTICE_BYTES: Final = CHUNK_BYTES
-"""Readers that wait are woken after so many new bytes."""
+"""New bytes after which readers that wait are woken."""
 NOTICE_SECONDS: Final = 0.02
-"""Readers that wait are woken so long after the last time, if there are any new bytes."""
+"""Seconds after which readers that wait are woken again, if there are any new bytes."""
 MAX_UNKNOWN_BYTES: Final = 4 * 1024**3
 """The largest file whose size neither its page nor the upstream's answer says."""
 
 
-class _Waiting(NamedTuple):
-    """A reader that waits, and what wakes it."""
+class _WaitingReader(NamedTuple):
+    """A reader that waits."""
 
     position: int
     stop: int | None
+    """The position before which it stops, or None for the end of the file."""
     call: Callable[[], None]
+    """What wakes the reader."""
 
 
 class OpenDescriptor:
@@ -64,8 +66,8 @@ class OpenDescriptor:
         self._lock = Lock()
 
     def read(self, size: int, position: int) -> bytes:
-        """Return bytes of the file: none at its end, and after it was closed."""
-        with self._lock:  # so that the number is not that of another file meanwhile
+        """Return bytes of the file: no bytes at its end, and after it was closed."""
+        with self._lock:  # so that the number does not become that of another file meanwhile
             if self._is_closed:
                 return b""
             # not `read`: the readers and the writing thread share one position in the file
@@ -86,7 +88,7 @@ class GrowingFile:
     """
     A file in the spool that one thread writes while readers follow.
 
-    `size` is the size that it will have, or None if nobody has said it.
+    `size` is the size that the file will have, or None if nobody has said it.
     """
 
     def __init__(self, descriptor: OpenDescriptor, size: int | None, runtime: Runtime) -> None:
@@ -98,19 +100,20 @@ class GrowingFile:
         self._noticed = 0
         """Bytes of which readers have been told."""
         self._noticed_at = -1.0
+        """When readers were told last, by the monotonic clock."""
         self._patient_until = runtime.monotonic() + SMALL_FILE_SECONDS
         self._is_verified = False
         self._error: WheelyardError | None = None
         self._changed = Condition()
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_WaitingReader] = []
 
     @property
     def takes_ranges(self) -> bool:
         """
-        Whether a part of it can be asked for: only of a file that has arrived or is not large.
+        Whether a part can be asked for: only of a file that has arrived or is not large.
 
-        A part is sent when the whole file is verified. A client that wants the end of a large one
-        would give up before that. If it gets the whole file, its first bytes come at once.
+        A part is sent when the whole file is verified. A client that wants the end of a large file
+        would give up before that. If the client gets the whole file, the first bytes come at once.
         """
         if self._is_verified:
             return True
@@ -125,10 +128,10 @@ class GrowingFile:
         """
         Return the bytes from `start` up to `stop` (None: to the end), or an iterator of chunks.
 
-        They are bytes at once if all are there, and they are few. Raises Unavailable if the spool
-        cannot be read, and so does the iterator, which also raises the error of `fail`.
+        The result is bytes if all of them are verified, and they are few. Raises Unavailable if the
+        spool cannot be read, and so does the iterator, which also raises the error of `fail`.
         """
-        # read once: if it is verified meanwhile, the body may be an iterator all the same
+        # read once: if the file is verified meanwhile, the body may be an iterator all the same
         is_verified = self._is_verified
         if stop is None:
             stop = self.size
@@ -143,14 +146,14 @@ class GrowingFile:
         now = self._runtime.monotonic()
         is_small = self.size is not None and self.size <= SMALL_FILE_BYTES
         if self._written == self.size or (is_small and now < self._patient_until):
-            return  # it is verified in a moment; if it is wrong, the response can then be an error
+            return  # the file is verified in a moment, and if it is wrong, nothing has been sent
         is_late = now - self._noticed_at >= NOTICE_SECONDS
         if is_late or self._written - self._noticed >= NOTICE_BYTES:
             self._noticed_at = now
             self._notify()
 
     def verify(self) -> None:
-        """Note that all bytes are written, and that they are the right ones."""
+        """Note that all bytes are written, and that they are those of the page."""
         # readers have the last bytes from now on; the size first, as they read it without the lock
         self.size = self._written
         self._is_verified = True
@@ -175,13 +178,13 @@ class GrowingFile:
         """
         Return whether a reader at `position` can go on, or has to end.
 
-        If not, call `call` once it can, in any thread.
+        If it cannot, call `call` once it can, in any thread.
         """
         with self._changed:
             # under the lock that `_wake` takes, so nobody is forgotten between look and note
             can_go_on = self._can_go_on(position, stop)
             if not can_go_on:
-                self._waiting.append(_Waiting(position, stop, call))
+                self._waiting.append(_WaitingReader(position, stop, call))
             return can_go_on
 
     def wait_beyond(self, position: int, stop: int | None) -> int:
@@ -210,7 +213,7 @@ class GrowingFile:
         return has_ended or self._readable(stop) > position
 
     def _readable(self, stop: int | None) -> int:
-        """Return up to where a reader may read who wants the bytes before `stop`."""
+        """Return the position up to which a reader that wants the bytes before `stop` may read."""
         if self._is_verified:
             return self._written if stop is None else min(stop, self._written)
         noticed = self._noticed if stop is None else min(stop, self._noticed)
@@ -218,7 +221,7 @@ class GrowingFile:
         return noticed - HELD_BACK_BYTES
 
     def _notify(self) -> None:
-        """Let readers have what is written by now."""
+        """Let readers have the bytes that are written by now."""
         with self._changed:
             self._noticed = self._written
         self._wake()
@@ -226,8 +229,8 @@ class GrowingFile:
     def _wake(self) -> None:
         """Wake the readers that can go on, or have to end."""
         with self._changed:
-            ready = list[_Waiting]()
-            waiting = list[_Waiting]()
+            ready = list[_WaitingReader]()
+            waiting = list[_WaitingReader]()
             for reader in self._waiting:
                 if self._can_go_on(reader.position, reader.stop):
                     ready.append(reader)
@@ -249,7 +252,7 @@ class FollowedBody:
 
     @property
     def remaining(self) -> int:
-        """The bytes that are still to be read. 0 or less if it is not known where they end."""
+        """How many bytes are still to be read, or 0 or less if nobody knows where they end."""
         return (self._stop or 0) - self._position
 
     def __iter__(self) -> Iterator[bytes]:
@@ -265,11 +268,12 @@ class FollowedBody:
         """
         Return whether the next chunk is there, or the body has to end.
 
-        If not, call `call` once that is so, in any thread.
+        If neither is so, call `call` once it is, in any thread.
         """
         return self._file.when_readable(self._position, self._stop, call)
 
     def _read(self, limit: int) -> bytes:
+        """Return the next chunk, of bytes before the position `limit`."""
         size = min(CHUNK_BYTES, limit - self._position)
         with storage_faults("a file in the spool folder"):
             chunk = self._file.descriptor.read(size, self._position)
@@ -291,12 +295,12 @@ def bad_file(filename: str, why: str) -> Unavailable:
 
 
 def too_long(filename: str) -> Unavailable:
-    """Return the error for a file that has more bytes than its page, or a limit of ours, allows."""
+    """Return the error for a file with more bytes than its page or this index allows."""
     return bad_file(filename, "with more bytes than it may have")
 
 
 def too_short(filename: str) -> Unavailable:
-    """Return the error for a file that ended before all of its bytes were there."""
+    """Return the error for a file that has ended before all of its bytes were there."""
     return bad_file(filename, "with fewer bytes than its page says")
 
 
@@ -306,7 +310,7 @@ def wrong_digest(filename: str) -> Unavailable:
 
 
 def other_provenance(filename: str) -> Unavailable:
-    """Return the error for a provenance that is none, or whose statements are about other bytes."""
+    """Return the error for a document that is no provenance, or is about other bytes."""
     return bad_file(
         f"a provenance of {filename}", "that is none, or not about the file that its page lists"
     )
@@ -314,9 +318,10 @@ def other_provenance(filename: str) -> Unavailable:
 
 def check_size(file: UpstreamFile, announced: int | None) -> int | None:
     """
-    Return the size that a file has to have, by its page or by the answer, or None.
+    Return the size that a file has to have, or None if neither its page nor the answer says it.
 
-    Raises Unavailable (code `bad_upstream`) if they say different ones.
+    `announced` is the size that the answer says. Raises Unavailable (code `bad_upstream`) if the
+    page says another size.
     """
     if announced is not None and file.size not in (None, announced):
         raise bad_file(file.filename, "with another size than its page says")
@@ -324,7 +329,7 @@ def check_size(file: UpstreamFile, announced: int | None) -> int | None:
 
 
 def limit_of(size: int | None) -> int:
-    """Return the most bytes that are read of a file with this size, which may be unknown."""
+    """Return the most bytes that are read of a file, whose size may be unknown."""
     return MAX_UNKNOWN_BYTES if size is None else size
 
 
@@ -332,7 +337,7 @@ class FileCheck:
     """
     The check of one file from its first byte to its last.
 
-    `size` is the number of bytes that it has to have, or None if nobody has said it.
+    `size` is the number of bytes that the file has to have, or None if nobody has said it.
     """
 
     def __init__(
@@ -357,7 +362,7 @@ class FileCheck:
         """
         Take the next bytes.
 
-        Raises Unavailable (code `bad_upstream`) if they are too many.
+        Raises Unavailable (code `bad_upstream`) if the file has too many bytes.
         """
         # counted first: an upstream must not be able to fill the disk
         self._size += len(chunk)
@@ -375,9 +380,9 @@ class FileCheck:
         """
         Check that size and digests are those of the page and of the first fetch.
 
-        It is called when all bytes have come, and before the last ones leave: it pins a digest that
-        the page does not say. Raises Unavailable (code `bad_upstream`) if they are not. Raises
-        Unavailable if the store does not take the pin.
+        The caller does this when all bytes have come, and before the last bytes are sent. A digest
+        that the page does not say is pinned. Raises Unavailable (code `bad_upstream`) if the size
+        or a digest differs. Raises Unavailable if the store does not take the pin.
         """
         name = self._name
         file = self._file
@@ -390,13 +395,16 @@ class FileCheck:
             else:
                 self._observation.digest_mismatch(name, file.filename)
             raise wrong_digest(file.filename)
+        if file.sha256:
+            return
         # of several processes that fetch a file without a digest, the first to pin it is right
-        if not file.sha256 and self._pins.pin(name, file.filename, received) != received:
+        pin = self._pins.pin(name, file.filename, received)
+        if pin != received:
             self._observation.digest_change(name, file.filename)
             raise bad_file(file.filename, "with another digest than before")
 
     def _is_pinned(self) -> bool:
-        """Return whether the digest on the page is ours, of an earlier fetch, and no upstream's."""
+        """Return whether the digest of the file is from an earlier fetch, and not from its page."""
         if not self._file.sha256:
             return False
         pin = self._pins.load(self._name).get(self._file.filename)
@@ -404,9 +412,9 @@ class FileCheck:
 
     def list_digest(self) -> None:
         """
-        Have the page of the project list a pinned digest.
+        Add a pinned digest to those that complete the page of the project.
 
-        If that fails, the next fetch does it.
+        If the store does not take it, that is counted and logged, and the next fetch does it.
         """
         filename = self._file.filename
         if self._file.sha256:
@@ -428,7 +436,7 @@ class OtherHashes:
             length = dict[str, int]()
             if algorithm.startswith("blake2"):  # BLAKE2 has digests of many lengths
                 length["digest_size"] = len(digest) // 2
-            # one of those that `sound_digests` lets pass, so a page cannot name any other attribute
+            # `sound_digests` lets only these algorithms pass, so a page can name no other attribute
             make: Callable[..., Hasher] = getattr(hashlib, algorithm)
             self._hashers.append((make(usedforsecurity=False, **length), digest))
 

@@ -1,4 +1,4 @@
-"""The upstream indexes as one: which names they have, what is shown, and why not the rest."""
+"""The upstream indexes of an index as one: which names they have, what is shown, and why."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -42,7 +42,7 @@ from wheelyard.upstream.page import (
     OtherFormat,
     UpstreamFile,
     UpstreamPage,
-    places_of_files,
+    deciding_pages,
 )
 from wheelyard.upstream.pages import FoundPage, PageKey
 from wheelyard.upstream.policy.policy import PageView, Policy, PolicyState
@@ -51,7 +51,8 @@ from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.upstream.upstream_client import UpstreamClients
 from wheelyard.upstream.upstream_files import UpstreamFiles
 
-PagesOfName: TypeAlias = UpstreamChain | HiddenPages
+PageSource: TypeAlias = UpstreamChain | HiddenPages
+"""Where the page of a name is looked up."""
 ListedFile = TypeVar("ListedFile", UpstreamFile, OtherFormat)
 OTHER_BYTES: Final = (
     "An upstream index that comes first has listed it with another digest, and lists it no more."
@@ -61,26 +62,26 @@ FORMAT: Final = "format"
 VIEW_BYTES: Final = 16 * 1024**2
 """Estimated bytes of memory for what is shown of pages."""
 FILE_BYTES: Final = 64
-"""Estimated bytes of a file that its view adds to the page itself."""
+"""Estimated bytes that the view of a page has for each file of the page."""
 PAGE_BYTES: Final = 1000
 """Estimated bytes of a view without its files."""
 
 
-class _Look(Struct, frozen=True):
-    """What a look for the page of a public name has brought."""
+class _LookedUpPage(Struct, frozen=True):
+    """The page of a public name as a client would find it, and what the client gets."""
 
     page: FoundPage | None
     answer: NameAnswer
     """What clients get."""
     reasons: tuple[FileReason, ...] = ()
-    """Why they do not get the page."""
+    """Why clients do not get the page."""
 
 
 class Explainer(Struct, frozen=True):
     """
     Explains what an index with upstream indexes answers.
 
-    It may ask them, as a client would.
+    The upstream indexes may be asked, as a client would ask them.
     """
 
     upstream: "UpstreamIndex"
@@ -91,108 +92,101 @@ class Explainer(Struct, frozen=True):
         """
         Return what clients get for a name, or for one version of it.
 
-        `may_read` is whether the caller may read it if it is private, and so learn that it is. That
-        an upstream index does not say whether it has the name is a part of the result. What is
-        fetched is stored, and the first use of an exception from the cooldown is written. Metadata
-        and provenance are looked at only for one version, or while offline.
+        `may_read` is whether the caller may read the name if it is private, and so learn that it
+        is. If an upstream index does not say whether it has the name, that is a part of the result.
+        What is fetched is stored, and the first use of an exception from the cooldown is written.
+        Metadata and provenance are looked at only for one version, or while offline.
 
         Raises Unavailable if the store does not answer. Raises Unavailable if metadata or
         provenance cannot be had now, which is a part of the result while offline. Raises Invalid
         (code `bad_setting`) if no database of advisories can be used.
         """
-        places = self.upstream.places_of(name)
-        if may_read and places == (self.upstream.hidden_pages,):
-            return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
-        explained = [self._of_place(pages, name, version) for pages in places]
-        if len(explained) == 1:
-            return explained[0].explanation
-        return _merged_explanation(explained)
+        page_sources = self.upstream.page_sources_of(name)
+        if may_read and page_sources == (self.upstream.hidden_pages,):
+            reason = self._why_private(name)
+            return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(reason,))
+        explained_pages = [
+            self._explain_page(page_source, name, version) for page_source in page_sources
+        ]
+        if len(explained_pages) == 1:
+            return explained_pages[0].explanation
+        return _merged_explanation(explained_pages)
 
-    def _of_place(
-        self, pages: PagesOfName, name: NormalizedName, version: Version | None
-    ) -> "_Explained":
-        """Return what clients get of a name from where it is looked up."""
+    def _explain_page(
+        self, page_source: PageSource, name: NormalizedName, version: Version | None
+    ) -> "_ExplainedPage":
+        """Return what clients get of a name from one source of its page."""
         policy = self.upstream.policy
-        look = self._look(pages, name, "" if version is None else str(version))
+        looked_up = self._look_up(page_source, name, "" if version is None else str(version))
         listing: UpstreamListing | None = None
-        if look.page is not None:
-            listing = self.upstream.serve(look.page)
+        if looked_up.page is not None:
+            listing = self.upstream.serve(looked_up.page)
         decisions = policy.decisions_of(name).all
         explanation = Explanation(
             name=name,
-            answer=look.answer,
-            reasons=look.reasons,
-            # who asked for it is no matter of everybody
+            answer=looked_up.answer,
+            reasons=looked_up.reasons,
+            # not everybody may know who has asked for the package
             decisions=tuple(replace(decision, asked_by=()) for decision in decisions),
         )
         page: UpstreamPage | None = None
-        if look.page is not None and listing is not None:
+        if looked_up.page is not None and listing is not None:
             page = listing.origin.page
             explanation = replace(
                 explanation,
                 upstream=page.upstream,
                 fetched_at=page.fetched_at,
-                age=look.page.age,
+                age=looked_up.page.age,
                 # a name that is refused is not asked for, so its page is never late
-                is_stale=look.page.is_stale and look.answer is not NameAnswer.REFUSED,
+                is_stale=looked_up.page.is_stale and looked_up.answer is not NameAnswer.REFUSED,
                 status=page.status,
                 alternate_locations=page.alternate_locations,
                 refused_hosts=page.refused_hosts,
                 unused_links=page.unused_links,
                 unused_link_count=page.unused_link_count,
-                files=tuple(self._files(listing, version, look.reasons)),
+                files=tuple(self._explain_files(listing, version, looked_up.reasons)),
             )
         if policy.osv is not None:
             explanation = replace(explanation, warnings=policy.osv.warnings)
-        return _Explained(explanation, page or pages.read_gone(name))
+        if page is None:
+            page = page_source.read_gone(name)
+        return _ExplainedPage(explanation, page)
 
-    def _look(self, pages: PagesOfName, name: NormalizedName, version: str) -> _Look:
-        """Look for the page of a name where a client would get it from."""
-        refusal = self.upstream.policy.refuses_name(name, version=version)
+    def _look_up(
+        self, page_source: PageSource, name: NormalizedName, version: str
+    ) -> _LookedUpPage:
+        """Look up the page of a name as a client would."""
+        refusal = self.upstream.policy.refusal_of_name(name, version=version)
         if refusal is not None:
-            return _Look(pages.read_any_age(name), NameAnswer.REFUSED, (refusal,))
+            page = page_source.read_any_age(name)
+            return _LookedUpPage(page, NameAnswer.REFUSED, (refusal,))
         try:
-            page = pages.ask_if_due(name)
+            page = page_source.ask_if_due(name)
         except Unavailable as fault:
-            why = FileReason(fault.code, fault.message, fault.advice)
-            return _Look(pages.read_any_age(name), NameAnswer.UNAVAILABLE, (why,))
+            reason = FileReason(fault.code, fault.message, fault.advice)
+            page = page_source.read_any_age(name)
+            return _LookedUpPage(page, NameAnswer.UNAVAILABLE, (reason,))
         if page is not None:
-            return _Look(page, NameAnswer.UPSTREAM)
-        contest = pages.why_contested(name)
+            return _LookedUpPage(page, NameAnswer.UPSTREAM)
+        contest = page_source.why_contested(name)
         if contest:
             reason = FileReason("owner_change", contest, Advice(Remedy.FORGET_OWNER, name))
         else:
             text = "No upstream index has it. Check the spelling, or publish it here."
             reason = FileReason("unknown", text)
-        return _Look(None, NameAnswer.UNKNOWN, (reason,))
+        return _LookedUpPage(None, NameAnswer.UNKNOWN, (reason,))
 
-    def _refusal(self, page: UpstreamPage, file: UpstreamFile) -> tuple[FileReason, ...]:
-        """
-        Return why a file that is not hidden is not sent.
-
-        While offline, that may not be known, which is the reason then.
-        """
-        try:
-            refused = self.upstream.policy.refuses_file(page, file)
-        except Unavailable as fault:
-            if not self.upstream.config.offline or fault.code not in UPSTREAM_CODES:
-                raise
-            return (FileReason("offline", fault.message, fault.advice),)
-        if refused is None:
-            return ()
-        return (refused,)
-
-    def _private(self, name: NormalizedName) -> FileReason:
-        """Return why a name is private, for somebody who may know that it is."""
-        what = "has been published or reserved here; the list of private names says more"
+    def _why_private(self, name: NormalizedName) -> FileReason:
+        """Return why a name is private, for a caller who may know that it is."""
+        cause = "has been published or reserved here; the list of private names says more"
         if self.upstream.names.matches_pattern(name):
-            what = "matches a pattern of the settings: upstream.private, access.private_names"
+            cause = "matches a pattern of the settings: upstream.private, access.private_names"
         elif self.upstream.names.is_reserved(name):
-            what = "is in a namespace"
-        text = f"{name} is private, because it {what}. No upstream index is ever asked for it."
+            cause = "is in a namespace"
+        text = f"{name} is private, because it {cause}. No upstream index is ever asked for it."
         return FileReason("private", text)
 
-    def _files(
+    def _explain_files(
         self,
         listing: "UpstreamListing",
         version: Version | None,
@@ -201,18 +195,43 @@ class Explainer(Struct, frozen=True):
         """
         Yield the files of a page, or of one version on it, each with why clients do not get it.
 
-        First come those that it lists, then those that have changed or are gone, and last those in
-        formats that are not shown.
+        First come the files that the page lists, then files that have changed or are gone, and last
+        files in formats that are not shown.
         """
         page = listing.origin.page
+        yield from self._explain_listed_files(listing, version, reasons_of_name)
+        for file in _files_of_version(page.changed, version):
+            text = (
+                f"The upstream's digest of {file.filename} has changed, which no honest index "
+                "does. Find out why before you use either."
+            )
+            yield _explained_file(file, (FileReason("digest_changed", text),))
+        for file in _files_of_version(page.removed, version):
+            text = f"The upstream no longer lists {file.filename}. Use another version."
+            yield _explained_file(file, (FileReason("removed", text),))
+        for distribution in _files_of_version(page.other_formats, version):
+            filename = distribution.filename
+            text = f"{filename} is left out: wheelyard takes {ACCEPTED_FORMATS}."
+            reason = FileReason(FORMAT, text)
+            yield ExplainedFile(filename, distribution.version, shown=False, reasons=(reason,))
+
+    def _explain_listed_files(
+        self,
+        listing: "UpstreamListing",
+        version: Version | None,
+        reasons_of_name: tuple[FileReason, ...],
+    ) -> Iterator[ExplainedFile]:
+        """Yield the files that a page lists, each with why clients do not get it."""
+        page = listing.origin.page
         hidden = self.upstream.policy.reasons(page, self.upstream.runtime.now())
-        available = {file.filename for file in listing.files}
-        for file in _of_version(page.files, version):
-            is_available = file.filename in available
+        available_filenames = {file.filename for file in listing.files}
+        for file in _files_of_version(page.files, version):
+            is_available = file.filename in available_filenames
             reasons = hidden.get(file.filename, ())
             # this may fetch core metadata and provenance, so not for each of hundreds of files
-            if not reasons and not reasons_of_name and (version is not None or not is_available):
-                reasons = self._refusal(page, file)
+            is_looked_at = version is not None or not is_available
+            if is_looked_at and not reasons and not reasons_of_name:
+                reasons = self._reasons_not_sent(page, file)
             reasons = _joined_reasons(reasons_of_name, reasons)
             if not reasons and not is_available:
                 text = (
@@ -221,98 +240,107 @@ class Explainer(Struct, frozen=True):
                 )
                 reasons = (FileReason("offline", text),)
             yield _explained_file(file, reasons)
-        for file in _of_version(page.changed, version):
-            text = (
-                f"The upstream's digest of {file.filename} has changed, which no honest index "
-                "does. Find out why before you use either."
-            )
-            yield _explained_file(file, (FileReason("digest_changed", text),))
-        for file in _of_version(page.removed, version):
-            text = f"The upstream no longer lists {file.filename}. Use another version."
-            yield _explained_file(file, (FileReason("removed", text),))
-        for distribution in _of_version(page.other_formats, version):
-            filename = distribution.filename
-            text = f"{filename} is left out: wheelyard takes {ACCEPTED_FORMATS}."
-            reason = FileReason(FORMAT, text)
-            yield ExplainedFile(filename, distribution.version, shown=False, reasons=(reason,))
+
+    def _reasons_not_sent(self, page: UpstreamPage, file: UpstreamFile) -> tuple[FileReason, ...]:
+        """
+        Return why a file that is not hidden is not sent, or nothing if it is sent.
+
+        While offline, metadata or provenance may be missing, which is the reason then.
+        """
+        try:
+            refusal = self.upstream.policy.refusal_of_file(page, file)
+        except Unavailable as fault:
+            if not self.upstream.config.offline or fault.code not in UPSTREAM_CODES:
+                raise
+            return (FileReason("offline", fault.message, fault.advice),)
+        if refusal is None:
+            return ()
+        return (refusal,)
 
 
-class _Explained(NamedTuple):
-    """What clients get of a name from one place, and its page, also one that is gone."""
+class _ExplainedPage(NamedTuple):
+    """What clients get of a name from one source of its page, and the page."""
 
     explanation: Explanation
     page: UpstreamPage | None
+    """The page, also one that is gone, or None if there never was one."""
 
 
-def _merged_explanation(explained: Sequence[_Explained]) -> Explanation:
+def _merged_explanation(explained_pages: Sequence[_ExplainedPage]) -> Explanation:
     """Return what clients get of a name whose files come from several upstream indexes."""
-    explanations = [of_place.explanation for of_place in explained]
-    silent = list[Explanation]()
+    explanations = [explained_page.explanation for explained_page in explained_pages]
+    unavailable = list[Explanation]()
     with_page = list[Explanation]()
     for explanation in explanations:
         if explanation.answer is NameAnswer.UNAVAILABLE:
-            silent.append(explanation)
+            unavailable.append(explanation)
         if explanation.fetched_at is not None:
             with_page.append(explanation)
-    if silent:
-        base = silent[0]
+    files = _merged_files(explained_pages)
+    if unavailable:
+        first = unavailable[0]
+        # clients get nothing rather than a part
+        files = [
+            replace(file, shown=False, reasons=file.reasons or first.reasons) for file in files
+        ]
     elif with_page:
-        base = with_page[0]
+        first = with_page[0]
     else:
-        base = explanations[0]
-    files = _merged_files(explained)
-    if silent:  # clients get nothing rather than a part
-        why = silent[0].reasons
-        files = [replace(file, shown=False, reasons=file.reasons or why) for file in files]
-    confirmed_at = list[datetime]()
+        first = explanations[0]
+    return _with_facts_of_pages(replace(first, files=tuple(files)), with_page)
+
+
+def _with_facts_of_pages(merged: Explanation, with_page: Sequence[Explanation]) -> Explanation:
+    """Return an explanation with what the explanations that have a page say of their pages."""
+    fetched_at = list[datetime]()
     locations = list[str]()
     refused_hosts = list[str]()
     unused_links = list[UnusedLink]()
     for explanation in with_page:
         if explanation.fetched_at is not None:
-            confirmed_at.append(explanation.fetched_at)
+            fetched_at.append(explanation.fetched_at)
         locations += explanation.alternate_locations
         refused_hosts += explanation.refused_hosts
         unused_links += explanation.unused_links
     return replace(
-        base,
+        merged,
         upstream=" ".join(explanation.upstream for explanation in with_page),
         # the whole is as old as its oldest page
-        fetched_at=min(confirmed_at, default=None),
+        fetched_at=min(fetched_at, default=None),
         age=max((explanation.age for explanation in with_page), default=0.0),
         is_stale=any(explanation.is_stale for explanation in with_page),
         alternate_locations=tuple(locations),
         refused_hosts=tuple(refused_hosts),
         unused_links=tuple(unused_links),
         unused_link_count=sum(explanation.unused_link_count for explanation in with_page),
-        files=tuple(files),
     )
 
 
-def _merged_files(explained: Sequence[_Explained]) -> list[ExplainedFile]:
-    """Return the files of several pages, each as the page explains it that decides about it."""
+def _merged_files(explained_pages: Sequence[_ExplainedPage]) -> list[ExplainedFile]:
+    """Return the files of several pages, each as explained for the page that decides about it."""
     pages = list[UpstreamPage]()
     files_of_pages = list[tuple[ExplainedFile, ...]]()
-    for explanation, page in explained:
+    for explanation, page in explained_pages:
         if page is not None:
             pages.append(page)
             files_of_pages.append(explanation.files)
-    places = places_of_files(pages)
-    files = dict[str, ExplainedFile]()
+    deciding_page = deciding_pages(pages)
+    merged_files = dict[str, ExplainedFile]()
     for number, page in enumerate(pages):
         for file in files_of_pages[number]:
-            place = places.get(file.filename)
-            if place is None and file.filename in page.by_filename:
+            deciding_number = deciding_page.get(file.filename)
+            if deciding_number is None and file.filename in page.by_filename:
                 # listed, and decided by no page: an earlier index has had it with other bytes
-                why = FileReason("digest_changed", OTHER_BYTES)
-                files.setdefault(file.filename, replace(file, shown=False, reasons=(why,)))
-            elif place in {None, number}:
-                files.setdefault(file.filename, file)
-    return [files[filename] for filename in sorted(files)]
+                reason = FileReason("digest_changed", OTHER_BYTES)
+                hidden_file = replace(file, shown=False, reasons=(reason,))
+                merged_files.setdefault(file.filename, hidden_file)
+            elif deciding_number in {None, number}:
+                merged_files.setdefault(file.filename, file)
+    return [merged_files[filename] for filename in sorted(merged_files)]
 
 
-def _of_version(files: Iterable[ListedFile], version: Version | None) -> Iterator[ListedFile]:
-    """Yield the files of a version, or all without one."""
+def _files_of_version(files: Iterable[ListedFile], version: Version | None) -> Iterator[ListedFile]:
+    """Yield the files of a version, or all files if `version` is None."""
     key = None if version is None else strip_trailing_zeros(str(version))
     for file in files:
         if key is None or strip_trailing_zeros(file.version) == key:
@@ -322,12 +350,12 @@ def _of_version(files: Iterable[ListedFile], version: Version | None) -> Iterato
 def _joined_reasons(
     of_name: tuple[FileReason, ...], of_file: tuple[FileReason, ...]
 ) -> tuple[FileReason, ...]:
-    """Return why a name and a file of it are not shown, each code once, those of the name first."""
-    codes = {reason.code for reason in of_file}
-    reasons = [reason for reason in of_name if reason.code not in codes]
+    """Return why a name and a file of it are not shown: each code once, those of the name first."""
+    codes_of_file = {reason.code for reason in of_file}
+    reasons = [reason for reason in of_name if reason.code not in codes_of_file]
     reasons += of_file
     # a block of the file comes first, as it says who knows more, and why
-    if Code.BLOCKED in codes:
+    if Code.BLOCKED in codes_of_file:
         reasons.sort(key=lambda reason: reason.code != Code.BLOCKED)
     return tuple(reasons)
 
@@ -347,26 +375,28 @@ class UpstreamOrigin(Origin, frozen=True, kw_only=True):
     """The origin of a project of an upstream index."""
 
     page: UpstreamPage
-    """With all files."""
+    """The page, with all files."""
     view: PageView
-    """Which of them the policy shows, and why not the others."""
+    """Which files the policy shows, and why it does not show the others."""
     policy: Policy
     gone_before: tuple[UpstreamPage, ...] = ()
-    """What earlier indexes had of a merged name, which they have no more."""
+    """The pages of a merged name that indexes before this one had, and have no more."""
     refused_for: FileReason | None = None
     """Why nothing of the project is shown, for programs."""
 
     def hidden(self) -> Sequence[HiddenFiles]:
         """Return what is not shown, the newest version first, files with one reason together."""
         files = self.page.by_filename
-        reasons = self.view.hidden.items()
-        return hidden_files((files[filename].version, reason) for filename, reason in reasons)
+        hidden_versions = list[tuple[str, FileReason]]()
+        for filename, reason in self.view.hidden.items():
+            hidden_versions.append((files[filename].version, reason))
+        return hidden_files(hidden_versions)
 
     def decisions(self) -> Sequence[Decision]:
         """
         Return the decisions in force about the project.
 
-        It may read the store. Raises Unavailable if that does not say.
+        The store may be read. Raises Unavailable if the store does not say.
         """
         return self.policy.decisions_of(self.page.name).all
 
@@ -376,7 +406,7 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
 
     files: tuple[UpstreamFile, ...]
     variants: tuple[UpstreamFile, ...] = ()
-    """The documents about wheels with a label, also of releases of which none is shown."""
+    """The documents about wheels with a label, also of releases whose wheels are all hidden."""
     empty_versions: tuple[str, ...]
     origin: UpstreamOrigin
 
@@ -391,13 +421,13 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
         return self.origin.view.changes_at
 
     def listing_of(self, filename: str) -> "UpstreamListing":
-        """Return the listing of the one page that there is, which is this one, for any filename."""
+        """Return this listing for any filename, as it has the one page that there is."""
         del filename
         return self
 
     @property
-    def looks(self) -> tuple[object, ...]:
-        """What clients can see of it."""
+    def visible_parts(self) -> tuple[object, ...]:
+        """What clients can see of the listing."""
         return (
             self.origin.label,
             self.status,
@@ -409,30 +439,34 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
         )
 
 
-def _in_order(
-    name: NormalizedName, listings: Sequence[tuple[PagesOfName, UpstreamListing | None]]
+def _with_gone_pages(
+    name: NormalizedName, sources: Sequence[tuple[PageSource, UpstreamListing | None]]
 ) -> tuple[UpstreamListing, ...]:
-    """Return the listings of places in their order, each with what is gone of those before it."""
-    if len(listings) == 1:
-        return tuple(listing for _, listing in listings if listing is not None)
-    ordered = list[UpstreamListing]()
-    gone = list[UpstreamPage]()
-    for place, listing in listings:
+    """
+    Return the listings of a name, each with the gone pages of the sources before it.
+
+    `sources` are the sources of its page in their order, each with its listing, if it has one.
+    """
+    if len(sources) == 1:
+        return tuple(listing for _, listing in sources if listing is not None)
+    listings = list[UpstreamListing]()
+    gone_pages = list[UpstreamPage]()
+    for page_source, listing in sources:
         if listing is None:
             # what an index has had once is not taken from one behind it with other bytes
-            gone_page = place.read_gone(name)
+            gone_page = page_source.read_gone(name)
             if gone_page is not None:
-                gone.append(gone_page)
-        elif gone:
-            origin = replace(listing.origin, gone_before=tuple(gone))
-            ordered.append(replace(listing, origin=origin))
+                gone_pages.append(gone_page)
+        elif gone_pages:
+            origin = replace(listing.origin, gone_before=tuple(gone_pages))
+            listings.append(replace(listing, origin=origin))
         else:
-            ordered.append(listing)
-    return tuple(ordered)
+            listings.append(listing)
+    return tuple(listings)
 
 
-class _Chain(Struct, frozen=True):
-    """What follows from which upstream indexes an index has, and in which order."""
+class _ChainParts(Struct, frozen=True):
+    """The parts of an `UpstreamIndex` that differ with its upstream indexes and their order."""
 
     clients: UpstreamClients
     pages: UpstreamChain
@@ -445,110 +479,104 @@ class UpstreamIndex:
     """
     The upstream indexes of an index as one.
 
-    Threads may share it. All indexes share what is not about names and order.
+    Threads may share it. The indexes of a server share all parts that do not depend on names and
+    order.
     """
 
     config: UpstreamConfig
     names: PrivateNames
     clients: UpstreamClients
-    """Those of the indexes, in the order in which they are asked."""
+    """The clients of the upstream indexes, in the order in which these are asked."""
     pages: UpstreamChain
     hidden_pages: HiddenPages
-    """Those of private names, for who may not read them."""
+    """The pages of private names for callers who may not read them."""
     files: UpstreamFiles
     policy: Policy
     observation: Observation
     requests: RequestLog
     runtime: Runtime
     is_local: bool = True
-    """Whether its files are in a folder of this machine."""
-    merge: tuple[NamePatterns, ...] = ()
-    """Names whose files may come from several of them."""
+    """Whether the stored files are in a folder of this machine."""
+    merged_names: tuple[NamePatterns, ...] = ()
+    """Names whose files may come from several upstream indexes."""
     _listings: LruCache[PageKey, UpstreamListing] = field(
         default_factory=lambda: LruCache(VIEW_BYTES), repr=False
     )
-    """What was shown last of each page, whose version stays as long as clients see the same."""
-    _chains: dict[tuple[str, ...], "_Chain"] = field(default_factory=dict, repr=False)
-    """Those that were asked for: another definition of an index must not forget what they know."""
-    _versions: "count[int]" = field(default_factory=count, repr=False)
-    """Of listings: numbers that no other one of this process has."""
+    """The last listing of each page, whose version stays as long as clients see the same."""
+    _chains: dict[tuple[str, ...], "_ChainParts"] = field(default_factory=dict, repr=False)
+    """The chains that were asked for: they keep what they know if an index is defined anew."""
+    _version_numbers: "count[int]" = field(default_factory=count, repr=False)
+    """Numbers for versions of listings, each of which this process uses once."""
 
     def with_names(self, names: PrivateNames) -> "UpstreamIndex":
         """Return the same upstream indexes behind an index that has other private names."""
         return replace_fields(self, names=names)
 
     def of_layers(self, layers: UpstreamLayers) -> "UpstreamIndex":
-        """Return the same for an index that has only some of them, or in another order."""
+        """Return the upstream indexes of an index that has some of these, or another order."""
         if layers.are_all:
-            return replace_fields(self, merge=layers.merge)
+            return replace_fields(self, merged_names=layers.merge)
         chain = self._chains.get(layers.parts)
         if chain is None:
-            # of two threads that make one, both get that of the first
-            chain = self._chains.setdefault(layers.parts, self._chain(layers))
+            # of two threads that build a chain, both get that of the first
+            chain = self._chains.setdefault(layers.parts, self._build_chain(layers))
         return replace_fields(
             self,
-            merge=layers.merge,
+            merged_names=layers.merge,
             clients=chain.clients,
             pages=chain.pages,
             hidden_pages=chain.hidden_pages,
             policy=chain.policy,
         )
 
-    def _chain(self, layers: UpstreamLayers) -> "_Chain":
-        """Return what follows from some of the upstream indexes, or from another order of them."""
+    def _build_chain(self, layers: UpstreamLayers) -> "_ChainParts":
+        """Return the parts of a chain of some of the upstream indexes, or of another order."""
         clients = self.clients.of_labels(layers.labels)
         names = tuple(client.server.names for client in clients.in_order)
-        return _Chain(
+        return _ChainParts(
             clients,
             self.pages.of_layers(clients, layers.parts),
             HiddenPages(self.config, clients, self.runtime),
             self.policy.of_names(names),
         )
 
-    def pages_of(self, name: NormalizedName) -> PagesOfName:
+    def page_sources_of(self, name: NormalizedName) -> tuple[PageSource, ...]:
         """
-        Return where a name is looked up for who may not know whether it is private.
+        Return all sources of the page of a name, in order: one source, unless the name is merged.
 
-        Raises Unavailable if the store does not say whether it is.
+        Of a private name, it is the hidden pages. Raises Unavailable if the store does not say
+        whether the name is private.
         """
         # memory may say yes, and never no: another process may have claimed the name just now
         is_private = self.names.is_private_in_memory(name) or self.names.is_private(name)
-        return self.hidden_pages if is_private else self.pages
+        if is_private:
+            return (self.hidden_pages,)
+        return self._public_sources_of(name)
 
-    def places_of(self, name: NormalizedName) -> tuple[PagesOfName, ...]:
-        """
-        Return all places where a name is looked up, in order: one, unless the name is merged.
-
-        Raises Unavailable if the store does not say whether the name is private.
-        """
-        pages = self.pages_of(name)
-        if pages is self.hidden_pages:
-            return (pages,)
-        return self._public_places(name)
-
-    def _public_places(self, name: NormalizedName) -> tuple[UpstreamChain, ...]:
-        """Return all places where a name is looked up that is not private, in order."""
-        if any(patterns.match(name) for patterns in self.merge):
-            return self.pages.each(name)
+    def _public_sources_of(self, name: NormalizedName) -> tuple[UpstreamChain, ...]:
+        """Return all sources of the page of a name that is not private, in order."""
+        if any(patterns.match(name) for patterns in self.merged_names):
+            return self.pages.single_chains(name)
         return (self.pages,)
 
-    def refused(
+    def refused_listing(
         self, name: NormalizedName, state: PolicyState, caller: Caller | None = None
     ) -> UpstreamListing | None:
         """
-        Return the empty listing of a name that no upstream index may be asked for, else None.
+        Return the empty listing of a name that no upstream index may be asked for.
 
-        A refusal is counted. `state` is what `policy.state` has just returned. `caller` is the one
-        whose installer wants the project, if it does. That is noted, unless the name is denied.
+        Return None for any other name. A refusal is counted. `state` is what `policy.state` has
+        just returned. `caller` is the caller whose installer wants the project, or None if no
+        installer does. That is noted, unless the name is denied.
 
-        Raises NotFound, with the code of the rule, for a name that is answered as one that nobody
-        has. Raises Unavailable if the store does not answer.
+        Raises NotFound, with the code of the rule, if the answer has to be that for a name which
+        nobody has. Raises Unavailable if the store does not answer.
         """
-        refusal = self.policy.refuses_name(name, state)
+        refusal = self.policy.refusal_of_name(name, state)
         if refusal is None:
             return None
         self.observation.blocked(refusal.code)
-        # what is denied, the operator has decided for good
+        # the operator has decided for good about what is denied
         if caller is not None and refusal.code != Code.DENIED:
             self.requests.note(name, "", refusal, caller)
         if refusal.code in ABSENT_CODES:
@@ -558,7 +586,7 @@ class UpstreamIndex:
         view = PageView((), {}, None, self.policy.generation or "")
         return self._listing(page, view, "upstream-refused", refusal)
 
-    def serve(self, current: FoundPage, state: PolicyState | None = None) -> UpstreamListing:
+    def serve(self, found_page: FoundPage, state: PolicyState | None = None) -> UpstreamListing:
         """
         Return what clients may see of a page now.
 
@@ -566,7 +594,7 @@ class UpstreamIndex:
         advisories and notes are read. Raises Unavailable if the store does not answer. Raises
         Invalid (code `bad_setting`) if no database of advisories can be used.
         """
-        page = self.files.with_digests(current.page)
+        page = self.files.with_digests(found_page.page)
         view = self.policy.view(page, self.runtime.now(), state)
         key = PageKey(page.upstream, page.name)
         listing = self._listings.get(key)
@@ -574,32 +602,32 @@ class UpstreamIndex:
         is_same = listing and listing.origin.page is page and listing.origin.view is view
         # while offline the store says which files there are, and may have more by now
         if listing is None or not is_same or self.config.offline:
-            listing = self._new(page, view, listing)
+            listing = self._new_listing(page, view, listing)
             self._listings.put(key, listing, PAGE_BYTES + FILE_BYTES * len(page.files))
-        # these change without a new version: what is made of the listing does not have them
-        origin = replace(listing.origin, is_stale=current.is_stale, age=current.age)
+        # these two change without a new version, as nothing that is made of the listing has them
+        origin = replace(listing.origin, is_stale=found_page.is_stale, age=found_page.age)
         return replace(listing, origin=origin)
 
     def serve_each(
         self,
         name: NormalizedName,
-        looked_up: Sequence[tuple[PagesOfName, FoundPage | None]],
+        looked_up: Sequence[tuple[PageSource, FoundPage | None]],
         state: PolicyState | None = None,
     ) -> tuple[UpstreamListing, ...]:
         """
-        Return what clients may see now of a name from each place that has a page.
+        Return what clients may see now of a name from each source that has a page.
 
-        Each page comes with the place where it was looked up, or None if that has none. It is
-        served as by `serve`. Raises Unavailable if the store does not answer. Raises Invalid (code
-        `bad_setting`) if no database of advisories can be used.
+        `looked_up` has the sources in their order, each with its page, or None if it has none. A
+        page is served as by `serve`. Raises Unavailable if the store does not answer. Raises
+        Invalid (code `bad_setting`) if no database of advisories can be used.
         """
-        listings = list[tuple[PagesOfName, UpstreamListing | None]]()
-        for place, page in looked_up:
+        sources = list[tuple[PageSource, UpstreamListing | None]]()
+        for page_source, page in looked_up:
             listing: UpstreamListing | None = None
             if page is not None:
                 listing = self.serve(page, state)
-            listings.append((place, listing))
-        return _in_order(name, listings)
+            sources.append((page_source, listing))
+        return _with_gone_pages(name, sources)
 
     def note_hidden(self, listings: Sequence[UpstreamListing], caller: Caller) -> None:
         """
@@ -607,15 +635,17 @@ class UpstreamIndex:
 
         Noted is the newest release that the first listing with hidden files hides.
         """
-        hiding = [listing for listing in listings if listing.hidden]
-        if not hiding or any(listing.origin.view.shown for listing in listings):
+        hiding_listings = [listing for listing in listings if listing.hidden]
+        is_anything_shown = any(listing.origin.view.shown for listing in listings)
+        if not hiding_listings or is_anything_shown:
             return
-        listing = hiding[0]
+        listing = hiding_listings[0]
         page = listing.origin.page
         hidden = listing.origin.view.hidden
         # the newest release among the hidden files is what an installer would have chosen
         files = tuple(page.by_filename[filename] for filename in hidden)
-        newest = latest_release(releases_of(replace(listing, files=files)))
+        listing_of_hidden = replace(listing, files=files)
+        newest = latest_release(releases_of(listing_of_hidden))
         if newest is not None:
             reason = hidden[newest.files[0].filename]
             self.note_file(page, newest.metadata_file, reason, caller)
@@ -630,33 +660,34 @@ class UpstreamIndex:
         """
         Return the codes of all rules that hide files of a version whose page is in the store.
 
-        There are none without a version. Metadata and provenance may be fetched, and if they cannot
-        be had now, codes that need them are missing. The first use of an exception from the
-        cooldown is written, and so is a licence that hides a file. Raises Unavailable if the store
-        does not answer. Raises Invalid (code `bad_setting`) if no database of advisories can be
-        used.
+        There are no codes if `version` is empty. Metadata and provenance may be fetched, and if
+        they cannot be had now, codes that need them are missing. The first use of an exception from
+        the cooldown is written, and so is a licence that hides a file. Raises Unavailable if the
+        store does not answer. Raises Invalid (code `bad_setting`) if no database of advisories can
+        be used.
         """
         if not version:
             return ()
-        pages = [place.read_stored(name) for place in self.places_of(name)]
+        page_sources = self.page_sources_of(name)
+        stored_pages = [page_source.read_stored(name) for page_source in page_sources]
         codes = list[str]()
-        for page in pages:
+        for page in stored_pages:
             if page is not None:
-                codes += self._hidden_codes(page, version)
+                codes += self._hidden_codes_on(page, version)
         return tuple(dict.fromkeys(codes))
 
-    def _hidden_codes(self, stored: UpstreamPage, version: str) -> list[str]:
+    def _hidden_codes_on(self, stored_page: UpstreamPage, version: str) -> list[str]:
         """Return the codes of all rules that hide files of a version on a page, perhaps twice."""
-        page = self.files.with_digests(stored)
+        page = self.files.with_digests(stored_page)
         key = strip_trailing_zeros(version)
         files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
         by_filename = self.policy.reasons(page, self.runtime.now())
         reasons = list[FileReason]()
         for file in files:
             reasons += by_filename.get(file.filename, ())
-        with suppress(Unavailable):  # whoever approves it is told then
+        with suppress(Unavailable):  # whoever approves the version is told about these rules then
             for file in files:
-                refusal = self.policy.refuses_by_sidecars(page, file)
+                refusal = self.policy.refusal_by_sidecars(page, file)
                 if refusal is not None:
                     reasons.append(refusal)
         return [str(reason.code) for reason in reasons]
@@ -665,63 +696,66 @@ class UpstreamIndex:
         """
         Return what clients may see now of the pages of the store: one, unless the name is merged.
 
-        There is none if the store has none. Their versions are empty. It asks nobody for a page,
-        and does not look whether the name is private. The first use of an exception from the
-        cooldown is written. Raises Unavailable if the store does not answer. Raises Invalid (code
-        `bad_setting`) if no database of advisories can be used.
+        There is no listing if the store has no page. The versions of listings are empty. No
+        upstream index is asked, and whether the name is private does not matter. The first use of
+        an exception from the cooldown is written. Raises Unavailable if the store does not answer.
+        Raises Invalid (code `bad_setting`) if no database of advisories can be used.
         """
-        places = self._public_places(name)
-        return _in_order(name, [(place, self._read_stored_in(place, name)) for place in places])
+        sources = list[tuple[PageSource, UpstreamListing | None]]()
+        for chain in self._public_sources_of(name):
+            sources.append((chain, self._read_stored_of(chain, name)))
+        return _with_gone_pages(name, sources)
 
-    def _read_stored_in(self, place: UpstreamChain, name: NormalizedName) -> UpstreamListing | None:
-        """Return what clients may see of the page that the store has of one place."""
-        stored = place.read_stored(name)
-        if stored is None:
+    def _read_stored_of(self, chain: UpstreamChain, name: NormalizedName) -> UpstreamListing | None:
+        """Return what clients may see of the page that the store has of a chain, or None."""
+        stored_page = chain.read_stored(name)
+        if stored_page is None:
             return None
-        page = self.files.with_digests(stored)
-        return self._listing(page, self.policy.view(page, self.runtime.now()), "")
+        page = self.files.with_digests(stored_page)
+        view = self.policy.view(page, self.runtime.now())
+        return self._listing(page, view, "")
 
     def refresh(self, name: NormalizedName, *, may_read: bool) -> RefreshedPage:
         """
         Ask the upstream indexes for a page now, store it, and return what has come.
 
-        If no index has it, the result has no files, and no upstream. Provenances that did not hold
-        are looked at again from now on. `may_read` is whether the caller may read the name if it is
-        private.
+        If no index has the name, the result has no files, and no upstream. Provenances that did not
+        hold are looked at again from now on. `may_read` is whether the caller may read the name if
+        it is private.
 
-        Raises Forbidden if it is and they may, or, with the code of the rule, if the policy does
-        not let anybody ask for it. Raises Unavailable (a code of `UPSTREAM_CODES`) if an index does
-        not answer, refuses the name, or sends what cannot be used. Raises Unavailable if the store
-        does not answer.
+        Raises Forbidden if the name is private and the caller may read it. Raises Forbidden, with
+        the code of the rule, if the policy does not let anybody ask for the name. Raises
+        Unavailable (a code of `UPSTREAM_CODES`) if an index does not answer, refuses the name, or
+        sends what cannot be used. Raises Unavailable if the store does not answer.
         """
-        places = self.places_of(name)
+        page_sources = self.page_sources_of(name)
 
-        # who may not read it gets what is said of an unknown name, by the hidden pages
-        if may_read and places == (self.hidden_pages,):
+        # who may not read it gets the answer for an unknown name, by the hidden pages
+        if may_read and page_sources == (self.hidden_pages,):
             raise Forbidden(f"{name} is a private name: no upstream index is ever asked for it.")
-        refusal = self.policy.refuses_name(name)
+        refusal = self.policy.refusal_of_name(name)
         if refusal is not None:
             raise Forbidden(refusal.text, code=refusal.code, advice=refusal.advice)
 
-        # before any is asked: an answer takes the place of the stored page
+        # before any index is asked: an answer takes the place of the stored page
         filenames_before = set[str]()
-        for place in places:
-            stored = place.read_stored(name)
-            if stored is not None:
-                filenames_before.update(stored.by_filename)
-        renewed = list[UpstreamPage]()
-        for place in places:
-            answer = place.ask_now(name)
+        for page_source in page_sources:
+            stored_page = page_source.read_stored(name)
+            if stored_page is not None:
+                filenames_before.update(stored_page.by_filename)
+        renewed_pages = list[UpstreamPage]()
+        for page_source in page_sources:
+            answer = page_source.ask_now(name)
             if answer is not None:
-                renewed.append(answer.page)
+                renewed_pages.append(answer.page)
         filenames = dict[str, None]()  # each once, in the order of the pages
-        for page in renewed:
+        for page in renewed_pages:
             # the index may have corrected a provenance that did not hold
             self.policy.sidecar_facts.provenances.forget(page.files)
             filenames.update(dict.fromkeys(page.by_filename))
         return RefreshedPage(
             name=name,
-            upstream=" and ".join(self.config.label_of(page.upstream) for page in renewed),
+            upstream=" and ".join(self.config.label_of(page.upstream) for page in renewed_pages),
             files=len(filenames),
             new=tuple(filename for filename in filenames if filename not in filenames_before),
             removed=tuple(sorted(filenames_before.difference(filenames))),
@@ -733,9 +767,9 @@ class UpstreamIndex:
         """
         Return what clients get for a name or one version of it, and why.
 
-        It may ask the upstream indexes. `may_read` is whether the caller may read the name if it is
-        private. What is fetched is stored, and the first use of an exception from the cooldown is
-        written.
+        The upstream indexes may be asked. `may_read` is whether the caller may read the name if it
+        is private. What is fetched is stored, and the first use of an exception from the cooldown
+        is written.
 
         Raises Unavailable if the store does not answer. Raises Unavailable if metadata or
         provenance cannot be had now, which is a part of the result while offline. Raises Invalid
@@ -751,28 +785,28 @@ class UpstreamIndex:
         self.pages.flush()
         self.clients.close()
 
-    def _new(
-        self, page: UpstreamPage, view: PageView, before: UpstreamListing | None
+    def _new_listing(
+        self, page: UpstreamPage, view: PageView, last_listing: UpstreamListing | None
     ) -> UpstreamListing:
-        """Return a listing, with the version of the one before it if clients see the same."""
-        if before is not None:
-            listing = self._listing(page, view, before.version)
-            # the version stays, and so does what is made of the listing beside it
-            if listing.looks == before.looks:
+        """Return a listing, with the version of the last one if clients see the same."""
+        if last_listing is not None:
+            listing = self._listing(page, view, last_listing.version)
+            # the version stays, and so does all that was made of the listing before
+            if listing.visible_parts == last_listing.visible_parts:
                 return listing
         else:
             listing = self._listing(page, view, "")
-        return replace(listing, version=f"upstream-{next(self._versions)}")
+        return replace(listing, version=f"upstream-{next(self._version_numbers)}")
 
     def _listing(
-        self, page: UpstreamPage, view: PageView, version: str, reason: FileReason | None = None
+        self, page: UpstreamPage, view: PageView, version: str, refusal: FileReason | None = None
     ) -> UpstreamListing:
-        """Return the listing of a page. `reason` is why no upstream index may be asked for it."""
+        """Return the listing of a page. `refusal` is why no upstream index may be asked for it."""
         return UpstreamListing(
             name=page.name,
             status=page.status,
             reason=page.reason,
-            files=self._available(page, view.shown),
+            files=self._available_files(page, view.shown),
             variants=self._available_variants(page),
             empty_versions=view.empty_versions,
             version=version,
@@ -780,31 +814,31 @@ class UpstreamIndex:
                 label=self.config.label_of(page.upstream),
                 is_upstream=True,
                 confirmed_at=page.fetched_at,
-                refusal=reason.text if reason else "",
+                refusal=refusal.text if refusal else "",
                 generation=view.generation,
                 page=page,
                 view=view,
                 policy=self.policy,
-                refused_for=reason,
+                refused_for=refusal,
             ),
         )
 
-    def _available(
+    def _available_files(
         self, page: UpstreamPage, shown: tuple[UpstreamFile, ...]
     ) -> tuple[UpstreamFile, ...]:
         """
-        Return files of a page, or while nothing is fetched, those that clients can download.
+        Return the shown files of a page, or while offline, those that clients can download.
 
-        A resolver that chose another one could not have it.
+        A resolver that chose a file which the store lacks could not have it.
         """
         if not self.config.offline:
             return shown
         sizes = self.files.cache(page.upstream).sizes(page.name)
         available = list[UpstreamFile]()
         for file in shown:
-            stored = as_stored(page.name, file, sizes)
-            if stored is not None and self._may_download(page, stored):
-                available.append(stored)
+            stored_file = as_stored(page.name, file, sizes)
+            if stored_file is not None and self._may_download(page, stored_file):
+                available.append(stored_file)
         return tuple(available)
 
     def _available_variants(self, page: UpstreamPage) -> tuple[UpstreamFile, ...]:
@@ -812,16 +846,21 @@ class UpstreamIndex:
         if not self.config.offline or not page.variants:
             return page.variants
         sizes = self.files.cache(page.upstream).sizes(page.name)
-        stored = (as_stored(page.name, document, sizes) for document in page.variants)
-        return tuple(filter(None, stored))
+        available = list[UpstreamFile]()
+        for document in page.variants:
+            stored_document = as_stored(page.name, document, sizes)
+            if stored_document is not None:
+                available.append(stored_document)
+        return tuple(available)
 
     def _may_download(self, page: UpstreamPage, file: UpstreamFile) -> bool:
         """Return whether the policy lets clients download a file that the store has."""
         if not self.policy.asks_sidecars:
             return True
         try:
-            return self.policy.refuses_file(page, page.by_filename[file.filename]) is None
+            refusal = self.policy.refusal_of_file(page, page.by_filename[file.filename])
         except Unavailable as fault:
             if fault.code not in UPSTREAM_CODES:
                 raise
             return False  # its licence, or who has signed it, is not known
+        return refusal is None

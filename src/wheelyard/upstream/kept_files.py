@@ -1,9 +1,9 @@
 """
-What the store keeps of public packages, how large it is, and what is removed.
+The files of upstream indexes that the store keeps: how large they are, and which are removed.
 
 The sweep only ever sees what is below `upstream/`, so it cannot touch what is private. Servers may
 run meanwhile: a file that they need again is fetched again. Pages stay, because they say which
-index owns a name, and so do the learned digests.
+index owns a name, and so do the pinned digests.
 """
 
 import re
@@ -27,19 +27,23 @@ _OBJECT: Final = re.compile(
     rf"([^/]+)/(?:{keys.UPSTREAM_FILES}|({keys.UPSTREAM_USES}))"
     r"([a-z0-9-]+/[0-9a-f]{64}/[^/]+?)(?:\.metadata|\.provenance)?"
 )
-
+"""The key of a file, of its core metadata or provenance, or of the note of its use."""
 
 COUNTED_SECONDS: Final = 600.0
-"""How long a size is told again before the keys are listed again."""
+"""How long a counted size is used before the keys are listed again."""
 
 
 class SweepRules(Struct, frozen=True, kw_only=True):
     """Which files are removed."""
 
     unused_for: timedelta | None = None
-    """Those that were not used for so long."""
+    """Files that were not used for so long are removed, or None to remove none for that."""
     max_bytes: int | None = None
-    """As many as are too many for so many bytes, those first that were not used for longest."""
+    """
+    The most bytes that stay, or None without a limit.
+
+    The files that were not used for longest are removed first.
+    """
 
 
 class KeptFile(Struct, kw_only=True):
@@ -54,12 +58,12 @@ class KeptFile(Struct, kw_only=True):
     last_use: float = 0.0
     """When it was used or fetched last, within a day, in seconds since the epoch."""
     objects: list[Entry] = []
-    """In the order of their removal."""
+    """The objects of the file, in the order of their removal."""
 
     def add(self, entry: Entry, *, is_note: bool) -> None:
-        """Count an object as one of this file's."""
+        """Add an object of this file, or the note of its use."""
         self.last_use = max(self.last_use, entry.modified)
-        if is_note:  # removed first: a sweep that is interrupted leaves no note alone
+        if is_note:  # removed first: an interrupted sweep leaves no note without its file
             self.objects.insert(0, entry)
         else:
             self.size += entry.size
@@ -70,9 +74,9 @@ class SweepReport(Struct, frozen=True):
     """What was removed, or would be, and what stays."""
 
     removed: tuple[KeptFile, ...]
-    """Those first that were not used for longest."""
+    """The files that were not used for longest come first."""
     kept: int
-    """Files."""
+    """How many files stay."""
     kept_bytes: int
 
 
@@ -80,11 +84,11 @@ class UpstreamSweep(Struct, frozen=True):
     """Removes files of upstream indexes from a store."""
 
     clock: StoreClock
-    """That of the store with what is below `upstream/`."""
+    """The clock of the store that has what is below `upstream/`."""
 
     def run(self, rules: SweepRules, *, dry_run: bool = False) -> SweepReport:
         """
-        Remove what the rules say, or in a dry run nothing, and return what that is.
+        Remove the files that the rules choose, or in a dry run none, and return what they are.
 
         A server that runs meanwhile may fetch a removed file again. Raises Unavailable (code
         `clock_differs`), before anything is removed, if the machine's clock is wrong. Raises
@@ -99,28 +103,28 @@ class UpstreamSweep(Struct, frozen=True):
                 pass
         all_bytes = sum(file.size for file in files)
         removed_bytes = sum(file.size for file in removed)
-        kept = len(files) - len(removed)
-        return SweepReport(tuple(removed), kept, all_bytes - removed_bytes)
+        kept_count = len(files) - len(removed)
+        return SweepReport(tuple(removed), kept_count, all_bytes - removed_bytes)
 
     def _remove(self, file: KeptFile) -> None:
-        """Remove a file, in a thread of its own. A crash leaves the rest to the next sweep."""
-        below = PrefixedStore(self.clock.store, keys.UPSTREAM)
+        """Remove a file, in a thread of its own. After a crash, the next sweep removes the rest."""
+        upstream_store = PrefixedStore(self.clock.store, keys.UPSTREAM)
         for entry in file.objects:
-            below.delete(entry.key)
+            upstream_store.delete(entry.key)
 
     @staticmethod
     def _choose(files: list[KeptFile], rules: SweepRules, now: float) -> list[KeptFile]:
         """Return the files to remove, of `files` in the order of their last use."""
-        size = sum(file.size for file in files)
+        remaining_bytes = sum(file.size for file in files)
         removed = list[KeptFile]()
         for file in files:
             is_unused = False
             if rules.unused_for is not None:
                 is_unused = now - file.last_use >= rules.unused_for.total_seconds()
-            is_too_much = rules.max_bytes is not None and size > rules.max_bytes
+            is_too_much = rules.max_bytes is not None and remaining_bytes > rules.max_bytes
             if is_unused or is_too_much:
                 removed.append(file)
-                size -= file.size
+                remaining_bytes -= file.size
         return removed
 
 
@@ -145,9 +149,9 @@ class CountedSize(Struct, frozen=True):
     """How much all files that are kept take, and when that was counted."""
 
     bytes: int
-    """Of the files and their core metadata."""
+    """Bytes of the files, their core metadata and their provenance."""
     at: datetime
-    """Aware (UTC)."""
+    """When that was counted (UTC)."""
 
 
 class KeptSize:
@@ -158,7 +162,7 @@ class KeptSize:
         self._runtime = runtime
         self._counted = CountedSize(0, runtime.now())
         self._until = -inf
-        """Until when that is told again."""
+        """Until when `_counted` is used, by the monotonic clock."""
         self._lock = Lock()
 
     def latest(self) -> CountedSize:

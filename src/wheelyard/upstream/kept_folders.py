@@ -18,12 +18,12 @@ class KeptFolders(ForwardingStore):
     """
     The objects of `inner`, where what is kept of an upstream index may have another label.
 
-    Threads may share it. Where a folder is, is found out when it is first needed: if an index has
-    nothing under its own id, it is the first that its URL has under another one.
+    Threads may share it. The folder of an index is looked for when it is first needed: if the index
+    has nothing under its own id, it is the first folder of the same URL under another id.
 
     Args:
-        inner: Has what is below `upstream/`.
-        ids: Those of the upstream indexes.
+        inner: The store with what is below `upstream/`.
+        ids: The ids of the upstream indexes.
     """
 
     __slots__ = ("_ids", "_stored_ids", "inner")
@@ -35,7 +35,7 @@ class KeptFolders(ForwardingStore):
         """The id under which each index is kept, by its own id."""
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Yield the objects below a prefix, with the keys of the index as it is called now."""
+        """Yield the objects below a prefix, by keys with the id that the index has now."""
         folder, stored_folder = self._folders(prefix)
         start = ""
         if after:
@@ -44,24 +44,30 @@ class KeptFolders(ForwardingStore):
             yield entry._replace(key=Key(folder + entry.key.removeprefix(stored_folder)))
 
     def _full(self, key: Key) -> Key:
+        """Return the key in the inner store."""
         folder, stored_folder = self._folders(key)
         return Key(stored_folder + key.removeprefix(folder))
 
     def _folders(self, key: str) -> tuple[str, str]:
-        """Return the folder of an upstream index in a key, and where it is. Both may be empty."""
+        """
+        Return the folder of an upstream index that begins a key, and the folder in the inner store.
+
+        Both are empty if no set upstream index has the key.
+        """
         upstream_id, slash, _ = key.removeprefix(keys.UPSTREAM).partition("/")
         if not slash or upstream_id not in self._ids or not key.startswith(keys.UPSTREAM):
             return "", ""
         stored_id = self._stored_ids.get(upstream_id)
         if stored_id is None:
-            # of two threads that look, both find the same
+            # two threads that look find the same id
             stored_id = self._find_stored_id(upstream_id)
             self._stored_ids[upstream_id] = stored_id
         return keys.upstream(upstream_id), keys.upstream(stored_id)
 
     def _find_stored_id(self, upstream_id: str) -> str:
         """Return the id under which the store has an index, which may have an earlier label."""
-        if next(self.inner.list(keys.upstream(upstream_id)), None) is not None:
+        first_object = next(self.inner.list(keys.upstream(upstream_id)), None)
+        if first_object is not None:
             return upstream_id
         for stored_id in upstream_folders(self.inner):
             # never the folder of another index that is set now, as two would then share it

@@ -1,4 +1,4 @@
-"""Lock files: `pylock.toml` (PEP 751)."""
+"""Reads lock files, `pylock.toml` (PEP 751), into the files that an index has to have."""
 
 import codecs
 import re
@@ -36,12 +36,13 @@ BAD_LOCK_FILE: Final = "bad_lock_file"
 STANDARD_INPUT: Final = Path("-")
 """Stands for the lock file that comes from standard input."""
 MAX_BYTES: Final = 32 * 1024**2
-"""The most bytes of one lock file. Those of large applications have a tenth of it."""
+"""The most bytes of one lock file. The lock files of large applications have a tenth of that."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _AT_A_URL: Final = "a file at a URL of its own"
 _PYLOCK_LINE: Final = re.compile(r"^[ \t]*\[\[packages\]\]|\A[^\[]*^lock-version\b", re.MULTILINE)
+"""A line that every `pylock.toml` has."""
 _TOOL_LINE: Final = re.compile(r"^[ \t]*\[\[package\]\]|\A\s*\{", re.MULTILINE)
-"""What lock files of tools have, in TOML or JSON, and a `pylock.toml` has not."""
+"""A line that lock files of tools have, in TOML or JSON, and a `pylock.toml` does not have."""
 _EXPORTS: Final = {
     "uv": "uv export --format pylock.toml --output-file pylock.toml",
     "pdm": "pdm export --format pylock --output pylock.toml",
@@ -54,25 +55,25 @@ _EXPORTS: Final = {
 }
 """The command of each tool that writes a `pylock.toml`, by what its own lock file is called."""
 _AT_LINE: Final = re.compile(r"at line (\d+)")
-"""Where `tomllib` says in its message that the fault is."""
+"""The line of the fault in a message of `tomllib`."""
 
 
 class Place(Struct, frozen=True):
     """A line of a file, or a package in it."""
 
     file: str
-    at: int | str
-    """The number of the line, from 1, or `packages[0]`."""
+    position: int | str
+    """The number of the line, from 1, or a key such as `packages[0]`."""
 
     def __str__(self) -> str:
-        """Return `pylock.toml:12`."""
+        """Return the place for a message, such as `pylock.toml:12`."""
         if self.file == str(STANDARD_INPUT):
-            return f"standard input:{self.at}"
-        return f"{escaped(self.file)}:{self.at}"
+            return f"standard input:{self.position}"
+        return f"{escaped(self.file)}:{self.position}"
 
     def fault(self, why: str) -> Invalid:
         """
-        Return the error that this is wrong.
+        Return the error (code `bad_lock_file`) for this place.
 
         `why` is a sentence, without its full stop.
         """
@@ -93,7 +94,7 @@ class ForeignPackage(Struct, frozen=True):
 
     place: Place
     origin: str
-    """What it is instead, for a message: `a repository`."""
+    """Where the package is from, for a message, such as `a repository`."""
 
 
 LockEntry = LockedFile | ForeignPackage
@@ -103,8 +104,8 @@ def read_lock_text(path: Path) -> str:
     """
     Return the text of a lock file, in which a newline alone ends each line.
 
-    `STANDARD_INPUT` is read from there. Raises Invalid (code `bad_lock_file`) if it cannot be read,
-    is too large, or is neither UTF-8 nor UTF-16 with a byte order mark.
+    The path `STANDARD_INPUT` stands for standard input. Raises Invalid (code `bad_lock_file`) if
+    the file cannot be read, is too large, or is neither UTF-8 nor UTF-16 with a byte order mark.
     """
     is_piped = path == STANDARD_INPUT
     source = 0 if is_piped else path
@@ -113,8 +114,8 @@ def read_lock_text(path: Path) -> str:
         with open(source, "rb", closefd=not is_piped) as file:
             raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        why = getattr(error, "strerror", None) or error
-        message = f"{escaped(str(path))} cannot be read: {why}."
+        reason = getattr(error, "strerror", None) or error
+        message = f"{escaped(str(path))} cannot be read: {reason}."
         raise Invalid(message, code=BAD_LOCK_FILE) from error
     if len(raw) > MAX_BYTES:
         raise Place(str(path), 1).fault(f"the file has more than {MAX_BYTES} bytes")
@@ -131,26 +132,27 @@ def read_lock_text(path: Path) -> str:
 
 
 class LockedFiles(Struct, frozen=True):
-    """What some lock files list together."""
+    """What several lock files list together."""
 
     projects: dict[NormalizedName, tuple[LockedFile, ...]]
-    """The files of each project, each digest once. Sorted."""
+    """The files of each project, sorted, each digest once."""
     foreign: tuple[ForeignPackage, ...] = ()
 
 
 def read_lock_files(paths: Iterable[Path]) -> LockedFiles:
     """
-    Return what these lock files list together.
+    Return what several lock files list together.
 
-    Raises Invalid (code `bad_lock_file`), which names the file, if one cannot be read, is no
+    Raises Invalid (code `bad_lock_file`), which names the file, if a file cannot be read, is no
     `pylock.toml`, is malformed, has a digest that is not a SHA-256, or lists no package of an
-    index: the command that should have written it may have failed.
+    index: the command that should have written the file may have failed.
     """
     files = dict[NormalizedName, dict[Sha256, LockedFile]]()
     foreign = dict[ForeignPackage, None]()
     for path in paths:
         entries = tuple(_entries(path))
-        if not any(isinstance(entry, LockedFile) for entry in entries):
+        has_locked_file = any(isinstance(entry, LockedFile) for entry in entries)
+        if not has_locked_file:
             why = "it lists no package of an index. The command that wrote it may have failed"
             raise Place(str(path), 1).fault(f"{why}; else leave this file out")
         for entry in entries:
@@ -159,14 +161,14 @@ def read_lock_files(paths: Iterable[Path]) -> LockedFiles:
             else:
                 files.setdefault(entry.project, {}).setdefault(entry.sha256, entry)
     projects = dict[NormalizedName, tuple[LockedFile, ...]]()
-    for name, by_digest in sorted(files.items()):
-        in_order = sorted(by_digest.values(), key=attrgetter("version", "sha256"))
-        projects[name] = tuple(in_order)
+    for name, files_by_digest in sorted(files.items()):
+        ordered_files = sorted(files_by_digest.values(), key=attrgetter("version", "sha256"))
+        projects[name] = tuple(ordered_files)
     return LockedFiles(projects, tuple(foreign))
 
 
 def _entries(path: Path) -> Iterator[LockEntry]:
-    """Yield what one lock file lists, or raise Invalid if it is none."""
+    """Yield what one lock file lists, or raise Invalid if it is no `pylock.toml`."""
     text = read_lock_text(path)
     if is_valid_pylock_path(path) or _PYLOCK_LINE.search(text):
         return _read_pylock(str(path), text)
@@ -174,20 +176,20 @@ def _entries(path: Path) -> Iterator[LockEntry]:
 
 
 def _not_a_pylock(path: Path, text: str) -> Invalid:
-    """Return the error for another file, with the commands that write a `pylock.toml`."""
-    what = "not a pylock.toml"
+    """Return the error for a file of another kind, with the commands that write a `pylock.toml`."""
+    kind = "not a pylock.toml"
     tools = list(_EXPORTS)
     if path.suffix == ".lock" or _TOOL_LINE.search(text):
-        what = "a tool's own lock file"
+        kind = "a tool's own lock file"
         # most lock files are named after their tool, or say it in their first line
         first_line, _, _ = text.partition("\n")
-        maker = f"{path.name} {first_line}".lower()
+        name_and_line = f"{path.name} {first_line}".lower()
         for tool in _EXPORTS:
-            if tool in maker:
+            if tool in name_and_line:
                 tools = [tool]
                 break
     commands = " or ".join(f"'{_EXPORTS[tool]}'" for tool in tools)
-    return Place(str(path), 1).fault(f"this is {what}. Give a pylock.toml: {commands} writes one")
+    return Place(str(path), 1).fault(f"this is {kind}. Give a pylock.toml: {commands} writes one")
 
 
 def _read_pylock(file: str, text: str) -> Iterator[LockEntry]:
@@ -205,15 +207,16 @@ def _read_pylock(file: str, text: str) -> Iterator[LockEntry]:
 
 def _rename_sdists(lock: dict[str, Any]) -> dict[int, str]:
     """
-    Give the sdists of a lock file the names of today, and return those before, by package number.
+    Give the sdists of a lock file the names of today, and return the names that they had.
 
-    packaging divides a filename at its last hyphen, and refuses a lock file with an older name.
+    The result is by the number of the package. packaging divides a filename at its last hyphen, and
+    refuses a lock file with an older name.
     """
-    names = dict[int, str]()
+    earlier_names = dict[int, str]()
     packages = lock.get("packages")
     # what is malformed is left as it is: packaging says why
     if not isinstance(packages, list):
-        return names
+        return earlier_names
     for number, package in enumerate(packages):
         if not isinstance(package, dict):
             continue
@@ -225,16 +228,17 @@ def _rename_sdists(lock: dict[str, Any]) -> dict[int, str]:
             project = parse_name(package["name"])
             distribution = parse_known_filename(filename, project)
             if isinstance(distribution, Sdist):
-                names[number] = filename
+                earlier_names[number] = filename
                 sdist["name"] = f"{project}-{distribution.version}{SDIST_SUFFIX}"
-    return names
+    return earlier_names
 
 
 def _filename_of(sdist: dict[str, Any]) -> str:
     """Return the filename of an sdist in a lock file, or an empty text if it is malformed."""
     texts = {key: sdist.get(key) for key in ("name", "path", "url")}
-    if not all(text is None or isinstance(text, str) for text in texts.values()):
-        return ""
+    for text in texts.values():
+        if text is not None and not isinstance(text, str):
+            return ""
     try:
         return PackageSdist(**texts, hashes={}).filename
     except (PylockValidationError, ValueError):  # ValueError: a malformed URL
@@ -255,9 +259,10 @@ def _parsed_toml(file: str, text: str) -> dict[str, Any]:
 
 def _entries_of(place: Place, package: Package, sdist_name: str | None) -> Iterator[LockEntry]:
     """
-    Yield what the package is, unless it is the project itself, which is in a folder.
+    Yield the files of a package, or that it is foreign.
 
-    `sdist_name` is the filename of its sdist, or None if `package` has it.
+    Nothing is yielded for the project itself, which is in a folder. `sdist_name` is the filename of
+    the package's sdist, or None if `package` has it.
     """
     if package.vcs is not None:
         yield ForeignPackage(place, "a repository")
@@ -278,7 +283,7 @@ def _locked_file(
     """
     Return a file of a package.
 
-    Raises Invalid if the name or a digest is wrong, or its version is not known.
+    Raises Invalid if the name of the project or a digest is wrong, or the version is not known.
     """
     try:
         project = parse_name(package.name)
@@ -298,14 +303,15 @@ def _digest_of(place: Place, project: NormalizedName, hashes: Mapping[str, str])
     """
     Return the SHA-256 of a file.
 
-    Raises Invalid if it has none.
+    Raises Invalid if the file has none, or it is malformed.
     """
     if "sha256" not in hashes:
+        first_algorithm = next(iter(hashes))
         raise place.fault(
-            f"{project} has a digest by {quoted(next(iter(hashes)))}, and files are found by "
+            f"{project} has a digest by {quoted(first_algorithm)}, and files are found by "
             "sha256 only. Lock again with an index that gives sha256"
         )
-    value = hashes["sha256"].lower()
-    if not _SHA256.fullmatch(value):
+    digest = hashes["sha256"].lower()
+    if not _SHA256.fullmatch(digest):
         raise place.fault(f"{quoted(hashes['sha256'])} of {project} is not a sha256 of 64 digits")
-    return Sha256(value)
+    return Sha256(digest)

@@ -76,7 +76,7 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...], GaugeMode]]] = {
 
 
 class Kind(StrEnum):
-    """What an upstream is asked for."""
+    """What an upstream index is asked for."""
 
     PAGE = "page"
     FILE = "file"
@@ -85,7 +85,7 @@ class Kind(StrEnum):
     CHECK = "check"
     """Whether a name exists, before an upload."""
     ROOT = "root"
-    """Whether there is an index at all."""
+    """Whether the URL of the settings has an index at all."""
 
 
 class CacheResult(StrEnum):
@@ -103,14 +103,14 @@ class LatestRequest(Struct, frozen=True):
     """What came of the last request to an upstream index."""
 
     at: datetime
-    """UTC."""
+    """When the request ended (UTC)."""
     is_answered: bool
     why: str
     """What went wrong, or an empty text."""
 
 
 class UpstreamRequest(Struct):
-    """One request to an upstream. Its sender fills in what came of it."""
+    """One request to an upstream index. Its sender fills in what came of the request."""
 
     status: str = NO_ANSWER
     """The HTTP status, `NO_ANSWER`, or `NOT_ASKED`."""
@@ -120,7 +120,7 @@ class UpstreamRequest(Struct):
     """What went wrong, for the log, without credentials and query strings."""
 
     def fail(self, fault: FetchError) -> None:
-        """Note that there is no answer, or none that can be used."""
+        """Note that the request has no answer, or one that cannot be used."""
         self.why = fault.why
         if fault.status:
             self.status = str(fault.status)
@@ -131,12 +131,12 @@ class UpstreamRequest(Struct):
 
 
 class Observation:
-    """Counts, times and logs what the upstream indexes are asked. Threads may share it."""
+    """Counts, times and logs requests to the upstream indexes. Threads may share it."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.latest = dict[str, LatestRequest]()
-        """By the label of the upstream index. Without an entry it was not asked yet."""
+        """The last request, by the label of the upstream index. Before the first, there is none."""
         self.registry = CollectorRegistry()
         """All metrics of the upstream indexes."""
         self._durations = Histogram(
@@ -160,9 +160,10 @@ class Observation:
     @contextmanager
     def request(self, kind: Kind, name: NormalizedName, label: str) -> Iterator[UpstreamRequest]:
         """
-        Observe one request to the upstream `label`, until the end of its body.
+        Observe one request to the upstream index `label`, until the end of its body.
 
-        It is counted and logged. What has come of it is in `latest`, unless it was not sent.
+        The request is counted and logged. What has come of it is in `latest`, unless it was not
+        sent.
         """
         request = UpstreamRequest()
         began_at = self._runtime.monotonic()
@@ -173,9 +174,9 @@ class Observation:
             # also if the block has raised, and its sender has not said what came of the request
             seconds = self._runtime.monotonic() - began_at
             self._gauges["inflight"].dec()
-            # texts: `error` and `not asked` come behind all digits
+            # statuses are texts: `error` and `not asked` come behind all digits
             is_answered = request.status != NO_ANSWER and request.status < "5"
-            why = escaped(request.why)  # a stranger's words, in parts
+            why = escaped(request.why)  # partly a stranger's words
             if request.status != NOT_ASKED:
                 self.latest[label] = LatestRequest(self._runtime.now(), is_answered, why)
             if kind is Kind.PAGE and is_answered:
@@ -183,7 +184,7 @@ class Observation:
             self._durations.labels(kind.value).observe(seconds)
             self._counters["requests"].labels(kind.value, request.status).inc()
             self._counters["bytes"].labels(kind.value).inc(request.size)
-            # that an index is left alone was logged when it began
+            # it was logged already when the index began to be left alone
             is_usual = request.status < "4" or request.status in ("404", NOT_ASKED)
             level = logging.INFO if is_usual else logging.WARNING
             reason = f"; {why}" if why else ""
@@ -205,14 +206,14 @@ class Observation:
 
     def stale(self, seconds: float) -> None:
         """
-        Note the age of a page that is served while its upstream does not answer.
+        Note the age of a page that is served while its upstream index does not answer.
 
-        0 means that the upstream answers.
+        0 means that the index answers.
         """
         self._gauges["stale_age_seconds"].set(seconds)
 
     def blocked(self, reason: str) -> None:
-        """Count something that is not asked for or not shown: `deny`, `cooldown`, `ssrf` ..."""
+        """Count a name or a file that is blocked for a reason, such as `cooldown` or `ssrf`."""
         self._counters["blocked"].labels(reason).inc()
 
     def digest_mismatch(self, name: NormalizedName, filename: str) -> None:
@@ -235,25 +236,25 @@ class Observation:
         self._counters["not_stored"].inc()
         logger.warning("upstream: %s of %s was not stored: %s", escaped(filename), name, why)
 
-    def owner_change(self, name: NormalizedName, owner: str, other: str) -> None:
-        """Count and log a name of the upstream `owner` that `other` has now."""
+    def owner_change(self, name: NormalizedName, owner: str, claimant: str) -> None:
+        """Count and log a name of the upstream index `owner` that the index `claimant` has now."""
         self._counters["owner_change"].inc()
         logger.error(
             "upstream: %s belongs to %s, and now %s has it; it is not shown until an operator has "
             "found out why, and has the owner forgotten (upstream forget)",
             name,
             owner,
-            other,
+            claimant,
         )
 
     def breaker(self, label: str, *, is_open: bool) -> None:
-        """Note that requests to the upstream `label` are stopped, or allowed again."""
+        """Note that requests to the upstream index `label` are stopped, or allowed again."""
         self._gauges["breaker_open"].labels(label).set(is_open)
         if is_open:
             logger.warning("upstream %s does not answer, and is left alone for a while", label)
 
     def note_osv(self, age_seconds: float, entries: int, skipped: int, *, is_refused: bool) -> None:
-        """Note what the OSV database in force is, and whether a newer one is refused."""
+        """Note the figures of the OSV database in force, and whether a newer one is refused."""
         self._gauges["osv_age_seconds"].set(age_seconds)
         self._gauges["osv_entries"].set(entries)
         self._gauges["osv_skipped_entries"].set(skipped)

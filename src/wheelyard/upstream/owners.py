@@ -1,9 +1,10 @@
 """
-Which of several upstream indexes has a name, as the store remembers it.
+Which of several upstream indexes owns a name, as the store remembers it.
 
-The order of the indexes decides that, and two indexes here may ask the same ones in another order.
-So it is kept for each such chain, and not on the pages, which all chains share. Without it, a name
-would silently move to a stranger who registers it at an index that comes first.
+The order of the upstream indexes decides that, and two indexes of a server may ask the same
+upstream indexes in another order. So the owner is kept for each such chain, and not on the pages,
+which all chains share. Without a stored owner, a name would silently move to a stranger who
+registers it at an index that comes first.
 """
 
 import logging
@@ -24,24 +25,25 @@ logger = logging.getLogger("wheelyard")
 
 
 class Ownership(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which upstream index has a name, among those of a chain."""
+    """Which upstream index of a chain owns a name."""
 
     owner: str
     """The id of the index."""
     asked_at: datetime
-    """UTC: when the owner, and those that come before it, were asked last."""
+    """UTC: when the owner, and the indexes that come before it, were asked last."""
     moved_to: str = ""
-    """The label of another index that has the name now, although it is the owner's, or empty."""
+    """The label of another index that has the name now, or empty if no other index has it."""
     is_contested: bool = False
-    """Whether `moved_to` comes before the owner. Then only an operator's `forget` ends that."""
+    """Whether `moved_to` comes before the owner, which only an operator's `forget` ends."""
 
 
 class StoredOwner(Struct, frozen=True):
     """What the store has of the owner of a name."""
 
     ownership: Ownership | None
-    """None if there is none, or it is damaged."""
+    """The owner, or None if the store has none, or the object is damaged."""
     version: ObjectVersion
+    """The version of the object, or ABSENT without one."""
 
 
 _OWNERSHIP: Final = Codec(Ownership)
@@ -56,30 +58,30 @@ class StoredOwners(Struct, frozen=True):
 
     store: Store
     chain: str
-    """Letters and digits that no other chain has."""
+    """The key of the chain: letters and digits that no other chain has."""
 
     def load(self, name: NormalizedName, unless: ObjectVersion | None = None) -> StoredOwner | None:
         """
         Return what the store has of the owner, or None if its version is still `unless`.
 
-        Its `ownership` is None if there is none, and then its version is ABSENT. It is None, too,
-        if the object is damaged, which is logged and no error.
+        The result has no ownership if the store has no owner, and then its version is ABSENT. It
+        has none, too, if the object is damaged, which is logged and no error.
         """
         key = keys.upstream_owner(name, self.chain)
-        stored = self.store.get(key, unless or None)
-        if isinstance(stored, NotModified):
+        stored_object = self.store.get(key, unless or None)
+        if isinstance(stored_object, NotModified):
             return None
-        if stored is None:
+        if stored_object is None:
             return StoredOwner(None, ABSENT)
         try:
-            return StoredOwner(_OWNERSHIP.decode(key, stored.body), stored.version)
+            return StoredOwner(_OWNERSHIP.decode(key, stored_object.body), stored_object.version)
         except Unavailable as fault:
             # no error: whoever asks next finds the owner again, and writes over this version
             logger.warning("upstream: %s It is found out anew.", fault.message)
-            return StoredOwner(None, stored.version)
+            return StoredOwner(None, stored_object.version)
 
     def list(self) -> Iterator[tuple[NormalizedName, Entry]]:
-        """Yield the names whose owner is stored, with the object that says it."""
+        """Yield the names whose owner is stored, each with the object that says it."""
         for entry in self.store.list(keys.UPSTREAM_OWNERS):
             parsed = keys.parse_upstream_owner(entry.key)
             if parsed is None:
@@ -92,29 +94,30 @@ class StoredOwners(Struct, frozen=True):
         self, name: NormalizedName, ownership: Ownership, expect: ObjectVersion
     ) -> ObjectVersion | None:
         """
-        Write the owner of a name, and return its version, or None if another process did.
+        Write the owner of a name over the version `expect`, and return the new version.
 
-        That a name is contested counts more than what another process has written.
+        Return None if what another process has written stays. A contest that another process has
+        not seen is written over it.
         """
         key = keys.upstream_owner(name, self.chain)
         body = _OWNERSHIP.encode(ownership)
         with suppress(Conflict):
             return self.store.put(key, body, expect)
-        # another process has asked the same indexes, so either answer may stay, but for a name
-        # that only this process has seen as contested: that has to reach all the others
-        stored = self.load(name)
-        if stored is None or _stays(stored.ownership, ownership):
+        # another process has asked the same indexes, so either answer may stay; but a contest that
+        # only this process has seen has to reach all other processes
+        stored_owner = self.load(name)
+        if stored_owner is None or _stays(stored_owner.ownership, ownership):
             return None
         with suppress(Conflict):
-            return self.store.put(key, body, stored.version)
+            return self.store.put(key, body, stored_owner.version)
         return None
 
 
-def _stays(stored: Ownership | None, ownership: Ownership) -> bool:
-    """Return whether what another process has stored stays. What is damaged does not."""
-    if stored is None:
+def _stays(stored_ownership: Ownership | None, ownership: Ownership) -> bool:
+    """Return whether the ownership that another process has stored stays: not if it is damaged."""
+    if stored_ownership is None:
         return False
-    return stored.is_contested or not ownership.is_contested
+    return stored_ownership.is_contested or not ownership.is_contested
 
 
 def forget_owners(store: Store, name: NormalizedName) -> None:

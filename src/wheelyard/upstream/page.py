@@ -23,11 +23,15 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
     filename: str
     version: str
-    """The release's normalised version."""
+    """The normalised version of the file's release."""
     url: str
     """The absolute URL of the file at its upstream. It is never shown to clients."""
     sha256: str = ""
-    """64 lower-case hexadecimal digits, or empty if the page has none, and it was never fetched."""
+    """
+    64 lower-case hexadecimal digits.
+
+    Empty if the page does not say the digest, and the file was never fetched.
+    """
     other_hashes: tuple[str, ...] = ()
     """The other digests that the page says, each as `ALGORITHM=HEX`, by names of `hashlib`."""
     size: int | None = None
@@ -37,7 +41,7 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     first_seen: datetime | None = None
     """UTC: when this index saw the file first. It is only kept where `uploaded_at` is missing."""
     core_metadata: str = ""
-    """SHA-256 of the core metadata, or empty if the page has none."""
+    """SHA-256 of the core metadata, or empty if the page does not say it."""
     other_metadata_hashes: tuple[str, ...] = ()
     """The other digests of the core metadata, each as `ALGORITHM=HEX`."""
     has_metadata: bool = False
@@ -52,7 +56,7 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
     @property
     def has_provenance(self) -> bool:
-        """Whether clients can download its provenance, whose statements are about its SHA-256."""
+        """Whether clients can download a provenance of the file, which is about its SHA-256."""
         return bool(self.provenance_url and self.sha256)
 
     @property
@@ -71,11 +75,11 @@ class OtherFormat(Struct, frozen=True, gc=False):
 
     filename: str
     version: str
-    """Normalised, as far as the filename says it."""
+    """The normalised version, as far as the filename says it."""
 
 
 class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
-    """The page of a project, as the upstream that has this name has sent it."""
+    """The page of a project, as an upstream index has sent it."""
 
     name: NormalizedName
     upstream: str
@@ -86,16 +90,16 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     """The URL after redirects, which relative links are resolved against."""
     etag: str = ""
     reading: str = ""
-    """What `UpstreamServer.reading` was when the page was parsed."""
+    """The value of `UpstreamServer.reading` when the page was parsed."""
     status: Status = Status.ACTIVE
     reason: str = ""
     files: tuple[UpstreamFile, ...] = ()
     """Sorted by filename."""
     variants: tuple[UpstreamFile, ...] = ()
     """
-    The documents about the wheels with a label, one of each release that has some (PEP 825).
+    The documents about wheels with a label, one of each release that has such wheels (PEP 825).
 
-    They may change with these wheels, and are no files of the project.
+    A document may change with the wheels, and is no file of the project.
     """
     other_formats: tuple[OtherFormat, ...] = ()
     """For `wheelyard upstream why`. Sorted by filename."""
@@ -104,12 +108,12 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     unused_link_count: int = 0
     """All links that cannot be used."""
     empty_versions: tuple[str, ...] = ()
-    """Versions that the page lists, and of which it has no file, normalised, in its order."""
+    """The normalised versions that the page lists without a file, in the order of the page."""
     alternate_locations: tuple[str, ...] = ()
-    """What PEP 708 calls so. They are shown by `wheelyard upstream why`, and never followed."""
+    """Locations by PEP 708. `wheelyard upstream why` shows them, and nothing follows them."""
 
     refused_hosts: tuple[str, ...] = ()
-    """Hosts that files may not be fetched from. The page has lost those that are on them."""
+    """Hosts that files may not be fetched from. Files on these hosts are not among `files`."""
     changed: tuple[UpstreamFile, ...] = ()
     """Files whose digest has changed, as they were before. They are not among `files`."""
     removed: tuple[UpstreamFile, ...] = ()
@@ -118,17 +122,17 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     """Whether nothing is shown, as the upstream has no such project any more."""
     is_unowned: bool = False
     """
-    Whether it is no sign that its upstream owns the name among all upstream indexes.
+    Whether the page is no sign that its upstream index owns the name among all of them.
 
-    Only for an index with labels as layers, or beside the owner, was it asked for.
+    Only a chain of labels has asked for it, or only to see whether the name has moved.
     """
     moved_to: str = ""
     is_contested: bool = False
-    """What `Ownership` says now, of all upstream indexes, as earlier versions have written it."""
+    """These two are now in `Ownership`. Earlier versions have written them into the page."""
 
     @cached_property
     def version(self) -> str:
-        """A text that no other page of the project has, while one of both is in memory."""
+        """A text that no other page of the project has, as long as this page is in memory."""
         return f"{id(self)} {self.fetched_at}"
 
     @cached_property
@@ -142,79 +146,75 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
         return {file.filename: file for file in self.files}
 
 
-def gains_digests(fresh: UpstreamPage, last: UpstreamPage) -> bool:
-    """Return whether a page says the SHA-256 of a file for which the one before said none."""
-    remembered = _files_to_remember(last)
-    for file in fresh.files:
-        earlier = remembered.get(file.filename)
-        if file.sha256 and earlier is not None and not earlier.sha256:
+def gains_digests(fresh_page: UpstreamPage, last_page: UpstreamPage) -> bool:
+    """Return whether a page says the SHA-256 of a file for which the last page said none."""
+    known_files = _known_files(last_page)
+    for file in fresh_page.files:
+        known_file = known_files.get(file.filename)
+        if file.sha256 and known_file is not None and not known_file.sha256:
             return True
     return False
 
 
-class MergedPage(NamedTuple):
-    """A new page with what the page before it tells."""
+class ContinuedPage(NamedTuple):
+    """A new page with what the last page tells of its files."""
 
     page: UpstreamPage
     new_changes: tuple[str, ...]
-    """The names of files whose digest is another one since this page, which must not be."""
+    """The names of files whose digest this page is the first to change, which must not happen."""
 
 
-def merge(
-    fresh: UpstreamPage,
-    last: UpstreamPage | None,
+def continue_page(
+    fresh_page: UpstreamPage,
+    last_page: UpstreamPage | None,
     now: datetime,
     first_fetched: Mapping[str, str] = NO_DIGESTS,
-) -> MergedPage:
+) -> ContinuedPage:
     """
-    Return the page `fresh`, which came at `now`, with what the `last` one before it tells, if any.
+    Return a page that came at `now`, with what the last page before it tells, if there was one.
 
-    A new file without an upload time is seen first at `now`. One that has another digest than
-    before is left out, and is among `changed` as it was. One that is not listed any more is among
-    `removed`. `first_fetched` has the SHA-256 of fetched files, by filename: that of a file for
-    which the last page says none.
+    A new file without an upload time is seen first at `now`. A file that has another digest than
+    before is left out, and is among `changed` as it was. A file that is not listed any more is
+    among `removed`. `first_fetched` has the SHA-256 of fetched files for which the last page says
+    none, by filename.
     """
-    remembered = dict[str, UpstreamFile]()
-    if last is not None:
-        remembered = _files_to_remember(last)
+    known_files = dict[str, UpstreamFile]()
+    if last_page is not None:
+        known_files = _known_files(last_page)
     files = list[UpstreamFile]()
     changed = list[UpstreamFile]()
-    for file in fresh.files:
-        earlier = remembered.pop(file.filename, None)
-        if earlier is not None and file.sha256 and not earlier.sha256:
+    for file in fresh_page.files:
+        known_file = known_files.pop(file.filename, None)
+        if known_file is not None and file.sha256 and not known_file.sha256:
             # compare with the bytes that were fetched while no page said a digest
-            earlier = replace(earlier, sha256=first_fetched.get(file.filename, ""))
-        if earlier is None:
+            known_file = replace(known_file, sha256=first_fetched.get(file.filename, ""))
+        if known_file is None:
             # a cooldown counts from the upload, or else from now
             files.append(file if file.uploaded_at else replace(file, first_seen=now))
-        elif _has_other_bytes(file, earlier):
-            # nobody gets either of them: the record stays that of the bytes that came first
-            changed.append(earlier)
+        elif _has_other_bytes(file, known_file):
+            # nobody gets either file: the record stays that of the bytes that came first
+            changed.append(known_file)
         else:
-            files.append(_with_earlier(file, earlier, now))
-    page = replace(
-        fresh,
-        files=tuple(files),
-        changed=tuple(changed),
-        # what is left: the fresh page does not list it
-        removed=tuple(remembered.values())[:MAX_REMEMBERED],
-    )
+            files.append(_with_known_facts(file, known_file, now))
+    # the fresh page does not list the files that are left
+    removed = tuple(known_files.values())[:MAX_REMEMBERED]
+    page = replace(fresh_page, files=tuple(files), changed=tuple(changed), removed=removed)
     changed_before = frozenset[str]()
-    if last is not None:
-        page = with_owner_of(page, last)
-        changed_before = frozenset(file.filename for file in last.changed)
+    if last_page is not None:
+        page = with_owner_of(page, last_page)
+        changed_before = frozenset(file.filename for file in last_page.changed)
 
     # a change is reported once, and not whenever the page is fetched again
     new_changes = tuple(file.filename for file in changed if file.filename not in changed_before)
-    return MergedPage(page, new_changes)
+    return ContinuedPage(page, new_changes)
 
 
-def _has_other_bytes(file: UpstreamFile, earlier: UpstreamFile) -> bool:
+def _has_other_bytes(file: UpstreamFile, known_file: UpstreamFile) -> bool:
     """Return whether the digests of a file show that it has other bytes than before."""
-    if earlier.sha256 and file.sha256:
-        return earlier.sha256 != file.sha256
+    if known_file.sha256 and file.sha256:
+        return known_file.sha256 != file.sha256
     # without both SHA-256, all algorithms count that both pages say
-    digests_before = dict(text.split("=", 1) for text in earlier.other_hashes)
+    digests_before = dict(text.split("=", 1) for text in known_file.other_hashes)
     for text in file.other_hashes:
         algorithm, digest = text.split("=", 1)
         if digests_before.get(algorithm, digest) != digest:
@@ -222,65 +222,66 @@ def _has_other_bytes(file: UpstreamFile, earlier: UpstreamFile) -> bool:
     return False
 
 
-def _with_earlier(file: UpstreamFile, earlier: UpstreamFile, now: datetime) -> UpstreamFile:
-    """Return a file with what an earlier page said of it and the new one does not."""
-    if file.sha256 and file.sha256 == earlier.sha256 and file.uploaded_at:
+def _with_known_facts(file: UpstreamFile, known_file: UpstreamFile, now: datetime) -> UpstreamFile:
+    """Return a file with what an earlier page said of it and the new page does not."""
+    if file.sha256 and file.sha256 == known_file.sha256 and file.uploaded_at:
         return file
     first_seen = None
     if not file.uploaded_at:
-        first_seen = earlier.first_seen or now
+        first_seen = known_file.first_seen or now
     return replace(
         file,
         # a digest that was said once holds, also if the page leaves it out now
-        sha256=file.sha256 or earlier.sha256,
-        other_hashes=file.other_hashes or earlier.other_hashes,
+        sha256=file.sha256 or known_file.sha256,
+        other_hashes=file.other_hashes or known_file.other_hashes,
         first_seen=first_seen,
     )
 
 
-def remembered_page(last: UpstreamPage, now: datetime) -> UpstreamPage:
-    """Return what is remembered of a page that is not shown any more."""
+def gone_page(last_page: UpstreamPage, now: datetime) -> UpstreamPage:
+    """Return the page that takes the place of the last one, as its index has it no more."""
+    removed = tuple(_known_files(last_page).values())[:MAX_REMEMBERED]
     page = UpstreamPage(
-        name=last.name,
-        upstream=last.upstream,
+        name=last_page.name,
+        upstream=last_page.upstream,
         fetched_at=now,
-        removed=tuple(_files_to_remember(last).values())[:MAX_REMEMBERED],
+        removed=removed,
         is_gone=True,
     )
-    return with_owner_of(page, last)
+    return with_owner_of(page, last_page)
 
 
-def with_owner_of(page: UpstreamPage, last: UpstreamPage) -> UpstreamPage:
-    """Return a page with what the one before it says about the owner of the name."""
-    page = replace(page, is_unowned=last.is_unowned)
-    # else an earlier version has seen that the name had moved, and was the only one to know it
-    if not last.is_contested:
+def with_owner_of(page: UpstreamPage, last_page: UpstreamPage) -> UpstreamPage:
+    """Return a page with what the last page says about the owner of the name."""
+    page = replace(page, is_unowned=last_page.is_unowned)
+    # a contest is only on the page if an earlier version has seen it
+    if not last_page.is_contested:
         return page
-    return replace(page, moved_to=last.moved_to, is_contested=True)
+    return replace(page, moved_to=last_page.moved_to, is_contested=True)
 
 
-def _files_to_remember(page: UpstreamPage) -> dict[str, UpstreamFile]:
+def _known_files(page: UpstreamPage) -> dict[str, UpstreamFile]:
     """Return the files that a page has or has had, by filename: of two, the one listed now."""
     files = page.removed + page.changed + page.files
     return {file.filename: file for file in files}
 
 
-def places_of_files(pages: Sequence[UpstreamPage]) -> dict[str, int]:
+def deciding_pages(pages: Sequence[UpstreamPage]) -> dict[str, int]:
     """
-    Return which of several pages of a project decides about a file, by filename.
+    Return the position of the page of a project that decides about a file, by filename.
 
-    `pages` are in the order of their indexes, and the result has positions in them. A page decides
-    about no file that one before it has listed with another digest. A file about which no page
-    decides is left out.
+    `pages` are the pages of the project in the order of their indexes. A page does not decide about
+    a file that a page before it has listed with another digest. A file about which no page decides
+    is left out.
     """
-    places = dict[str, int]()
+    positions = dict[str, int]()
     earlier_digests = dict[str, set[str]]()
-    for number, page in enumerate(pages):
+    for position, page in enumerate(pages):
         for file in page.files:
             digests = earlier_digests.get(file.filename)
-            # else the same filename is now another file, as if the first index had changed it
+            # with another digest, it is another file, as if the first index had changed it
             if digests is None or file.sha256 in digests:
-                places.setdefault(file.filename, number)
+                positions.setdefault(file.filename, position)
         for file in page.changed + page.removed:
             earlier_digests.setdefault(file.filename, set()).add(file.sha256)
-    return places
+    return positions

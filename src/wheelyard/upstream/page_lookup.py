@@ -1,11 +1,11 @@
 """
 Requests for pages of upstream indexes, the stored pages, and the proof of an index.
 
-A wrong URL answers 404 for every name, so each of them would be free for an upload. An index is
+A wrong URL answers 404 for every name, so every name would be free for an upload. An index is
 proven once a page with files was read from it, which the stored pages remember, or if its root is a
-list of projects. Nothing is asked as long as nobody wants to know.
+list of projects. The root is only asked for when somebody needs the proof.
 
-A page can be fetched again, so one that is damaged is as good as missing.
+A page can be fetched again, so a stored page that is damaged counts as missing.
 """
 
 import logging
@@ -37,28 +37,34 @@ from wheelyard.upstream.file_cache import load_pins
 from wheelyard.upstream.file_hosts import find_file_hosts
 from wheelyard.upstream.kept_folders import is_same_url
 from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
-from wheelyard.upstream.page import NO_DIGESTS, UpstreamPage, gains_digests, merge, remembered_page
+from wheelyard.upstream.page import (
+    NO_DIGESTS,
+    UpstreamPage,
+    continue_page,
+    gains_digests,
+    gone_page,
+)
 from wheelyard.upstream.parsing import parse_page, why_no_index
-from wheelyard.upstream.settings import UpstreamServer, is_outage, unanswered, unproven
+from wheelyard.upstream.settings import UpstreamServer, is_outage, unanswered_error, unproven_error
 from wheelyard.upstream.upstream_client import Missing, NotChanged, UpstreamClient, UpstreamClients
 
 SIZE_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of the largest page that is read, before compression."""
 MAX_LOOKED_AT: Final = 20
-"""Stored pages that are looked at for one with files. Nearly each has some."""
+"""Stored pages that are looked at for a page with files. Nearly each page has files."""
 UNOWNED: Final = "unowned:"
 """
 Stands before the id in the stored page of an index that does not own the name.
 
 An earlier version, which may run beside this one, took each stored page for that of the owner. It
-takes one with another id for damaged, and so for none.
+takes a page with another id for damaged, and so for missing.
 """
 AGAIN_SECONDS: Final = 5.0
 """Seconds for which an index that does not show itself as one is not asked for that again."""
 MAX_INDEXES: Final = 1000
-"""Indexes of which it is remembered that they do not show themselves as ones."""
-THE_LIST: Final = NormalizedName("(all projects)")
-"""What the log calls the root."""
+"""Indexes that are remembered because they do not show themselves as indexes."""
+ALL_PROJECTS: Final = NormalizedName("(all projects)")
+"""Stands for the name of a project where the log tells of a root."""
 _PAGES: Final = Decoder(UpstreamPage)
 
 logger = logging.getLogger("wheelyard")
@@ -68,9 +74,9 @@ class StoredPage(NamedTuple):
     """What the store has of the page of a project."""
 
     page: UpstreamPage | None
-    """None if there is none, or it is damaged."""
+    """The page, or None if the store has none, or it is damaged."""
     version: ObjectVersion
-    """That of the object."""
+    """The version of the object, or ABSENT without one."""
 
 
 class StoredPages(Struct, frozen=True):
@@ -88,40 +94,41 @@ class StoredPages(Struct, frozen=True):
         """
         Return what the store has of the page, or None if its object still has the version `unless`.
 
-        Its `page` is None if there is none, and then its version is ABSENT. It is None, too, if the
-        page is damaged, which is logged and no error. With ABSENT as `unless`, the page is read.
+        The result has no page if the store has none, and then its version is ABSENT. It has no
+        page, too, if the stored one is damaged, which is logged and no error. With ABSENT as
+        `unless`, the page is read.
         """
-        stored = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
-        if isinstance(stored, NotModified):
+        stored_object = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
+        if isinstance(stored_object, NotModified):
             return None
-        if stored is None:
+        if stored_object is None:
             return StoredPage(None, ABSENT)
-        page = _decode_page(stored.body)
+        page = _decode_page(stored_object.body)
         if page is not None and page.name == name and is_same_url(page.upstream, upstream_id):
             is_unowned = page.upstream.startswith(UNOWNED)
-            # it may have been written under another label of the same URL
+            # the page may have been written under another label of the same URL
             page = replace(page, upstream=upstream_id, is_unowned=is_unowned)
-            return StoredPage(page, stored.version)
-        # no error, by which nobody could install the project: the page can be fetched again
+            return StoredPage(page, stored_object.version)
+        # with an error, nobody could install the project, and the page can be fetched again
         logger.warning(
             "upstream: the stored page of %s is damaged, so its owner and the known digests of "
             "its files are lost; they are taken from the next answer",
             name,
         )
-        return StoredPage(None, stored.version)
+        return StoredPage(None, stored_object.version)
 
     def has_files(self, upstream_id: str) -> bool:
         """
-        Return whether one of the first pages of an index that are stored has listed a file.
+        Return whether one of the first stored pages of an index lists a file, or has listed one.
 
-        A damaged page counts as one without files.
+        A damaged page counts as a page without files.
         """
         entries = self.store.list(f"{keys.upstream(upstream_id)}{keys.UPSTREAM_PAGES}")
         for entry in islice(entries, MAX_LOOKED_AT):
-            stored = self.store.get(entry.key)
-            if not isinstance(stored, Stored):  # removed since the listing
+            stored_object = self.store.get(entry.key)
+            if not isinstance(stored_object, Stored):  # removed since the listing
                 continue
-            page = _decode_page(stored.body)
+            page = _decode_page(stored_object.body)
             if page is not None and (page.files or page.removed or page.changed):
                 return True
         return False
@@ -134,9 +141,9 @@ class StoredPages(Struct, frozen=True):
 
     def save(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion:
         """
-        Write a page over the version `expect`, and return its version.
+        Write a page over the version `expect`, and return its new version.
 
-        Raises Conflict if there is another version.
+        Raises Conflict if the store has another version.
         """
         fields = asdict(page)
         if fields.pop("is_unowned"):
@@ -149,26 +156,30 @@ class StoredPages(Struct, frozen=True):
         """
         Delete the page of a project, and the digests that its files had.
 
-        It is no error if there are none.
+        It is no error if the store has none.
         """
-        below = keys.upstream(upstream_id)
+        folder = keys.upstream(upstream_id)
         self.store.delete(keys.upstream_page(upstream_id, name))
-        self.store.delete(Key(f"{below}{keys.upstream_digests(name)}"))
+        self.store.delete(Key(f"{folder}{keys.upstream_digests(name)}"))
         # the pins of single files, which are not in the page's list if a process was killed
-        for entry in list(self.store.list(f"{below}{keys.upstream_digest_folder(name)}")):
-            self.store.delete(entry.key)
+        pins = list(self.store.list(f"{folder}{keys.upstream_digest_folder(name)}"))
+        for pin in pins:
+            self.store.delete(pin.key)
 
 
 def _decode_page(body: bytes) -> UpstreamPage | None:
     """Return the page in an object of the store, or None if the object is damaged."""
+    raw = gunzipped(body, SIZE_LIMIT)
+    if raw is None:
+        return None
     try:
-        return _PAGES.decode(gunzipped(body, SIZE_LIMIT) or b"")
+        return _PAGES.decode(raw)
     except (DecodeError, UnicodeDecodeError):
         return None
 
 
 class IndexProof:
-    """Knows which upstream indexes are proven to be ones. Threads may share it."""
+    """Knows which upstream indexes are proven to be indexes. Threads may share it."""
 
     def __init__(self, stored: StoredPages, runtime: Runtime, observation: Observation) -> None:
         self._stored = stored
@@ -176,34 +187,34 @@ class IndexProof:
         self._proven = set[str]()
         self._faults: ExpiringCache[str, str] = ExpiringCache(runtime.monotonic, MAX_INDEXES)
         self._locks = defaultdict[str, Lock](Lock)
-        """By the id of the index: one that is slow does not delay questions about others."""
+        """A lock for each index, by its id: a slow index does not delay questions about others."""
 
     def record(self, page: UpstreamPage) -> None:
         """
-        Note a page that was read.
+        Note that a page was read, which proves its index if the page has files.
 
-        One without files proves nothing, as it may be anything.
+        A page without files proves nothing, as it may be anything.
         """
         if page.files:
             self._proven.add(page.upstream)
 
     def require(self, clients: Iterable[UpstreamClient]) -> None:
         """
-        Go on only if each of the indexes is proven.
+        Check that each of the indexes is proven.
 
-        It may ask an index for its root. Raises Unavailable (code `upstream_unproven`) if one is
-        not proven. Raises Unavailable if the store does not answer.
+        An index may be asked for its root. Raises Unavailable (code `upstream_unproven`) if an
+        index is not proven. Raises Unavailable if the store does not answer.
         """
         for client in clients:
             why = self.why_not(client)
             if why:
-                raise unproven(client.server, why)
+                raise unproven_error(client.server, why)
 
     def why_not(self, client: UpstreamClient) -> str:
         """
         Return why an index is not proven, in a few words, or an empty text if it is.
 
-        It may ask the index. Raises Unavailable if the store does not answer.
+        The index may be asked for its root. Raises Unavailable if the store does not answer.
         """
         upstream_id = client.server.id
         if upstream_id in self._proven:
@@ -212,12 +223,11 @@ class IndexProof:
         with self._locks[upstream_id]:
             if upstream_id in self._proven:
                 return ""
-            if self.is_stored(upstream_id):  # another process may have read a page
-                why = ""
-            else:
+            why = ""
+            if not self.is_stored(upstream_id):  # another process may have read a page
                 why = self._faults.get(upstream_id) or self.ask(client)
             if not why:
-                # never taken back: an index that was one stays one
+                # a proof is never taken back
                 self._proven.add(upstream_id)
             return why
 
@@ -225,17 +235,17 @@ class IndexProof:
         """
         Return whether the store remembers a page with files.
 
-        Raises Unavailable if it does not answer.
+        Raises Unavailable if the store does not answer.
         """
         return self._stored.has_files(upstream_id)
 
     def ask(self, client: UpstreamClient) -> str:
         """
-        Return why the root of an index shows no index, or an empty text if it does.
+        Ask an index for its root, and return why that shows no index, or an empty text if it does.
 
         The reason is remembered for a few seconds, in which `why_not` does not ask again.
         """
-        with self._observation.request(Kind.ROOT, THE_LIST, client.server.label) as request:
+        with self._observation.request(Kind.ROOT, ALL_PROJECTS, client.server.label) as request:
             try:
                 root = client.root()
             except FetchError as fault:
@@ -267,74 +277,79 @@ class PageRequests:
         self._stored = stored
         self._runtime = runtime
         self._observation = observation
-        self._finding = Lock()
+        self._finding_hosts = Lock()
         self._no_hosts = ExpiringCache[str, FetchError](runtime.monotonic, MAX_INDEXES)
         """Why the hosts of files were not found a moment ago, by the id of the index."""
 
     def find(self, client: UpstreamClient, name: NormalizedName, kind: Kind) -> UpstreamPage | None:
         """
-        Return the page that an index has of a project, or None if it has none.
+        Ask an index for the page of a project, and return it, or None if the index has none.
 
-        Raises Unavailable (a code of `UPSTREAM_CODES`) if it does not answer, refuses the name, or
-        sends what cannot be used.
+        Raises Unavailable (a code of `UPSTREAM_CODES`) if the index does not answer, refuses the
+        name, or sends what cannot be used.
         """
-        answer = self._answer(client, name, kind, "")
+        answer = self._ask(client, name, kind, "")
         if not isinstance(answer, UpstreamPage):
             return None
-        return merge(answer, None, answer.fetched_at).page
+        return continue_page(answer, None, answer.fetched_at).page
 
-    def renew(self, last: UpstreamPage, kind: Kind) -> UpstreamPage | None:
+    def renew(self, last_page: UpstreamPage, kind: Kind) -> UpstreamPage | None:
         """
-        Return the page that takes the place of the `last` one, or None if that stays.
+        Return the page that takes the place of the last page, or None if the last page stays.
 
         If the index has the project no more, it is a page that is gone. Changed digests are counted
         and logged. Raises Unavailable (a code of `UPSTREAM_CODES`) if the index does not answer,
         refuses the name, or sends what cannot be used. Raises Unavailable if the store does not
         answer.
         """
-        client = self._clients[last.upstream]
-        etag = last.etag
-        if last.reading != client.server.reading:
-            # it was parsed by other settings, and has to be sent as a whole to be parsed again
+        client = self._clients[last_page.upstream]
+        etag = last_page.etag
+        if last_page.reading != client.server.reading:
+            # the page was parsed by other settings, and has to be sent whole to be parsed again
             etag = ""
-        answer = self._answer(client, last.name, kind, etag)
+        answer = self._ask(client, last_page.name, kind, etag)
         if isinstance(answer, NotChanged):
             return None
         if isinstance(answer, Missing):
-            if last.is_gone:
+            if last_page.is_gone:
                 return None
-            return remembered_page(last, self._runtime.now())
+            return gone_page(last_page, self._runtime.now())
         first_fetched: Mapping[str, str] = NO_DIGESTS
-        if gains_digests(answer, last):
+        if gains_digests(answer, last_page):
             # a digest that comes late has to be that of the bytes which clients have already got
-            first_fetched = self._stored.first_fetched(last)
-        page, new_changes = merge(answer, last, answer.fetched_at, first_fetched)
+            first_fetched = self._stored.first_fetched(last_page)
+        page, new_changes = continue_page(answer, last_page, answer.fetched_at, first_fetched)
         for filename in new_changes:
-            self._observation.digest_change(last.name, filename)
+            self._observation.digest_change(last_page.name, filename)
 
-        # the page stays the same object, and so does all that was made of it
-        if replace(page, fetched_at=last.fetched_at) == last:
+        # the last page stays the same object, and so does all that was made of it
+        if replace(page, fetched_at=last_page.fetched_at) == last_page:
             return None
         return page
 
-    def _answer(
+    def _ask(
         self, client: UpstreamClient, name: NormalizedName, kind: Kind, etag: str
     ) -> UpstreamPage | NotChanged | Missing:
-        """Return what an index answers, and note it in log and metrics. Raises Unavailable."""
+        """
+        Ask an index for a page, and return its answer, which is noted in log and metrics.
+
+        Raises Unavailable (a code of `UPSTREAM_CODES`) if the index does not answer, refuses the
+        page, or sends what cannot be used.
+        """
         label = client.server.label
         with self._observation.request(kind, name, label) as request:
             failure: Unavailable | None = None
             answer: UpstreamPage | NotChanged | Missing = Missing()
             try:
-                answer = self._received(client, name, kind, etag, request)
+                answer = self._receive(client, name, kind, etag, request)
             except FetchError as fault:
                 if fault.is_refused:
                     self._observation.blocked(SSRF)
                 request.fail(fault)
-                failure = unanswered(label, name, fault)
+                failure = unanswered_error(label, name, fault)
             if failure is not None:
-                # not within `except`, and the page is no variable here: either would keep its bytes
-                # as long as the error
+                # not within `except`, and the received page is no variable here: in both cases the
+                # error would keep its bytes in memory
                 raise failure
             # from here on, the index has answered
             request.status = _status_of(answer)
@@ -346,7 +361,7 @@ class PageRequests:
             self._observation.stale(0.0)
             return answer
 
-    def _received(
+    def _receive(
         self,
         client: UpstreamClient,
         name: NormalizedName,
@@ -355,11 +370,12 @@ class PageRequests:
         request: UpstreamRequest,
     ) -> UpstreamPage | NotChanged | Missing:
         """
-        Return what an index answers.
+        Ask an index for a page, and return its answer, parsed.
 
-        Raises FetchError if it does not answer, refuses the page, or sends what cannot be used.
+        Raises FetchError if the index does not answer, refuses the page, or sends what cannot be
+        used.
         """
-        # the threads that wait for pages are limited for each index; an upload waits in its own
+        # the threads that wait for pages of an index are limited; an upload waits in its own thread
         with client.page(name, etag, has_slot=kind is Kind.PAGE) as received:
             if not isinstance(received, FetchedPage):
                 return received
@@ -370,32 +386,32 @@ class PageRequests:
 
     def _with_file_hosts(self, client: UpstreamClient) -> UpstreamServer:
         """
-        Return an index with the hosts of its files.
+        Return the server of an index with the hosts of its files.
 
-        They are found if neither the settings nor the start has said them. Of an index that does
-        not show itself as one, they are its own host alone. Raises FetchError if the index is not
-        reached, or its address is refused.
+        The hosts are looked for if neither the settings nor the start of this process has said
+        them. If the index does not show itself as one, they are its own host alone. Raises
+        FetchError if the index is not reached, or its address is refused.
         """
         # of the threads with the first requests of clients, one asks, and the others wait for it
-        with self._finding:
+        with self._finding_hosts:
             if client.server.file_hosts is not None:
                 return client.server
             fault = self._no_hosts.get(client.server.id)
             if fault is None:
                 try:
-                    hosts = find_file_hosts(client, self._runtime.now())
+                    found_hosts = find_file_hosts(client, self._runtime.now())
                 except FetchError as error:
                     # a copy has no traceback, which would keep what its frames refer to in memory
                     fault = copy(error)
                     self._no_hosts.put(client.server.id, fault, AGAIN_SECONDS)
                 else:
-                    if hosts is not None:
-                        client.set_file_hosts(hosts.hosts)
-                        place = client.server.url.redacted
-                        logger.info("upstream: %s", escaped(hosts.sentence(place)))
+                    if found_hosts is not None:
+                        client.set_file_hosts(found_hosts.hosts)
+                        sentence = found_hosts.sentence(client.server.url.redacted)
+                        logger.info("upstream: %s", escaped(sentence))
                     return client.server
         if is_outage(fault) or fault.is_refused:
-            raise copy(fault)  # other threads may raise the same one
+            raise copy(fault)  # other threads may raise the same fault
         return replace_fields(client.server, file_hosts=())
 
 

@@ -1,14 +1,14 @@
 """
-The pages of an upstream index, made of what a stranger's page says: its root, and a project.
+Reads what an upstream index, a stranger, sends: the page of a project, and the root.
 
-A link that cannot be used is left out and counted, and the first ones are named. What makes the
-page as a whole unusable raises FetchError, and nothing else is ever raised. Of every file that is
-returned, the filename is a distribution of the project, and the URL is one that the index may send
-this one to.
+A link that cannot be used is left out and counted, and the first such links are named. A page that
+is unusable as a whole raises FetchError, and nothing else is ever raised. Of every file that is
+returned, the filename is a distribution of the project, and the URL may be fetched.
 
-Follows the simple repository API (PEPs 503 and 691). A list in JSON, or in HTML with the version of
-the API, says itself what it is. Any other HTML page is one if it has nothing but links to folders
-that are named as their text is. To be strict costs little: an index is also proven by a page of it.
+Follows the simple repository API (PEPs 503 and 691). A root in JSON, or in HTML with the version of
+the API, says itself that it is a list of projects. Any other HTML page is a list if it has nothing
+but links to folders that are named as their text is. To be strict costs little, as a page of a
+project proves an index, too.
 """
 
 import re
@@ -55,6 +55,7 @@ from wheelyard.sources.simple_page import (
     FetchedPage,
     HtmlPage,
     PageEntry,
+    SimplePage,
     read_page,
     read_simple_page,
 )
@@ -64,15 +65,15 @@ from wheelyard.upstream.settings import UpstreamServer
 MAX_FILES: Final = 100_000
 """Files of one project."""
 TEXT_LIMIT: Final = 1024
-"""Characters of a text, such as the reason of a yank. Longer ones are cut."""
+"""Characters of a text, such as the reason of a yank. Longer texts are cut."""
 MAX_SIZE: Final = 2**53
-"""Bytes of a file. A larger number is none that every reader of JSON keeps."""
+"""Bytes of a file. Not every reader of JSON keeps a larger number."""
 MAX_LOCATIONS: Final = 10
 """Alternate locations and refused hosts that are kept."""
 MAX_OTHER_FORMATS: Final = 1000
 """Files in other formats that are kept."""
 MAX_UNUSED_LINKS: Final = 100
-"""Links that cannot be used and are named. All are counted."""
+"""Links that cannot be used and are named. All such links are counted."""
 MAX_EMPTY_VERSIONS: Final = 10_000
 """Versions without files that are kept."""
 SHOWN_SUFFIXES: Final = (".whl", SDIST_SUFFIX, ZIP_SUFFIX)
@@ -82,7 +83,7 @@ MAJOR: Final = 1
 ROOT_LIMIT_BYTES: Final = 64 * 1024
 """Bytes of a root that are read."""
 MAX_CUTS: Final = 10
-"""Ends of a JSON object at which a root that is not read whole is cut, in turn."""
+"""How often a root in JSON that is not read whole is cut at the end of another object."""
 
 ONE_PROJECT: Final = "its root is the page of one project; the name has to be left out of the url"
 OTHER_PAGE: Final = "its root is a page of another kind; perhaps its url lacks /simple/ at the end"
@@ -94,10 +95,10 @@ _PLAIN_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.+!~%=-]+)+"
 _UPWARDS: Final = re.compile(r"(?:\.\./)+", re.ASCII)
 _TAG: Final = re.compile(rb"<[a-z!]", re.IGNORECASE)
 _INTERACTIVE: Final = re.compile(rb"<(?:form|input|script)\b", re.IGNORECASE)
-"""Begins what a person has to fill in, or a browser to complete, such as a page to sign in with."""
+"""Begins what a person has to fill in, or a browser to run, such as a page to sign in with."""
 _ANCHOR: Final = re.compile(r"<a\b[^<>]*+>([^<]*+)</a\s*>", re.IGNORECASE)
 _OF_PROJECT: Final = re.compile(r"<title>\s*+links for\b", re.IGNORECASE)
-"""The title that indexes give the page of one project, also to one without files."""
+"""The title that indexes give the page of a project, also of a project without files."""
 _ACTIVE: Final = re.compile(r"<(?:form|script)\b", re.IGNORECASE)
 """What no plain list of projects has."""
 
@@ -109,8 +110,50 @@ def parse_page(
     Return the page of a project of `server`, which has come at `now`.
 
     A link that cannot be used is left out, and counted. Raises FetchError if the page cannot be
-    used. It has `is_refused` if none of the files may be fetched.
+    used. If none of the files may be fetched, the error has `is_refused`.
     """
+    page = _read_project_page(fetched, name)
+    parser = _FileParser(name, page.base, server)
+    has_links = False
+    for entry in page.files or ():
+        parser.add(entry)
+        has_links = True
+    parser.leave_out_single_variants()
+    is_listing = parser.has_distributions or page.version is not UNSET
+    if page.is_html and not is_listing and not _is_empty(fetched.body, has_links=has_links):
+        # a page to sign in with, or of an error, has no links to files either
+        raise FetchError("its page has no links to files, and nothing that says what it is")
+    by_filename = parser.by_filename
+    files = tuple(by_filename[filename] for filename in sorted(by_filename))
+    variants = tuple(parser.variants[release] for release in sorted(parser.variants))
+    other_formats = starmap(OtherFormat, sorted(parser.other_formats.items()))
+
+    # a page without files would look as if the project had none
+    if parser.refused_hosts and not by_filename:
+        first_reason = next(iter(parser.refused_hosts.values()))
+        raise FetchError(f"none of its files may be fetched: {first_reason}", is_refused=True)
+    return UpstreamPage(
+        name=name,
+        upstream=server.id,
+        fetched_at=now,
+        url=fetched.url.redacted,
+        etag=fetched.etag,
+        reading=server.reading,
+        status=_status(page.status),
+        reason=_text(page.reason),
+        files=files,
+        variants=variants,
+        other_formats=tuple(other_formats),
+        empty_versions=_empty_versions(page.versions, by_filename.values()),
+        alternate_locations=_locations(page.locations),
+        refused_hosts=tuple(parser.refused_hosts),
+        unused_links=tuple(parser.unused_links),
+        unused_link_count=parser.unused_count,
+    )
+
+
+def _read_project_page(fetched: FetchedPage, name: NormalizedName) -> SimplePage:
+    """Return what the page of a project says, or raise FetchError if it is no such page."""
     kind = fetched.content_type.partition(";")[0].lower()
     if "json" not in kind and "html" not in kind:
         raise FetchError("its page is neither JSON nor HTML")
@@ -125,40 +168,7 @@ def parse_page(
         raise FetchError("its page is that of another project")
     if page.files is None:
         raise FetchError("its page lists no files")
-    files = _FileParser(name, page.base, server)
-    has_links = False
-    for entry in page.files:
-        files.add(entry)
-        has_links = True
-    files.leave_out_single_variants()
-    is_listing = files.has_distributions or page.version is not UNSET
-    if page.is_html and not is_listing and not _is_empty(fetched.body, has_links=has_links):
-        # a page to sign in with, or of an error, has no links to files either
-        raise FetchError("its page has no links to files, and nothing that says what it is")
-    by_filename = files.by_filename
-
-    # shown as a page without files, it would look as if the project had none
-    if files.refused and not by_filename:
-        why = next(iter(files.refused.values()))
-        raise FetchError(f"none of its files may be fetched: {why}", is_refused=True)
-    return UpstreamPage(
-        name=name,
-        upstream=server.id,
-        fetched_at=now,
-        url=fetched.url.redacted,
-        etag=fetched.etag,
-        reading=server.reading,
-        status=_status(page.status),
-        reason=_text(page.reason),
-        files=tuple(by_filename[filename] for filename in sorted(by_filename)),
-        variants=tuple(files.variants[release] for release in sorted(files.variants)),
-        other_formats=tuple(starmap(OtherFormat, sorted(files.other_formats.items()))),
-        empty_versions=_empty_versions(page.versions, by_filename.values()),
-        alternate_locations=_locations(page.locations),
-        refused_hosts=tuple(files.refused),
-        unused_links=tuple(files.unused),
-        unused_link_count=files.unused_count,
-    )
+    return page
 
 
 def _empty_versions(versions: object, files: Iterable[UpstreamFile]) -> tuple[str, ...]:
@@ -166,32 +176,35 @@ def _empty_versions(versions: object, files: Iterable[UpstreamFile]) -> tuple[st
     if not isinstance(versions, list):
         return ()
     keys_with_files = {strip_trailing_zeros(file.version) for file in files}
-    empty = dict[str, None]()
+    empty_versions = dict[str, None]()
     for text in versions:
-        if len(empty) >= MAX_EMPTY_VERSIONS:
+        if len(empty_versions) >= MAX_EMPTY_VERSIONS:
             break
-        # one that is written as its key is need not be parsed
+        # a version that is written as its key need not be parsed
         if not isinstance(text, str) or text in keys_with_files:
             continue
         with suppress(Invalid):
             version = str(parse_version(text))
             if strip_trailing_zeros(version) not in keys_with_files:
-                empty[version] = None
-    return tuple(empty)
+                empty_versions[version] = None
+    return tuple(empty_versions)
 
 
 def _is_empty(body: bytearray, *, has_links: bool) -> bool:
     """Return whether a page in HTML without links to files is that of a project without files."""
     if b"inks for " in body:  # the title that pip expected
         return True
-    return not has_links and bool(_TAG.search(body)) and not _INTERACTIVE.search(body)
+    if has_links:
+        return False
+    is_html = _TAG.search(body) is not None
+    return is_html and not _INTERACTIVE.search(body)
 
 
 def _check_version(version: object) -> None:
     """
     Check that this module can read a page of a version of the Simple API.
 
-    Raises FetchError if it cannot.
+    Raises FetchError if the version is not known, or is none.
     """
     if isinstance(version, str):
         match = _API_VERSION.fullmatch(version)
@@ -202,7 +215,7 @@ def _check_version(version: object) -> None:
 
 
 def _is_name(name: object, expected: NormalizedName) -> bool:
-    """Return whether what a page says is its project is the one that was asked for."""
+    """Return whether the name that a page says is that of the project that was asked for."""
     return isinstance(name, str) and canonicalize_name(name) == expected
 
 
@@ -210,7 +223,7 @@ def check_final_url(url: Url, name: NormalizedName) -> None:
     """
     Check that a URL, after redirects, still ends with the name of the project.
 
-    Raises FetchError if it does not.
+    Raises FetchError if it ends with another name.
     """
     path = url.path.removesuffix("index.html").rstrip("/")
     _, _, last_segment = path.rpartition("/")
@@ -227,10 +240,10 @@ def _status(status: object) -> Status:
 
 
 def _text(text: object) -> str:
-    """Return a text of a page on one line, cut at a limit, or an empty text if it is none."""
+    """Return a text of a page on one line, cut at a limit, or an empty text for any other value."""
     if not isinstance(text, str):
         return ""
-    # a huge text is cut before it is made one line, too
+    # a huge text is cut first, which makes it one line faster
     return to_one_line(text[: 4 * TEXT_LIMIT], TEXT_LIMIT)
 
 
@@ -246,11 +259,11 @@ def _locations(locations: object) -> tuple[str, ...]:
     return tuple(urls)
 
 
-class _Unusable(Exception):
-    """A link cannot be used. Its text is the rest of a sentence that begins with the link."""
+class _UnusableLinkError(Exception):
+    """A link cannot be used. The text is the rest of a sentence that begins with the link."""
 
 
-class _RefusedHost(_Unusable):
+class _RefusedHostError(_UnusableLinkError):
     """A link leads to a host that nothing may be fetched from."""
 
     def __init__(self, host: str, why: str) -> None:
@@ -271,52 +284,59 @@ class _FileParser(Struct):
     base: Url
     server: UpstreamServer
     has_distributions: bool = False
-    """Whether there was a distribution, if only of another project."""
+    """Whether the page links a distribution, perhaps of another project."""
     by_filename: dict[str, UpstreamFile] = {}
+    """The files that are shown."""
     variants: dict[str, UpstreamFile] = {}
     """The documents about wheels with a label, by version without trailing zeros."""
-    refused: dict[str, str] = {}
-    """Some of the hosts that files may not be fetched from, and why."""
+    refused_hosts: dict[str, str] = {}
+    """The first hosts that files may not be fetched from, and why."""
     other_formats: dict[str, str] = {}
-    """The versions of some files in formats that are not shown, by filename."""
-    unused: list[UnusedLink] = []
+    """The versions of the first files in formats that are not shown, by filename."""
+    unused_links: list[UnusedLink] = []
     """The first links that cannot be used."""
     unused_count: int = 0
+    """How many links cannot be used."""
     _names: dict[str, bool] = {}
+    """Whether the name in a wheel's filename is that of the project, as far as it was parsed."""
     _versions: dict[str, str] = {}
+    """Normalised versions, by the version in a wheel's filename."""
     _tags: dict[str, bool] = {}
-    _origins: set[str] = set()
-    _folders: dict[str, str] = {}
+    """Whether the tags in a wheel's filename are valid, as far as they were parsed."""
+    _allowed_origins: set[str] = set()
+    """The beginnings of URLs, up to the host, that files may be fetched from."""
+    _allowed_folders: dict[str, str] = {}
     """The URL of a folder that files may be fetched from, by the `../` that lead to it."""
 
     def add(self, entry: PageEntry) -> None:
         """Add a file of a page, or count its link if it cannot be used."""
         try:
             self._add(entry)
-        except _Unusable as error:
-            if isinstance(error, _RefusedHost) and len(self.refused) < MAX_LOCATIONS:
-                self.refused[error.host] = error.why
+        except _UnusableLinkError as error:
+            if isinstance(error, _RefusedHostError) and len(self.refused_hosts) < MAX_LOCATIONS:
+                self.refused_hosts[error.host] = error.why
             self._count_unused(entry.filename, str(error))
 
     def _count_unused(self, filename: object, why: str) -> None:
-        """Count a link that cannot be used, and remember the first ones with the reason."""
+        """Count a link that cannot be used, and remember the first such links with the reason."""
         self.unused_count += 1
-        if len(self.unused) < MAX_UNUSED_LINKS:
+        if len(self.unused_links) < MAX_UNUSED_LINKS:
             name = ""
             if isinstance(filename, str):
                 name = to_one_line(filename[: 2 * FILENAME_LIMIT], FILENAME_LIMIT)
-            self.unused.append(UnusedLink(name, to_one_line(why, TEXT_LIMIT)))
+            self.unused_links.append(UnusedLink(name, to_one_line(why, TEXT_LIMIT)))
 
     def _add(self, entry: PageEntry) -> None:
         """
-        Add a file of a page, or raise _Unusable.
+        Add a file of a page, or raise _UnusableLinkError.
 
-        All that an entry says is a stranger's, and of any type: JSON is not validated before.
+        A stranger has written all values of an entry, and each may be of any type, as JSON is not
+        validated before.
         """
         filename = entry.filename
         reference = entry.url
         if not isinstance(filename, str) or not isinstance(reference, str):
-            raise _Unusable("has no filename, or no URL")
+            raise _UnusableLinkError("has no filename, or no URL")
         if filename.endswith(VARIANTS_SUFFIX):
             self._add_variants(entry, filename, reference)
             return
@@ -325,17 +345,28 @@ class _FileParser(Struct):
             self._leave_out(filename)
             return
         self.has_distributions = True
+        file = self._file(entry, filename, reference, version)
+
+        # of two with one name, the first with a SHA-256 counts, else the first with another digest
+        earlier_file = self.by_filename.get(filename)
+        if earlier_file is not None:
+            self._count_unused(filename, "is listed twice")
+        if earlier_file is None or _digest_rank(file) > _digest_rank(earlier_file):
+            self.by_filename[filename] = file
+
+    def _file(self, entry: PageEntry, filename: str, reference: str, version: str) -> UpstreamFile:
+        """Return a distribution of the project, or raise _UnusableLinkError."""
         digest, other_hashes = _digests(entry.hashes)
         if digest is None:
-            raise _Unusable("has a malformed digest")
+            raise _UnusableLinkError("has a malformed digest")
         requires_python = _requires_python(entry.requires_python)
         if requires_python is None:
-            raise _Unusable("has a malformed requires-python")
+            raise _UnusableLinkError("has a malformed requires-python")
 
-        # the URL last, as a refused host is remembered: only for files that would be shown
+        # the URL last: a refused host is only remembered for files that would be shown
         url = self._allowed_url(reference)
 
-        # PEP 714: the member of PEP 658 was renamed, and counts where the new one is missing
+        # PEP 714 has renamed the member of PEP 658, which counts where the new member is missing
         metadata = entry.core_metadata
         if metadata is None:
             metadata = entry.dist_info_metadata
@@ -343,7 +374,7 @@ class _FileParser(Struct):
         yanked: str | None = None
         if entry.yanked:  # true, or a reason
             yanked = _text(entry.yanked)
-        file = UpstreamFile(
+        return UpstreamFile(
             filename=filename,
             version=version,
             url=url,
@@ -353,7 +384,7 @@ class _FileParser(Struct):
             uploaded_at=parse_iso_date(entry.upload_time),
             core_metadata=metadata_digest or "",
             other_metadata_hashes=other_metadata_hashes,
-            # with a malformed digest nobody could verify it
+            # nobody could verify core metadata with a malformed digest
             has_metadata=bool(metadata) and metadata_digest is not None,
             requires_python=requires_python or None,
             yanked=yanked,
@@ -361,27 +392,20 @@ class _FileParser(Struct):
             provenance_url=self._provenance_url(entry.provenance),
         )
 
-        # the first of two with a SHA-256 counts, else with another digest, or else the first
-        before = self.by_filename.get(filename)
-        if before is not None:
-            self._count_unused(filename, "is listed twice")
-        if before is None or _said_digests(file) > _said_digests(before):
-            self.by_filename[filename] = file
-
     def _add_variants(self, entry: PageEntry, filename: str, reference: str) -> None:
-        """Add the document about the wheels with a label of a release, or raise _Unusable."""
+        """Add the document about wheels with a label of a release, or raise _UnusableLinkError."""
         name, _, version = filename.removesuffix(VARIANTS_SUFFIX).partition("-")
         if len(filename) > FILENAME_LIMIT or canonicalize_name(name) != self.name:
-            raise _Unusable(f"is not about wheels of {self.name}, by its name")
+            raise _UnusableLinkError(f"is not about wheels of {self.name}, by its name")
         try:
             release = str(parse_version(version))
         except Invalid as error:
-            raise _Unusable("has no version by PEP 440 in its name") from error
+            raise _UnusableLinkError("has no version by PEP 440 in its name") from error
         digest, _ = _digests(entry.hashes)
 
-        # it changes with the wheels, so that without a digest nobody knows which one is stored
+        # a document changes with the wheels, and nobody could tell what is stored without a digest
         if not digest:
-            raise _Unusable("has no SHA-256")
+            raise _UnusableLinkError("has no SHA-256")
         document = UpstreamFile(
             filename=filename,
             version=release,
@@ -394,23 +418,24 @@ class _FileParser(Struct):
 
     def leave_out_single_variants(self) -> None:
         """
-        Leave out wheels with a label that no document is about, and documents about none.
+        Leave out wheels with a label that have no document, and documents about no such wheel.
 
-        For when all files are added. Clients can use neither.
+        Clients can use neither. This is called when all files are added.
         """
-        labelled = [file for file in self.by_filename.values() if label_of(file.filename)]
-        releases = {strip_trailing_zeros(file.version) for file in labelled}
-        for file in labelled:
+        labelled_files = [file for file in self.by_filename.values() if label_of(file.filename)]
+        labelled_releases = {strip_trailing_zeros(file.version) for file in labelled_files}
+        for file in labelled_files:
             if strip_trailing_zeros(file.version) not in self.variants:
                 del self.by_filename[file.filename]
                 document = variants_filename(self.name, file.version)
                 self._count_unused(file.filename, f"is a wheel variant without {document}")
-        for release in self.variants.keys() - releases:
+        releases_without_wheels = self.variants.keys() - labelled_releases
+        for release in releases_without_wheels:
             document = self.variants.pop(release).filename
             self._count_unused(document, "is about wheel variants, and no wheel has a label")
 
     def _leave_out(self, filename: str) -> None:
-        """Note a distribution of this project in a format that is not shown, or raise _Unusable."""
+        """Note a distribution in a format that is not shown, or raise _UnusableLinkError."""
         is_distribution = is_distribution_name(filename)
         self.has_distributions |= is_distribution
         is_in_other_format = is_distribution and not filename.endswith(SHOWN_SUFFIXES)
@@ -419,28 +444,31 @@ class _FileParser(Struct):
             if version and len(self.other_formats) < MAX_OTHER_FORMATS:
                 self.other_formats[filename] = version
                 return
-            raise _Unusable(f"is in another format: wheelyard takes {ACCEPTED_FORMATS}")
-        if len(self.unused) >= MAX_UNUSED_LINKS:  # it is counted alone
-            raise _Unusable
-        raise _Unusable(_why_not_named(filename, self.name))
+            raise _UnusableLinkError(f"is in another format: wheelyard takes {ACCEPTED_FORMATS}")
+        if len(self.unused_links) >= MAX_UNUSED_LINKS:  # the link is counted, and needs no reason
+            raise _UnusableLinkError
+        raise _UnusableLinkError(_why_not_named(filename, self.name))
 
     def _version(self, filename: str) -> str:
         """Return the version of a distribution of this project, or an empty text."""
         if len(filename) > FILENAME_LIMIT:
             return ""
-        name, _, rest = filename.partition("-")
-        version, _, tags = rest.partition("-")
+        name, _, version_and_tags = filename.partition("-")
+        version, _, tags = version_and_tags.partition("-")
         if not tags.endswith(".whl"):
             parsed = _parse_or_none(filename, self.name)
             if parsed is None:
                 return ""
             return str(parsed.version)
 
-        # a part is valid if it is in a filename whose other parts are; none of them has a hyphen
+        # each part is parsed once, in a filename whose other parts are valid: no part but the tags
+        # has a hyphen
         if name not in self._names:
-            self._names[name] = _parse_or_none(f"{name}-1-py3-none-any.whl", self.name) is not None
+            distribution = _parse_or_none(f"{name}-1-py3-none-any.whl", self.name)
+            self._names[name] = distribution is not None
         if tags not in self._tags:
-            self._tags[tags] = _parse_or_none(f"a-1-{tags}") is not None
+            distribution = _parse_or_none(f"a-1-{tags}")
+            self._tags[tags] = distribution is not None
         if version not in self._versions:
             with suppress(Invalid):
                 self._versions[version] = str(parse_version(version))
@@ -451,55 +479,56 @@ class _FileParser(Struct):
     def _provenance_url(self, reference: object) -> str:
         """Return the absolute URL of a provenance, or an empty text if it may not be fetched."""
         if isinstance(reference, str) and reference:
-            with suppress(_Unusable):  # the file itself can be used
+            with suppress(_UnusableLinkError):  # the file itself can be used
                 return self._allowed_url(reference)
         return ""
 
     def _allowed_url(self, reference: str) -> str:
-        """Return the absolute URL of a link, or raise _Unusable if it may not be fetched."""
+        """Return the absolute URL of a link, or raise _UnusableLinkError."""
         if len(reference) > MAX_URL_LENGTH:
-            raise _Unusable(f"has a URL of more than {MAX_URL_LENGTH} characters")
-        scheme, slashes, rest = reference.partition("//")
-        host, slash, path = rest.partition("/")
+            raise _UnusableLinkError(f"has a URL of more than {MAX_URL_LENGTH} characters")
+        scheme, slashes, host_and_path = reference.partition("//")
+        host, slash, path = host_and_path.partition("/")
         origin = f"{scheme}{slashes}{host}"
 
-        # most URLs: nothing to decode and to resolve, and a host that was allowed before
-        if origin in self._origins and _PLAIN_PATH.fullmatch(slash + path):
+        # most absolute URLs have nothing to decode or resolve, and a host that was allowed before
+        if origin in self._allowed_origins and _PLAIN_PATH.fullmatch(slash + path):
             return reference
 
-        # the same for most relative ones, below a folder whose host was allowed before
-        up = ""
+        # most relative URLs are below a folder that was allowed before
+        upwards = ""
         match = _UPWARDS.match(reference)
         if match is not None:
-            up = match[0]
-        below = reference[len(up) :]
-        if up in self._folders and _PLAIN_PATH.fullmatch(f"/{below}"):
-            return self._folders[up] + below
+            upwards = match[0]
+        path_in_folder = reference[len(upwards) :]
+        if upwards in self._allowed_folders and _PLAIN_PATH.fullmatch(f"/{path_in_folder}"):
+            return self._allowed_folders[upwards] + path_in_folder
         try:
             url = self.base.resolved(reference)
         except BadUrl as error:
-            raise _Unusable("has a URL that cannot be used") from error
+            raise _UnusableLinkError("has a URL that cannot be used") from error
 
         # a credential is what the settings say, and never what a page says
         why = "its URL has a user name" if "@" in host else self.server.refusal_on_page(url)
         if why:
-            raise _RefusedHost(url.authority, why)
+            raise _RefusedHostError(url.authority, why)
         if f"{url.scheme}://{url.authority}" == origin:
-            self._origins.add(origin)
+            self._allowed_origins.add(origin)
         if not slashes:
-            self._folders[up] = self.base.resolved(up or ".").without_userinfo
+            folder = self.base.resolved(upwards or ".")
+            self._allowed_folders[upwards] = folder.without_userinfo
         return url.without_userinfo
 
 
 def _parse_or_none(filename: str, project: NormalizedName | None = None) -> Distribution | None:
-    """Return what a filename says, or None if it is not that of a distribution of the project."""
+    """Return what a filename says, or None if it is of no distribution of the project."""
     with suppress(Invalid):
         return parse_filename(filename, project, zip_sdists=True)
     return None
 
 
 def _why_not_named(filename: str, project: NormalizedName) -> str:
-    """Return why a name is none of a distribution of a project, in words for `_Unusable`."""
+    """Return why a filename is of no distribution of a project, for `_UnusableLinkError`."""
     if len(filename) > FILENAME_LIMIT:
         return f"has a name of more than {FILENAME_LIMIT} bytes"
     if not is_distribution_name(filename):
@@ -519,7 +548,7 @@ def _digests(hashes: object) -> tuple[str | None, tuple[str, ...]]:
     The SHA-256 is empty if it is missing. It is None if it is malformed, or if it is missing and
     another digest is malformed.
     """
-    if isinstance(hashes, dict) and len(hashes) == 1:  # most files: a fast way to the same
+    if isinstance(hashes, dict) and len(hashes) == 1:  # most files: a faster way
         digest = hashes.get("sha256")
         if isinstance(digest, str) and _SHA256.fullmatch(digest):
             return digest, ()
@@ -532,23 +561,24 @@ def _digests(hashes: object) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _size(size: object) -> int | None:
-    """Return the size that a page says of a file, or None if it is none."""
-    # not `isinstance`, by which true is 1
+    """Return the size that a page says of a file, or None if the value is no size."""
+    # not `isinstance`, for which true is the number 1
     if type(size) is int and 0 <= size <= MAX_SIZE:
         return size
     return None
 
 
-def _said_digests(file: UpstreamFile) -> tuple[bool, bool]:
-    """Return whether a page says the SHA-256 of a file, and whether it says another digest."""
+def _digest_rank(file: UpstreamFile) -> tuple[bool, bool]:
+    """Return a value that is greater for a file with a SHA-256, and then with another digest."""
     return bool(file.sha256), bool(file.other_hashes)
 
 
 def _requires_python(text: object) -> str | None:
     """
-    Return a text, empty for none, or None if it is unfit.
+    Return the Python versions that a file requires, or an empty text if it says none.
 
-    A text that was cut would have another sense.
+    Return None if the value is malformed, or too long: a text that was cut would say something
+    else.
     """
     if text is None:
         return ""
@@ -563,24 +593,24 @@ def _requires_python(text: object) -> str | None:
 class RootPage(Struct, frozen=True):
     """The start of what an index answers at its root."""
 
-    asked: Url
+    requested_url: Url
     """The URL of the settings."""
     url: Url
     """The URL after redirects."""
     content_type: str
     body: bytes
-    """Decompressed, at most `ROOT_LIMIT_BYTES`."""
+    """The decompressed body, at most `ROOT_LIMIT_BYTES` of it."""
     is_cut: bool
-    """Whether there is more of it."""
+    """Whether the body goes on."""
 
 
 def why_no_index(root: RootPage) -> str:
     """
-    Return why the answer of a root does not show an index, in a few words.
+    Return why a root does not show an index, in a few words.
 
-    It is empty if the answer does.
+    Return an empty text if the root shows an index.
     """
-    if root.url.path != root.asked.path:
+    if root.url.path != root.requested_url.path:
         return f"its root leads to {root.url.redacted}, which has to be its url then"
     kind = root.content_type.partition(";")[0].strip().lower()
     if "json" in kind:
@@ -603,15 +633,18 @@ def _why_not_json(root: RootPage) -> str:
     projects = document.get("projects")
     if not isinstance(projects, list):
         return OTHER_PAGE
-    has_names = all(isinstance(project, dict) and "name" in project for project in projects)
-    return "" if has_names else OTHER_PAGE
+    for project in projects:
+        if not isinstance(project, dict) or "name" not in project:
+            return OTHER_PAGE
+    return ""
 
 
 def first_projects(root: RootPage) -> list[NormalizedName]:
     """
     Return the projects in the start of a root that shows an index, in its order.
 
-    What is no name of a project is left out. Raises FetchError if a page in HTML cannot be read.
+    A text that is no name of a project is left out. Raises FetchError if a page in HTML cannot be
+    read.
     """
     texts = list[object]()
     if "json" in root.content_type.lower():
@@ -623,17 +656,22 @@ def first_projects(root: RootPage) -> list[NormalizedName]:
     else:
         page = read_page(root.body.decode("latin-1"), root.content_type, len(root.body))
         with suppress(BadUrl):
-            texts += _names(root.url, page)
-    names = [_project(text) for text in texts if isinstance(text, str)]
-    return [NormalizedName(name) for name in names if name]
+            texts += _link_targets(root.url, page)
+    names = list[NormalizedName]()
+    for text in texts:
+        if isinstance(text, str):
+            name = _project_name(text)
+            if name:
+                names.append(NormalizedName(name))
+    return names
 
 
 def _document(root: RootPage) -> object:
-    """Return the JSON of a root, without what was cut off, or None if it is none."""
+    """Return the JSON of a root, as far as the body goes, or None if it is no JSON."""
     body = root.body
     if root.is_cut:
-        # the list ends within a project: what is before it is closed, and read; a project may have
-        # objects in it, so that the last `}` need not be the end of one
+        # the list ends within a project, so it is closed before that project; a project may have
+        # objects in it, so the last `}` need not be the end of a project
         for _ in range(MAX_CUTS):
             body = body[: body.rfind(b"}") + 1]
             with suppress(ValueError, RecursionError):
@@ -653,59 +691,60 @@ def _why_not_html(root: RootPage, kind: str) -> str:
     html = body.decode("latin-1")
     try:
         page = read_page(html, root.content_type, len(body))
-        names = _names(root.url, page)
+        targets = _link_targets(root.url, page)
     except (FetchError, BadUrl):
         return OTHER_PAGE
-    if any(map(is_distribution_name, names)) or _OF_PROJECT.search(html):
+    if any(map(is_distribution_name, targets)) or _OF_PROJECT.search(html):
         return ONE_PROJECT
-    meta = dict(reversed(page.meta))  # the first of two counts
+    meta = dict(reversed(page.meta))  # the first of two elements with one name counts
     if "simple" in kind or _is_version(meta.get(VERSION_TAG)):
-        return "" if all(map(_project, names)) else OTHER_PAGE
-    if not names:
+        return "" if all(map(_project_name, targets)) else OTHER_PAGE
+    if not targets:
         return OTHER_PAGE if page.links else NO_PROJECTS
-    return "" if _is_plain_list(html, page, names) else OTHER_PAGE
+    return "" if _is_plain_list(html, page, targets) else OTHER_PAGE
 
 
-def _is_plain_list(html: str, page: HtmlPage, names: list[str]) -> bool:
+def _is_plain_list(html: str, page: HtmlPage, targets: list[str]) -> bool:
     """Return whether a page is nothing but links to folders that are named as their texts are."""
     texts = [unescape(text).strip() for text in _ANCHOR.findall(html)]
     if len(texts) != len(page.links) or _ACTIVE.search(html):
         return False
     # a folder `simple` beside others is the index that is meant
-    if "simple/" in names:
+    if "simple/" in targets:
         return False
-    # the first links may be those that lead upwards, which have no name
-    texts_of_names = texts[len(texts) - len(names) :]
-    for name, text in zip(names, texts_of_names, strict=True):
-        project = _project(name)
-        if not project or not name.endswith("/") or project != _project(text):
+    # the first links may lead upwards, and are not among the targets
+    texts_of_targets = texts[len(texts) - len(targets) :]
+    for target, text in zip(targets, texts_of_targets, strict=True):
+        name = _project_name(target)
+        if not name or not target.endswith("/") or name != _project_name(text):
             return False
     return True
 
 
-def _names(root: Url, page: HtmlPage) -> list[str]:
+def _link_targets(root: Url, page: HtmlPage) -> list[str]:
     """
-    Return where the links of a root lead, relative to it, or absolute if that is elsewhere.
+    Return where the links of a root lead: relative to the root, or absolute if that is elsewhere.
 
-    Links that lead upwards, or sort the page, come first where a web server lists a folder.
+    Links that lead upwards, or sort the page, are left out. Where a web server lists a folder, they
+    come first.
     """
     base = root
     if page.base:
         base = root.resolved(page.base)
-    names = list[str]()
+    targets = list[str]()
     for link in page.links:
         url = base.resolved(link.href)
         is_own = url.origin == root.origin
         if is_own and root.path.startswith(url.path):
             continue
         if is_own and url.path.startswith(root.path):
-            names.append(unquote(url.path.removeprefix(root.path)))
+            targets.append(unquote(url.path.removeprefix(root.path)))
         else:
-            names.append(url.redacted)
-    return names
+            targets.append(url.redacted)
+    return targets
 
 
-def _project(text: str) -> str:
+def _project_name(text: str) -> str:
     """Return the normalised name of a project in a link or its text, or an empty text."""
     name = canonicalize_name(text.removesuffix("/"))
     return name if is_normalized_name(name) else ""

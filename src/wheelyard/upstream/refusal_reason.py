@@ -1,4 +1,4 @@
-"""Why an upstream index refuses something, in a few words of its answer, which nobody can trust."""
+"""Reads from an answer, which nobody can trust, why an upstream index refuses a request."""
 
 import re
 from contextlib import suppress
@@ -12,16 +12,18 @@ from wheelyard.model.decoding import escaped, to_one_line
 REASON_BYTES: Final = 16 * 1024
 """Bytes of an answer that are read."""
 REASON_CHARS: Final = 200
-"""Characters of it that are shown."""
+"""Characters of the reason that are shown."""
 MAX_DEPTH: Final = 3
-"""Objects and lists in each other that are looked into."""
+"""Levels of objects and lists that are looked into."""
+MAX_ITEMS: Final = 5
+"""Items of a list that are looked into."""
 REASON_KEYS: Final = ("reason", "message", "detail", "errors", "error", "description", "title")
 """Members of a JSON object that say why, the best one first (RFC 9457, Artifactory, Nexus)."""
 
 _UNSHOWN: Final = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style|title)\b.*?(?:</\1\b[^<>]*>?|\Z)", re.IGNORECASE | re.DOTALL
 )
-"""Parts of an HTML page that a browser does not show in it."""
+"""Parts of an HTML page that a browser does not show as text of the page."""
 _MARKUP: Final = re.compile(r"<[a-z/!?][^<>]*>?", re.IGNORECASE)
 _TERMINAL: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 """Matches the sequences by which a terminal changes colours or moves its cursor."""
@@ -29,15 +31,18 @@ _TERMINAL: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 def reason_in(body: bytes) -> str:
     """
-    Return what the answer of a refusal says, on one printable line without markup, or nothing.
+    Return the reason in the answer of a refusal, on one printable line without markup.
 
-    At most `REASON_CHARS` characters of the text are left.
+    At most `REASON_CHARS` characters are left. The line is empty if the answer has no text.
     """
     text = body.decode("utf-8", "replace")
-    with suppress(ValueError, RecursionError):  # it is no JSON
-        text = _reason_of(msgspec.json.decode(body), MAX_DEPTH) or text
-    text = unescape(_MARKUP.sub(" ", _UNSHOWN.sub(" ", _TERMINAL.sub("", text))))
-    # again, as what is written as an entity may be taken for markup by somebody
+    with suppress(ValueError, RecursionError):  # the body is no JSON
+        document = msgspec.json.decode(body)
+        text = _reason_of(document, MAX_DEPTH) or text
+    text = _TERMINAL.sub("", text)
+    text = _UNSHOWN.sub(" ", text)
+    text = unescape(_MARKUP.sub(" ", text))
+    # again, as somebody may take what is written as an entity for markup
     line = to_one_line(_MARKUP.sub(" ", text), REASON_CHARS + 1)
     if len(line) > REASON_CHARS:
         line = f"{line[: REASON_CHARS - 3]}..."
@@ -53,7 +58,7 @@ def _reason_of(document: object, depth: int) -> str:
         return ""
     candidates = list[object]()
     if isinstance(document, list):
-        candidates += document[:5]
+        candidates += document[:MAX_ITEMS]
     elif isinstance(document, dict):
         candidates += map(document.get, REASON_KEYS)
     for candidate in candidates:

@@ -1,11 +1,11 @@
 """
-What clients asked for and the policy hid, gathered for whoever decides about public packages.
+Packages that clients asked for and the policy hid, for whoever decides about public packages.
 
 An installer that chooses among the versions of a page asks for none that is hidden. A refused file
 was asked for, and so was a name of which nothing is shown. A request of a client writes nothing to
 the store: this process remembers it, and adds it to the stored list a few seconds later, at most
-every five minutes. What is only asked for again is written once an hour. A process that is killed
-loses what it has not written. What a person asks for by a reason is stored at once.
+every five minutes. A package that is only asked for again is written once an hour. A process that
+is killed loses what it has not written. What a person asks for with a reason is stored at once.
 """
 
 from collections import Counter
@@ -31,18 +31,18 @@ from wheelyard.model.person import counted_apart, counted_as
 from wheelyard.model.public_packages import FileReason
 
 FIRST_SECONDS: Final = 10.0
-"""How long further requests are waited for, so that those of one install are written at once."""
+"""How long the first write waits, so that all requests of one installation are written at once."""
 WRITE_SECONDS: Final = 300.0
 """The least time from one write to the next."""
 REPEAT_SECONDS: Final = 3600.0
 """After this time a repeated request is worth a write by itself."""
 REASON_CHARS: Final = 600
-"""Of the longest reason that is kept."""
+"""Characters of a reason that are kept."""
 
 
 class RequestLog:
     """
-    Remembers what was asked for, and writes it to the store.
+    Remembers which hidden packages clients asked for, and writes the requests to the store.
 
     Threads may share it. With `is_off`, as on a server that writes nothing, it remembers nothing.
     """
@@ -61,7 +61,7 @@ class RequestLog:
         self._is_off = is_off
         self._noted = dict[RequestKey, PackageRequest]()
         self._count_by_caller = Counter[str]()
-        """How many of those the same person, or other principal, has made first."""
+        """How many requests in `_noted` a person, or another principal, has made first."""
         self._written: LruCache[tuple[RequestKey, str], float] = LruCache(4 * MAX_REQUESTS)
         """When a request of a principal was written, on the monotonic clock."""
         self._timer: StartedTimer | None = None
@@ -80,9 +80,9 @@ class RequestLog:
         """
         Remember that a caller asked for a project, or one version of it, and why it is hidden.
 
-        `version` is empty for the project. `until` is when it is shown by time alone, or None if it
-        never is. It never waits for the store, and a timer writes it later. If too many are
-        remembered, of all or of this caller, a new one is left out.
+        `version` is empty for the project. `until` is when time alone shows the package, or None if
+        it never does. This does not wait for the store: a timer writes the request later. If too
+        many requests are remembered, of all callers or of this one, a new request is left out.
         """
         if self._is_off:
             return
@@ -102,9 +102,9 @@ class RequestLog:
             until=until,
         )
         with self._lock:
-            before = self._noted.get(request.key)
-            if before is not None:
-                self._noted[request.key] = before.combined(request)
+            earlier_request = self._noted.get(request.key)
+            if earlier_request is not None:
+                self._noted[request.key] = earlier_request.combined(request)
             elif self._has_room(counted_caller):
                 self._count_by_caller[counted_caller] += 1
                 self._noted[request.key] = request
@@ -114,14 +114,14 @@ class RequestLog:
                 self._schedule()
 
     def _has_room(self, counted_caller: str) -> bool:
-        """Return whether one more request is remembered, of all and of who makes it."""
+        """Return whether one more request of a caller is remembered. The caller holds the lock."""
         if len(self._noted) >= MAX_REQUESTS:
             return False
         # one client that asks for everything must not keep back the requests of all others
         return self._count_by_caller[counted_caller] < MAX_OF_ONE
 
     def _is_news(self, key: RequestKey, who: str) -> bool:
-        """Return whether a request is worth a write of its own."""
+        """Return whether a request of a principal is worth a write of its own."""
         written_at = self._written.get((key, who))
         return written_at is None or self._runtime.monotonic() - written_at >= REPEAT_SECONDS
 
@@ -135,59 +135,63 @@ class RequestLog:
 
     def write(self) -> None:
         """
-        Write what was remembered to the store.
+        Write the remembered requests to the store.
 
-        This runs in the thread of the timer, or of `close`. If the store does not answer, it is
-        remembered, and tried again five minutes later.
+        This runs in the thread of the timer, or of `close`. If the store does not answer, the
+        requests are remembered again, and written five minutes later.
         """
         # taken out first: no request of a client waits for the lock while the store is written
         with self._lock:
-            noted = self._noted
+            noted_requests = self._noted
             self._noted = {}
             self._count_by_caller.clear()
             self._next_at = self._runtime.monotonic() + WRITE_SECONDS
-        if noted:
-            try:
-                self.records.change(
-                    lambda stored: stored.with_noted(noted.values(), self._runtime.now())
-                )
-            except Unavailable:  # the store logs its errors itself
-                self._take_back(noted)
-            else:
-                written_at = self._runtime.monotonic()
-                for key, request in noted.items():
-                    for who in request.who:
-                        self._written.put((key, who), written_at, 1)
+        if noted_requests:
+            self._write_noted(noted_requests)
         with self._lock:
             self._timer = None
-            # what came meanwhile has found a timer, and started none
+            # requests that came meanwhile have found a timer, and started none
             if not self._is_off and self._has_news():
                 self._schedule()
 
+    def _write_noted(self, noted_requests: dict[RequestKey, PackageRequest]) -> None:
+        """Write requests to the store, or remember them again if it does not answer."""
+        try:
+            self.records.change(
+                lambda stored: stored.with_noted(noted_requests.values(), self._runtime.now())
+            )
+        except Unavailable:  # the store logs its errors itself
+            self._take_back(noted_requests)
+            return
+        written_at = self._runtime.monotonic()
+        for key, request in noted_requests.items():
+            for who in request.who:
+                self._written.put((key, who), written_at, 1)
+
     def _has_news(self) -> bool:
-        """Return whether anything that is remembered is worth a write."""
+        """Return whether any remembered request is worth a write. The caller holds the lock."""
         for key, request in self._noted.items():
             for who in request.who:
                 if self._is_news(key, who):
                     return True
         return False
 
-    def _take_back(self, noted: dict[RequestKey, PackageRequest]) -> None:
-        """Remember again what could not be written, before what came meanwhile."""
+    def _take_back(self, noted_requests: dict[RequestKey, PackageRequest]) -> None:
+        """Remember again the requests that could not be written, before those of the meantime."""
         with self._lock:
-            for key, request in noted.items():
-                later = self._noted.get(key)
-                if later is not None:
-                    self._noted[key] = request.combined(later)
+            for key, request in noted_requests.items():
+                later_request = self._noted.get(key)
+                if later_request is not None:
+                    self._noted[key] = request.combined(later_request)
                 elif self._has_room(request.counts_for):
                     self._noted[key] = request
                     self._count_by_caller[request.counts_for] += 1
 
     def close(self) -> None:
         """
-        Write what was remembered, and remember nothing more, before the process ends.
+        Write the remembered requests, and remember no more, before the process ends.
 
-        What the store does not take is lost.
+        Requests that the store does not take are lost.
         """
         with self._lock:
             self._is_off = True

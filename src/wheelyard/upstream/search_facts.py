@@ -1,12 +1,12 @@
 """
-The public projects that the search finds: which ones, and the facts about them.
+The public projects that the search finds, and the facts about them.
 
-They are those whose page is stored, and was asked for lately, or of which a file is kept, or that
-somebody has approved. A name without a page may be private, or nobody's. Everything comes from the
-store: no upstream index is asked, and nothing is counted.
+A public project is found if its page is stored, and the page was asked for lately, a file of the
+project is kept, or somebody has approved it. A name without a page may be private, or nobody's.
+Everything comes from the store: no upstream index is asked, and nothing is counted.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
@@ -31,7 +31,7 @@ from wheelyard.rendering.project_facts import (
     latest_release,
     releases_of,
 )
-from wheelyard.storage.base import Entry
+from wheelyard.storage.base import Entry, Store
 from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.merged_listing import merged_listing
 from wheelyard.upstream.sidecars import core_metadata_of
@@ -44,15 +44,16 @@ DAY_SECONDS: Final = 86_400
 """After so long, facts are read again, and kept files listed, as rules and time change them."""
 
 Pages = Mapping[NormalizedName, Entry]
+"""The objects of stored pages, or of stored owners, by the name of the project."""
 
 
 class _Look(NamedTuple):
-    """What was so when a project was looked at."""
+    """The state of a project when it was looked at."""
 
-    at: float
-    """In seconds since the epoch."""
+    looked_at: float
+    """When the project was looked at, in seconds since the epoch."""
     metadata_kept: int
-    """Of how many of its files this process had kept the core metadata."""
+    """How many of its files had their core metadata stored by this process."""
 
 
 class PublicProjectList(Struct):
@@ -67,17 +68,17 @@ class PublicProjectList(Struct):
     _pages: dict[str, Pages] = field(default_factory=dict)
     """The stored pages of each upstream index, by its id."""
     _owners: Pages = field(default_factory=dict)
-    """What is stored of the owners of names, if there are several upstream indexes."""
-    _list_at: float = -inf
-    """The monotonic time from which the stored pages are listed again."""
-    _kept: frozenset[NormalizedName] = frozenset()
+    """The stored owners of names, if there are several upstream indexes."""
+    _list_again_at: float = -inf
+    """When the stored pages are listed again, by the monotonic clock."""
+    _projects_with_files: frozenset[NormalizedName] = frozenset()
     """Projects of which a file is kept. They are only listed if there are old pages."""
-    _kept_at: float = -inf
-    """The monotonic time at which the kept files were listed."""
+    _files_listed_at: float = -inf
+    """When the kept files were listed, by the monotonic clock."""
     _left_out: dict[NormalizedName, str] = field(default_factory=dict)
-    """Projects of which nothing is shown, so that they are not read each time."""
+    """Projects of which nothing is shown, by their version, so that they are not read each time."""
     _undescribed: dict[NormalizedName, _Look] = field(default_factory=dict)
-    """The first look at projects without a summary, whose core metadata may be kept later."""
+    """The first look at projects without a summary, whose core metadata may be stored later."""
 
     def may_show(self, name: NormalizedName) -> bool:
         """
@@ -90,9 +91,9 @@ class PublicProjectList(Struct):
 
     def versions(self) -> dict[NormalizedName, str]:
         """
-        Return a text for each project that changes when its facts may be others.
+        Return a text for each project that changes when its facts may change.
 
-        Those of which nothing is shown are left out.
+        Projects of which nothing is shown are left out.
         """
         self._list()
         versions = dict[NormalizedName, str]()
@@ -102,9 +103,10 @@ class PublicProjectList(Struct):
             objects = self._objects(name)
             if objects:
                 versions[name] = self._version(name, objects, decisions)
-        # only as long as the version is the same, else the facts are read again
+        # with another version, the facts of a project that was left out are read again
         self._left_out = dict(self._left_out.items() & versions.items())
-        for name in self._undescribed.keys() - versions.keys():
+        names_without_page = self._undescribed.keys() - versions.keys()
+        for name in names_without_page:
             del self._undescribed[name]
         return {name: version for name, version in versions.items() if name not in self._left_out}
 
@@ -112,13 +114,14 @@ class PublicProjectList(Struct):
         self, versions: Collection[tuple[NormalizedName, str]]
     ) -> dict[NormalizedName, ProjectFacts | None]:
         """
-        Return the facts of these projects, by name.
+        Return the facts of projects, by name. `versions` has each project with its version.
 
-        It is None for one of which nothing is shown, or that cannot be read. `versions` then leaves
-        it out until its version is another one. The first use of an exception from the cooldown is
-        written. Raises Invalid (code `bad_setting`) if no database of advisories can be used.
+        The facts are None if nothing of the project is shown, or it cannot be read. The method
+        `versions` then leaves the project out until its version changes. The first use of an
+        exception from the cooldown is written. Raises Invalid (code `bad_setting`) if no database
+        of advisories can be used.
         """
-        # before they are read: what is kept meanwhile is looked at again
+        # before the facts are read: core metadata that is stored meanwhile changes the next version
         looks = {name: self._look(name) for name, _ in versions}
         # threads are for waiting, and a folder answers at once
         is_quick = self.upstream.is_local or len(versions) == 1
@@ -139,36 +142,50 @@ class PublicProjectList(Struct):
         """List the stored pages: on a bucket, the more of them, the less often."""
         upstream = self.upstream
         now = upstream.runtime.monotonic()
-        if now < self._list_at:
+        if now < self._list_again_at:
             return
         ids = [client.server.id for client in upstream.clients.in_order]
         stores = {upstream_id: upstream.files.cache(upstream_id).store for upstream_id in ids}
         listed_count = 0
         for upstream_id, store in stores.items():
-            pages = dict[NormalizedName, Entry]()
-            for entry in store.list(keys.UPSTREAM_PAGES):
-                listed_count += 1
-                name = keys.project_of_upstream_page(entry.key)
-                if name:
-                    pages[name] = entry
-            self._pages[upstream_id] = pages
+            listed_count += self._list_pages(upstream_id, store)
         self._owners = dict(upstream.pages.stored_owners())
         listed_count += len(self._owners)
-        if now >= self._kept_at + DAY_SECONDS and any(map(self._is_old, self._entries())):
-            # each old page has to be known as kept or not, so all files are listed
-            kept = set[NormalizedName]()
-            for store in stores.values():
-                for entry in store.list(keys.FILES):
-                    listed_count += 1
-                    owner = keys.parse_file_key(entry.key)
-                    if owner is not None:
-                        kept.add(NormalizedName(owner.project))
-            self._kept = frozenset(kept)
-            self._kept_at = now
+        is_file_list_old = now >= self._files_listed_at + DAY_SECONDS
+        if is_file_list_old and any(map(self._is_old, self._entries())):
+            # each old page is found only if a file of its project is kept, so all files are listed
+            listed_count += self._list_files(stores.values())
+            self._files_listed_at = now
 
-        # in a folder, listing costs nothing, so it is done each time
+        # in a folder, a listing costs nothing, so it is made each time
         if not upstream.is_local:
-            self._list_at = now + max(REMOTE_SECONDS, 60.0 * listed_count / PAGES_A_MINUTE)
+            seconds = 60.0 * listed_count / PAGES_A_MINUTE
+            self._list_again_at = now + max(REMOTE_SECONDS, seconds)
+
+    def _list_pages(self, upstream_id: str, store: Store) -> int:
+        """List the stored pages of an upstream index, and return how many objects were listed."""
+        listed_count = 0
+        pages = dict[NormalizedName, Entry]()
+        for entry in store.list(keys.UPSTREAM_PAGES):
+            listed_count += 1
+            name = keys.project_of_upstream_page(entry.key)
+            if name:
+                pages[name] = entry
+        self._pages[upstream_id] = pages
+        return listed_count
+
+    def _list_files(self, stores: Iterable[Store]) -> int:
+        """List the projects with kept files, and return how many objects were listed."""
+        listed_count = 0
+        projects = set[NormalizedName]()
+        for store in stores:
+            for entry in store.list(keys.FILES):
+                listed_count += 1
+                file_key = keys.parse_file_key(entry.key)
+                if file_key is not None:
+                    projects.add(NormalizedName(file_key.project))
+        self._projects_with_files = frozenset(projects)
+        return listed_count
 
     def _entries(self) -> Iterator[Entry]:
         """Yield all stored pages."""
@@ -176,21 +193,21 @@ class PublicProjectList(Struct):
             yield from pages.values()
 
     def _is_old(self, entry: Entry) -> bool:
-        """Return whether a page was not asked for lately: if it was, it was written again."""
+        """Return whether a page was not asked for lately: that would have written it again."""
         return self.upstream.runtime.seconds() - entry.modified > LATELY.total_seconds()
 
     def _used_names(self) -> Iterator[NormalizedName]:
         """Yield the projects whose page was asked for lately, or of which a file is kept."""
         for pages in self._pages.values():
             for name, entry in pages.items():
-                if name in self._kept or not self._is_old(entry):
+                if name in self._projects_with_files or not self._is_old(entry):
                     yield name
 
     def _objects(self, name: NormalizedName) -> dict[str, Entry]:
         """
-        Return the stored pages of a project by the ids of their upstream indexes, in their order.
+        Return the objects of a project: its stored pages, by the ids of their upstream indexes.
 
-        If there are several, what says to which of them the name belongs is one of them.
+        The object that says which of several indexes owns the name is there, too, as `owner`.
         """
         objects = dict[str, Entry]()
         for client in self.upstream.clients.asked_for(name):
@@ -206,28 +223,29 @@ class PublicProjectList(Struct):
         self, name: NormalizedName, objects: Mapping[str, Entry], decisions: ProjectDecisions
     ) -> str:
         """Return a text that changes with all that the facts of a project follow from."""
-        decided = ""
+        decisions_digest = ""
         if decisions.all:
-            decided = sha256(encode(decisions.all)).hexdigest()[:16]
+            decisions_digest = sha256(encode(decisions.all)).hexdigest()[:16]
         now = self.upstream.runtime.seconds()
-        # not all at the same time of the day
+        # the day of each project begins at another time, so that not all are read at one moment
         day = int(now + crc32(name.encode())) // DAY_SECONDS
         # Clients ask for the page first, and then for core metadata, which may have the summary.
-        # What this process has kept of it since the first look changes the text at once. What
-        # another process keeps tells nobody, so the text changes 1, 2, 4, 8, ... minutes after it.
+        # Core metadata that this process has stored since the first look changes the text at once.
+        # Of another process nobody knows, so the text changes 1, 2, 4, 8, ... minutes after a look.
         look = self._look(name)
-        first = self._undescribed.get(name, look)
-        retries = (int(look.at - first.at) // 60).bit_length()
-        newly_kept = look.metadata_kept - first.metadata_kept
-        states = " ".join(f"{place} {entry.state(now)}" for place, entry in objects.items())
-        return f"{states} {decided} {day}.{retries + newly_kept}"
+        first_look = self._undescribed.get(name, look)
+        minutes = int(look.looked_at - first_look.looked_at) // 60
+        retries = minutes.bit_length()
+        newly_kept = look.metadata_kept - first_look.metadata_kept
+        states = " ".join(f"{source} {entry.state(now)}" for source, entry in objects.items())
+        return f"{states} {decisions_digest} {day}.{retries + newly_kept}"
 
     def _look(self, name: NormalizedName) -> _Look:
-        """Return what is so now, for `_version` to compare with."""
+        """Return the state of a project now, for `_version` to compare with."""
         return _Look(self.upstream.runtime.seconds(), self.upstream.files.metadata_kept(name))
 
     def _facts(self, project: tuple[NormalizedName, str]) -> ProjectFacts | None:
-        """Return the facts of a project and version, or None if nothing of it is shown."""
+        """Return the facts of a project with a version, or None if nothing of it is shown."""
         name, version = project
         # one page or document that cannot be read must not hide all other projects
         with suppress(ValueError, TypeError):
@@ -243,9 +261,9 @@ def facts_of(
     """
     Return the facts of what is shown of a project, with the core metadata that is stored.
 
-    `listings` is what upstream indexes have of it, at least one. `document` is the text that
-    `PublicProjectList.versions` has returned for it. Raises Unavailable if the store does not
-    answer.
+    `listings` are those of the upstream indexes that have the project, at least one. `document` is
+    the text that `PublicProjectList.versions` has returned for it. Raises Unavailable if the store
+    does not answer.
     """
     listing = merged_listing(listings)
     latest = latest_release(releases_of(listing))
@@ -256,8 +274,8 @@ def facts_of(
         file = page.by_filename[filename]
         if file.serves_metadata:
             store = upstream.files.cache(page.upstream).store
-            # only what clients have asked for is stored: a search fetches nothing
-            raw = core_metadata_of(page, file).find_stored(store)
-            description = described_in(raw or b"", page.name, file.version)
+            # only core metadata that clients have asked for is stored: a search fetches nothing
+            core_metadata = core_metadata_of(page, file).find_stored(store)
+            description = described_in(core_metadata or b"", page.name, file.version)
     facts = project_facts.facts_of(listing, latest, description)
     return replace(facts, origin=listing.origin.label, document=document)

@@ -1,4 +1,4 @@
-"""What the operator says about other indexes, and what clients are told when one fails."""
+"""What the operator says about upstream indexes, and the errors that clients get when one fails."""
 
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -24,63 +24,63 @@ from wheelyard.model.access import NO_PATTERNS, NameFilter, NamePatterns
 from wheelyard.remedies import Advice, Caution, Remedy
 
 READING: Final = "6"
-"""Another text whenever `parsing` takes something else from a page."""
+"""A text that changes whenever `parsing` takes something else from a page."""
 
 SLOWNESS_SECONDS: Final = 30.0
 """Seconds that an answer may be behind the minimum rate, besides one silence."""
 OUTAGE_SECONDS: Final = 2
-"""Seconds after which a client may try again. pip does so five times before it says anything."""
+"""Seconds after which a client may try again. pip tries five times before it says anything."""
 
 Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamServer:
-    """One upstream index: where it is, and what it is asked with."""
+    """One upstream index: its URL, its credential, and what it may be asked for."""
 
     url: Url
     """The URL of its Simple API, with a slash at the end and without a credential."""
     label: str
-    """The name that messages call it by: lower-case letters, digits and `-`."""
+    """The name of the index in messages: lower-case letters, digits and `-`."""
     file_hosts: tuple[str, ...] | None = ()
     """
-    More hosts that its files may be on, each as `host` or `host:port`.
+    More hosts that the files of the index may be on, each as `host` or `host:port`.
 
-    None until one page has said them (`upstream/file_hosts.py`).
+    None until a page has said them (`upstream/file_hosts.py`).
     """
     login: UserPassword | None = field(default=None, repr=False)
     """User name and password, sent to this index alone."""
     google: bool = False
-    """Whether it is asked with an access token of Google's Application Default Credentials."""
+    """Whether requests have an access token of Google's Application Default Credentials."""
     names: NameFilter = field(default_factory=NameFilter)
-    """Which names it is asked for. No other one is ever its own."""
+    """The names that the index is asked for. It never owns another name."""
     page_ttl: float = 600.0
     """Seconds for which a page is used without asking again."""
     timeout: float = 60.0
-    """Seconds until an answer begins, and without a byte of it."""
+    """Seconds that may pass until an answer begins, and between two parts of it."""
 
     @property
     def patience(self) -> float:
         """
         Seconds that the body of an answer may be behind the minimum rate.
 
-        A single silence of `timeout` seconds leaves some, as single bytes do not end a silence.
+        They are more than `timeout`, so that a body may be silent once for that long.
         """
         return self.timeout + SLOWNESS_SECONDS
 
     @property
     def id(self) -> str:
         """The label, and eight digits of the digest of the URL: another URL has another cache."""
-        # without a user name, so that another credential finds what is kept
+        # without a user name, so that with another credential the kept pages and files are found
         digest = sha256(self.url.without_userinfo.encode()).hexdigest()
         return f"{self.label}-{digest[:8]}"
 
     @property
     def reading(self) -> str:
         """
-        Eight digits that change when the same page would be read otherwise.
+        Eight digits that change when the same page would be read in another way.
 
-        A page that was read under others is asked for again, whole, such as after a new host.
+        A page with other digits, such as from before a new host was set, is asked for again, whole.
         """
         rules = [READING]
         rules += sorted(self.file_hosts or ())
@@ -92,14 +92,15 @@ class UpstreamServer:
 
         While the hosts of files are not known, only its own host may be asked.
         """
-        # whoever listens on the way must not be able to lead us from https to http
+        # whoever listens on the way must not be able to lead requests from https to http
         if self.url.is_secure and not url.is_secure:
             return "its URL is http, and that of the index is https"
         if self.is_own(url):
             return ""
         # the settings may name the default port, which a URL leaves out
         names = {url.authority, f"{url.host}:{url.port}"}
-        if not names.isdisjoint(host.lower() for host in self.file_hosts or ()):
+        allowed_names = {host.lower() for host in self.file_hosts or ()}
+        if not names.isdisjoint(allowed_names):
             return ""
         why = f"the host {url.authority} is not in upstream.file_hosts"
         if self.file_hosts is None:
@@ -110,9 +111,10 @@ class UpstreamServer:
         """
         Return why a file at a URL of a page may not be fetched, or an empty text.
 
-        While the hosts of files are not known, the page may say them, so each host may be one.
+        While the hosts of files are not known, the page says them, so every host may be one.
         """
-        if self.file_hosts is None and (url.is_secure or not self.url.is_secure):
+        is_downgrade = self.url.is_secure and not url.is_secure
+        if self.file_hosts is None and not is_downgrade:
             return ""
         return self.refusal(url)
 
@@ -124,7 +126,7 @@ class UpstreamServer:
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True):
-    """All upstream indexes, in the order in which they are asked, and the rules for all."""
+    """All upstream indexes, in the order in which they are asked, and the settings for all."""
 
     servers: tuple[UpstreamServer, ...]
     private: NamePatterns = NO_PATTERNS
@@ -160,11 +162,11 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
         """
         The name of this index in the header Via.
 
-        It is made of what the index asks: two indexes of one chain that ask the same ones are one,
-        or ask each other for ever.
+        It is made of the URLs that this index asks, so all its processes have the same name. A
+        request from another index that asks the same URLs counts as a loop, too.
         """
         urls = " ".join(server.url.without_userinfo for server in self.servers)
-        # a digest, as the URLs are nothing that the next index has to know
+        # a digest, as the next index need not know the URLs
         return f"wheelyard-{sha256(urls.encode()).hexdigest()[:16]}"
 
     def is_loop(self, via: str) -> bool:
@@ -173,15 +175,15 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
 
 
 def is_outage(fault: FetchError) -> bool:
-    """Return whether an upstream has not answered, so that it may answer later."""
+    """Return whether an upstream index has not answered, so that it may answer later."""
     is_busy = fault.status == HTTPStatus.TOO_MANY_REQUESTS
     is_broken = fault.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return fault.is_transient or fault.is_unreachable or is_busy or is_broken
 
 
-def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailable:
+def unanswered_error(label: str, name: NormalizedName, fault: FetchError) -> Unavailable:
     """
-    Return the error for a project whose upstream index has no answer, or one of no use.
+    Return the error for a project whose upstream index gives no answer that can be used.
 
     Its code is `upstream_unavailable` or `upstream_busy` if the index may answer later, and
     `upstream_refused` if it answers other requests. Else it is `bad_upstream`.
@@ -205,9 +207,9 @@ def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailab
     )
 
 
-def unproven(server: UpstreamServer, why: str) -> Unavailable:
-    """Return the error for a new name that only an index without a proof says is free."""
-    warning = not_proven(server, why)
+def unproven_error(server: UpstreamServer, why: str) -> Unavailable:
+    """Return the error for a new name that is free only by the answer of an unproven index."""
+    warning = unproven_warning(server, why)
     return Unavailable(
         f"{warning.message} Until then no new name can be uploaded, as it may be public; one that "
         "matches upstream.private can.",
@@ -216,8 +218,8 @@ def unproven(server: UpstreamServer, why: str) -> Unavailable:
     )
 
 
-def not_proven(server: UpstreamServer, why: str) -> Caution:
-    """Return the warning that an index is not proven to be one."""
+def unproven_warning(server: UpstreamServer, why: str) -> Caution:
+    """Return the warning that a server is not proven to be an index."""
     return Caution(
         f"{server.url.redacted} of the upstream index {server.label} has not shown that it is an "
         f"index: {why}. Correct the url.",
@@ -225,10 +227,10 @@ def not_proven(server: UpstreamServer, why: str) -> Caution:
     )
 
 
-def is_offline(what: str) -> Unavailable:
+def offline_error(subject: str) -> Unavailable:
     """Return the error for a project or a file that would need a connection, which is forbidden."""
     return Unavailable(
-        f"This index opens no connection to others (upstream.offline), and {what} is not in it. "
+        f"This index opens no connection to others (upstream.offline), and {subject} is not in it. "
         "Ask the operator to install it once through this store where there is a connection.",
         code=UPSTREAM_UNAVAILABLE,
     )

@@ -22,40 +22,40 @@ class Sidecar(Struct, frozen=True, kw_only=True):
     page: UpstreamPage
     file: UpstreamFile
     title: str
-    """What messages call it."""
+    """What messages call the document."""
     url: str
-    """Where its upstream index has it, or an empty text if it has none."""
+    """The URL of the document at its upstream index, or an empty text if the index has none."""
     key: Key | None
-    """Where the store may have it, or None if its bytes could not be recognised there."""
+    """Its key in the store, or None if nobody could tell whether stored bytes are still right."""
     mismatch: Callable[[bytes], Unavailable | None]
     """Returns the error for bytes that are not what the page says, or None."""
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """Another one for each other document."""
+        """Texts that no other document has."""
         page = self.page
         return self.kind, page.upstream, page.name, self.file.filename, self.file.sha256
 
     def find_stored(self, store: Store) -> bytes | None:
         """
-        Return the bytes in the store of its upstream index if they are what the page says.
+        Return the bytes in the store of the upstream index, or None without what the page says.
 
         Raises Unavailable if the store does not answer.
         """
         if self.key is None:
             return None
-        stored = store.get(self.key)
-        # compared each time: the page may say another digest since it was stored
-        if not isinstance(stored, Stored) or self.mismatch(stored.body) is not None:
+        stored_object = store.get(self.key)
+        # compared each time: the page may say another digest since the document was stored
+        if not isinstance(stored_object, Stored) or self.mismatch(stored_object.body) is not None:
             return None
-        return stored.body
+        return stored_object.body
 
 
 def core_metadata_of(page: UpstreamPage, file: UpstreamFile) -> Sidecar:
     """Return the core metadata of a file of a page (PEP 658), whether or not there is any."""
     title = f"{file.filename}.metadata"
     key = None
-    # without its digest, nobody could tell whether what is stored is still what the index has
+    # without its digest, nobody could tell whether stored bytes are still those of the index
     if file.core_metadata and file.sha256:
         key = keys.core_metadata(page.name, file.sha256, file.filename)
     return Sidecar(
@@ -97,7 +97,7 @@ def _metadata_mismatch(file: UpstreamFile, title: str, body: bytes) -> Unavailab
 
 def _provenance_mismatch(file: UpstreamFile, body: bytes) -> Unavailable | None:
     """Return the error for a provenance that is about other bytes, or None."""
-    # a page says no digest of it; that its signatures hold is checked where a rule asks
+    # a page says no digest of a provenance; its signatures are verified where a rule asks
     if attests(body, file.sha256):
         return None
     return other_provenance(file.filename)

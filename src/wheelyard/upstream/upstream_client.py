@@ -1,7 +1,7 @@
 """
-Requests to one upstream index: its pages, and the files that its pages name.
+Requests to upstream indexes: for pages, and for the files that the pages name.
 
-Nothing of a client's request is sent. The credential of the index goes to its scheme, host and port
+Nothing of a client's request is sent. The credential of an index goes to its scheme, host and port
 alone. Every URL, of each redirect too, is compared with what the operator allows, and so is every
 address. Pages are received whole, within limits of size and time.
 """
@@ -41,12 +41,17 @@ from wheelyard.upstream.index_slots import IndexSlots
 from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
 from wheelyard.upstream.parsing import ROOT_LIMIT_BYTES, RootPage, check_final_url, why_no_index
 from wheelyard.upstream.refusal_reason import REASON_BYTES, reason_in
-from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer, is_offline, unanswered
+from wheelyard.upstream.settings import (
+    UpstreamConfig,
+    UpstreamServer,
+    offline_error,
+    unanswered_error,
+)
 
 PAGE_LIMIT_BYTES: Final = 64 * 1024**2
 """Bytes of a decompressed page."""
 LARGE_PAGE_BYTES: Final = 2 * 1024**2
-"""Bytes of a page from which on only `MAX_LARGE_PAGES` are in memory at a time."""
+"""Bytes of a large page. Only `MAX_LARGE_PAGES` of an index are in memory at a time."""
 MAX_LARGE_PAGES: Final = 2
 MAX_ETAG_LENGTH: Final = 256
 """Characters of an ETag that is stored, and sent back in each request."""
@@ -62,13 +67,13 @@ REFUSAL_STATUSES: Final = frozenset(
     {HTTPStatus.FORBIDDEN, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS}
 )
 COMMON_PROJECT: Final = NormalizedName("pip")
-"""Nearly every index has it, and its page is small."""
+"""A project that nearly every index has, and whose page is small."""
 METADATA_HOSTS: Final = frozenset({"metadata.google.internal", "metadata"})
 """Names by which a machine of Google reaches its own credentials."""
 
 
 class NotChanged(Struct, frozen=True):
-    """The answer that the page is the one whose ETag was sent."""
+    """The answer that the page still has the ETag that was sent."""
 
 
 class Missing(Struct, frozen=True):
@@ -89,11 +94,11 @@ class UpstreamClient:
         self._config = config
         self._runtime = runtime
         self._retries = Retries(runtime, 2, _is_worth_a_retry)
-        agent = f"wheelyard/{version('wheelyard')}"  # takes a millisecond
+        user_agent = f"wheelyard/{version('wheelyard')}"  # takes a millisecond
         if config.contact:
-            agent += f" (+{config.contact})"
-        # `Via` is how an index that is its own upstream index sees that (RFC 9110, section 7.6.3)
-        self._headers = {"User-Agent": agent, "Via": f"1.1 {config.via}"}
+            user_agent += f" (+{config.contact})"
+        # by `Via`, an index notices that it is its own upstream index (RFC 9110, section 7.6.3)
+        self._headers = {"User-Agent": user_agent, "Via": f"1.1 {config.via}"}
         self._rules = _UpstreamRules(server, google, observation)
         self._network = _network(config, server.timeout)
         self._requester = Requester(runtime, self._network, self._rules)
@@ -103,7 +108,7 @@ class UpstreamClient:
 
     @property
     def server(self) -> UpstreamServer:
-        """The index, as the operator names it, with the hosts of its files once they are known."""
+        """The settings of the index, with the hosts of its files once they are known."""
         return self._rules.server
 
     def set_file_hosts(self, hosts: Iterable[str]) -> None:
@@ -111,7 +116,7 @@ class UpstreamClient:
         self._rules.server = replace(self.server, file_hosts=tuple(hosts))
 
     def may_ask_for(self, name: NormalizedName) -> bool:
-        """Return whether the index may be asked for a name, which is no private one then."""
+        """Return whether the index may be asked for a name, by the settings."""
         return self.server.names.accepts(name) and not self._config.private.match(name)
 
     def require_no_pause(self) -> None:
@@ -122,10 +127,10 @@ class UpstreamClient:
         """
         Raise FetchError if the host of a URL has no address that may be connected to.
 
-        A host whose name is not known now passes. Proxies check addresses themselves.
+        A host whose name cannot be resolved now passes. Proxies check addresses themselves.
         """
         if not self._config.trust_env:
-            # UnicodeError: what the codec for international names says of a bad one
+            # UnicodeError: the codec for international names raises it for a malformed name
             with suppress(OSError, UnicodeError):
                 self._network.policies[url.scheme].addresses_of(url.host, url.port)
 
@@ -140,21 +145,22 @@ class UpstreamClient:
         """
         Ask for the page of a project, which is to be parsed within the block.
 
-        `etag` is that of the page from the last time, or empty. With `has_slot`, it takes one of
-        the `slots`. Raises FetchError if there is no answer, or none that can be used, or no slot.
+        `etag` is that of the last page, or empty. With `has_slot`, the request takes one of the
+        `slots`. Raises FetchError if no slot is free, or the index gives no answer that can be
+        used.
         """
         slot = self.slots.hold() if has_slot else nullcontext()
         with slot:
-            page, place = self._retries.run(self._request_page, name, etag)
+            answer, memory_place = self._retries.run(self._request_page, name, etag)
         # parsing needs no slot, as it does not wait for the index, but the place in memory
-        with place:
-            yield page
+        with memory_place:
+            yield answer
 
     def root(self) -> RootPage:
         """
-        Return the start of what is at the URL of the index.
+        Request the URL of the index, and return the start of the answer.
 
-        Raises FetchError if there is no answer, or none that can be used.
+        Raises FetchError if there is no answer that can be used.
         """
         # not compressed: the list may have tens of megabytes, and is cut after its start
         headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
@@ -162,7 +168,7 @@ class UpstreamClient:
         with limit, closing(self._open(self.server.url, headers, {HTTPStatus.OK})) as response:
             body = response.body(ROOT_LIMIT_BYTES + 1, is_cut=True)
             return RootPage(
-                asked=self.server.url,
+                requested_url=self.server.url,
                 url=response.url,
                 content_type=response.headers.get("content-type", ""),
                 body=bytes(body[:ROOT_LIMIT_BYTES]),
@@ -171,31 +177,30 @@ class UpstreamClient:
 
     def open_file(self, url: Url) -> ClientResponse | None:
         """
-        Request what is at a URL that a page has named, and return the open response.
+        Request a file at a URL that a page has named, and return the open response.
 
-        Return None if nothing is there. The caller closes the response. The body is the bytes of
-        the file: of an sdist, some servers say that its own compression is the coding of the
-        response. Raises FetchError if there is no answer, or none that can be used.
+        Return None if no file is there. The caller closes the response. Its body is the bytes of
+        the file as they are: of an sdist, some servers say that its own compression is the coding
+        of the response. Raises FetchError if there is no answer that can be used.
         """
         accepted = MISSING_STATUSES | {HTTPStatus.OK}
         response = self._open_if_allowed(url, {"Accept-Encoding": "identity"}, accepted)
-        if response.status == HTTPStatus.OK:
-            # a page that was recorded stays: to ask for it again costs less than for a file
-            if self._answering.last_answered_url(response.url) is None or not self.server.is_own(
-                response.url
-            ):
-                self._answering.record(response.url, url)
-            return response
-        response.close()
-        return None
+        if response.status != HTTPStatus.OK:
+            response.close()
+            return None
+        # a recorded page of the index stays: to ask for it again costs less than for a file
+        is_recorded = self._answering.last_answered_url(response.url) is not None
+        if not (is_recorded and self.server.is_own(response.url)):
+            self._answering.record(response.url, url)
+        return response
 
     def _request_page(
         self, name: NormalizedName, etag: str
     ) -> tuple[FetchedPage | NotChanged | Missing, ExitStack]:
         """
-        Send one request for a page, and return the answer with what ends its place in memory.
+        Send one request for a page, and return the answer with its place in memory.
 
-        Raises FetchError if there is no answer, or none that can be used.
+        The caller closes the place. Raises FetchError if there is no answer that can be used.
         """
         headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
         accepted = set(MISSING_STATUSES)
@@ -214,7 +219,7 @@ class UpstreamClient:
             if response.status == HTTPStatus.NOT_MODIFIED:
                 return NotChanged(), ExitStack()
             # a stranger's bytes: received within limits here, and parsed by the caller
-            body = self._body(response, stack)
+            body = self._receive_body(response, stack)
             page = FetchedPage(
                 url=response.url,
                 content_type=response.headers.get("content-type", ""),
@@ -223,11 +228,12 @@ class UpstreamClient:
             )
             return page, stack.pop_all()
 
-    def _body(self, response: ClientResponse, stack: ExitStack) -> bytearray:
+    def _receive_body(self, response: ClientResponse, stack: ExitStack) -> bytearray:
         """
-        Return the whole body.
+        Return the whole body of a response, decompressed.
 
-        A large page has a place in memory until `stack` is closed.
+        A large page has a place in memory until `stack` is closed. Raises FetchError if the body is
+        too large, or too slow, or no place is free in time.
         """
         body = bytearray()
         has_place = False
@@ -248,17 +254,18 @@ class UpstreamClient:
         self, url: Url, headers: dict[str, str], accepted: Collection[int]
     ) -> ClientResponse:
         """
-        Return the open response of a URL, or tell a refusal of it from one of all of its host.
+        Return the open response of a URL.
 
-        Raises FetchError if there is no answer, or one with a status that is not accepted. The
-        error is denied, and has the reason, if the host refuses this URL and answers other ones.
+        Raises FetchError if there is no answer, or its status is not accepted. If the host refuses
+        the URL, the error has the reason, and it `is_denied` if the host answers other URLs.
         """
-        response = self._open(url, headers, REFUSAL_STATUSES.union(accepted))
+        all_accepted = REFUSAL_STATUSES.union(accepted)
+        response = self._open(url, headers, all_accepted)
         if response.status not in REFUSAL_STATUSES:
             return response
         fault = self._requester.status_error(response)
         limit = self._requester.deadline(self.server.timeout)
-        # the reason is for people: without it, the refusal is one all the same
+        # the reason is for people: the refusal counts without it, too
         with closing(response), suppress(FetchError), limit:
             body = response.body(REASON_BYTES, is_cut=True)
             reason = reason_in(self._without_password(body))
@@ -272,43 +279,45 @@ class UpstreamClient:
         login = self.server.login
         if login is None:
             return bytes(body)
-        # as it is, and as the header has it, with the user and in base64
+        # as it is, and as the header has it: with the user, in base64
         encoded_login = login.authorization.split()[-1]
         for secret in (login.password, encoded_login):
             if secret:
                 body = body.replace(secret.encode(), b"***")
         return bytes(body)
 
-    def _answers_others(self, refused: Url, asked: Url) -> bool:
+    def _answers_others(self, refused_url: Url, request_url: Url) -> bool:
         """
         Return whether the host of a URL that was refused answers other requests now.
 
-        `asked` is the URL that led there. Else our credentials may be wrong, or the host is out of
-        order. It may send a request or two.
+        `request_url` is the URL that led there. If the host answers nothing, our credentials may be
+        wrong, or it is out of order. A request or two may be sent.
         """
-        is_answering = self._answering.is_answering(refused, asked)
+        is_answering = self._answering.is_answering(refused_url, request_url)
         if is_answering is not None:
             return is_answering
-        for url, name in self._urls_to_try(refused, asked):
+        for url, name in self._urls_to_try(refused_url, request_url):
             if self._answers(url, name):
                 return True
         # remembered, so that a host which refuses everything is not asked twice for each request
-        self._answering.record_refusal(refused)
+        self._answering.record_refusal(refused_url)
         return False
 
-    def _urls_to_try(self, refused: Url, asked: Url) -> Iterator[tuple[Url, NormalizedName | None]]:
-        """Yield what shows that a host answers, with the projects whose pages they are."""
-        last = self._answering.last_answered_url(refused)
-        if last is not None and last != asked:
-            yield last, None
-        if refused.origin == self.server.url.origin:
-            page = self.server.url.child_folder(COMMON_PROJECT)
-            if page != asked and self.may_ask_for(COMMON_PROJECT):
-                yield page, COMMON_PROJECT
+    def _urls_to_try(
+        self, refused_url: Url, request_url: Url
+    ) -> Iterator[tuple[Url, NormalizedName | None]]:
+        """Yield URLs that may show that a host answers, and for a page the project."""
+        last_answered_url = self._answering.last_answered_url(refused_url)
+        if last_answered_url is not None and last_answered_url != request_url:
+            yield last_answered_url, None
+        if refused_url.origin == self.server.url.origin:
+            page_url = self.server.url.child_folder(COMMON_PROJECT)
+            if page_url != request_url and self.may_ask_for(COMMON_PROJECT):
+                yield page_url, COMMON_PROJECT
             yield self.server.url, None
 
     def _answers(self, url: Url, name: NormalizedName | None) -> bool:
-        """Return whether a URL is answered, by the page of a project, a file, or a list."""
+        """Return whether a URL is answered. `name` is the project if it is the URL of a page."""
         try:
             if url == self.server.url:
                 return not why_no_index(self.root())
@@ -322,6 +331,11 @@ class UpstreamClient:
             return False
 
     def _open(self, url: Url, headers: dict[str, str], accepted: Collection[int]) -> ClientResponse:
+        """
+        Send a request, and return the open response.
+
+        Raises FetchError if there is no answer, or its status is not accepted.
+        """
         # before the host is looked up: the name of a host is a message to the network, too
         if self._config.offline:
             raise FetchError("upstream.offline is set, so nothing is fetched")
@@ -367,7 +381,7 @@ class _UpstreamRules(RequestRules):
         return self.server.refusal(url)
 
     def circuit_changed(self, *, is_open: bool) -> None:
-        """Count and log it."""
+        """Count and log that requests to the index are stopped, or allowed again."""
         if self._observation is not None:
             self._observation.breaker(self.server.label, is_open=is_open)
 
@@ -378,7 +392,7 @@ def _network(config: UpstreamConfig, timeout: float) -> Network:
     secure = AddressPolicy(is_allowed=PublicOr(networks), refusal=NO_PRIVATE_NETWORK)
     plain = secure
     if not config.allow_insecure:
-        # without TLS, only what does not leave this machine
+        # without TLS, a request must not leave this machine
         loopback = PublicOr(networks, only_loopback=True)
         plain = AddressPolicy(is_allowed=loopback, refusal=NO_TLS)
     return Network(
@@ -395,8 +409,8 @@ def _network(config: UpstreamConfig, timeout: float) -> Network:
 
 def _is_worth_a_retry(fault: FetchError) -> bool:
     """Return whether a page is asked for once more after a failure."""
-    is_retried = fault.is_unreachable or fault.status in GATEWAY_STATUSES
-    return fault.is_transient and is_retried and not fault.wait
+    is_broken_connection = fault.is_unreachable or fault.status in GATEWAY_STATUSES
+    return fault.is_transient and is_broken_connection and not fault.wait
 
 
 def _safe_etag(text: str) -> str:
@@ -407,7 +421,7 @@ def _safe_etag(text: str) -> str:
 
 
 class FileDownload(Struct, frozen=True):
-    """The response with a file, whose body is still to be read. The caller closes it."""
+    """The open response with a file, whose body is still to be read. The caller closes it."""
 
     size: int | None
     """Bytes of the body, or None if the response does not say."""
@@ -421,7 +435,7 @@ class FileDownload(Struct, frozen=True):
         """
         Yield the bytes of the file.
 
-        Raises Unavailable (a code of `UPSTREAM_CODES`) if they break off, or come too slowly.
+        Raises Unavailable (a code of `UPSTREAM_CODES`) if the bytes break off, or are too slow.
         """
         try:
             for chunk in self._chunks:
@@ -429,7 +443,7 @@ class FileDownload(Struct, frozen=True):
                 yield chunk
         except FetchError as fault:
             self._request.fail(fault)
-            raise unanswered(self._label, self._name, fault) from None
+            raise unanswered_error(self._label, self._name, fault) from None
 
     def close(self) -> None:
         """End the response, and release its connection."""
@@ -438,7 +452,7 @@ class FileDownload(Struct, frozen=True):
 
 class UpstreamClients:
     """
-    The clients of upstream indexes, in their order. Threads may share it.
+    The clients of upstream indexes, in the order of the indexes. Threads may share this.
 
     Raises Invalid (code `bad_setting`) if an index needs a token of Google's, and the library for
     it is not installed.
@@ -457,9 +471,9 @@ class UpstreamClients:
 
     def of_labels(self, labels: Iterable[str]) -> "UpstreamClients":
         """
-        Return those of the indexes with these labels, in this order.
+        Return the clients of the indexes with these labels, in this order.
 
-        Raises KeyError for a label that none has.
+        Raises KeyError for a label that no index has.
         """
         by_label = {client.server.label: client for client in self.in_order}
         clients = copy(self)
@@ -473,38 +487,37 @@ class UpstreamClients:
         """
         Return the clients of the indexes that are asked for a name, in their order.
 
-        They are all if the settings exclude it from each of them: then no page of it is shown, so
-        only an upload asks.
+        If the settings exclude the name from every index, they are all: no page of such a name is
+        shown, so only an upload asks for it.
         """
         accepting = tuple(client for client in self.in_order if client.server.names.accepts(name))
         return accepting or self.in_order
 
     def require_no_pause(self, name: NormalizedName) -> None:
         """
-        Raise the error of a page whose index is left alone now, and ask none.
+        Raise an error if an index that would be asked for a name is left alone now.
 
-        It is Unavailable (a code of `UPSTREAM_CODES`), of the first such index that would be asked
-        for the name.
+        The error is Unavailable (a code of `UPSTREAM_CODES`). No index is asked.
         """
         for client in self.asked_for(name):
             try:
                 client.require_no_pause()
             except FetchError as fault:
-                raise unanswered(client.server.label, name, fault) from None
+                raise unanswered_error(client.server.label, name, fault) from None
 
     def open_file(self, upstream: str, name: NormalizedName, url: str, kind: Kind) -> FileDownload:
         """
-        Ask an upstream for a file of a project, and return its answer, once it begins.
+        Ask an upstream index for a file of a project, and return its answer, once it begins.
 
-        `upstream` is the id of the upstream. Raises NotFound if it has no such file. Raises
-        Unavailable (code `upstream_unavailable`) if it does not answer, or the settings forbid
-        connections. Raises Unavailable (code `upstream_refused`) if it refuses this file, and
-        answers others. Raises Unavailable (code `bad_upstream`) if its answer cannot be used, or
-        nothing may be fetched from this URL.
+        `upstream` is the id of the index. Raises NotFound if the index has no such file. Raises
+        Unavailable (code `upstream_unavailable`) if the index does not answer, or the settings
+        forbid connections. Raises Unavailable (code `upstream_refused`) if the index refuses this
+        file, and answers other requests. Raises Unavailable (code `bad_upstream`) if the answer
+        cannot be used, or nothing may be fetched from this URL.
         """
         client = self._by_id[upstream]
         if self._is_offline:
-            raise is_offline(f"this file of {name}")
+            raise offline_error(f"this file of {name}")
         label = client.server.label
         with ExitStack() as stack:
             request = stack.enter_context(self._observation.request(kind, name, label))
@@ -517,7 +530,7 @@ class UpstreamClients:
                 if fault.is_refused:
                     self._observation.blocked(SSRF)
                 request.fail(fault)
-                raise unanswered(label, name, fault) from None
+                raise unanswered_error(label, name, fault) from None
             if response is None:
                 request.status = "404"
                 raise NotFound(
@@ -530,11 +543,11 @@ class UpstreamClients:
             size = int(stated_length) if is_number(stated_length) else None
             patience = client.server.patience
             chunks = at_minimum_rate(response.chunks(), self._runtime.monotonic, patience)
-            # the download now holds the response, and its `close` ends both and the observation
+            # `close` of the download ends the response, and the observation of the request
             return FileDownload(size, label, name, chunks, request, stack.pop_all())
 
     def limit_threads(self, number: int) -> None:
-        """Let so many threads wait for the pages of one index at a time."""
+        """Let at most `number` threads wait for the pages of one index at a time."""
         for client in self.in_order:
             client.slots.limit(number)
 

@@ -1,8 +1,7 @@
 """
 Files of upstream indexes: found in the store, or fetched while their first readers read them.
 
-Nothing here decides whether a name is private or whether a policy allows a file: that is decided
-before, for each request.
+Whether a name is private, and whether a policy allows a file, is decided before, for each request.
 """
 
 from collections import Counter
@@ -47,25 +46,25 @@ SMALL_THREADS: Final = 32
 SIDECAR_LIMIT_BYTES: Final = 4 * 1024**2
 """The largest core metadata, which is that of an upload too, and the largest provenance."""
 RECENT_SECONDS: Final = 60.0
-"""How long a sidecar that cannot be stored is remembered: its client may have left."""
+"""How long a sidecar that is not stored is remembered: its client may ask again."""
 RECENT_BYTES: Final = 256 * 1024
-"""The largest sidecar that is remembered so."""
+"""The largest sidecar that is remembered in this way."""
 MAX_RECENT: Final = 100
-"""How many sidecars are remembered so at a time."""
+"""How many sidecars are remembered in this way at a time."""
 
 
 class FileRules(Struct, frozen=True, kw_only=True):
     """How the operator wants files to be sent."""
 
     mode: Literal["cache", "proxy"] = "cache"
-    """Keep them in the store, or only pass them on."""
+    """Whether files are kept in the store, or only passed on."""
     max_kept_bytes: int | None = None
-    """Larger files are passed on, and not kept. None: all are kept."""
+    """Larger files are only passed on. None if files of any size are kept."""
 
 
 class UpstreamFiles:
     """
-    Finds and fetches files, and the documents about them.
+    Finds and fetches files, and the documents about files.
 
     Threads may share it. Every method that reads the store may raise Unavailable.
     """
@@ -99,11 +98,11 @@ class UpstreamFiles:
         )
         self._caches: dict[str, FileCache] = {}
         self._sidecars: dict[tuple[str, ...], Future[bytes]] = {}
-        """Those that are fetched now, by their identity."""
+        """The sidecars that are fetched now, by their identity."""
         self._recent = ExpiringCache[tuple[str, ...], bytes](retries.runtime.monotonic, MAX_RECENT)
         """Sidecars that were fetched a moment ago, and are not in the store."""
-        self._described = Counter[NormalizedName]()
-        """Core metadata that were kept since the start, by project."""
+        self._kept_metadata = Counter[NormalizedName]()
+        """How many files had their core metadata stored since the start, by project."""
         self._lock = Lock()
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> StoredFile | None:
@@ -112,10 +111,10 @@ class UpstreamFiles:
 
         A file without a digest is never found. On a bucket, this may be a request to it.
         """
-        stored = self._find(page, file)
-        result = CacheResult.HIT if stored else CacheResult.MISS
+        stored_file = self._find(page, file)
+        result = CacheResult.HIT if stored_file else CacheResult.MISS
         self._observation.cache(Kind.FILE, result)
-        return stored
+        return stored_file
 
     def fetch(
         self, page: UpstreamPage, file: UpstreamFile, client: str = ""
@@ -123,9 +122,9 @@ class UpstreamFiles:
         """
         Begin to fetch a file, unless that has begun already, and return what it can be read from.
 
-        It is stored then, unless the rules say that it is only passed on. One index has at most
-        half of the threads, and one client, if it is named, half of those. The result is there with
-        the first bytes.
+        The file is stored then, unless the rules say that it is only passed on. One index has at
+        most half of the threads, and one client, if it is named, half of those. The future has its
+        result with the first bytes.
 
         The future raises NotFound if the index has no such file. It raises Unavailable (a code of
         `UPSTREAM_CODES`) if the index does not answer, refuses the file, or sends what cannot be
@@ -145,24 +144,24 @@ class UpstreamFiles:
         """
         Return a file once it is in the store, whatever the rules say, and fetch it if necessary.
 
-        Blocks. Raises NotFound if the index has no such file. Raises Unavailable (a code of
+        This blocks. Raises NotFound if the index has no such file. Raises Unavailable (a code of
         `UPSTREAM_CODES`) if the index does not answer, refuses the file, or sends what is not the
         file of the page. Raises Unavailable if the store does not take the file, or the spool has
         no room.
         """
-        stored = self._find(page, file)
-        if stored is not None:
-            return stored
+        stored_file = self._find(page, file)
+        if stored_file is not None:
+            return stored_file
         return self._join(page, file, None, "").stored.result()
 
     def with_digests(self, page: UpstreamPage) -> UpstreamPage:
-        """Return a page with the digests that were learned of files for which it says none."""
+        """Return a page with the digests of fetched files for which the page says none."""
         if page.has_all_digests:
             return page
         return self.cache(page.upstream).digests.complete(page)
 
     def find_sidecar(self, sidecar: Sidecar) -> bytes | None:
-        """Return a document about a file if it is stored or was just fetched, else None."""
+        """Return a document about a file if it is stored or was fetched a moment ago, else None."""
         body = sidecar.find_stored(self.cache(sidecar.page.upstream).store)
         if body is None:
             body = self._recent.get(sidecar.identity)
@@ -174,9 +173,9 @@ class UpstreamFiles:
         """
         Begin to fetch a document about a file, unless that has begun already, and keep it.
 
-        That the store does not take it is no error. The future raises NotFound if the index has no
-        such document. It raises Unavailable (a code of `UPSTREAM_CODES`) if the index does not
-        answer, refuses the document, or sends what is not what its page says.
+        It is no error if the store does not take the document. The future raises NotFound if the
+        index has no such document. It raises Unavailable (a code of `UPSTREAM_CODES`) if the index
+        does not answer, refuses the document, or sends what is not what its page says.
         """
         with self._lock:
             future = self._sidecars.get(sidecar.identity)
@@ -184,44 +183,54 @@ class UpstreamFiles:
                 receive = partial(self._receive_sidecar, sidecar)
                 future = self._small_threads.start(receive, sidecar.page.upstream, client)
                 self._sidecars[sidecar.identity] = future
-                # it may run at once, in this thread, and so takes no lock
-                future.add_done_callback(lambda _: self._sidecars.pop(sidecar.identity, None))
+                forget_future = partial(self._forget_future, sidecar)
+                future.add_done_callback(forget_future)
             return future
+
+    def _forget_future(self, sidecar: Sidecar, future: Future[bytes]) -> None:
+        """Forget the future of a document that was fetched."""
+        del future
+        # this may run at once, in the thread that holds the lock, and so takes no lock
+        self._sidecars.pop(sidecar.identity, None)
 
     def bring_sidecar(self, sidecar: Sidecar) -> bytes:
         """
         Return a document about a file, from the store or the upstream.
 
-        Blocks. One that is fetched is kept. Raises NotFound if the index has no such document.
-        Raises Unavailable (a code of `UPSTREAM_CODES`) if the index does not answer, refuses the
-        document, or sends what is not what its page says.
+        This blocks. A document that is fetched is kept. Raises NotFound if the index has no such
+        document. Raises Unavailable (a code of `UPSTREAM_CODES`) if the index does not answer,
+        refuses the document, or sends what is not what its page says.
         """
-        return self.find_sidecar(sidecar) or self.fetch_sidecar(sidecar).result()
+        body = self.find_sidecar(sidecar)
+        if body:
+            return body
+        return self.fetch_sidecar(sidecar).result()
 
     def metadata_kept(self, name: NormalizedName) -> int:
-        """Return of how many files of a project this process has kept the core metadata."""
-        return self._described[name]
+        """Return how many files of a project had their core metadata stored by this process."""
+        return self._kept_metadata[name]
 
     def forget_sidecar(self, sidecar: Sidecar) -> None:
         """
-        Remove a stored document about a file. It is no error if there is none.
+        Remove a stored document about a file. It is no error if the store has none.
 
-        A store that is only read keeps it.
+        A store that is only read keeps the document.
         """
         if sidecar.key is not None:
-            with suppress(Unavailable):  # it is compared again, and only fetched once more
+            # a document that stays is compared again, and only fetched once more
+            with suppress(Unavailable):
                 self.cache(sidecar.page.upstream).store.delete(sidecar.key)
 
     def close(self) -> None:
-        """End all fetches, and remove what they have in the spool."""
+        """End all fetches, and remove their files from the spool."""
         self._running.stop()
 
     def cache(self, upstream: str) -> FileCache:
-        """Return what the store has of the upstream with this id."""
+        """Return the cache of the files of the upstream index with this id."""
         cache = self._caches.get(upstream)
         if cache is None:
             cache = FileCache(upstream, self.store, self._retries, self._uses)
-            # of two threads that make one, both get that of the first
+            # two threads that make a cache both get that of the first
             cache = self._caches.setdefault(upstream, cache)
         return cache
 
@@ -237,10 +246,10 @@ class UpstreamFiles:
     ) -> FileFetch:
         """Return the fetch of a file, which is begun unless it is running already."""
         cache = self.cache(page.upstream)
-        new = FileFetch(self._tools, cache, page.name, file, max_kept_bytes)
-        fetch = self._running.join_or_add(new)
+        new_fetch = FileFetch(self._tools, cache, page.name, file, max_kept_bytes)
+        fetch = self._running.join_or_add(new_fetch)
         if not fetch.has_begun:
-            # whoever comes while it still waits may have a free thread for it; it runs only once
+            # the fetch runs once, but a client that comes while it waits may have a free thread
             self._threads.submit(fetch.run, page.upstream, client)
         return fetch
 
@@ -251,15 +260,15 @@ class UpstreamFiles:
         if recent is not None:
             return recent
         page = sidecar.page
-        opened = self._source.open_file(page.upstream, page.name, sidecar.url, sidecar.kind)
+        response = self._source.open_file(page.upstream, page.name, sidecar.url, sidecar.kind)
         body = bytearray()
-        with closing(opened):
-            # a stranger's bytes: no more of them than a limit of ours, whatever the answer says
-            for chunk in opened.chunks():
+        with closing(response):
+            # a stranger's bytes: no more than the limit, whatever the answer says
+            for chunk in response.chunks():
                 body += chunk
                 if len(body) > SIDECAR_LIMIT_BYTES:
                     raise too_long(sidecar.title)
-        if opened.size not in (None, len(body)):
+        if response.size not in (None, len(body)):
             raise too_short(sidecar.title)
         mismatch = sidecar.mismatch(bytes(body))
         if mismatch is not None:
@@ -280,7 +289,7 @@ class UpstreamFiles:
             else:
                 if sidecar.kind is Kind.METADATA:
                     with self._lock:
-                        self._described[page.name] += 1
+                        self._kept_metadata[page.name] += 1
                 return
         if len(body) <= RECENT_BYTES:
             self._recent.put(sidecar.identity, body, RECENT_SECONDS)

@@ -13,7 +13,7 @@ from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.index_name import MAIN, end_of_day
 from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.repository.index_repository import IndexRepository
-from wheelyard.repository.layers import Layers, Own, Repository, Upstream
+from wheelyard.repository.layers import LayeredRepository, OwnPackages, Repository, UpstreamPackages
 from wheelyard.repository.tables import FIRST_GENERATION
 from wheelyard.wiring.built_index import BuiltIndex
 
@@ -147,21 +147,21 @@ class _Composer:
             elif layer not in labels:
                 layers.append(self._layer(layer))
             elif shows_upstream:
-                layers.append(self._upstream(index, Upstream(labels.of_layer(layer))))
-        repository: Repository = Layers(tuple(layers), definition.merge)
+                layers.append(self._upstream(index, UpstreamPackages(labels.of_layer(layer))))
+        repository: Repository = LayeredRepository(tuple(layers), definition.merge)
 
         # most indexes have one, and need no look at what the others lack
         if len(layers) == 1:
             repository = layers[0]
         if index.rules is not None:
             # nothing of it is loaded while no index has rules
-            from wheelyard.repository.filtered import Filtered
+            from wheelyard.repository.filtered import FilteredRepository
 
             # of the whole, so that the rules also hide what a layer shows without rules
-            repository = Filtered(repository, index.rules)
+            repository = FilteredRepository(repository, index.rules)
         return IndexRepository(
             name=definition.name,
-            shown=repository,
+            composed=repository,
             search=index.search,
             upstream=index.upstream,
             runtime=self._surroundings.runtime,
@@ -181,28 +181,30 @@ class _Composer:
 
     def _own(self, index: BuiltIndex) -> Repository:
         """Return the own packages of an index, at the end of the day if there is one."""
-        own = Own(index.name, index.projects, index.search)
+        own = OwnPackages(index.name, index.projects, index.search)
         if self._day is None or self._journals is None:
             return own
         # nothing of it is loaded while nobody asks for a day
-        from wheelyard.repository.as_of import AsOf
+        from wheelyard.repository.as_of import PackagesOfDay
 
-        return AsOf.of(own, self._day, self._rules_of_day(self._day), self._journals)
+        return PackagesOfDay.of(own, self._day, self._rules_of_day(self._day), self._journals)
 
-    def _upstream(self, index: BuiltIndex, upstream: Upstream) -> Repository:
+    def _upstream(self, index: BuiltIndex, upstream: UpstreamPackages) -> Repository:
         """Return upstream indexes, of which a day hides what was uploaded later."""
         if self._day is None:
             return upstream
         # nothing of it is loaded while nobody asks for a day
         from wheelyard.catalog.licence_finder import LicenceFinder
-        from wheelyard.repository.filtered import Filtered
+        from wheelyard.repository.filtered import FilteredRepository
         from wheelyard.repository.index_rules import IndexRules
         from wheelyard.repository.rule_facts import FactFinder
 
         # no journal of theirs is here, so the times of their files have to do
         rules = self._rules_of_day(self._day)
         facts = FactFinder(rules, index.files, LicenceFinder())
-        return Filtered(upstream, IndexRules(rules, facts, None, self._surroundings.runtime))
+        return FilteredRepository(
+            upstream, IndexRules(rules, facts, None, self._surroundings.runtime)
+        )
 
     def _rules_of_day(self, day: date) -> "Rules":
         """Return the rules that hide what was uploaded after a day."""

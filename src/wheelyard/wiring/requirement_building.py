@@ -71,7 +71,7 @@ def _find_public(index: BuiltIndex, name: NormalizedName) -> Sequence[ShownFile]
     if index.upstream is None or not index.may_be_public(name):
         return ()
     # as it is stored: a change of a private release waits for no upstream index
-    pages = index.repository.filtered(index.upstream.read_stored(name))
+    pages = index.repository.filter_public(index.upstream.read_stored(name))
     if not pages:
         return ()
     # no command without an upstream index needs it

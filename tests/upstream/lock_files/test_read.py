@@ -122,7 +122,7 @@ version = "1"
 sdist = {{ name = "d-1.tar.gz", path = "d-1.tar.gz", hashes = {{ sha256 = "{B}" }} }}
 """
     listed = read_lock_files([_written(tmp_path, "pylock.app.toml", text)])
-    assert [(each.place.at, each.origin) for each in listed.foreign] == [
+    assert [(each.place.position, each.origin) for each in listed.foreign] == [
         ("packages[1]", "a repository"),
         ("packages[2]", "a file of a machine"),
         ("packages[3]", "a file at a URL of its own"),

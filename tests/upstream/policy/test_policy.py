@@ -116,8 +116,8 @@ def test_nothing_is_set(harness: IndexHarness) -> None:
     view = policy.view(found, NOW)
     assert view.shown is found.files
     assert (dict(view.hidden), view.changes_at) == ({}, None)
-    assert policy.refuses_name(DEMO) is None
-    assert policy.refuses_file(found, found.files[0]) is None
+    assert policy.refusal_of_name(DEMO) is None
+    assert policy.refusal_of_file(found, found.files[0]) is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_name_is_refused_before_anybody_is_asked(
     harness: IndexHarness, settings: UpstreamSettings, name: str, code: Code | None
 ) -> None:
     """A name is refused before anybody is asked about it; patterns are normalised as names are."""
-    found = policy_of(harness.index, settings).refuses_name(NormalizedName(name))
+    found = policy_of(harness.index, settings).refusal_of_name(NormalizedName(name))
     assert (found.code if found else None) == code
 
 
@@ -213,12 +213,12 @@ def test_a_security_fix(harness: IndexHarness) -> None:
     found = page(wheel("1.0"), wheel("2.0", NOW), wheel("2.0", NOW, tag="py2-none-any"))
     found = replace(found, files=(*found.files, wheel("3.0", NOW)))
     assert shown(policy, found) == ["1.0"]
-    refused = policy.refuses_file(found, found.by_filename["demo-2.0-py3-none-any.whl"])
+    refused = policy.refusal_of_file(found, found.by_filename["demo-2.0-py3-none-any.whl"])
     before = policy.generation
     approve(harness.index, "2.0.0")
     assert policy.generation != before
     assert shown(policy, found) == ["1.0", "2.0", "2.0"]
-    assert policy.refuses_file(found, found.by_filename["demo-2.0-py3-none-any.whl"]) is None
+    assert policy.refusal_of_file(found, found.by_filename["demo-2.0-py3-none-any.whl"]) is None
     assert refused is not None
     assert refused.code == Code.COOLDOWN
     assert refused.text.endswith("ask the operator to let it through.")
@@ -264,7 +264,7 @@ def test_only_what_was_approved_is_shown(harness: IndexHarness) -> None:
     policy = policy_of(harness.index, UpstreamSettings(approval=True, cooldown_days=7))
     found = page(wheel("1.0"), wheel("2.0"), wheel("3.0", NOW))
     approve(harness.index, "1.0")
-    assert policy.refuses_name(DEMO) is None
+    assert policy.refusal_of_name(DEMO) is None
     assert codes(policy, found) == {
         "2.0": [Code.NOT_APPROVED],
         "3.0": [Code.NOT_APPROVED, Code.COOLDOWN],
@@ -282,11 +282,11 @@ def test_blocking_a_project_ends_its_approvals(harness: IndexHarness) -> None:
     approve(harness.index, "1.0")
     ana.block(DEMO, None, "taken over")
     assert shown(policy, found) == []
-    refused = policy.refuses_name(DEMO)
+    refused = policy.refusal_of_name(DEMO)
     assert refused is not None
     assert "on 2026-01-01 by ana, on the command line: taken over" in refused.text
     approve(harness.index, "1.0")
-    assert policy.refuses_name(DEMO) is None
+    assert policy.refusal_of_name(DEMO) is None
     assert shown(policy, found) == ["1.0"]
     (why,) = policy.reasons(page(wheel("3.0")), NOW).values()
     assert why[0].text.startswith(
@@ -335,7 +335,7 @@ def test_a_kept_file_is_refused_as_any_other(harness: IndexHarness, tmp_path: Pa
     write_osv(osv, malware("1.0"))
     policy = policy_of(harness.index, UpstreamSettings(osv=str(osv), cooldown_days=7))
     found = replace(page(), removed=(wheel("1.0"), wheel("2.0", NOW), wheel("3.0")))
-    refusals = [policy.refuses_file(found, each) for each in found.removed]
+    refusals = [policy.refusal_of_file(found, each) for each in found.removed]
     assert [each.code if each else None for each in refusals] == [
         Code.MALICIOUS,
         Code.COOLDOWN,
@@ -397,7 +397,7 @@ def test_a_blocked_licence_is_found_when_a_file_is_asked_for(harness: IndexHarne
     found = page(*files, sdist)
     assert shown(policy, found) == [each.version for each in found.files]
     assert asked == []
-    refusals = [policy.refuses_file(found, each) for each in (*files, sdist, *files)]
+    refusals = [policy.refusal_of_file(found, each) for each in (*files, sdist, *files)]
     assert [each.code if each else None for each in refusals] == [
         *(None, Code.LICENCE, None, None),
         Code.LICENCE,
@@ -406,14 +406,14 @@ def test_a_blocked_licence_is_found_when_a_file_is_asked_for(harness: IndexHarne
     assert asked == [each.filename for each in files]  # once each
     alone = policy_of(harness.opened(seed=8), settings, read)
     harness.store.delete(keys.UPSTREAM_LICENCES)
-    refused = alone.refuses_file(found, sdist)
+    refused = alone.refusal_of_file(found, sdist)
     assert refused is not None
     assert refused.code == Code.LICENCE
     assert shown(policy, found) == shown(other, found) == ["1.0", "3.0", "4.0"]
     assert codes(policy, found) == {"2.0": [Code.LICENCE]}
     approve(harness.index, "2.0", [Code.LICENCE])
     assert shown(policy, found) == [each.version for each in found.files]
-    assert policy.refuses_file(found, sdist) is None
+    assert policy.refusal_of_file(found, sdist) is None
 
 
 def test_a_release_without_a_known_licence_may_be_hidden(harness: IndexHarness) -> None:
@@ -421,7 +421,7 @@ def test_a_release_without_a_known_licence_may_be_hidden(harness: IndexHarness) 
     policy = policy_of(harness.index, UpstreamSettings(blocked_licenses=("unknown",)))
     found = page(wheel("1.0"), wheel("2.0", has_metadata=False))
     assert codes(policy, found) == {"2.0": [Code.LICENCE]}
-    refused = policy.refuses_file(found, found.files[0])
+    refused = policy.refusal_of_file(found, found.files[0])
     assert refused is not None
     assert refused.code == Code.LICENCE
 
@@ -450,10 +450,10 @@ def test_nothing_is_served_while_decisions_are_lost(harness: IndexHarness) -> No
     body = harness.bytes_at(keys.DECISIONS)
     harness.store.delete(keys.DECISIONS)
     with pytest.raises(Unavailable):
-        policy_of(harness.opened(seed=9), UpstreamSettings()).refuses_name(DEMO)
+        policy_of(harness.opened(seed=9), UpstreamSettings()).refusal_of_name(DEMO)
     for _ in range(2):
         with pytest.raises(Unavailable):
-            policy.refuses_name(DEMO)
+            policy.refusal_of_name(DEMO)
         harness.store.put(keys.DECISIONS, b"{", None)
     with pytest.raises(Unavailable):
         policy.view(found, NOW)

@@ -67,7 +67,7 @@ def project_list(request: IndexRequest) -> Response:
         return responses.not_acceptable()
     is_json = media_type.value.is_json
     listed, serials = _listed_names(request.context, is_json=is_json)
-    made_from = cache_keys(listed.made_from)
+    made_from = cache_keys(listed.document_versions)
     version = listed.version
     if serials is not None:
         generation = str(serials.generation)

@@ -21,20 +21,20 @@ class PageFacts(Struct, frozen=True, kw_only=True):
     hits: Mapping[str, Hit] | None = {}
     """The advisories about each affected version, or None if there is no database."""
     licences: Mapping[str, str] = {}
-    """By filename. One that is not there is looked up later."""
+    """Licences by filename. A licence that is missing is looked up later."""
     attestation_faults: Mapping[str, str] = {}
-    """Why attestations do not hold, by filename. A file that is not there is looked at later."""
+    """Why attestations do not hold, by filename. A file that is missing is verified later."""
     first_uses: Mapping[str, datetime] = {}
-    """When an exception of the cooldown for a version was first used, by version."""
-    _advisories: dict[str, tuple[tuple[str, ...], Vulnerabilities | None]] = {}
-    """What `hits` says, by version."""
+    """When an exception from the cooldown for a version was first used, by version."""
+    _described_hits: dict[str, tuple[tuple[str, ...], Vulnerabilities | None]] = {}
+    """The malware and the vulnerabilities of `hits`, by version, as far as they were asked for."""
     _candidates: dict[str, tuple[Decision, ...]] = {}
     """The decisions that may count for files, by version."""
 
     def of(self, file: UpstreamFile) -> Facts:
         """Return what is known of a file."""
         page = self.page
-        malware, vulnerabilities = self._known_of(file.version)
+        malware, vulnerabilities = self._threats_of(file.version)
         candidates = self._candidates_for(file.version)
 
         # the digest decides: a file that was added to an approved version is not approved with it
@@ -59,7 +59,7 @@ class PageFacts(Struct, frozen=True, kw_only=True):
 
     def of_version(self, version: str) -> Facts:
         """Return what is known of a version without files."""
-        malware, vulnerabilities = self._known_of(version)
+        malware, vulnerabilities = self._threats_of(version)
         return Facts(
             name=self.page.name,
             version=version,
@@ -80,7 +80,7 @@ class PageFacts(Struct, frozen=True, kw_only=True):
             return None
         return self.page.reason
 
-    def _known_of(self, version: str) -> tuple[tuple[str, ...], Vulnerabilities | None]:
+    def _threats_of(self, version: str) -> tuple[tuple[str, ...], Vulnerabilities | None]:
         """Return the ids of malware, and the vulnerabilities, by the advisories about a version."""
         hit: Hit | None = None
         if self.hits is not None:
@@ -88,9 +88,9 @@ class PageFacts(Struct, frozen=True, kw_only=True):
         if hit is None:
             return (), None
         # a version has many files, one for each platform
-        if version not in self._advisories:
-            self._advisories[version] = _described(hit)
-        return self._advisories[version]
+        if version not in self._described_hits:
+            self._described_hits[version] = _describe_hit(hit)
+        return self._described_hits[version]
 
     def _candidates_for(self, version: str) -> tuple[Decision, ...]:
         """Return the decisions that may count for files of a version, by their digests."""
@@ -104,15 +104,15 @@ class PageFacts(Struct, frozen=True, kw_only=True):
 
     def _is_exempt(self, file: UpstreamFile) -> bool:
         """Return whether a file was there when an exception for its version was first used."""
-        # whoever made the exception has looked at the files of that day, and at no later one
+        # whoever made the exception has looked at the files of that day, and at no later file
         first_use = self.first_uses.get(file.version)
-        there_since = file.uploaded_at or file.first_seen
-        if first_use is None or there_since is None:
+        listed_since = file.uploaded_at or file.first_seen
+        if first_use is None or listed_since is None:
             return False
-        return there_since <= first_use
+        return listed_since <= first_use
 
 
-def _described(hit: Hit) -> tuple[tuple[str, ...], Vulnerabilities | None]:
+def _describe_hit(hit: Hit) -> tuple[tuple[str, ...], Vulnerabilities | None]:
     """Return the ids of malware, and the vulnerabilities, that advisories say of a version."""
     malware = list[str]()
     vulnerabilities = list[str]()

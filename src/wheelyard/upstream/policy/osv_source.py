@@ -1,10 +1,10 @@
 """
 The OSV database that an operator supplies: a JSON file, a zip such as `all.zip`, or a folder.
 
-Malformed entries are skipped and counted. `current` looks from time to time whether it has changed,
-and reads it again. If it then has none, or lacks more than a tenth of the entries of the one that
-was accepted last, that one stays in force, and the log says so: a broken file must not let through
-what was blocked.
+Malformed entries are skipped and counted. `current` looks from time to time whether the database
+has changed, and reads it again. If it then has no entries, or lacks more than a tenth of the
+entries of the database that was accepted last, the accepted one stays in force, and the log says
+so: a broken file must not let through what was blocked.
 """
 
 import logging
@@ -36,14 +36,14 @@ SIZE_LIMIT: Final = 1024**3
 CHECK_INTERVAL_SECONDS: Final = 4.0
 """The time between two looks for changes, unless looking at a large folder takes long."""
 CHECK_COST: Final = 100
-"""How many times as long as a look the pause after it is, so that looking costs a hundredth."""
+"""How many times longer than a look the pause after it is, so that looks take 1% of the time."""
 ENTRY_LIMIT_BYTES: Final = 256 * 1024**2
 """Bytes of one JSON file, which may have all entries."""
 SUFFIXES: Final = (".json", ".zip")
 """The files of a folder that are read. The others may be notes, signatures or checksums."""
 
 MAX_LOSS: Final = 0.1
-"""The largest part of the entries that a new database may lack of the accepted one."""
+"""The largest part of the accepted entries that a new database may lack."""
 STILL_IN_FORCE: Final = "Until then, what it said before stays in force."
 USUAL_REMEDY: Final = "Replace it by a database in OSV format, such as all.zip of PyPI's ecosystem."
 TOO_LARGE: Final = f"it has more than {ENTRY_LIMIT_BYTES} bytes"
@@ -59,18 +59,18 @@ class AcceptedOsv(Struct, frozen=True, omit_defaults=True):
     modified_at: float
     """When its newest file was written, in seconds since the epoch."""
     advisories: dict[NormalizedName, tuple[Advisory, ...]] = {}
-    """Those that counted by the settings of that time."""
+    """The advisories that counted by the settings of that time."""
     skipped: int = 0
-    """How many malformed entries it had, and files that could not be read."""
+    """How many malformed entries it had, and how many files that could not be read, together."""
     first_skipped: str = ""
-    """Where the first of them was, and what was wrong with it, or an empty text."""
+    """Where the first skipped entry or file was, and what was wrong with it, or an empty text."""
 
 
 _DECODER: Final = Decoder(AcceptedOsv)
 
 
 class AcceptedOsvRecord:
-    """Reads and writes what was accepted last. One thread at a time may use it."""
+    """Reads and writes the accepted database in the store. One thread at a time may use it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -78,7 +78,7 @@ class AcceptedOsvRecord:
 
     def load(self) -> AcceptedOsv | None:
         """
-        Return what was accepted last, or None if there is none, or it is damaged.
+        Return the database that was accepted last, or None without one, or if it is damaged.
 
         Raises Unavailable if the store does not answer.
         """
@@ -94,7 +94,7 @@ class AcceptedOsvRecord:
 
     def has_changed(self) -> bool:
         """
-        Return whether another one was accepted since `load` or `save`.
+        Return whether another database was accepted since `load` or `save`.
 
         Raises Unavailable if the store does not answer.
         """
@@ -103,7 +103,7 @@ class AcceptedOsvRecord:
 
     def save(self, accepted: AcceptedOsv) -> None:
         """
-        Write another one.
+        Write an accepted database over the one before it.
 
         Raises Unavailable if the store does not take it.
         """
@@ -115,9 +115,9 @@ class OsvSource:
     """
     The advisories of an OSV database, as of its last accepted content.
 
-    Threads may share it. It is read when it is first needed, as most commands need none of it. A
-    server reads it at its start by `load`. With `record`, what was accepted last is compared, and
-    kept, in the store.
+    Threads may share it. The database is read when it is first needed, as most commands do not need
+    it. A server reads it at its start by `load`. With `record`, the accepted database is kept in
+    the store, and new ones are compared with it.
     """
 
     def __init__(
@@ -134,12 +134,12 @@ class OsvSource:
         self._lock = Lock()
         self._table: AdvisoryTable | None = None
         self._seen_fingerprint = ""
-        """That of the files that were read last, also if they were refused."""
+        """The fingerprint of the files that were read last, also if they were refused."""
         self._next_check = 0.0
         self.in_force = AcceptedOsv(0, 0.0)
-        """What is in force. It has no entries before the first `load`."""
+        """The database in force, which has no entries before the first `load`."""
         self.error = ""
-        """Why the last attempt to read it failed, in sentences, or empty if it did not fail."""
+        """Why the last attempt to read the database failed, in sentences, or an empty text."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -152,48 +152,48 @@ class OsvSource:
         return tuple(warnings)
 
     def peek(self) -> AdvisoryTable | None:
-        """Return the accepted content, or None if `current` would look for changes now."""
+        """Return the advisories in force, or None if `current` would look for changes now."""
         if self._monotonic() >= self._next_check:
             return None
         return self._table
 
     def load(self) -> AdvisoryTable:
         """
-        Return the accepted content, which is read if it never was.
+        Return the advisories in force, after the database is read, unless it was read before.
 
-        What is accepted is kept in the store. If the database is refused, that is logged, and the
-        content is what the store has of the one before, and what the refused one adds. Raises
-        Invalid (code `bad_setting`) if there is neither: without it malicious versions would be
-        served. Raises Unavailable if the store does not answer.
+        An accepted database is kept in the store. If the database is refused, that is logged, and
+        in force are the advisories of the accepted one in the store, and those that the refused one
+        adds. Raises Invalid (code `bad_setting`) if none was accepted before: without advisories,
+        malicious versions would be served. Raises Unavailable if the store does not answer.
         """
         with self._lock:
             if self._table is None:
-                # what was accepted last is compared even if this process never saw it
+                # the database may be compared with one that another process has accepted
                 accepted = self._record.load() if self._record else None
-                read: AcceptedOsv | None = None
+                database: AcceptedOsv | None = None
                 try:
                     # before the files are read: if one changes meanwhile, the next look sees it
                     self._seen_fingerprint = _fingerprint(self._path)
-                    read = self._read()
-                    self._take(read, accepted)
+                    database = self._read()
+                    self._take(database, accepted)
                 except Invalid as fault:
                     if accepted is None:
                         raise
                     self._log_error(fault.message)
                     generation = f"kept-{self._seen_fingerprint}"
-                    self._table = _both(accepted, read, generation)
+                    self._table = _joined(accepted, database, generation)
                     self.in_force = accepted
                 self._next_check = self._monotonic() + CHECK_INTERVAL_SECONDS
-            assert self._table is not None  # noqa: S101 - taken, or made of what was accepted
+            assert self._table is not None  # noqa: S101 - set by `_take`, or from the store
             return self._table
 
     def current(self) -> AdvisoryTable:
         """
-        Return the accepted content, after a look for changes if one is due.
+        Return the advisories in force, after a look for changes if that is due.
 
-        A changed database is put into force, and kept in the store. One that is refused is logged,
-        and the one before it stays. While one thread looks or reads, the others get the old content
-        at once.
+        A changed database is put into force, and kept in the store. If it is refused, that is
+        logged, and the one before it stays in force. While one thread looks or reads, the others
+        get the old advisories at once.
 
         Only while nothing was accepted yet, raises Invalid (code `bad_setting`) if the database
         cannot be used, and Unavailable if the store does not answer.
@@ -208,21 +208,21 @@ class OsvSource:
 
     def accept(self) -> tuple[AcceptedOsv | None, AcceptedOsv]:
         """
-        Accept the database as it is, and return what was accepted before, and what is now.
+        Accept the database as it is, and return the one that was accepted before, and this one.
 
-        The first is None if none was, or it is damaged. It is kept in the store. Raises Invalid
-        (code `bad_setting`) if the database cannot be read, or has no usable entry. Raises
+        The first is None if none was accepted, or it is damaged. The database is kept in the store.
+        Raises Invalid (code `bad_setting`) if it cannot be read, or has no usable entry. Raises
         Unavailable if the store does not answer.
         """
         assert self._record is not None  # noqa: S101 - only commands that have a store call it
         with self._lock:
             self._seen_fingerprint = _fingerprint(self._path)
-            read = self._read()
-            before = self._record.load()
+            database = self._read()
+            accepted_before = self._record.load()
             # stored first: running servers see it there, and then accept what they had refused
-            self._record.save(read)
-            self._use(read)
-            return before, read
+            self._record.save(database)
+            self._use(database)
+            return accepted_before, database
 
     def _check(self, table: AdvisoryTable) -> None:
         """Look for changes, and put a changed database into force. The caller holds the lock."""
@@ -235,45 +235,45 @@ class OsvSource:
             is_decided = self.error and self._record and self._record.has_changed()
             if fingerprint == table.generation:
                 self.error = ""  # the broken database was replaced by the one in force
-            # what stays broken is not read again and again
+            # a database that stays broken is not read again and again
             elif fingerprint != self._seen_fingerprint or is_decided:
                 accepted = self._record.load() if self._record else None
                 self._seen_fingerprint = fingerprint
                 self._take(self._read(), accepted)
                 logger.info("%s has changed, and was read again.", escaped(str(self._path)))
         except (Invalid, Unavailable) as fault:
-            # what is in force stays, and the next look compares
+            # the database in force stays, and the next look compares again
             self._log_error(fault.message)
         self._next_check = self._monotonic() + pause
 
-    def _take(self, read: AcceptedOsv, accepted: AcceptedOsv | None) -> None:
+    def _take(self, database: AcceptedOsv, accepted: AcceptedOsv | None) -> None:
         """
-        Put a database into force, and keep it.
+        Put a database into force, and keep it in the store.
 
-        Raises Invalid if it has lost too many entries.
+        Raises Invalid if the database lacks too many entries of the accepted one.
         """
-        if accepted is not None and read.entries < accepted.entries * (1 - MAX_LOSS):
+        if accepted is not None and database.entries < accepted.entries * (1 - MAX_LOSS):
             raise _unusable(
                 self._path,
-                f"it has {read.entries} usable entries, and the one that was accepted last had "
+                f"it has {database.entries} usable entries, and the one that was accepted last had "
                 f"{accepted.entries}: more than a tenth is missing",
                 "If that is right, accept it (upstream accept-osv); else replace it.",
             )
-        # kept first, so that a process that starts anew has no older one to compare with
-        if self._record is not None and read != accepted:
-            with suppress(Unavailable):  # a server that only reads, or a store that is full
-                self._record.save(read)
-        self._use(read)
+        # kept first, so that a new process does not compare with an older database
+        if self._record is not None and database != accepted:
+            with suppress(Unavailable):  # the server only reads, or the store is full
+                self._record.save(database)
+        self._use(database)
 
-    def _use(self, read: AcceptedOsv) -> None:
-        """Put a database into force."""
-        if read.skipped:
+    def _use(self, database: AcceptedOsv) -> None:
+        """Put a database into force, and log which entries are skipped."""
+        if database.skipped:
             path = escaped(str(self._path))
             logger.warning(
-                "%s: %s; the first: %s", path, _describe_skipped(read), read.first_skipped
+                "%s: %s; the first: %s", path, _describe_skipped(database), database.first_skipped
             )
-        self._table = AdvisoryTable(self._seen_fingerprint, read.advisories)
-        self.in_force = read
+        self._table = AdvisoryTable(self._seen_fingerprint, database.advisories)
+        self.in_force = database
         self.error = ""
 
     def _log_error(self, message: str) -> None:
@@ -284,7 +284,7 @@ class OsvSource:
 
     def _read(self) -> AcceptedOsv:
         """
-        Return what the files say.
+        Return the database that the files have.
 
         Raises Invalid if they cannot be read, or have no usable entry.
         """
@@ -305,18 +305,18 @@ class OsvSource:
         )
 
 
-def _both(accepted: AcceptedOsv, read: AcceptedOsv | None, generation: str) -> AdvisoryTable:
-    """Return the advisories of what was accepted, and those that a refused database adds."""
+def _joined(accepted: AcceptedOsv, refused: AcceptedOsv | None, generation: str) -> AdvisoryTable:
+    """Return the advisories of an accepted database, and those that a refused one adds, if any."""
     advisories = dict(accepted.advisories)
-    if read is not None:
-        for name, added in read.advisories.items():
-            joined = advisories.get(name, ()) + added
-            advisories[name] = tuple(dict.fromkeys(joined))
+    if refused is not None:
+        for name, refused_advisories in refused.advisories.items():
+            all_advisories = advisories.get(name, ()) + refused_advisories
+            advisories[name] = tuple(dict.fromkeys(all_advisories))
     return AdvisoryTable(generation, advisories)
 
 
-def _describe_skipped(read: AcceptedOsv) -> str:
-    return f"entries that are malformed and skipped: {read.skipped}"
+def _describe_skipped(database: AcceptedOsv) -> str:
+    return f"entries that are malformed and skipped: {database.skipped}"
 
 
 def _read_file(reader: OsvReader, path: Path) -> None:
@@ -355,11 +355,11 @@ def _read_archive(reader: OsvReader, path: Path) -> None:
 
 def _entries(path: Path) -> Iterator[tuple[str, os.stat_result]]:
     """
-    Yield path and status of each file of the database.
+    Yield the path and the status of each file of the database.
 
     Folders whose name begins with a dot are left out: `.git`, and where Kubernetes has the files of
     a mounted volume a second time. Symbolic links to files are followed, those to folders are not.
-    Raises Invalid if it cannot be read.
+    Raises Invalid if the path, or a folder in it, cannot be read.
     """
     try:
         status = path.stat()
@@ -381,9 +381,9 @@ def _entries(path: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 def _fingerprint(path: Path) -> str:
     """
-    Return a digest of names, times and sizes of the files.
+    Return a digest of the names, times and sizes of the files of the database.
 
-    It changes when one of them does.
+    Raises Invalid if they cannot be read.
     """
     digest = sha256()
     for name, status in sorted(_entries(path)):
@@ -393,5 +393,6 @@ def _fingerprint(path: Path) -> str:
 
 
 def _unusable(path: Path, why: str, remedy: str = USUAL_REMEDY) -> Invalid:
+    """Return the error (code `bad_setting`) for a database that cannot be used."""
     message = f"upstream.osv: {escaped(str(path))}: {why}. {remedy}"
     return Invalid(message, code="bad_setting")

@@ -12,9 +12,9 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 MetadataReader = Callable[[UpstreamPage, UpstreamFile], bytes]
 """
-Returns the core metadata of a file, fetched if needed.
+Returns the core metadata of a file, which is fetched if needed.
 
-Raises NotFound if there is none. Raises Unavailable if it cannot be had now.
+Raises NotFound if the file has no core metadata. Raises Unavailable if it cannot be had now.
 """
 
 
@@ -27,29 +27,29 @@ class PageLicences(Struct, frozen=True):
     def known(
         self,
         page: UpstreamPage,
-        noted: Snapshot[NoteDocument[str]],
+        notes: Snapshot[NoteDocument[str]],
         *,
         is_of_store: bool = False,
     ) -> Mapping[str, str]:
         """
         Return the licences of the files of a page as far as they were found, by filename.
 
-        Another one is `LOOKED_UP_LATER`. With `is_of_store` they are what is `noted`, and not what
-        this process alone has found.
+        A licence that was not found yet is `LOOKED_UP_LATER`. With `is_of_store`, only licences in
+        `notes` count, and not those that this process alone has found.
         """
         return self.finder.remembered_licences(
-            page.name, page.files, noted, is_of_store=is_of_store
+            page.name, page.files, notes, is_of_store=is_of_store
         )
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> str:
         """
         Return the licence of a file of a page, whose metadata may be fetched.
 
-        Without metadata of its own, it is that of its release. It is `UNKNOWN` if there is none.
-        Raises Unavailable if the metadata cannot be had now.
+        If the file has no metadata, its licence is that of the release. If the release says none,
+        it is `UNKNOWN`. Raises Unavailable if the metadata cannot be had now.
         """
-        read = partial(self.read_metadata, page)
-        return self.finder.find(page.name, file, page.files, read)
+        read_metadata = partial(self.read_metadata, page)
+        return self.finder.find(page.name, file, page.files, read_metadata)
 
     def find_and_note(
         self, page: UpstreamPage, file: UpstreamFile, hides: Callable[[str], bool]
@@ -57,8 +57,8 @@ class PageLicences(Struct, frozen=True):
         """
         Return the licence of a file that is wanted, and note it in the store if a rule hides it.
 
-        `hides` says whether a rule does. Raises Unavailable if its metadata cannot be had now. That
-        the store does not take the note is no error.
+        `hides` says whether a rule hides a licence. Raises Unavailable if the metadata of the file
+        cannot be had now. It is no error if the store does not take the note.
         """
         licence = self.find(page, file)
         if hides(licence):

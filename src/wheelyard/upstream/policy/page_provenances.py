@@ -1,4 +1,4 @@
-"""Whether the attestations of files of upstream pages hold, whose provenance has to be fetched."""
+"""Verifies the attestations of files of upstream pages, whose provenance may have to be fetched."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from wheelyard.archive.attestation_verifier import AttestationVerifier
 
 REMEMBERED: Final = 50_000
-"""Files that are remembered because their attestations hold, or do not."""
+"""Files that are remembered because their attestations hold, and as many that do not."""
 FAULT_SECONDS: Final = 86_400.0
-"""How long a file stays hidden whose attestations do not hold, until it is looked at again."""
+"""How long a file whose attestations do not hold stays hidden, until they are verified again."""
 
 
 class ProvenanceSource(Protocol):
@@ -23,20 +23,20 @@ class ProvenanceSource(Protocol):
 
     @property
     def is_offline(self) -> bool:
-        """Whether nothing is fetched, so that the store alone says what can be known."""
+        """Whether nothing is fetched, so that only the store has provenance."""
 
     def read(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
         """
-        Return the provenance of a file, fetched if needed.
+        Return the provenance of a file, which is fetched if needed.
 
-        Raises NotFound if there is none. Raises Unavailable if it cannot be had now.
+        Raises NotFound if the file has no provenance. Raises Unavailable if it cannot be had now.
         """
 
     def forget(self, page: UpstreamPage, file: UpstreamFile) -> None:
         """Remove the stored provenance of a file, so that it is fetched anew."""
 
     def build_verifiers(self) -> "Sequence[AttestationVerifier]":
-        """Return one for each trusted root, of which one has to know the signatures."""
+        """Return a verifier for each trusted root, one of which has to know the signatures."""
 
 
 class PageProvenances:
@@ -48,13 +48,13 @@ class PageProvenances:
 
     Args:
         source: Where the provenance is. Its verifiers are built once a rule asks.
-        monotonic: The clock for what is remembered.
+        monotonic: The clock by which faults are remembered.
     """
 
     def __init__(self, source: ProvenanceSource, monotonic: Clock) -> None:
         self._source = source
         self._monotonic = monotonic
-        self._held: LruCache[tuple[str, str], bool] = LruCache(REMEMBERED)
+        self._verified: LruCache[tuple[str, str], bool] = LruCache(REMEMBERED)
         self._faults: ExpiringCache[tuple[str, str], str] = ExpiringCache(monotonic, REMEMBERED)
         self._fault_count = 0
 
@@ -64,11 +64,11 @@ class PageProvenances:
 
     @property
     def generation(self) -> str:
-        """Another one whenever `known` may say something else, or an hour later."""
+        """A text that changes whenever the result of `known` may change, and once an hour."""
         return f"{self._fault_count}.{int(self._monotonic() // 3600)}"
 
     def remembered(self, files: Iterable[UpstreamFile]) -> Mapping[str, str]:
-        """Return by filename why attestations do not hold, as far as that needs no look at them."""
+        """Return by filename why attestations do not hold, as far as that is known already."""
         faults = dict[str, str]()
         for file in files:
             if file.is_attested:
@@ -81,8 +81,8 @@ class PageProvenances:
         """
         Return by filename why attestations do not hold, as far as that needs no connection.
 
-        While offline, the store says it of these files: nobody could look later then. What it
-        cannot say is a fault then.
+        While offline, the attestations are verified now, as they could not be verified later. If
+        the store lacks the provenance of a file, that is a fault then.
         """
         if not self._source.is_offline:
             return self.remembered(files)
@@ -98,33 +98,33 @@ class PageProvenances:
         """
         Return in sentences why the attestations of a file do not hold, or an empty text.
 
-        Its provenance may be fetched. One that does not hold is removed from the store, unless
-        nothing is fetched, so that it is fetched anew. Raises Unavailable if the provenance cannot
-        be had now.
+        The provenance may be fetched. A provenance that does not hold is removed from the store, so
+        that it is fetched anew, unless nothing is fetched. Raises Unavailable if the provenance
+        cannot be had now.
         """
-        if self._held.get(_key(file)):
+        if self._verified.get(_key(file)):
             return ""
-        fault = self._faults.get(_key(file)) or _fault_of_page(file)
-        if fault:
-            return fault
+        known_fault = self._faults.get(_key(file)) or _fault_of_page(file)
+        if known_fault:
+            return known_fault
         fault = self._find_fault(page, file)
         if not fault:
-            self._held.put(_key(file), True, 1)  # noqa: FBT003 - the cached value
+            self._verified.put(_key(file), True, 1)  # noqa: FBT003 - the cached value
             return ""
         self._faults.put(_key(file), fault, FAULT_SECONDS)
-        # in this order: a page that was made meanwhile is made again
+        # counted last: a view that was made meanwhile is made again
         self._fault_count += 1
         return fault
 
     def forget(self, files: Iterable[UpstreamFile]) -> None:
-        """Forget why attestations of files do not hold, so that they are looked at again."""
+        """Forget why attestations of files do not hold, so that they are verified again."""
         for file in files:
             self._faults.discard(_key(file))
-        # in this order: a page that was made meanwhile is made again
+        # counted last: a view that was made meanwhile is made again
         self._fault_count += 1
 
     def _fault_offline(self, page: UpstreamPage, file: UpstreamFile) -> str:
-        """Return why the attestations of a file do not hold. What nobody can read is a fault."""
+        """Return why the attestations of a file do not hold, or that its provenance is missing."""
         try:
             return self.fault(page, file)
         except Unavailable as error:
@@ -140,23 +140,24 @@ class PageProvenances:
         for verifier in self._verifiers:
             try:
                 verifier.verify_provenance(body, file.filename, file.sha256)
-            except Invalid as error:  # also without the extra: what nobody can verify is not sent
+            except Invalid as error:  # also without the extra, as nobody can verify the file then
                 fault = error.message
                 if error.code == INVALID_ATTESTATIONS:  # no other root can know better
                     break
             else:
                 return ""
-        if not self._source.is_offline:  # the index may have corrected it by then
+        if not self._source.is_offline:  # the index may correct it later
             self._source.forget(page, file)
         return fault
 
 
 def _key(file: UpstreamFile) -> tuple[str, str]:
+    """Return what identifies a file, on whatever page it is."""
     return file.filename, file.sha256
 
 
 def _fault_of_page(file: UpstreamFile) -> str:
-    """Return why nobody can verify a file, as its page says it, or an empty text."""
+    """Return why nobody can verify a file by what its page says, or an empty text."""
     if not file.sha256:
         return "The page of its index does not say its SHA-256."
     if not file.provenance_url:

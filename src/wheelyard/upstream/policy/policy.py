@@ -1,4 +1,4 @@
-"""The policy of an index: what of upstream indexes it shows, and why it does not show the rest."""
+"""The policy of an index: what it shows of upstream indexes, and why it does not show the rest."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
@@ -48,34 +48,35 @@ VIEW_BYTES: Final = 16 * 1024**2
 PAGE_BYTES: Final = 1000
 """Estimated bytes of a view without its files."""
 SHOWN_BYTES: Final = 8
-"""Estimated bytes of a file in a view that is shown."""
+"""Estimated bytes of a shown file in a view."""
 HIDDEN_BYTES: Final = 400
-"""Estimated bytes of a file in a view that is not shown."""
+"""Estimated bytes of a hidden file in a view."""
 NO_ADVISORIES: Final = AdvisoryTable("")
 NOT_NOTED: Final = Snapshot[Any](None, ABSENT, 0.0, 0.0, 0)
-_WITHOUT_KEYS: Final = frozenset({Code.QUARANTINED, Code.BLOCKED, Code.MALICIOUS})
-"""What hides files although no key of a rule is set."""
+"""Notes that were not read, as no rule needs them."""
+_CODES_WITHOUT_KEYS: Final = frozenset({Code.QUARANTINED, Code.BLOCKED, Code.MALICIOUS})
+"""The codes of reasons that hide files although no key of a rule is set."""
 
 
 class PageView(Struct, frozen=True):
-    """What of a page is shown now, and why the rest is not."""
+    """Which files of a page are shown now, and why the others are not."""
 
     shown: tuple[UpstreamFile, ...]
     """Sorted by filename."""
     hidden: Mapping[str, FileReason]
     """The most serious reason of each file that is not shown, by filename."""
     changes_at: datetime | None
-    """The next moment at which files appear by time alone, or None if there is none."""
+    """The next moment at which time alone shows more files, or None if it never does."""
     generation: str
-    """The policy's, as this view was made."""
+    """The generation of the policy when this view was made."""
     empty_versions: tuple[str, ...] = ()
     """Versions without files that are shown."""
 
 
 class PolicyState(Struct, frozen=True):
-    """What decides besides the rules, the page and the time, as it was read once."""
+    """What decides besides the rules, the page and the time, as it was read at one moment."""
 
-    decided: Snapshot[DecisionList]
+    decisions_snapshot: Snapshot[DecisionList]
     advisories: AdvisoryTable
     licences: Snapshot[NoteDocument[str]]
     first_uses: Snapshot[NoteDocument[datetime]]
@@ -84,9 +85,9 @@ class PolicyState(Struct, frozen=True):
 
     @property
     def generation(self) -> str:
-        """Another one whenever any of it is."""
+        """A text that changes whenever one of the fields does."""
         generations = (
-            self.decided.version,
+            self.decisions_snapshot.version,
             self.licences.version,
             self.first_uses.version,
             self.advisories.generation,
@@ -96,8 +97,8 @@ class PolicyState(Struct, frozen=True):
 
     @property
     def decisions(self) -> DecisionList:
-        """What was approved and blocked."""
-        return self.decided.value or DecisionList()
+        """All decisions in force."""
+        return self.decisions_snapshot.value or DecisionList()
 
 
 class Policy:
@@ -107,14 +108,14 @@ class Policy:
     Threads may share it.
 
     Args:
-        keys: The keys of its rules.
-        names: Which names each upstream index is asked for.
+        keys: The keys of the rules.
+        names: The names that each upstream index is asked for.
         records: The decisions in the store.
         sidecar_facts: Finds licences, and verifies attestations. The notes of the store are read if
             a rule needs them.
-        first_uses: When exceptions from the cooldown for one version were first used. It is read
-            if there are any.
-        osv: The database of malicious and vulnerable versions.
+        first_uses: When exceptions from the cooldown for one version were first used. The notes are
+            read if there are such exceptions.
+        osv: The database of malicious and vulnerable versions, or None without one.
     """
 
     def __init__(
@@ -135,11 +136,12 @@ class Policy:
         self.first_uses = first_uses
         self._runtime = records.commits.runtime
         self._first_uses: FirstUses | None = None
-        # without a cooldown there is nothing to be excepted from, and nothing is read or written
+        # without a cooldown, exceptions mean nothing, and no use of one is read or written
         if keys.cooldown_days and first_uses.exceptions.versions:
             self._first_uses = first_uses
         self._views: AnswerCache[tuple[str, str], PageView] = AnswerCache(VIEW_BYTES)
         self._is_undecided = False
+        """Whether this process knows that nothing was ever decided."""
 
     def of_names(self, names: tuple[NameFilter, ...]) -> "Policy":
         """Return the same policy for some of the upstream indexes."""
@@ -150,12 +152,12 @@ class Policy:
     @property
     def generation(self) -> str | None:
         """
-        The generation that a view has that is made now, or None if something has to be read first.
+        The generation of a view that is made now, or None if something has to be read first.
 
-        It changes when anything that decides does, except the page and the time. This reads no
-        remote store, and no file of advisories. Raises Unavailable if a local store cannot be read.
+        It changes when anything that decides does, except the page and the time. No remote store
+        and no file of advisories is read. Raises Unavailable if a local store cannot be read.
         """
-        decided = self.records.peek()
+        decisions_snapshot = self.records.peek()
         advisories: AdvisoryTable | None = NO_ADVISORIES
         if self.osv is not None:
             advisories = self.osv.peek()
@@ -166,9 +168,11 @@ class Policy:
         first_uses: Snapshot[NoteDocument[datetime]] | None = NOT_NOTED
         if self._first_uses is not None:
             first_uses = self._first_uses.notes.peek()
-        if decided is None or advisories is None or licences is None or first_uses is None:
+        if decisions_snapshot is None or advisories is None:
             return None
-        state = PolicyState(decided, advisories, licences, first_uses, self._provenances)
+        if licences is None or first_uses is None:
+            return None
+        state = PolicyState(decisions_snapshot, advisories, licences, first_uses, self._provenances)
         return state.generation
 
     @property
@@ -180,13 +184,13 @@ class Policy:
 
     def state(self) -> PolicyState:
         """
-        Return what decides now.
+        Read what decides now, and return it.
 
         Raises Unavailable if the store does not say. Raises Invalid (code `bad_setting`) if `load`
         was not called before, the database of advisories cannot be used, and none was accepted
         before.
         """
-        decided = self._load_decisions()
+        decisions_snapshot = self._load_decisions()
         advisories = NO_ADVISORIES
         if self.osv is not None:
             advisories = self.osv.current()
@@ -196,49 +200,50 @@ class Policy:
         first_uses: Snapshot[NoteDocument[datetime]] = NOT_NOTED
         if self._first_uses is not None:
             first_uses = self._first_uses.notes.get()
-        return PolicyState(decided, advisories, licences, first_uses, self._provenances)
+        return PolicyState(decisions_snapshot, advisories, licences, first_uses, self._provenances)
 
     def load(self) -> tuple[str, ...]:
         """
         Read the database of advisories, without which no server starts, and return its warnings.
 
-        What is accepted is kept in the store. Raises Invalid (code `bad_setting`) if it cannot be
-        read and none was accepted before. Raises Unavailable if the store does not say what was.
+        An accepted database is kept in the store. Raises Invalid (code `bad_setting`) if the
+        database cannot be used, and none was accepted before. Raises Unavailable if the store does
+        not answer.
         """
         if self.osv is None:
             return ()
         self.osv.load()
         return self.osv.warnings
 
-    def refuses_name(
+    def refusal_of_name(
         self, name: NormalizedName, state: PolicyState | None = None, version: str = ""
     ) -> FileReason | None:
         """
-        Return why the upstream is not asked for a name, or None if it may be.
+        Return why no upstream index is asked for a name, or None if one may be asked.
 
-        With a version, it is the reason for that one. Without `state`, what decides is read. Raises
-        Unavailable if the store does not say.
+        With a version, the reason is that for the version. Without `state`, the decisions are read.
+        Raises Unavailable if the store does not say.
         """
-        # the settings come first, and no approval lifts them: an operator wrote them
+        # the settings come first, and no approval lifts what the operator has written there
         if not self.accepts(name):
             is_denied = all(names.deny.match(name) for names in self.names)
             return denied(name) if is_denied else not_listed(name)
         decisions = state.decisions.for_project(name) if state else self.decisions_of(name)
-        return self._refuses(name, decisions, version)
+        return self._refusal_by_decisions(name, decisions, version)
 
     def view(self, page: UpstreamPage, now: datetime, state: PolicyState | None = None) -> PageView:
         """
-        Return what of a page is shown.
+        Return which files of a page are shown, and why the others are not.
 
-        It is cached as long as nothing that decides changes. Without `state`, what decides is read.
-        The first use of an exception from the cooldown is written. Raises Unavailable if the store
-        does not answer. Raises Invalid (code `bad_setting`) if no database of advisories can be
-        used.
+        The view is cached as long as nothing that decides changes. Without `state`, what decides is
+        read. The first use of an exception from the cooldown is written. Raises Unavailable if the
+        store does not answer. Raises Invalid (code `bad_setting`) if no database of advisories can
+        be used.
         """
-        # first uses are written down before the view, whose generation has them
+        # first uses are written before the view is made, as its generation has them
         state = self._note_first_uses(page, now, state)
         key = (page.upstream, page.name)
-        # the generation first, which is compared in a moment
+        # the generation first, which is compared fast, and differs most often
         made_of = (state.generation, page.status, page.reason, page.empty_versions, page.files)
         view = self._views.get(key, made_of, now)
         if view is None:
@@ -263,16 +268,16 @@ class Policy:
                 by_filename[file.filename] = reasons
         return by_filename
 
-    def refuses_file(
+    def refusal_of_file(
         self, page: UpstreamPage, file: UpstreamFile, view: PageView | None = None
     ) -> FileReason | None:
         """
         Return why a file of a page, or its metadata, is not sent, or None if it may be.
 
-        It may also be one that the page does not list any more, and that is kept. `view` is the one
-        of the page that has just been made. Without it, it is made. Metadata and provenance of the
-        file may be fetched. A licence that hides it is noted in the store, and so is the first use
-        of an exception from the cooldown.
+        The file may also be one that the page does not list any more, and that is kept. `view` is
+        the view of the page that has just been made. Without it, a view is made. Metadata and
+        provenance of the file may be fetched. A licence that hides the file is noted in the store,
+        and so is the first use of an exception from the cooldown.
 
         Raises Unavailable (a code of `UPSTREAM_CODES`) if metadata or provenance cannot be had now.
         Raises Unavailable if the store does not answer. Raises Invalid (code `bad_setting`) if no
@@ -288,21 +293,23 @@ class Policy:
             page = replace(page, files=(*page.files, file))
             facts = self._facts(page, self._note_first_uses(page, now))
             reason = self.rules.first(facts.of(file), now)
-        # last: it may have to fetch something, and most files are hidden by what is known
-        return reason or self.refuses_by_sidecars(page, file)
+        if reason is not None:
+            return reason
+        # last, as this may fetch sidecars, and most hidden files are hidden by what is known
+        return self.refusal_by_sidecars(page, file)
 
     @property
     def asks_sidecars(self) -> bool:
-        """Whether something about a file may have to be fetched before it can be judged."""
+        """Whether sidecars of a file may have to be fetched before the file can be judged."""
         return not self.rules.codes.isdisjoint(FETCHED)
 
-    def refuses_by_sidecars(self, page: UpstreamPage, file: UpstreamFile) -> FileReason | None:
+    def refusal_by_sidecars(self, page: UpstreamPage, file: UpstreamFile) -> FileReason | None:
         """
-        Return why a file is not sent by its licence or its attestations, unless that is lifted.
+        Return why the licence or the attestations of a file hide it, unless an approval lifts that.
 
-        Its metadata and its provenance may be fetched. A licence that hides it is noted in the
-        store. Raises Unavailable (a code of `UPSTREAM_CODES`) if they cannot be had now. Raises
-        Unavailable if the store does not answer.
+        Its metadata and its provenance may be fetched. A licence that hides the file is noted in
+        the store. Raises Unavailable (a code of `UPSTREAM_CODES`) if metadata or provenance cannot
+        be had now. Raises Unavailable if the store does not answer.
         """
         if not self.asks_sidecars:
             return None
@@ -314,40 +321,42 @@ class Policy:
         return Rules(rows=rows).first(facts, self._runtime.now())
 
     def accepts(self, name: NormalizedName) -> bool:
-        """Return whether an upstream index is asked for a name, as far as the settings say."""
+        """Return whether the settings let an upstream index be asked for a name."""
         return any(names.accepts(name) for names in self.names)
 
     def accepted(
         self, names: Iterable[NormalizedName]
     ) -> Iterator[tuple[NormalizedName, ProjectDecisions]]:
         """
-        Yield those of some names, and of all that are approved, that `refuses_name` does not.
+        Yield the names that `refusal_of_name` does not refuse, of `names` and all approved names.
 
-        Each comes with what was decided about it, which is read once. Raises Unavailable if the
-        store does not say.
+        Each comes with the decisions about it, which are read once. Raises Unavailable if the store
+        does not say.
         """
         document = self._load_decisions().value or DecisionList()
-        decided = document.by_project
+        decisions_by_name = document.by_project
         candidates = set(names)
-        candidates.update(name for name, decisions in decided.items() if _approves(decisions))
+        for name, decisions in decisions_by_name.items():
+            if _approves(decisions):
+                candidates.add(name)
         for name in candidates:
-            decisions = decided.get(name, UNDECIDED)
-            if self.accepts(name) and self._refuses(name, decisions) is None:
+            decisions = decisions_by_name.get(name, UNDECIDED)
+            if self.accepts(name) and self._refusal_by_decisions(name, decisions) is None:
                 yield name, decisions
 
     def decisions_of(self, name: NormalizedName) -> ProjectDecisions:
         """
-        Return what was decided about a project.
+        Return the decisions about a project.
 
         Raises Unavailable if the store does not say.
         """
         document = self._load_decisions().value or DecisionList()
         return document.for_project(name)
 
-    def _refuses(
+    def _refusal_by_decisions(
         self, name: NormalizedName, decisions: ProjectDecisions, version: str = ""
     ) -> FileReason | None:
-        """Return why an upstream index that accepts a name is not asked for it."""
+        """Return why no upstream index is asked for a name that the settings accept, or None."""
         # one approved version is enough to ask for the page, whose other files stay hidden
         if _approves(decisions):
             return None
@@ -358,22 +367,22 @@ class Policy:
         if block is not None:
             reason = blocked(f"{name} {version}".rstrip(), block)
             return FileReason(Code.BLOCKED, reason.text, reason.advice)
-        latest: Decision | None = None
+        latest_decision: Decision | None = None
         if not version:
-            # somebody has blocked a version: that says more than that nobody has approved another
-            latest = max(decisions.all, key=attrgetter("at"), default=None)
-        reason = not_approved(name, latest)
+            # that a version is blocked says more than that no other version is approved
+            latest_decision = max(decisions.all, key=attrgetter("at"), default=None)
+        reason = not_approved(name, latest_decision)
         return FileReason(Code.NOT_APPROVED, reason.text, reason.advice)
 
     def _load_decisions(self) -> Snapshot[DecisionList]:
         """
         Return all decisions.
 
-        Raises Unavailable if the store does not say, or has lost them.
+        Raises Unavailable if the store does not answer, or has lost the decisions.
         """
         snapshot = self.records.get()
         if snapshot.value is None and not self._is_undecided:
-            # only asked until this process knows that nothing was ever decided
+            # checked until this process knows that nothing was ever decided
             self.records.require_not_lost("what is blocked")
             self._is_undecided = True
         return snapshot
@@ -381,7 +390,7 @@ class Policy:
     def _note_first_uses(
         self, page: UpstreamPage, now: datetime, state: PolicyState | None = None
     ) -> PolicyState:
-        """Return the state, after the exceptions from the cooldown for a page are used."""
+        """Note that exceptions from the cooldown for a page are used, and return the state then."""
         state = state or self.state()
         if self._first_uses is None:
             return state
@@ -390,14 +399,14 @@ class Policy:
 
     def _facts(self, page: UpstreamPage, state: PolicyState) -> PageFacts:
         """Return what is known of the files of a page, by what was read of the store."""
-        versions = dict.fromkeys(file.version for file in page.files)
+        versions = dict.fromkeys(file.version for file in page.files)  # each once, in order
         versions.update(dict.fromkeys(page.empty_versions))
         licences: Mapping[str, str] = {}
         if self.licence_rule:
             licences = self.sidecar_facts.licences.known(page, state.licences, is_of_store=True)
         faults: Mapping[str, str] = {}
         if Code.NOT_VERIFIED in self.rules.codes:
-            # of the others, `refuses_by_sidecars` asks when a client wants the file
+            # `refusal_by_sidecars` verifies the others when a client wants the file
             faults = self.sidecar_facts.provenances.remembered(page.files)
         first_uses: Mapping[str, datetime] = {}
         if self._first_uses is not None:
@@ -412,16 +421,16 @@ class Policy:
         )
 
     def _judge(self, facts: PageFacts, now: datetime, generation: str) -> PageView:
-        """Return what is shown of a page now."""
+        """Return which files of a page are shown now, by the facts about them."""
         page = facts.page
         is_anything_known = facts.decisions.all or facts.hits or page.status is Status.QUARANTINED
-        # most pages of a server without rules: no file has to be looked at
-        if self.rules.codes <= _WITHOUT_KEYS and not is_anything_known:
+        # on most pages of a server without rules, no file has to be looked at
+        if self.rules.codes <= _CODES_WITHOUT_KEYS and not is_anything_known:
             return PageView(page.files, NOTHING_HIDDEN, None, generation, page.empty_versions)
         judged = self.rules.judge(page.files, map(facts.of, page.files), now)
         version_facts = map(facts.of_version, page.empty_versions)
         empty_versions = self.rules.shown_versions(version_facts, now)
-        # the tuple of the page itself, if all is shown: thousands of views share it
+        # if all files are shown, the tuple of the page itself, which thousands of views share
         files = judged.shown if judged.hidden else page.files
         return PageView(files, judged.hidden, judged.changes_at, generation, empty_versions)
 

@@ -1,4 +1,4 @@
-"""What rules ask about a public file that may have to be fetched before it is sent."""
+"""Finds facts about a public file for which its sidecars may have to be fetched."""
 
 from collections.abc import Collection
 
@@ -28,7 +28,7 @@ class SidecarFacts(Struct, frozen=True):
         licence_rule: LicenceRule | None,
     ) -> Facts:
         """
-        Return the facts about a file with those that rules with some codes ask for.
+        Return the facts about a file, completed by those that the rules of `codes` ask for.
 
         Metadata and provenance may be fetched. A licence that `licence_rule` hides is noted in the
         store. Without that rule, no licence is looked up. Raises Unavailable if metadata or
@@ -37,7 +37,7 @@ class SidecarFacts(Struct, frozen=True):
         if Code.LICENCE in codes and licence_rule is not None:
             licence = self.licences.find_and_note(page, file, licence_rule.hides)
             facts = replace(facts, licence=licence)
-        # without any, it is hidden already
+        # a file without attestations is hidden already
         if Code.NOT_VERIFIED in codes and file.is_attested:
             facts = replace(facts, attestation_fault=self.provenances.fault(page, file))
         return facts
