@@ -456,6 +456,7 @@ class _Batch:
             del self._waiting_journals[journal_name]
 
     def _log_dead_letter(self, subject: str, error: str) -> None:
+        """Log that a message was given up, and why."""
         name = self._webhook.name
         logger.warning("webhook %s: a message about %s was given up: %s", name, subject, error)
 

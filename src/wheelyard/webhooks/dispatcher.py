@@ -98,6 +98,7 @@ class WebhookDispatcher:
 
     @property
     def _source(self) -> MessageSource:
+        """The source of messages, which knows all feeds."""
         return self._tools.source
 
     def start(self) -> None:
@@ -283,7 +284,8 @@ class WebhookDispatcher:
     def _is_pending(self, webhook: Webhook, state: WebhookState, glance: _Glance) -> bool:
         """Return whether a webhook may have to be told of a change now."""
         now = self._runtime.now()
-        if state.again or any(journal.due <= now for journal in state.waiting.values()):
+        is_journal_due = any(journal.due <= now for journal in state.waiting.values())
+        if state.again or is_journal_due:
             return True
         if len(state.waiting) >= MOST_WAITING:
             return False  # a delivery reads no feed until fewer journals wait
@@ -341,8 +343,9 @@ def _feed_ends(
     """Return the ends of the feed of main, and of the other feeds that webhooks are told of."""
     feed_ends = dict[str, FeedEnd]()
     for name, index in indexes.items():
-        # whoever changes webhooks touches the feed of main
-        if name == MAIN or any(webhook.reads_feed(name) for webhook in webhooks):
+        is_read = any(webhook.reads_feed(name) for webhook in webhooks)
+        # the feed of main in any case, as a change of webhooks touches it
+        if is_read or name == MAIN:
             # a damaged feed does not hold up the others, and is due once it is repaired
             with UnreadableIgnored():
                 feed_ends[name] = index.changes.end()

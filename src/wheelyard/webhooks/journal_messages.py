@@ -128,19 +128,20 @@ class MessageSource:
             with _damage_at(number):
                 commit = journal.read(number)
             entries = [other_entry_of(number, event, "") for event in commit.events]
+            message = webhook_messages.AccessMessage(
+                type="access.changed",
+                time=entries[0].at,
+                by=entries[0].by,
+                changes=tuple(entry.reason for entry in entries),
+                url=self.urls.of_journal,
+            )
             message_place = MessagePlace(place.journal, number)
             yield Outgoing(
                 id=webhook_messages.message_id(message_place, commit),
                 place=message_place,
                 event=WebhookEvent.ACCESS_CHANGED,
                 subject=entries[0].reason,
-                message=webhook_messages.AccessMessage(
-                    type="access.changed",
-                    time=entries[0].at,
-                    by=entries[0].by,
-                    changes=tuple(entry.reason for entry in entries),
-                    url=self.urls.of_journal,
-                ),
+                message=message,
             )
 
 

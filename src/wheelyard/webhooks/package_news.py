@@ -54,15 +54,15 @@ def find_news(
     last_message_at = state.last_request_at
     if last_message_at is not None and now - last_message_at < REQUESTS_EVERY:
         return None
-    waiting = find_waiting()
-    if waiting is None:
+    waiting_packages = find_waiting()
+    if waiting_packages is None:
         return None
     new_requests = list[PackageRequest]()
     announced = dict[str, datetime]()
-    for request in waiting.requests:
+    for request in waiting_packages.requests:
         key = _request_key(request)
         announced_at = _announced_at(webhook, request, state.announced)
-        project_decisions = waiting.decisions.for_project(request.project)
+        project_decisions = waiting_packages.decisions.for_project(request.project)
         if request.is_new(project_decisions, announced_at):
             new_requests.append(request)
             announced[key] = now
@@ -71,7 +71,7 @@ def find_news(
             announced[key] = state.announced[key]
     if not new_requests:
         return None
-    return PackageNews(tuple(new_requests), len(waiting.requests), announced)
+    return PackageNews(tuple(new_requests), len(waiting_packages.requests), announced)
 
 
 def _announced_at(

@@ -236,7 +236,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         # few processes need it
         from wheelyard.operations.names import ClientProjectsReader
 
-        shown_projects = tuple(own.projects for own in self.repository.own_packages())
+        shown_projects = tuple(layer.projects for layer in self.repository.own_packages())
         return ClientProjectsReader(
             shown_projects,
             self.files,

@@ -56,12 +56,10 @@ class _OtherNames(Struct, frozen=True):
 
         Raises Unavailable if the store does not answer.
         """
-        private_names: list[PrivateNames] = []
-        for index in self.server.indexes.below(self.name):
-            # without the index itself, whose names would ask for these again, in a circle
-            if index.name != self.name and index.private_names is not None:
-                private_names.append(index.private_names)
-        return private_names
+        indexes_below = self.server.indexes.below(self.name)
+        # without the index itself, whose names would ask for these again, in a circle
+        other_indexes = [index for index in indexes_below if index.name != self.name]
+        return [index.private_names for index in other_indexes if index.private_names is not None]
 
 
 class _Packages(Struct, frozen=True):

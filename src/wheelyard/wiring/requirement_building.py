@@ -63,8 +63,8 @@ def _find_private(index: BuiltIndex, name: NormalizedName, change: Change) -> Pr
 
     None means that the index shows no private project of this name.
     """
-    answer = index.repository.find(name)
-    changed_projects = [change(source.index, source.project) for source in answer.projects]
+    found_project = index.repository.find(name)
+    changed_projects = [change(source.index, source.project) for source in found_project.projects]
     if not changed_projects:
         return None
     return merged_project(changed_projects)
@@ -87,9 +87,9 @@ def _find_public(index: BuiltIndex, name: NormalizedName) -> Sequence[ShownFile]
 
 def _shown_indexes(index: BuiltIndex) -> Sequence[str]:
     """Return the names of the indexes whose own packages an index shows."""
-    return [own.name for own in index.repository.own_packages()]
+    return [layer.name for layer in index.repository.own_packages()]
 
 
 def _tables(index: BuiltIndex) -> Sequence[ProjectTable]:
     """Return the search tables of the indexes whose own packages an index shows."""
-    return [own.search.table() for own in index.repository.own_packages()]
+    return [layer.search.table() for layer in index.repository.own_packages()]

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.requirements import RequirementCheck
     from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
-    from wheelyard.retention.runs import Retention
+    from wheelyard.retention.runs import RetainedIndex, Retention
     from wheelyard.upstream.kept_files import KeptSize
     from wheelyard.webhooks.metrics import WebhookMetrics
     from wheelyard.webhooks.sender import WebhookSender
@@ -164,13 +164,25 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         return Retention(
             rules=stored_rules(indexes.value.retention),
             rules_clock=RulesClock(self.stores.documents, self.clock, indexes, self.retries),
-            indexes=lambda name: self.indexes.get(name).as_retained(),
+            indexes=self._retained_index,
             documents=self.stores.documents,
             clock=self.clock,
-            requirements=lambda caller: self.requirements(lambda _: caller),
+            requirements=self._requirements_for,
             is_local=self.is_local,
             is_read_only=self.settings.server.read_only,
         )
+
+    def _retained_index(self, name: str) -> "RetainedIndex":
+        """Return an index as rules of retention see it. Raises NotFound if it is not served."""
+        return self.indexes.get(name).as_retained()
+
+    def _requirements_for(self, caller: Caller) -> "RequirementCheck":
+        """Return the check of requirements for a caller with the same rights in all indexes."""
+
+        def caller_in(_index: IndexT) -> Caller:
+            return caller
+
+        return self.requirements(caller_in)
 
     def requirements(self, caller_in: Callable[[IndexT], Caller]) -> "RequirementCheck":
         """

@@ -230,7 +230,7 @@ def with_file_hosts(
     place = client.server.url.redacted
     with closing(clients):
         try:
-            answer = find_file_hosts(client, runtime.now())
+            file_hosts = find_file_hosts(client, runtime.now())
         except FetchError as fault:
             if is_outage(fault):
                 why = f"The upstream index {place} does not answer: {fault.why}."
@@ -246,11 +246,11 @@ def with_file_hosts(
                 why += ". If it is one without a list of its projects, write url and file_hosts of "
                 why += "[upstream] into the settings file"
             raise bad_setting(f"upstream.url: {why}") from None
-    if answer is None:
+    if file_hosts is None:
         why = f"The upstream index {place} shows no file yet on the pages that are asked for here."
         return settings, f"{why} {_HOSTS_ARE_UNKNOWN}"
-    upstream = replace(settings.upstream, file_hosts=answer.hosts)
-    return replace(settings, upstream=upstream), answer.sentence(place)
+    upstream = replace(settings.upstream, file_hosts=file_hosts.hosts)
+    return replace(settings, upstream=upstream), file_hosts.sentence(place)
 
 
 def _with_start_timeouts(config: UpstreamConfig) -> UpstreamConfig:
