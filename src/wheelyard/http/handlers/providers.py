@@ -113,7 +113,7 @@ class ProviderPages:
         """
         provider = self._sign_in.provider(request.path_params["provider"])
         threads = request.context.process.pools.providers[provider.config.name]
-        # limited by the network and not by the caller, as these requests are anonymous
+        # limited by the network and not by the caller, as strangers may send these requests, too
         client = network_of(request.address)
         return request.wait("provider", threads.run, client, work, *args)
 
