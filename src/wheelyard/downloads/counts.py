@@ -1,4 +1,4 @@
-"""The stored documents of counts, and what is added up of them."""
+"""The stored documents of download counts, those of batches and those of months, as bytes."""
 
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
@@ -25,10 +25,10 @@ The words between version and day. Earlier versions had filenames and installers
 Those versions read what is written here, so that servers of both can share a store: to them, the
 downloads are of no known file and of other installers. What they write is added up without both.
 """
-_Stored = dict[str, dict[str, dict[str, dict[date, Annotated[int, Meta(ge=1)]]]]]
+_StoredCounts = dict[str, dict[str, dict[str, dict[date, Annotated[int, Meta(ge=1)]]]]]
 """The downloads of a project by version, `FILE`, `INSTALLER` and day."""
-_PROJECT: Final = Decoder(_Stored)
-_MONTH: Final = "%Y-%m"
+_COUNTS_DECODER: Final = Decoder(_StoredCounts)
+_MONTH_FORMAT: Final = "%Y-%m"
 
 
 class CountsDocument(Struct, frozen=True, omit_defaults=True):
@@ -37,21 +37,24 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
     projects: dict[NormalizedName, Raw]
     folded: dict[str, tuple[int, date]] = {}
     """
-    In a month: the batches that it has, by process, and when the last one came.
+    In a month, by process: the number of the last batch that was added, and the day of that.
 
-    The number is that of the last batch: it has all of that process up to this one.
+    The month has all batches of the process up to this number.
     """
 
     def has(self, batch: DownloadBatch) -> bool:
         """Return whether this month has the counts of a batch already."""
-        last = self.folded.get(batch.process)
-        return last is not None and batch.number <= last[0]
+        folded_of_process = self.folded.get(batch.process)
+        if folded_of_process is None:
+            return False
+        last_number, _ = folded_of_process
+        return batch.number <= last_number
 
     def counts(self, name: NormalizedName) -> ProjectCounts:
         """
-        Return the counts of a project.
+        Return the counts of a project, which are empty if the document does not have it.
 
-        Raises Unavailable if they are damaged.
+        Raises Unavailable if the counts are damaged.
         """
         counts = ProjectCounts()
         if name in self.projects:
@@ -63,16 +66,20 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
         """
         Yield each stored number of a project's downloads, with its version and day.
 
-        The document has to have the project. Both may come several times. Raises Unavailable if the
-        counts are damaged.
+        The document has to have the project. A version and a day may come together several times.
+        Raises Unavailable if the counts are damaged.
         """
-        for version, files in _stored(name, self.projects[name]).items():
-            for by_day in _by_day(files):
-                for day, number in by_day.items():
+        for version, counts_by_file in _decode_counts(name, self.projects[name]).items():
+            for counts_by_day in _counts_by_day(counts_by_file):
+                for day, number in counts_by_day.items():
                     yield version, day, number
 
     def folded_projects(self) -> dict[NormalizedName, Raw]:
-        """Return the counts of all projects as this version stores them. Damaged ones as is."""
+        """
+        Return the counts of all projects, encoded as this version of the code stores them.
+
+        Damaged counts are returned as they are.
+        """
         projects = dict(self.projects)
         for name in self.projects:
             with UnreadableIgnored():
@@ -87,10 +94,10 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
         counts are damaged.
         """
         for name, raw in self.projects.items():
-            for version, files in _stored(name, raw).items():
+            for version, counts_by_file in _decode_counts(name, raw).items():
                 days = set[date]()
-                for by_day in _by_day(files):
-                    days.update(by_day)
+                for counts_by_day in _counts_by_day(counts_by_file):
+                    days.update(counts_by_day)
                 if days:
                     yield name, version, min(days), max(days)
 
@@ -120,40 +127,42 @@ MONTHS: Final = _MonthCodec(CountsDocument)
 
 def encode_counts(counts: ProjectCounts) -> Raw:
     """Return the stored form of the counts of a project: equal counts as equal bytes."""
-    stored = _Stored()
-    # sorted, so that the order in which downloads came is not in the bytes
+    stored_counts = _StoredCounts()
+    # sorted, so that the bytes do not depend on the order of the downloads
     for key, number in sorted(counts.items()):
-        files = stored.setdefault(key.version, {FILE: {INSTALLER: {}}})
-        files[FILE][INSTALLER][key.day] = number
-    return Raw(encode(stored))
+        counts_by_file = stored_counts.setdefault(key.version, {FILE: {INSTALLER: {}}})
+        counts_by_file[FILE][INSTALLER][key.day] = number
+    return Raw(encode(stored_counts))
 
 
-def _stored(name: NormalizedName, raw: Raw) -> _Stored:
+def _decode_counts(name: NormalizedName, raw: Raw) -> _StoredCounts:
     """Return the stored counts of a project, or raise Unavailable if they are damaged."""
     try:
-        return _PROJECT.decode(raw)
+        return _COUNTS_DECODER.decode(raw)
     except DecodeError as error:
         raise damaged(f"The counts of downloads of {name} are damaged.") from error
 
 
-def _by_day(files: Mapping[str, Mapping[str, dict[date, int]]]) -> Iterator[dict[date, int]]:
-    """Yield the downloads of a version by day, of each file and installer that is stored."""
-    for installers in files.values():
-        yield from installers.values()
+def _counts_by_day(
+    counts_by_file: Mapping[str, Mapping[str, dict[date, int]]],
+) -> Iterator[dict[date, int]]:
+    """Yield the downloads by day of each file and installer of a version."""
+    for counts_by_installer in counts_by_file.values():
+        yield from counts_by_installer.values()
 
 
 @cache
 def month_of(day: date) -> str:
     """Return the month of a day: `2026-01`."""
-    return day.strftime(_MONTH)
+    return day.strftime(_MONTH_FORMAT)
 
 
 def months_between(since: date, until: date) -> Iterator[str]:
-    """Yield each month that has one of these days, oldest first."""
+    """Yield each month from that of one day to that of another, oldest first."""
     day = since.replace(day=1)
     while day <= until:
         yield month_of(day)
-        # 31 days after the first of a month is a day of the next month, however long this one is
+        # 31 days after the first day of any month is a day of the next month
         day = (day + timedelta(31)).replace(day=1)
 
 
@@ -166,7 +175,7 @@ def by_month(document: CountsDocument) -> dict[str, dict[NormalizedName, Project
     """
     Return the counts of a batch by month and project.
 
-    Raises Unavailable if they are damaged.
+    Raises Unavailable if the counts of a project are damaged.
     """
     months = dict[str, dict[NormalizedName, ProjectCounts]]()
     for name in document.projects:

@@ -1,4 +1,4 @@
-"""Makes messages from the journals of projects, and from those about rights."""
+"""Makes the messages to webhooks from the journals of projects and the journals about rights."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ Ranges = Sequence[tuple[int, int]]
 
 
 class LostCommit(Exception):
-    """A commit that a message would be about cannot be read."""
+    """The commit that the next message is about cannot be read, as it is damaged or missing."""
 
     def __init__(self, number: int, why: str) -> None:
         super().__init__(why)
@@ -34,14 +34,14 @@ class LostCommit(Exception):
 
 class MessageSource:
     """
-    Makes the messages about what is in journals.
+    Makes the messages about the commits of journals.
 
     Threads may share it. Each method raises Unavailable if the store does not answer.
 
     Args:
         find_indexes: Returns the journals and the feed of each index of the store, by name.
         access: The journals about rights, by name.
-        urls: The URLs in messages.
+        urls: Makes the URLs in messages.
     """
 
     def __init__(
@@ -62,23 +62,23 @@ class MessageSource:
         self, place: MessagePlace, ranges: Ranges, event: str, copied: Ranges = ()
     ) -> Iterator[Outgoing]:
         """
-        Yield the messages about these commits of a journal, from a place on.
+        Yield the messages about commits of a journal, from a place on.
 
-        `event` is what the first one is about, if that was found out before, else empty: it depends
-        on what else the project has. The commits in `copied` came from another store.
+        `ranges` are the numbers of the commits, and `copied` those of commits from another store.
+        `event` is the event of the first message if an earlier try has determined it, else empty:
+        it depends on the other files of the project, so it may be another one now.
 
-        The iterator raises NotFound if the journal or its index is gone, and LostCommit when it
-        comes to a damaged commit. The number of that is the one of the place if the document is
-        damaged.
+        The iterator raises NotFound if the journal or its index is gone. It raises LostCommit when
+        it comes to a damaged commit, or at once if the document with the journal's end is damaged.
         """
         if place.index:
-            return self._of_project(place, ranges, event, copied)
-        return self._of_access(place, ranges)
+            return self._project_messages(place, ranges, event, copied)
+        return self._access_messages(place, ranges)
 
-    def _of_project(
-        self, place: MessagePlace, ranges: Ranges, event: str, copied: Ranges
+    def _project_messages(
+        self, place: MessagePlace, ranges: Ranges, first_event: str, copied: Ranges
     ) -> Iterator[Outgoing]:
-        """Yield the messages about these commits of a project: one for each group of events."""
+        """Yield the messages about commits of a project: one for each group of events."""
         index = self.find_indexes().get(place.index)
         if index is None:
             raise NotFound(f"There is no index {place.index} any more.")
@@ -92,59 +92,31 @@ class MessageSource:
             with _damage_at(number):
                 commit = journal.read(number)
             for group in webhook_messages.groups_of(name, commit.events):
-                here = MessagePlace(place.journal, number, group.position)
+                message_place = MessagePlace(place.journal, number, group.position)
                 # of the first commit, some messages may be done with already
                 if number == place.number and group.position < place.position:
                     continue
-                about = self._event_of(group, commit, project, journal)
-                if event and here == place:
-                    about = WebhookEvent(event)
+                event = _event_of(group, commit, project, journal)
+                if first_event and message_place == place:
+                    event = WebhookEvent(first_event)
                 with _damage_at(number):  # the files may be in an earlier commit that is damaged
-                    files = self._files(journal, project, number, group.filenames)
+                    files = _find_files(journal, project, number, group.filenames)
                 message = webhook_messages.message_of(
-                    group, about, index.index, name, files, self.urls
+                    group, event, index.index, name, files, self.urls
                 )
                 if any(start <= number <= end for start, end in copied):
                     message = replace(message, imported=True)
+                release = f"{name} {group.release}".rstrip()  # or a project alone
                 # the id follows from the commit: a message that is sent again has the same one
                 yield Outgoing(
-                    id=webhook_messages.message_id(here, commit),
-                    place=here,
-                    event=about,
-                    subject=f"{name} {group.release}".rstrip() + f" in {index.index}",
+                    id=webhook_messages.message_id(message_place, commit),
+                    place=message_place,
+                    event=event,
+                    subject=f"{release} in {index.index}",
                     message=message,
                 )
 
-    @staticmethod
-    def _event_of(
-        group: EventGroup, commit: Commit, project: Project, journal: Journal[Project, Commit]
-    ) -> WebhookEvent:
-        """
-        Return what a group of events is about.
-
-        An upload is the first of its release unless another file of that came before. The journal
-        says it of the last hours, in which clocks of servers may contradict it.
-        """
-        if group.event is not WebhookEvent.RELEASED:
-            return group.event
-        at = group.events[0].at
-        if webhook_messages.has_older_file(project, group.release, at - CLOCK_TOLERANCE):
-            return WebhookEvent.FILE_ADDED
-        earlier = takewhile(lambda event: event not in group.events, commit.events)
-        if webhook_messages.has_release(earlier, group.release):
-            return WebhookEvent.FILE_ADDED
-        # back to where no clock of a server can have been so wrong
-        for number in range(commit.number - 1, 0, -1):
-            earlier_commit = journal.find(number)
-            if earlier_commit is None:  # it is damaged, and others may tell
-                continue
-            if webhook_messages.has_release(earlier_commit.events, group.release):
-                return WebhookEvent.FILE_ADDED
-            if earlier_commit.events[-1].at < at - 2 * CLOCK_TOLERANCE:
-                break
-        return WebhookEvent.RELEASED
-
-    def _of_access(self, place: MessagePlace, ranges: Ranges) -> Iterator[Outgoing]:
+    def _access_messages(self, place: MessagePlace, ranges: Ranges) -> Iterator[Outgoing]:
         """Yield a message about each of these commits of a journal about rights."""
         records = self.access[place.journal]
         with _damage_at(place.number):
@@ -156,61 +128,92 @@ class MessageSource:
             with _damage_at(number):
                 commit = journal.read(number)
             entries = [other_entry_of(number, event, "") for event in commit.events]
-            here = MessagePlace(place.journal, number)
+            message = webhook_messages.AccessMessage(
+                type="access.changed",
+                time=entries[0].at,
+                by=entries[0].by,
+                changes=tuple(entry.reason for entry in entries),
+                url=self.urls.of_journal,
+            )
+            message_place = MessagePlace(place.journal, number)
             yield Outgoing(
-                id=webhook_messages.message_id(here, commit),
-                place=here,
+                id=webhook_messages.message_id(message_place, commit),
+                place=message_place,
                 event=WebhookEvent.ACCESS_CHANGED,
                 subject=entries[0].reason,
-                message=webhook_messages.AccessMessage(
-                    type="access.changed",
-                    time=entries[0].at,
-                    by=entries[0].by,
-                    changes=tuple(entry.reason for entry in entries),
-                    url=self.urls.of_journal,
-                ),
+                message=message,
             )
 
-    def _files(
-        self,
-        journal: Journal[Project, Commit],
-        project: Project,
-        number: int,
-        filenames: Sequence[str],
-    ) -> dict[str, File]:
-        """
-        Return the records of files, by their names, also of those that are gone for good.
 
-        What a message says of them never changes, so any document that has them will do.
-        """
-        records = dict[str, File]()
-        for file in chain(project.files, project.trash):
-            if file.filename in filenames:
-                records[file.filename] = file
-        missing = set(filenames) - records.keys()
-        # only of files that were deleted for good: the journal has them
-        for earlier in range(number, 0, -1):
-            if not missing:
-                break
-            commit = journal.find(earlier)
-            if commit is None:  # it is damaged, and the file may be in another one
-                continue
-            for event in commit.events:
-                if event.what == EventKind.UPLOADED and event.file.filename in missing:
-                    records[event.file.filename] = event.file
-                    missing.discard(event.file.filename)
-        return records
+def _event_of(
+    group: EventGroup, commit: Commit, project: Project, journal: Journal[Project, Commit]
+) -> WebhookEvent:
+    """
+    Return the event that a message about a group of events has.
+
+    An upload is a release unless another file of the release came before it. Older files are in
+    the document of the project. Of files of the last hours, only the journal has the order, as
+    clocks of servers differ.
+    """
+    if group.event is not WebhookEvent.RELEASED:
+        return group.event
+    uploaded_at = group.events[0].at
+    if webhook_messages.has_older_file(project, group.release, uploaded_at - CLOCK_TOLERANCE):
+        return WebhookEvent.FILE_ADDED
+    events_before = takewhile(lambda event: event not in group.events, commit.events)
+    if webhook_messages.has_release(events_before, group.release):
+        return WebhookEvent.FILE_ADDED
+    # back to a commit that is older whatever the clocks of servers say
+    for number in range(commit.number - 1, 0, -1):
+        earlier_commit = journal.find(number)
+        if earlier_commit is None:  # it is damaged, and others may have the release
+            continue
+        if webhook_messages.has_release(earlier_commit.events, group.release):
+            return WebhookEvent.FILE_ADDED
+        if earlier_commit.events[-1].at < uploaded_at - 2 * CLOCK_TOLERANCE:
+            break
+    return WebhookEvent.RELEASED
+
+
+def _find_files(
+    journal: Journal[Project, Commit],
+    project: Project,
+    last_number: int,
+    filenames: Sequence[str],
+) -> dict[str, File]:
+    """
+    Return the records of files, by their names, also of files that were deleted for good.
+
+    The document of the project has most of them; the others are in the commits of the journal up
+    to `last_number`. The fields that a message shows are the same in both.
+    """
+    records = dict[str, File]()
+    for file in chain(project.files, project.trash):
+        if file.filename in filenames:
+            records[file.filename] = file
+    missing = set(filenames) - records.keys()
+    for number in range(last_number, 0, -1):
+        if not missing:
+            break
+        commit = journal.find(number)
+        if commit is None:  # it is damaged, and the file may be in another one
+            continue
+        for event in commit.events:
+            if event.what == EventKind.UPLOADED and event.file.filename in missing:
+                records[event.file.filename] = event.file
+                missing.discard(event.file.filename)
+    return records
 
 
 def _numbers(ranges: Ranges, first: int) -> Iterator[int]:
-    """Yield the numbers of commits, from one on."""
+    """Yield the numbers of the commits in ranges, without those below `first`."""
     for start, end in ranges:
         yield from range(max(start, first), end + 1)
 
 
 @contextmanager
 def _damage_at(number: int) -> Iterator[None]:
-    """Raise LostCommit with the number of a commit if a document is damaged or lost."""
+    """Raise LostCommit with this number if the block meets a damaged or missing object."""
     try:
         yield
     except Unavailable as fault:

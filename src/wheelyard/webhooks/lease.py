@@ -1,9 +1,10 @@
 """
-The lease of those who deliver: one process at a time has it.
+The delivery lease, a stored document: only the process that holds it delivers to webhooks.
 
-It needs no clock that several machines agree on, as theirs differ by more than it lasts. Whoever
-finds it taken looks at it again: if it was not renewed within 30 seconds of the own monotonic
-clock, its holder is dead, or has stood still, and knows that it may send nothing any more.
+The lease needs no clock that several machines agree on, as their clocks may differ by more than it
+lasts. A process that finds the lease taken watches the version of its document. If the version has
+not changed for 30 seconds by the monotonic clock of the watching process, the holder has died, or
+has stood still; then the holder knows by its own clock that it may send nothing any more.
 """
 
 from datetime import timedelta
@@ -18,9 +19,9 @@ from wheelyard.errors import Conflict
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
 
 LASTS: Final = timedelta(seconds=30)
-"""How long deliveries wait for a process that has died."""
+"""How long a lease lasts after its last write, so how long others wait for a dead process."""
 RENEWED_AFTER: Final = timedelta(seconds=8)
-"""The age from which the lease is renewed."""
+"""The age from which the holder renews the lease."""
 _KEY: Final = keys.lease("webhooks")
 
 
@@ -37,10 +38,10 @@ _CODEC: Final = Codec(DeliveryLeaseDocument)
 
 class DeliveryLease:
     """
-    The lease as one process has it.
+    The delivery lease, for one process.
 
-    One thread takes, renews and gives it back. Others may ask whether it is held. These methods
-    raise Unavailable if the store does not answer.
+    One thread takes the lease, renews it and gives it back; those methods raise Unavailable if the
+    store does not answer. Other threads may ask whether the lease is held.
     """
 
     def __init__(self, store: Store, runtime: Runtime) -> None:
@@ -50,24 +51,25 @@ class DeliveryLease:
         self._document = DeliveryLeaseDocument()
         self._version: ObjectVersion = ABSENT
         self._observed_at = 0.0
-        """When this version was found first that somebody else has."""
+        """When this process first read this version of the document, by the monotonic clock."""
         self._held_since: float | None = None
-        """Before the last write by which this process has it, or None if it has it not."""
+        """When this process began its last write as holder, or None if it is not the holder."""
 
     def take(self) -> timedelta:
-        """Take the lease, and return zero, or return after how long to try again."""
+        """Take the lease and return zero, or return how long to wait before the next try."""
         now = self._monotonic()
         document, version = read_usable(self._store, _KEY, _CODEC, DeliveryLeaseDocument())
-        # a new version: whoever has the lease was alive since the last look
+        # a new version: the holder was alive after the last look
         if version != self._version:
             self._document = document
             self._version = version
             self._observed_at = now
-        if document.holder not in {"", self._holder}:
-            # by the own clock alone: the document has no time of another machine's
-            seconds = self._observed_at + LASTS.total_seconds() - now
-            if seconds > 0:
-                return timedelta(seconds=seconds)
+        is_held_by_another = document.holder not in {"", self._holder}
+        if is_held_by_another:
+            # by the clock of this process alone: the document has no time of another machine
+            remaining_seconds = self._observed_at + LASTS.total_seconds() - now
+            if remaining_seconds > 0:
+                return timedelta(seconds=remaining_seconds)
         try:
             self._write(self._holder)
         except Conflict:  # another process was faster
@@ -76,17 +78,19 @@ class DeliveryLease:
 
     def renew(self) -> None:
         """
-        Renew the lease if that is due.
+        Renew the lease if its last write is older than `RENEWED_AFTER`.
 
-        Raises Conflict if another process has taken it.
+        Raises Conflict if another process has taken the lease.
         """
-        since = self._held_since
-        if since is not None and self._monotonic() < since + RENEWED_AFTER.total_seconds():
-            return
+        held_since = self._held_since
+        if held_since is not None:
+            age_seconds = self._monotonic() - held_since
+            if age_seconds < RENEWED_AFTER.total_seconds():
+                return
         self._write(self._holder)
 
     def give_back(self) -> None:
-        """Let another process take it at once, unless one has done so already."""
+        """Let another process take the lease at once, unless one has taken it already."""
         try:
             self._write("")
         except Conflict:  # another process has taken it, as this one stood still
@@ -95,18 +99,21 @@ class DeliveryLease:
             self._held_since = None
 
     def is_held_for(self, seconds: float) -> bool:
-        """Return whether no other process can take it for so many seconds."""
-        since = self._held_since
-        return since is not None and self._monotonic() + seconds < since + LASTS.total_seconds()
+        """Return whether no other process can take the lease within this number of seconds."""
+        # read once, as the thread that renews the lease may change it
+        held_since = self._held_since
+        if held_since is None:
+            return False
+        return self._monotonic() + seconds < held_since + LASTS.total_seconds()
 
     def _write(self, holder: str) -> None:
         """
-        Write who has the lease.
+        Write the name of the holder, which is empty if nobody has the lease.
 
-        Raises Conflict if the store has another version than the one that was read or written last.
+        Raises Conflict if the stored document is not the one that was read or written last.
         """
         document = DeliveryLeaseDocument(self._document.revision + 1, holder)
-        # before the write: whoever sees it cannot have seen it earlier
+        # a time before the write: no other process can see the new version earlier
         began = self._monotonic()
         try:
             self._version = self._store.put(_KEY, _CODEC.encode(document), self._version)

@@ -1,4 +1,4 @@
-"""Metrics of webhooks. Their labels are the names of webhooks, and no URL."""
+"""The metrics of webhooks. Their labels are names of webhooks, and never a URL."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from wheelyard.model.webhook_state import DeliveryAttempt, WebhookState
 
 
 class WebhookMetrics:
-    """Counts the tries of this process, and says how long something waits. Threads may share it."""
+    """Counts tries of deliveries, and gauges how long messages wait. Threads may share it."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -19,42 +19,41 @@ class WebhookMetrics:
             ("webhook", "result"),
             registry=self.registry,
         )
-        self._waiting = Gauge(
+        self._oldest_waiting = Gauge(
             "wheelyard_webhook_oldest_waiting_seconds",
             "How long the oldest message waits that a webhook has not taken.",
             ("webhook",),
             registry=self.registry,
             multiprocess_mode="livemax",
         )
-        self._dead = Gauge(
+        self._dead_letters = Gauge(
             "wheelyard_webhook_dead_letters",
             "Messages that were given up.",
             ("webhook",),
             registry=self.registry,
             multiprocess_mode="livemostrecent",
         )
+        self._noted_webhooks = set[str]()
+        """The names of the webhooks that have gauges."""
 
-        self._names = set[str]()
-        """The webhooks of which something was noted."""
-
-    def count(self, name: str, attempt: DeliveryAttempt) -> None:
-        """Count a try."""
+    def count(self, webhook: str, attempt: DeliveryAttempt) -> None:
+        """Count a try to deliver to a webhook, by the name of the webhook and the result."""
         result = "failed"
         if attempt.is_delivered:
             result = "delivered"
-        self._deliveries.labels(name, result).inc()
+        self._deliveries.labels(webhook, result).inc()
 
     def note(self, states: Mapping[str, WebhookState], now: datetime) -> None:
-        """Note what waits for each webhook, and forget those that are no more."""
+        """Set the gauges of each webhook from its state, and remove those of other webhooks."""
         # else a deleted webhook would look like one that is stuck
-        for name in self._names - states.keys():
-            self._waiting.remove(name)
-            self._dead.remove(name)
-        self._names = set(states)
-        for name, state in states.items():
-            since = [journal.since for journal in state.waiting.values()]
+        for webhook in self._noted_webhooks - states.keys():
+            self._oldest_waiting.remove(webhook)
+            self._dead_letters.remove(webhook)
+        self._noted_webhooks = set(states)
+        for webhook, state in states.items():
+            waiting_since = [journal.since for journal in state.waiting.values()]
             age = timedelta()
-            if since:
-                age = max(now - min(since), age)
-            self._waiting.labels(name).set(age.total_seconds())
-            self._dead.labels(name).set(len(state.dead))
+            if waiting_since:
+                age = max(now - min(waiting_since), age)
+            self._oldest_waiting.labels(webhook).set(age.total_seconds())
+            self._dead_letters.labels(webhook).set(len(state.dead))

@@ -1,4 +1,4 @@
-"""Requests for public packages of which no message has told: one message of all, once an hour."""
+"""Finds the requests for public packages that a webhook has to be told of, once an hour."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,64 +16,72 @@ REQUESTS_EVERY: Final = timedelta(hours=1)
 
 
 class WaitingPackages(Struct, frozen=True):
-    """What waits for a decision, and what was decided before."""
+    """The requests that wait for a decision, and the decisions that were made before."""
 
     requests: Sequence[PackageRequest]
-    decided: DecisionList
+    decisions: DecisionList
 
 
 FindWaiting = Callable[[], WaitingPackages | None]
-"""Returns what waits for a decision, or None without an upstream index."""
+"""Returns the requests that wait for a decision, or None without an upstream index."""
 
 
 class PackageNews(Struct, frozen=True):
-    """Requests that a message is due about."""
+    """The content of the next message about requests, and what is remembered of them."""
 
     requests: tuple[PackageRequest, ...]
-    """The new ones."""
+    """The new requests, which the message is about."""
     waiting: int
-    """How many wait in all."""
+    """How many requests wait for a decision in all."""
     announced: dict[str, datetime]
-    """When a message has told of each request that waits, once this one is made."""
+    """By `_request_key`: when a message has told of each request, with this message."""
 
 
 def find_news(
     webhook: Webhook, state: WebhookState, find_waiting: FindWaiting, now: datetime
 ) -> PackageNews | None:
     """
-    Return what a message about requests is due about, or None if none is due.
+    Return the requests that a message is due about, or None if no message is due.
 
-    None is due within an hour of the last one, while that waits, or if the webhook is not told of
-    requests. Raises what `find_waiting` raises.
+    No message is due within an hour of the last one, while the last one is not delivered, without
+    new requests, or if the webhook is not told of requests. Raises what `find_waiting` raises.
     """
-    if WebhookEvent.PACKAGE_REQUESTED not in webhook.events or REQUESTS in state.waiting:
+    if WebhookEvent.PACKAGE_REQUESTED not in webhook.events:
         return None
-    last = state.last_request_at
-    if last is not None and now - last < REQUESTS_EVERY:
+    is_last_message_waiting = REQUESTS in state.waiting
+    if is_last_message_waiting:
         return None
-    waiting = find_waiting()
-    if waiting is None:
+    last_message_at = state.last_request_at
+    if last_message_at is not None and now - last_message_at < REQUESTS_EVERY:
         return None
-    news = list[PackageRequest]()
+    waiting_packages = find_waiting()
+    if waiting_packages is None:
+        return None
+    new_requests = list[PackageRequest]()
     announced = dict[str, datetime]()
-    for request in waiting.requests:
+    for request in waiting_packages.requests:
         key = _request_key(request)
         announced_at = _announced_at(webhook, request, state.announced)
-        if request.is_new(waiting.decided.for_project(request.project), announced_at):
-            news.append(request)
+        project_decisions = waiting_packages.decisions.for_project(request.project)
+        if request.is_new(project_decisions, announced_at):
+            new_requests.append(request)
             announced[key] = now
         elif key in state.announced:
-            # of requests that do not wait any more, nothing is kept
+            # requests that do not wait any more are forgotten
             announced[key] = state.announced[key]
-    if not news:
+    if not new_requests:
         return None
-    return PackageNews(tuple(news), len(waiting.requests), announced)
+    return PackageNews(tuple(new_requests), len(waiting_packages.requests), announced)
 
 
 def _announced_at(
     webhook: Webhook, request: PackageRequest, announced: Mapping[str, datetime]
 ) -> datetime | None:
-    """Return when the webhook was told of a request, or None if it has to be."""
+    """
+    Return when the webhook was told of a request, or None if it was not.
+
+    For a request that is older than the webhook, return when the webhook was added.
+    """
     announced_at = announced.get(_request_key(request))
     # a webhook begins with what happens after it was added
     if announced_at is None and request.first <= webhook.created:
@@ -82,6 +90,6 @@ def _announced_at(
 
 
 def _request_key(request: PackageRequest) -> str:
-    """Return what stands for a request in the state of a webhook."""
+    """Return the key of a request in the state of a webhook: `PROJECT VERSION` or `PROJECT`."""
     project, version = request.key
     return f"{project} {version}".rstrip()

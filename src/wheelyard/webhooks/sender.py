@@ -1,4 +1,4 @@
-"""Sends one message to one webhook: signs it, and says what became of it."""
+"""Signs a message, sends it once to one webhook, and returns the result of the try."""
 
 import hmac
 import re
@@ -35,38 +35,38 @@ from wheelyard.operations.webhook_endpoints import SECRET_PREFIX, WebhookEndpoin
 TRY_SECONDS: Final = 10.0
 """The longest time of one try, from the name lookup to the end of the answer."""
 ANSWER_BYTES: Final = 2_000
-"""Bytes of an answer that are read."""
+"""How many bytes of an answer are read."""
 ANSWER_CHARS: Final = 200
-"""Characters of an answer that are kept."""
+"""How many characters of an answer are kept."""
 SECRET_CHARS: Final = 6
-"""The least characters of a part of a URL that may be a secret."""
+"""The length from which a part of a URL may be a secret."""
 TEST: Final = "test"
-"""What a message to try a webhook is about."""
+"""The event of a message that tries a webhook, and the journal in its place."""
 _SECRET_TEXT: Final = re.compile(rf"{SECRET_PREFIX}[A-Za-z0-9+/=]+")
 _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
 class SendResult(Struct, frozen=True):
-    """What became of a try."""
+    """The result of a try to send a message."""
 
     attempt: DeliveryAttempt
     wait: timedelta = timedelta()
-    """How long the receiver wants to be left alone, by Retry-After. Five minutes at most."""
+    """How long the receiver asks to wait, by Retry-After. Five minutes at most."""
 
 
 class WebhookSender:
     """
     Sends messages to webhooks.
 
-    Threads may share it. A redirect is not followed. Which addresses are allowed is checked when
-    the connection is made, so no name can lead elsewhere later.
+    Threads may share it. A redirect is not followed. The address of a host is checked when the
+    connection is made, so no change of DNS after the check can lead elsewhere.
 
     Args:
-        endpoints: Where webhooks are.
-        networks: Private networks for those that allow them.
-        urls: The URLs in messages.
-        runtime: Its clock.
-        describe: Returns a principal in words, for chats.
+        endpoints: Finds the URL and the secret of a webhook.
+        networks: Private networks that a webhook with `allow_private` may be in.
+        urls: Makes the URLs in messages.
+        runtime: Clocks and randomness.
+        describe: Returns a principal in words, for messages to chats.
     """
 
     def __init__(
@@ -81,19 +81,19 @@ class WebhookSender:
         self._urls = urls
         self._runtime = runtime
         self.describe = describe
-        private = tuple(map(ip_network, networks))
-        # two, as the same host may be allowed to one webhook, and not to another
-        self._public = Requester(runtime, _network(()))
-        self._private = Requester(runtime, _network(private))
+        private_networks = tuple(ip_network(network) for network in networks)
+        # two clients, as the same host may be allowed to one webhook, and not to another
+        self._public_requester = Requester(runtime, _allowed_network(()))
+        self._private_requester = Requester(runtime, _allowed_network(private_networks))
 
     def send(
         self, webhook: Webhook, outgoing: Outgoing, may_send: Callable[[], bool]
     ) -> SendResult | None:
         """
-        Send a message once, and return what became of it. A failure is part of that.
+        Send a message once, and return the result of the try, which may be a failure.
 
-        Return None if it may not be sent any more. That is asked when the time limit runs already,
-        so a process that stands still meanwhile sends nothing afterwards.
+        Returns None, without a try, if `may_send` returns False. This is called when the time limit
+        runs already, so a process that stands still after the call sends nothing.
         """
         began = self._runtime.monotonic()
         status = 0
@@ -101,12 +101,12 @@ class WebhookSender:
         error = ""
         wait = timedelta()
 
-        # whatever the receiver does is a part of the result: only a fault of ours is raised
+        # a failure of the receiver is a result: only faults of this program are raised
         try:
             endpoint = self._endpoints.find(webhook)
-            requester = self._public
+            requester = self._public_requester
             if webhook.allow_private:
-                requester = self._private
+                requester = self._private_requester
             with requester.deadline(TRY_SECONDS):
                 if not may_send():
                     return None
@@ -117,8 +117,8 @@ class WebhookSender:
                         fault = requester.status_error(response)
                         error = fault.why
                         wait = timedelta(seconds=fault.wait)
-        except Invalid as incomplete:  # this server does not know its URL or its secret
-            error = incomplete.message
+        except Invalid as invalid:  # this server does not know the URL or the secret
+            error = invalid.message
         except BadUrl:
             error = "its URL cannot be used"
         except FetchError as fault:
@@ -137,9 +137,9 @@ class WebhookSender:
 
     def test(self, webhook: Webhook, by: str) -> DeliveryAttempt:
         """
-        Send a message that tries the webhook, and return what became of it.
+        Send a message that tries the webhook, and return the attempt, which may have failed.
 
-        `by` is the principal who tries it. A failure is part of the result.
+        `by` is the principal of the person who tries the webhook.
         """
         now = self._runtime.now()
         message = TrialMessage(
@@ -152,51 +152,59 @@ class WebhookSender:
             subject="a test",
             message=message,
         )
-        outcome = self.send(webhook, outgoing, lambda: True)
-        assert outcome is not None  # noqa: S101 - it may be sent
-        return outcome.attempt
+        result = self.send(webhook, outgoing, lambda: True)
+        assert result is not None  # noqa: S101 - it may be sent
+        return result.attempt
 
     def close(self) -> None:
         """Close all connections."""
-        self._public.close()
-        self._private.close()
+        self._public_requester.close()
+        self._private_requester.close()
 
     def _post(
         self, requester: Requester, webhook: Webhook, endpoint: WebhookEndpoint, outgoing: Outgoing
     ) -> ClientResponse:
-        body = self._body(webhook, outgoing.message)
+        """Post a message to an endpoint, signed if the endpoint has a key."""
+        body = self._encode(webhook, outgoing.message)
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
             "User-Agent": f"wheelyard/{version('wheelyard')}",
         }
         if endpoint.key is not None:
-            # of this try: a receiver refuses what is minutes old, so that nobody can replay it
-            stamp = str(int(self._runtime.seconds()))
+            # the time of this try: a receiver refuses an older one, so nobody can replay a message
+            timestamp = str(int(self._runtime.seconds()))
             headers["webhook-id"] = outgoing.id
-            headers["webhook-timestamp"] = stamp
-            headers["webhook-signature"] = signature(endpoint.key, outgoing.id, stamp, body)
+            headers["webhook-timestamp"] = timestamp
+            headers["webhook-signature"] = signature(endpoint.key, outgoing.id, timestamp, body)
         return requester.send("POST", parse_url(endpoint.url), headers, body)
 
-    def _body(self, webhook: Webhook, message: AnyMessage) -> bytes:
+    def _encode(self, webhook: Webhook, message: AnyMessage) -> bytes:
+        """Return the body of a message in the format of the webhook."""
         if webhook.format is WebhookFormat.SLACK:
             return encode({"text": text_of(message, self.describe)})
         return encode(message)
 
 
-def signature(key: bytes, message_id: str, stamp: str, body: bytes) -> str:
+def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
     """Return the signature of a message (Standard Webhooks, symmetric, version 1)."""
-    signed = f"{message_id}.{stamp}.".encode() + body
-    return f"v1,{b64encode(hmac.digest(key, signed, 'sha256')).decode()}"
+    signed_bytes = f"{message_id}.{timestamp}.".encode() + body
+    digest = hmac.digest(key, signed_bytes, "sha256")
+    return f"v1,{b64encode(digest).decode()}"
 
 
-def _network(private: tuple[IPv4Network | IPv6Network, ...]) -> Network:
-    """Return what may be connected to: https anywhere that is allowed, http on this machine."""
-    anywhere = PublicOr(private)
-    here = PublicOr(_LOOPBACK, only_loopback=True)
+def _allowed_network(private_networks: tuple[IPv4Network | IPv6Network, ...]) -> Network:
+    """
+    Return the addresses that may be connected to.
+
+    By https these are public ones and those in the given private networks, by http those of this
+    machine.
+    """
+    is_public_or_private = PublicOr(private_networks)
+    is_on_this_machine = PublicOr(_LOOPBACK, only_loopback=True)
 
     def is_allowed(address: Address) -> bool:
-        return anywhere(address) and not is_link_local(address)
+        return is_public_or_private(address) and not is_link_local(address)
 
     refusal = (
         "its host {host} has an address that is not public. For a private one, name its network in "
@@ -206,37 +214,41 @@ def _network(private: tuple[IPv4Network | IPv6Network, ...]) -> Network:
     policies = {
         "https": AddressPolicy(is_allowed=is_allowed, refusal=refusal),
         "http": AddressPolicy(
-            is_allowed=here, refusal="its URL is http, and {host} is not this machine"
+            is_allowed=is_on_this_machine,
+            refusal="its URL is http, and {host} is not this machine",
         ),
     }
     return Network(policies=policies, start=TRY_SECONDS, idle=TRY_SECONDS)
 
 
 def _beginning_of(response: ClientResponse, endpoint: WebhookEndpoint) -> str:
-    """Return the beginning of an answer, without secrets, or an empty text if it has none."""
+    """Return the beginning of an answer, without secrets, or an empty text if it has no body."""
     try:
         body = bytes(response.body(ANSWER_BYTES, is_cut=True))
-    except FetchError:  # the status is there, which is what counts
+    except FetchError:  # the status has come, and is enough for a result
         return ""
     text = " ".join(body.decode("utf-8", "replace").split())
     secrets = _secrets_of(endpoint)
     for secret in secrets:
         text = text.replace(secret, "***")
     if len(body) >= ANSWER_BYTES:
-        # where it is cut off, a part of a secret may be left
-        text = text[: -max(map(len, secrets))]
-    return escaped(redact_tokens(_SECRET_TEXT.sub(f"{SECRET_PREFIX}***", text)))[:ANSWER_CHARS]
+        # at the place where the body was cut off, the beginning of a secret may be left
+        longest_secret = secrets[0]
+        text = text[: -len(longest_secret)]
+    text = _SECRET_TEXT.sub(f"{SECRET_PREFIX}***", text)
+    return escaped(redact_tokens(text))[:ANSWER_CHARS]
 
 
 def _secrets_of(endpoint: WebhookEndpoint) -> list[str]:
-    """Return what an answer may repeat of a URL and its secret, the longest text first."""
+    """Return the secret texts that an answer may repeat of an endpoint, the longest one first."""
     url = urlsplit(endpoint.url)
     texts = {endpoint.url, url.path, url.query, f"{url.path}?{url.query}"}
     texts.update(url.path.split("/"))
     texts.update(value for _, value in parse_qsl(url.query))
-    # a receiver may answer with what it has decoded
+    # a receiver may answer with a text that it has decoded
     texts.update({unquote(text) for text in texts})
     if endpoint.key is not None:
         texts.add(b64encode(endpoint.key).decode())
-    # shorter ones are words such as hook, which any answer may have
-    return sorted((text for text in texts if len(text) >= SECRET_CHARS), key=len, reverse=True)
+    # shorter texts are words such as hook, which any answer may have
+    secrets = [text for text in texts if len(text) >= SECRET_CHARS]
+    return sorted(secrets, key=len, reverse=True)

@@ -7,11 +7,11 @@ files (`archive/`, `http/upload_form.py`), of lock files (`upstream/lock_files.p
 credentials (`verifiers/reloading_file.py`). The network is used by `http/`, `storage/gcs/`,
 `storage/objects/` and `http_client/`.
 
-`build.py` makes a `Server` and the index main. What all indexes share (`server.py`,
-`index_registry.py`, `repositories.py`) knows an index by the protocol of `built_index.py`, as
-`index.py` imports it.
-`index_builder.py` makes an index of its definition.
+`build.py` makes a `Server` and the index main. `index_builder.py` makes an index (`index.py`) from
+its definition. `index.py` imports the modules of the parts that all indexes share (`server.py`,
+`index_registry.py`, `repositories.py`); so these know an index by the protocol of `built_index.py`
+alone.
 
-What only some processes need is imported by the first use: libraries of clouds, the archive
-reader, core metadata's parser, what renders descriptions, and all of `upstream/`.
+A module that only some processes need is imported when it is first used: libraries of clouds, the
+archive reader, the parser of core metadata, the renderer of descriptions, and all of `upstream/`.
 """

@@ -1,4 +1,4 @@
-"""What verifies attestations, as the settings say."""
+"""Builds the verifiers of attestations, as the settings say."""
 
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def build_verifier(settings: Settings) -> "AttestationVerifier | None":
-    """Return what verifies attestations, or None while none are kept."""
+    """Return the verifier of uploaded attestations, or None if the settings accept none."""
     if not settings.attestations.accept:
         return None
-    # nothing of it is loaded while it is off
+    # no library of attestations is loaded while they are off
     from wheelyard.archive.attestation_verifier import AttestationVerifier  # noqa: PLC0415
 
     return AttestationVerifier(settings.attestations.trusted_root)
@@ -20,24 +20,27 @@ def build_verifier(settings: Settings) -> "AttestationVerifier | None":
 
 def build_public_verifiers(settings: Settings) -> "tuple[AttestationVerifier, ...]":
     """
-    Return what verifies attestations of public files, for the rule `verified`.
+    Return the verifiers of attestations of public files, for the rule `verified`.
 
-    They hold by the root of the settings, as an upstream index may be private, or by that of the
-    public Sigstore.
+    There is one for the trusted root of the settings, as an upstream index may be private, and one
+    for the public Sigstore.
     """
-    # nothing of it is loaded before a rule asks
+    # no library of attestations is loaded before a rule asks
     from wheelyard.archive.attestation_verifier import AttestationVerifier  # noqa: PLC0415
 
-    # an empty one is the public Sigstore, which may be the one of the settings
-    roots = dict.fromkeys((settings.attestations.trusted_root, ""))
+    # an empty text is the public Sigstore, which the settings may name, too
+    public_root = ""
+    roots = [settings.attestations.trusted_root]
+    if public_root not in roots:
+        roots.append(public_root)
     return tuple(AttestationVerifier(root, "The rule verified") for root in roots)
 
 
 def require_attestations(settings: Settings) -> None:
     """
-    Do nothing if the attestations that settings ask for can be verified.
+    Raise Invalid (code `bad_setting`) unless the attestations of the settings can be verified.
 
-    Raises Invalid (code `bad_setting`) otherwise.
+    These are those of uploads, and those of public files for the rule `verified` of `[upstream]`.
     """
     verifier = build_verifier(settings)
     if verifier is not None:

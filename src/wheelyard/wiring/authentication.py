@@ -1,9 +1,9 @@
 """
-Composition of authentication: the authenticator of the settings, with a verifier for each type.
+Builds the authenticator of the settings, with a verifier for each type of credential.
 
 A verifier that is not configured is not made: no file is read, no certificate authority is loaded,
-and it cannot reach the network. Its module is not imported either, because the cryptography library
-takes longer to load than everything else together.
+and no request can be sent. Its module is not imported either, because the cryptography library
+takes longer to load than all other modules together.
 """
 
 from datetime import timedelta
@@ -63,14 +63,14 @@ def build_policy(
     open_to_all = list[Scope]()
     if is_open:
         open_to_all.append(Scope(Action.READ, (EVERY_PROJECT,), (index,)))
-    # this does not imply reading
+    # the right to upload does not imply reading
     if settings.access.anonymous_uploads:
         open_to_all.append(Scope(Action.UPLOAD, (EVERY_PROJECT,), (MAIN,)))
-    of_passwords = None
+    password_scope: Scope | None = None
     if settings.access.htpasswd_may:
         actions = parse_actions(settings.access.htpasswd_may)
-        of_passwords = Scope(actions, (EVERY_PROJECT,), (MAIN,))
-    return AuthorizationPolicy(access, holding(open_to_all, index), of_passwords, index)
+        password_scope = Scope(actions, (EVERY_PROJECT,), (MAIN,))
+    return AuthorizationPolicy(access, holding(open_to_all, index), password_scope, index)
 
 
 def build_authenticator(
@@ -84,42 +84,43 @@ def build_authenticator(
     """
     Return the authenticator of the settings, whose policy opens no index.
 
-    Each index has one with a policy of its own. Raises Invalid (code `bad_setting`) if a file with
-    credentials cannot be read, or is wrong.
+    Each index has a copy of the authenticator with a policy of its own. Raises Invalid (code
+    `bad_setting`) if a file with credentials cannot be read, or is wrong.
     """
     # credentials are remembered as digests under this key, which are of no use to another process
     process_key = runtime.random.randbytes(PROCESS_KEY_BYTES)
     factory = _VerifierFactory(settings, catalog, runtime, google, process_key)
-    access = settings.access
+    access_settings = settings.access
     records_usage = not settings.server.read_only
-    limit = settings.token_lifetime_limit
-    tokens = ApiTokens(catalog.token_records, runtime, limit, records_usage=records_usage)
+    lifetime_limit = settings.token_lifetime_limit
+    tokens = ApiTokens(catalog.token_records, runtime, lifetime_limit, records_usage=records_usage)
 
-    # one object for both, which reads the file once
+    # token owners and the authenticator share one verifier, which reads the file once
     htpasswd = factory.htpasswd()
+    provider_names = frozenset(provider.name for provider in settings.sign_in_providers)
     owners = TokenOwners(
         people=catalog.people,
         access=access_control,
-        providers=frozenset(provider.name for provider in settings.sign_in_providers),
+        providers=provider_names,
         htpasswd=htpasswd,
         runtime=runtime,
         confirmed_for=timedelta(days=settings.tokens.confirmed_days),
     )
     static_tokens_file: Path | None = None
-    if access.static_tokens_file:
-        static_tokens_file = Path(access.static_tokens_file)
+    if access_settings.static_tokens_file:
+        static_tokens_file = Path(access_settings.static_tokens_file)
     return Authenticator(
         tokens=tokens,
         owners=owners,
-        trusted_publishing=factory.publishing(tokens, cleanup),
+        trusted_publishing=factory.trusted_publishing(tokens, cleanup),
         static_tokens=StaticTokens(
-            static_tokens_file, access.static_token, runtime.now, runtime.monotonic
+            static_tokens_file, access_settings.static_token, runtime.now, runtime.monotonic
         ),
         htpasswd=htpasswd,
         id_tokens=factory.id_tokens(),
         access_tokens=factory.access_tokens(),
         iap=factory.iap(),
-        rate_limit=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
+        rate_limit=LoginRateLimit(access_settings.failed_login_per_minute, runtime.monotonic),
         policy=build_policy(settings, access_control, MAIN, is_open=False),
         rejection_log=RejectionLog(runtime.monotonic),
         callers=RecentCallers(process_key, runtime.monotonic),
@@ -130,8 +131,8 @@ class _VerifierFactory(Struct, frozen=True):
     """
     Makes the verifiers of the settings, which share HTTP clients and an HMAC key.
 
-    Each method that makes one returns None if it is not configured, and imports its module only
-    after that is clear.
+    A method that makes a verifier returns None if the settings do not configure it, and imports its
+    module only if they do.
     """
 
     settings: Settings
@@ -143,17 +144,17 @@ class _VerifierFactory(Struct, frozen=True):
     """The HTTP clients for public (False) and for private (True) issuers."""
 
     def client(self, *, allow_private: bool) -> "JsonClient":
-        """Return the HTTP client for public or for private issuers, made once for each."""
-        # nothing of it is loaded while no issuer is configured
+        """Return the HTTP client for public or for private issuers, which is made once."""
+        # no HTTP client is loaded while no issuer is configured
         from wheelyard.http_client.json_client import JsonClient
 
-        # by whether it may reach private addresses: an issuer in public must not lead it there
+        # two clients, as a public issuer must not lead one to a private address
         if allow_private not in self.clients:
             client = JsonClient(self.runtime, allow_private=allow_private)
             self.clients[allow_private] = client
         return self.clients[allow_private]
 
-    def keys(
+    def issuer_keys(
         self, issuer: str, algorithms: frozenset[str], url: str, *, allow_private: bool
     ) -> "IssuerKeys":
         """Return the public keys of an issuer, which are fetched when they are first needed."""
@@ -162,19 +163,19 @@ class _VerifierFactory(Struct, frozen=True):
         client = self.client(allow_private=allow_private)
         return IssuerKeys(issuer, algorithms, client, self.runtime.monotonic, url)
 
-    def cache(self) -> VerificationCache[Any]:
-        """Return a new cache of results."""
+    def new_cache(self) -> VerificationCache[Any]:
+        """Return a new cache of results of a verifier."""
         return VerificationCache(self.process_key, self.runtime.monotonic)
 
     def htpasswd(self) -> "HtpasswdVerifier | None":
-        """Return the verifier of passwords."""
+        """Return the verifier of passwords in an htpasswd file."""
         if not self.settings.access.htpasswd_file:
             return None
         from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 
         path = Path(self.settings.access.htpasswd_file)
-        outdated = self.catalog.outdated_lines
-        return HtpasswdVerifier(path, self.process_key, self.runtime.monotonic, outdated)
+        outdated_lines = self.catalog.outdated_lines
+        return HtpasswdVerifier(path, self.process_key, self.runtime.monotonic, outdated_lines)
 
     def id_tokens(self) -> Verifier | None:
         """Return the verifier of Google's ID tokens."""
@@ -183,18 +184,19 @@ class _VerifierFactory(Struct, frozen=True):
             return None
         from wheelyard.authentication.verifiers import google_id_tokens
 
-        keys = self.keys(
+        keys = self.issuer_keys(
             google_id_tokens.GOOGLE_ISSUERS[0],
             google_id_tokens.ALGORITHMS,
             self.google.keys,
             allow_private=self.settings.google.allow_private,
         )
+        allowed_domains = frozenset(domain.lower() for domain in options.allowed_domains)
         return google_id_tokens.google_verifier(
             keys,
             frozenset(options.audience),
-            frozenset(domain.lower() for domain in options.allowed_domains),
+            allowed_domains,
             self.runtime.seconds,
-            self.cache(),
+            self.new_cache(),
         )
 
     def access_tokens(self) -> "AccessTokenVerifier | None":
@@ -207,19 +209,23 @@ class _VerifierFactory(Struct, frozen=True):
 
         resource = parse_location(options.resource)
 
-        # who may write to a bucket with a part of the store bypasses the index
-        is_store = False
-        access = settings.access
-        for place in (settings.store.location, settings.store.files, access.credentials_store):
-            if is_bucket(place) and parse_location(place).root == resource.root:
-                is_store = True
+        # people who may write to a bucket with a part of the store could bypass the index
+        is_bucket_of_store = False
+        store = settings.store
+        for location in (store.location, store.files, settings.access.credentials_store):
+            if is_bucket(location) and parse_location(location).root == resource.root:
+                is_bucket_of_store = True
+        authorization_bucket = google_access_tokens.AuthorizationBucket(
+            resource.bucket, is_bucket_of_store, self.google
+        )
+        index_names = parse_right_indexes(",".join(options.indexes), Action.READ)
         return google_access_tokens.AccessTokenVerifier(
-            google_access_tokens.AuthorizationBucket(resource.bucket, is_store, self.google),
+            authorization_bucket,
             self.client(allow_private=settings.google.allow_private),
             self.runtime.monotonic,
-            self.cache(),
+            self.new_cache(),
             options.cache_seconds,
-            parse_right_indexes(",".join(options.indexes), Action.READ),
+            index_names,
         )
 
     def iap(self) -> Verifier | None:
@@ -229,16 +235,18 @@ class _VerifierFactory(Struct, frozen=True):
         from wheelyard.authentication.verifiers import google_id_tokens
 
         allow_private = self.settings.google.allow_private
-        keys = self.keys(
+        keys = self.issuer_keys(
             google_id_tokens.IAP_ISSUER,
             google_id_tokens.IAP_ALGORITHMS,
             self.google.iap_keys,
             allow_private=allow_private,
         )
         audiences = frozenset(self.settings.iap.audience)
-        return google_id_tokens.iap_verifier(keys, audiences, self.runtime.seconds, self.cache())
+        return google_id_tokens.iap_verifier(
+            keys, audiences, self.runtime.seconds, self.new_cache()
+        )
 
-    def publishing(
+    def trusted_publishing(
         self, tokens: ApiTokens, cleanup: PublishingCleanup
     ) -> "TrustedPublishing | None":
         """Return the exchange of CI jobs' ID tokens for API tokens."""
@@ -262,16 +270,16 @@ class _VerifierFactory(Struct, frozen=True):
 
     def job_keys(self, name: str, issuer: "ProviderIssuer") -> "IssuerKeys":
         """Return the public keys of an issuer of CI jobs' ID tokens."""
-        # the settings say it, and not the publisher: whoever administers the index may not have
-        # this machine ask others of its network
-        is_private = issuer.may_be_private(self.settings.trusted_publishing.private_issuers)
+        # decided by the settings, and not by the publisher: an administrator of the index must not
+        # make this machine send requests to others of its network
+        may_be_private = issuer.may_be_private(self.settings.trusted_publishing.private_issuers)
         algorithms = frozenset(issuer.algorithms)
-        return self.keys(name, algorithms, issuer.keys_url, allow_private=is_private)
+        return self.issuer_keys(name, algorithms, issuer.keys_url, allow_private=may_be_private)
 
 
 def build_publishers(settings: Settings, catalog: Catalog, runtime: Runtime) -> "Publishers":
     """Return the trusted publishers of the store."""
-    # the providers take a while to import
+    # the modules of the providers take a while to import
     from wheelyard.operations.publishers import Publishers
 
     private_issuers = frozenset(settings.trusted_publishing.private_issuers)

@@ -1,7 +1,7 @@
 """
-Composition of a process: builds the index from the settings.
+Builds main, and the server that has all indexes, from the settings of a process.
 
-What is not configured is not imported.
+The modules of a feature that is not configured are not imported.
 """
 
 from datetime import timedelta
@@ -55,11 +55,12 @@ def brand_of(web: WebSettings) -> Brand:
 
 
 def _read_logo(path: str) -> Logo:
-    """Return a logo, or raise Invalid for a file that cannot be read, or is none."""
+    """Return the logo in a file, or raise Invalid if the file cannot be read, or is no logo."""
     try:
         with Path(path).open("rb") as file:
-            # a byte more than it may have, so that a larger one is noticed, and not read
-            return parse_logo(file.read(MAX_LOGO_BYTES + 1))
+            # a byte more than allowed, so that a larger file is refused without a whole read
+            body = file.read(MAX_LOGO_BYTES + 1)
+            return parse_logo(body)
     except OSError as error:
         raise bad_setting(f"web.logo: {escaped(path)}: {error.strerror}") from error
     except Invalid as error:
@@ -69,11 +70,11 @@ def _read_logo(path: str) -> Logo:
 
 def open_index(settings: Settings, *, create: bool = True, is_server: bool = False) -> Index:
     """
-    Return the index of the settings, whose store is made if it is missing and `create` is set.
+    Return main of the store of the settings. With `create`, a missing store is made.
 
-    `is_server` is for a process that serves it, and not for a command.
+    `is_server` is True in a process that serves the indexes, and False in a command.
 
-    Raises Invalid for a wrong setting, a missing store, or one that this version cannot open.
+    Raises Invalid for a wrong setting, a missing store, or a store that this version cannot open.
     Raises Unavailable if the store does not answer.
     """
     runtime = system_runtime()
@@ -92,13 +93,13 @@ def open_index(settings: Settings, *, create: bool = True, is_server: bool = Fal
 
 def index_without_store(settings: Settings) -> Index:
     """
-    Return the index of the settings over an empty store in memory.
+    Return main by the settings, over an empty store in memory.
 
     Raises Invalid for a wrong setting.
     """
     opened = empty_store()
     google = google_endpoints(process_environment())
-    # what is kept of upstream indexes is in memory, too: nothing is opened, and no folder is made
+    # without this bucket, what is kept of upstream indexes is in memory, too
     settings = replace(settings, upstream=replace(settings.upstream, bucket=""))
     return build_index(opened.stores, opened.spool, settings, system_runtime(), google=google)
 
@@ -117,19 +118,19 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     """
     Return main over stores (local without `traits`), and write the format of a new store.
 
-    `documents` is how documents are cached, None for what the settings say. `is_server` is for a
-    process that serves the indexes: it begins to read what the first requests need. Raises Invalid
-    for a wrong setting, or a store that this version cannot open, and Unavailable if the store does
-    not answer.
+    `documents` is how documents are cached; None means as the settings say. `is_server` is for a
+    process that serves the indexes: this begins to read what the first requests need. Raises
+    Invalid for a wrong setting, or a store that this version cannot open, and Unavailable if the
+    store does not answer.
     """
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
-    policy = documents or cache_policy_in(traits, settings.store)
+    caching = documents or cache_policy_in(traits, settings.store)
 
-    # Commands give serials with these settings, too: there may be no server that does
+    # a command gives serials also with `read_only`, as there may be no other server that does
     gives_serials = not (is_server and settings.server.read_only)
     measured = instrumented(stores, store_metrics)
-    catalog = open_catalog(measured, runtime, policy, traits.files, gives_serials=gives_serials)
+    catalog = open_catalog(measured, runtime, caching, traits.files, gives_serials=gives_serials)
     access = AccessControl(
         catalog.access_records, runtime, catalog.index_records, is_private=settings.access.private
     )
@@ -145,7 +146,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         spool=spool,
         traits=traits,
         store_metrics=store_metrics,
-        caching=policy,
+        caching=caching,
         catalog=catalog,
         gives_serials=gives_serials,
         clock=_store_clock(catalog, runtime, may_write=gives_serials),
@@ -168,32 +169,35 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
 def _publishing_cleanup(
     settings: Settings, catalog: Catalog, runtime: Runtime
 ) -> PublishingCleanup:
-    """Return what removes the records of used ID tokens and of the tokens of CI jobs."""
+    """Return the cleanup of records of used ID tokens and of the tokens of CI jobs."""
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     return PublishingCleanup(catalog.used_id_tokens, catalog.token_records, runtime, lifetime)
 
 
 def _definitions(settings: Settings, catalog: Catalog, *, is_server: bool) -> IndexDefinitions:
-    """Return the definitions of the indexes of the store, with which a server can start."""
-    # without an upstream index, the settings are perhaps not those of the server
-    are_known = is_server or settings.upstream.is_on
+    """
+    Return the definitions of the indexes of the store.
+
+    On a server, raises an error if it cannot start with them.
+    """
+    # a command without an upstream index may have other settings than the server
+    are_labels_known = is_server or settings.upstream.is_on
     definitions = IndexDefinitions(
         catalog.index_records,
         settings.server.roots,
-        UpstreamLabels(settings.upstream.labels, are_known=are_known),
+        UpstreamLabels(settings.upstream.labels, are_known=are_labels_known),
         is_private=settings.access.private,
     )
-    # a command that repairs the definitions has to start while they are damaged
+    # a command that repairs the definitions starts also while they are damaged
     if is_server:
         definitions.require_start()
     return definitions
 
 
 def _store_clock(catalog: Catalog, runtime: Runtime, *, may_write: bool) -> StoreClock:
-    """Return the clock of the store."""
+    """Return the clock of the store, which learns the time by a write if it may write."""
     documents = catalog.stores.documents
     if not may_write:
-        # a server that is not meant to write does not write to learn the time either
         documents = ReadOnlyStore(documents)
     return StoreClock(documents, runtime)
 
@@ -207,11 +211,11 @@ def _sessions(
     *,
     is_server: bool,
 ) -> Sessions:
-    """Return the sessions of people in browsers, with which they can sign in where it is served."""
+    """Return the sessions of people in browsers. On a server, people can sign in to get one."""
     domains = frozenset(domain.lower() for domain in settings.google.id_token.allowed_domains)
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
     if settings.sign_in and is_server:
-        # nothing of it is loaded where nobody signs in with a provider
+        # no module of providers is loaded where nobody signs in with one
         from wheelyard.wiring.sign_in_building import build_sign_in
 
         sessions.sign_in = build_sign_in(settings, catalog, authenticator, cleanup, runtime)

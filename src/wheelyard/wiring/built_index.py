@@ -1,9 +1,9 @@
 """
-What the parts that all indexes of a process share know of an index.
+The protocol by which a server knows its indexes.
 
-An `Index` has the `Server` that it is one of, and a server finds its indexes. So that both modules
-do not import each other, a server and what it is made of know an index by this protocol alone, and
-`Server[Index]` is the type of the servers of this program.
+An `Index` has its `Server`, and a server finds its indexes. So that the two modules do not import
+each other, a server and its parts know an index by this protocol alone, and `Server[Index]` is the
+type of the servers of this program.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class BuiltIndex(Protocol):
-    """An index, as a server and what puts repositories together know it."""
+    """An index, as a server and its repositories know it."""
 
     @property
     def name(self) -> str:
@@ -35,15 +35,15 @@ class BuiltIndex(Protocol):
 
     @property
     def definition(self) -> IndexDefinition:
-        """What the store says of the index."""
+        """The definition of the index in the store."""
 
     @property
     def catalog(self) -> Catalog:
-        """What is stored of the index."""
+        """The stored documents of the index."""
 
     @property
     def projects(self) -> Projects:
-        """Its own packages."""
+        """The own packages of the index."""
 
     @property
     def files(self) -> Files:
@@ -51,15 +51,15 @@ class BuiltIndex(Protocol):
 
     @property
     def search(self) -> SearchIndex:
-        """The table of its own packages, and of public ones if upstream is one of its layers."""
+        """The search table of own packages, and of public ones if a layer is an upstream index."""
 
     @property
     def rules(self) -> "IndexRules | None":
-        """What decides which files of its layers it shows, or None if all are shown."""
+        """The rules that hide files of its layers, or None if all files are shown."""
 
     @property
     def upstream(self) -> "UpstreamIndex | None":
-        """Its upstream indexes, or None without any."""
+        """The upstream indexes among its layers, or None without any."""
 
     @property
     def downloads(self) -> "Downloads | None":
@@ -67,19 +67,23 @@ class BuiltIndex(Protocol):
 
     @property
     def repository(self) -> IndexRepository:
-        """What it shows. Raises Unavailable if the store does not say which layers it has."""
+        """
+        The packages that the index shows.
+
+        Raises Unavailable if the store does not say which layers the index has.
+        """
 
     def as_retained(self) -> "RetainedIndex":
         """Return the index as rules of retention see it."""
 
     def may_be_public(self, name: NormalizedName) -> bool:
-        """Return whether a name is not private, and there is an upstream index that may have it."""
+        """Return whether the index has an upstream index, and a name is not private."""
 
 
 IndexT = TypeVar("IndexT", bound=BuiltIndex)
 BuildIndex = Callable[[IndexDefinition, UpstreamLayers | None, Quotas], IndexT]
 """
-Builds the index of a definition.
+Builds an index from its definition, its upstream layers, and the default quotas.
 
-Its upstream indexes come with it, or None for main, and the quotas of an index without its own.
+The upstream layers are None for main. The default quotas are for an index without own quotas.
 """

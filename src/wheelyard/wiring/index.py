@@ -1,7 +1,8 @@
 """
 A package index as a value: its settings and all its parts.
 
-What few callers need is made when it is asked for, and its module is imported only then.
+A part that few callers need is made when a caller asks for it, and its module is imported only
+then.
 """
 
 from contextlib import suppress
@@ -47,35 +48,35 @@ if TYPE_CHECKING:
 
 
 class Index(Struct, frozen=True, kw_only=True, dict=True):
-    """A private package index: what it has for itself, and the server that it is one of."""
+    """A private package index: its own parts, and the server that has the shared ones."""
 
     server: "Server[Index]"
-    """What all indexes share."""
+    """The parts that all indexes share."""
     settings: Settings
-    """Those of the server, but for its paths, which are those of this index."""
+    """The settings of the server, with the paths of this index."""
     definition: IndexDefinition
     catalog: Catalog
-    """What is stored, also the records that this class has no name for."""
+    """The stored documents, also those for which this class has no property."""
     uploads: Uploads
     search: SearchIndex
-    """Of its own packages, and of public ones if upstream is one of its layers."""
+    """The search table of own packages, and of public ones if a layer is an upstream index."""
     rules: "IndexRules | None" = None
-    """What decides which files of its layers it shows, or None if all are shown."""
+    """The rules that hide files of its layers, or None if all files are shown."""
     fixed_repository: IndexRepository | None = None
     """
-    What it shows at the end of a day, as a static site, or by the definitions of one request.
+    The packages that it shows at the end of a day, in a static site, or during one request.
 
-    None for what it shows by the definitions that are current when somebody asks.
+    None means: those that it shows by the definitions that are current when somebody asks.
     """
     lifecycle: Lifecycle
     authenticator: Authenticator
     sessions: Sessions
     private_names: "PrivateNames | None" = None
-    """Those of its own packages, or of all its layers. None unless `[upstream]` is enabled."""
+    """The private names of the index and its layers. None unless `[upstream]` is enabled."""
     downloads: "Downloads | None" = None
     """The counts of downloads, or None if they are not counted."""
     upstream: "UpstreamIndex | None" = None
-    """None unless `[upstream]` is enabled, and one of its layers."""
+    """The upstream indexes among its layers, or None without any."""
 
     @property
     def name(self) -> str:
@@ -86,8 +87,8 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         """
         Return the index of the store that has this name.
 
-        Raises NotFound if there is none. Raises Unavailable if the store does not answer, or what
-        it says of the index does not fit (code `wrong_index`).
+        Raises NotFound if there is no such index. Raises Unavailable if the store does not answer,
+        or the definition of the index does not fit (code `wrong_index`).
         """
         if name == self.name:
             return self
@@ -96,33 +97,33 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def repository(self) -> IndexRepository:
         """
-        What it shows.
+        The packages that the index shows.
 
-        If that follows from other indexes, raises Unavailable if the store does not say which, and
-        NotFound if the index is not served any more.
+        For an index beside main, raises Unavailable if the store does not say which layers it has,
+        and NotFound if it is not served any more.
         """
-        return self._own_repository or self.server.indexes.repository(self.name)
+        return self._independent_repository or self.server.indexes.repository(self.name)
 
     def peek_repository(self) -> IndexRepository | None:
         """
-        Return what it shows, or None if a remote store has to be read first.
+        Return the packages that the index shows, or None if a remote store has to be read first.
 
-        If that follows from other indexes, raises Unavailable if the store does not say which, and
-        NotFound if the index is not served any more.
+        For an index beside main, raises Unavailable if the store does not say which layers it has,
+        and NotFound if it is not served any more.
         """
-        return self._own_repository or self.server.indexes.peek_repository(self.name)
+        return self._independent_repository or self.server.indexes.peek_repository(self.name)
 
     @property
-    def _own_repository(self) -> IndexRepository | None:
-        """What it shows, if that follows from no definition of another index."""
-        # main has no layers but upstream indexes, which the settings say
+    def _independent_repository(self) -> IndexRepository | None:
+        """The packages that the index shows, if they depend on no definition of another index."""
+        # the layers of main are its own packages and upstream indexes, which the settings name
         if self.fixed_repository is None and self.definition.is_main:
             return self.server.indexes.repositories.of_main(self)
         return self.fixed_repository
 
     def as_retained(self) -> "RetainedIndex":
         """Return the index as rules of retention see it."""
-        # nothing of it is loaded while there is no rule
+        # no module of retention is loaded while there is no rule
         from wheelyard.retention.runs import RetainedIndex
 
         return RetainedIndex(
@@ -135,20 +136,21 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
     def as_of(self, day: date) -> "Index":
         """
-        Return this index at the end of a day (UTC), which takes no changes.
+        Return this index as it was at the end of a day (UTC), which takes no changes.
 
-        Raises NotFound if the day has not begun. Raises Unavailable if the store does not say what
-        its layers are.
+        Raises NotFound if the day has not begun. Raises Unavailable if the store does not say which
+        layers the index has.
         """
         if day > self.server.runtime.now().date():
             raise day_to_come(day)
-        # the parts that its definition does not decide are those of now, such as who may read it
+        # the other parts are those of now: the rights to read, for example
         definition = replace(self.definition, day=day)
         settings = settings_of_index(self.server.settings, definition)
+        read_only_server = replace(settings.server, read_only=True)
         return replace(
             self,
             definition=definition,
-            settings=replace(settings, server=replace(settings.server, read_only=True)),
+            settings=replace(settings, server=read_only_server),
             fixed_repository=self.server.indexes.repositories.as_of(self.name, day),
             uploads=replace(self.uploads, definition=definition),
         )
@@ -156,9 +158,10 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def alternatives(self) -> tuple[str, ...]:
         """
-        The other indexes, for who finds nothing in main. Another index than main has none.
+        The names of the other indexes, of which main tells people who find nothing in it.
 
-        There are none either while the store does not say which there are.
+        The tuple is empty for an index beside main, and while the store does not say which indexes
+        there are.
         """
         if not self.definition.is_main:
             return ()
@@ -168,22 +171,24 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def takes_uploads(self) -> bool:
-        """Whether clients can publish to it on a server with its settings, as far as is known."""
+        """Whether clients can publish to the index, or True if the store does not say."""
         if not self.definition.takes_uploads or self.settings.server.read_only:
             return False
+        if self.uploads.unused is None:
+            return True
         # a page has to be shown also while the store is down
         with suppress(Unavailable):
-            return self.uploads.unused is None or not self.uploads.unused.is_closed(LOOK_AGAIN)
+            return not self.uploads.unused.is_closed(LOOK_AGAIN)
         return True
 
     @property
     def stores(self) -> Stores:
-        """Where the objects are."""
+        """The stores with the objects of the index."""
         return self.catalog.stores
 
     @property
     def projects(self) -> Projects:
-        """Its own packages."""
+        """The own packages of the index."""
         return self.catalog.projects
 
     @property
@@ -214,8 +219,8 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def immediate_deletion(self) -> "ImmediateDeletion":
-        """What removes files with their bytes at once."""
-        # few need it
+        """The operation that deletes files together with their bytes."""
+        # few processes delete in this way
         from wheelyard.operations.immediate_deletion import ImmediateDeletion
 
         return ImmediateDeletion(
@@ -227,12 +232,13 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def client_projects(self) -> "ClientProjectsReader":
-        """What finds the projects that the settings of a client have to name."""
-        # few need it
+        """The reader that finds the projects that the settings of a client have to name."""
+        # few processes need it
         from wheelyard.operations.names import ClientProjectsReader
 
+        shown_projects = tuple(layer.projects for layer in self.repository.own_packages())
         return ClientProjectsReader(
-            tuple(own.projects for own in self.repository.own_packages()),
+            shown_projects,
             self.files,
             self.settings.private_patterns,
             is_local=self.server.traits.is_local,
@@ -246,16 +252,16 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def read_policy(self) -> ReadPolicy:
-        """What decides which projects a caller may read."""
+        """The policy by which a caller may read projects."""
         patterns = self.settings.private_patterns
         has_upstream = self.upstream is not None
         return ReadPolicy(self.authenticator.policy, patterns, has_upstream=has_upstream)
 
     def may_be_public(self, name: NormalizedName) -> bool:
         """
-        Return whether a name is not private, and there is an upstream index that may have it.
+        Return whether the index has an upstream index, and a name is not private.
 
-        Raises Unavailable if the store does not say whether it is private.
+        Raises Unavailable if the store does not say whether the name is private.
         """
         return self.upstream is not None and not self.upstream.names.is_private(name)
 

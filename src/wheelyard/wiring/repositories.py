@@ -1,4 +1,4 @@
-"""Puts together what each index of a store shows, from its layers and rules."""
+"""Composes the repository of each index, the packages that it shows, from its layers and rules."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 class Repositories:
     """
-    What the indexes of a store show, which is put together anew when a definition changes.
+    The repositories of the indexes of a store, which are composed anew when a definition changes.
 
     Threads may share it.
 
     Args:
         find: Returns the index of a name.
-        definitions: Those of all indexes, which know the labels of upstream indexes.
-        runtime: That of the process.
+        definitions: The definitions of all indexes, and the labels of upstream indexes.
+        runtime: Clocks and randomness of the process.
         is_local: Whether the store is on this machine.
     """
 
@@ -46,34 +46,39 @@ class Repositories:
         self._surroundings = _Surroundings(
             find, definitions, runtime, is_local, count(FIRST_GENERATION)
         )
-        # held while repositories are put together, which asks the store for nothing
+        # held while a repository is composed, for which the store is not asked
         self._lock = Lock()
         self._definitions: Mapping[str, IndexDefinition] = {}
-        """Those that all of these repositories follow from."""
+        """The definitions that the repositories of `_by_name` were composed from."""
         self._by_name = dict[str, IndexRepository]()
+        """The repositories of indexes beside main."""
         self._main: tuple[BuiltIndex, IndexRepository] | None = None
-        """What main shows, and the index that it was made of."""
+        """Main, and its repository, once that was composed."""
         self._journals: KnownJournals | None = None
-        """Those that were read for days, once anybody has asked for one."""
+        """The journals that were read for repositories of days, or None before the first day."""
 
     def of_main(self, main: BuiltIndex) -> IndexRepository:
-        """Return what main shows, which follows from no definition of another index."""
+        """Return the repository of main, which depends on no definition of another index."""
         with self._lock:
-            # main is built anew when its definition changes
-            if self._main is None or self._main[0] is not main:
-                composer = _Composer(self._surroundings)
-                self._main = (main, composer.compose(main))
-            return self._main[1]
+            if self._main is not None:
+                composed_index, repository = self._main
+                # main is another object after its definition has changed
+                if composed_index is main:
+                    return repository
+            composer = _Composer(self._surroundings)
+            repository = composer.compose(main)
+            self._main = (main, repository)
+            return repository
 
     def get(self, name: str, definitions: Mapping[str, IndexDefinition]) -> IndexRepository:
         """
-        Return what an index beside main shows now.
+        Return the repository of an index beside main, as it is now.
 
         `definitions` are those of all indexes but main. Raises NotFound if the index, or a layer of
-        it, is not served. Raises Unavailable if the store does not say what they are.
+        it, is not served. Raises Unavailable if the store does not say which layers it has.
         """
         with self._lock:
-            # the same object until one of them changes, whatever index it is
+            # the mapping is the same object until a definition of any index changes
             if definitions is not self._definitions:
                 self._definitions = definitions
                 self._by_name = {}
@@ -86,12 +91,12 @@ class Repositories:
 
     def as_of(self, name: str, day: date) -> IndexRepository:
         """
-        Return what an index, which may be main, has shown at the end of a day.
+        Return the repository of an index, which may be main, as it was at the end of a day.
 
-        Its layers are those of now. Raises NotFound if it, or a layer of it, is not served. Raises
-        Unavailable if the store does not say what they are.
+        Its layers are those of now. Raises NotFound if the index, or a layer of it, is not served.
+        Raises Unavailable if the store does not say which layers it has.
         """
-        # nothing of it is loaded while nobody asks for a day
+        # no module of days is loaded while nobody asks for one
         from wheelyard.repository.as_of import KnownJournals
 
         with self._lock:
@@ -103,7 +108,7 @@ class Repositories:
 
 
 class _Surroundings(Struct, frozen=True):
-    """What the repositories of all indexes share."""
+    """The parts that the repositories of all indexes share."""
 
     find: Callable[[str], BuiltIndex]
     """Returns the index of a name."""
@@ -111,11 +116,11 @@ class _Surroundings(Struct, frozen=True):
     runtime: Runtime
     is_local: bool
     generations: Iterator[int]
-    """The numbers of tables: one that is put together anew never has that of an earlier one."""
+    """The numbers of search tables: a table that is composed anew never has an earlier number."""
 
 
 class _Composer:
-    """Puts one index together, with all that it is made from, now or at the end of a day."""
+    """Composes the repository of one index with its layers, as of now or of the end of a day."""
 
     def __init__(
         self,
@@ -127,37 +132,38 @@ class _Composer:
         self._day = day
         self._journals = journals
         self._layers = dict[str, IndexRepository]()
-        """The indexes that are layers, by name: several may have the same one."""
+        """The repositories of layers by name: several indexes may have the same layer."""
         self._title = ""
-        """What people call the index at the end of the day."""
+        """The title of the index on the day, for messages."""
 
     def compose(self, index: BuiltIndex) -> IndexRepository:
-        """Return what an index shows."""
+        """Return the repository of an index."""
         self._title = index.definition.title_on(self._day)
         return self._compose(index, shows_upstream=index.upstream is not None)
 
     def _compose(self, index: BuiltIndex, *, shows_upstream: bool) -> IndexRepository:
-        """Return what an index shows, without upstream indexes unless they are asked for."""
+        """Return the repository of an index, with its upstream layers if `shows_upstream`."""
         definition = index.definition
         labels = self._surroundings.definitions.labels
         layers = list[Repository]()
         for layer in definition.layers:
             if layer == definition.name:
-                layers.append(self._own(index))
+                layers.append(self._own_packages(index))
             elif layer not in labels:
-                layers.append(self._layer(layer))
+                layers.append(self._index_layer(layer))
             elif shows_upstream:
-                layers.append(self._upstream(index, UpstreamPackages(labels.of_layer(layer))))
+                upstream = UpstreamPackages(labels.of_layer(layer))
+                layers.append(self._upstream_layer(index, upstream))
         repository: Repository = LayeredRepository(tuple(layers), definition.merge)
 
-        # most indexes have one, and need no look at what the others lack
+        # most indexes have one layer, so no lookup has to note that an upper layer lacks a name
         if len(layers) == 1:
             repository = layers[0]
         if index.rules is not None:
-            # nothing of it is loaded while no index has rules
+            # no module of rules is loaded while no index has any
             from wheelyard.repository.filtered import FilteredRepository
 
-            # of the whole, so that the rules also hide what a layer shows without rules
+            # the rules apply to all layers, also to files that a layer itself shows
             repository = FilteredRepository(repository, index.rules)
         return IndexRepository(
             name=definition.name,
@@ -170,36 +176,38 @@ class _Composer:
             day=self._day,
         )
 
-    def _layer(self, name: str) -> IndexRepository:
-        """Return what an index shows as a layer: of main, its own packages alone."""
+    def _index_layer(self, name: str) -> IndexRepository:
+        """Return the repository of an index as a layer: for main, without upstream indexes."""
         if name not in self._layers:
             index = self._surroundings.find(name)
-            # who wants public packages below main names `upstream` as a layer of its own
+            # an index that shows public packages below main has a layer `upstream` of its own
             shows_upstream = name != MAIN and index.upstream is not None
             self._layers[name] = self._compose(index, shows_upstream=shows_upstream)
         return self._layers[name]
 
-    def _own(self, index: BuiltIndex) -> Repository:
-        """Return the own packages of an index, at the end of the day if there is one."""
-        own = OwnPackages(index.name, index.projects, index.search)
+    def _own_packages(self, index: BuiltIndex) -> Repository:
+        """Return the own packages of an index, as of the end of the day if there is one."""
+        own_packages = OwnPackages(index.name, index.projects, index.search)
         if self._day is None or self._journals is None:
-            return own
-        # nothing of it is loaded while nobody asks for a day
+            return own_packages
+        # no module of days is loaded while nobody asks for one
         from wheelyard.repository.as_of import PackagesOfDay
 
-        return PackagesOfDay.of(own, self._day, self._rules_of_day(self._day), self._journals)
+        return PackagesOfDay.of(
+            own_packages, self._day, self._rules_of_day(self._day), self._journals
+        )
 
-    def _upstream(self, index: BuiltIndex, upstream: UpstreamPackages) -> Repository:
-        """Return upstream indexes, of which a day hides what was uploaded later."""
+    def _upstream_layer(self, index: BuiltIndex, upstream: UpstreamPackages) -> Repository:
+        """Return upstream indexes, without files that are newer than the day, if there is one."""
         if self._day is None:
             return upstream
-        # nothing of it is loaded while nobody asks for a day
+        # no module of days is loaded while nobody asks for one
         from wheelyard.catalog.licence_finder import LicenceFinder
         from wheelyard.repository.filtered import FilteredRepository
         from wheelyard.repository.index_rules import IndexRules
         from wheelyard.repository.rule_facts import FactFinder
 
-        # no journal of theirs is here, so the times of their files have to do
+        # upstream indexes have no journals here, so the upload times of files decide
         rules = self._rules_of_day(self._day)
         facts = FactFinder(rules, index.files, LicenceFinder())
         return FilteredRepository(
@@ -207,7 +215,7 @@ class _Composer:
         )
 
     def _rules_of_day(self, day: date) -> "Rules":
-        """Return the rules that hide what was uploaded after a day."""
+        """Return the rules that hide files that were uploaded after a day."""
         from wheelyard.model.rule_rows import rules_of_day
 
         return rules_of_day(end_of_day(day), self._title)

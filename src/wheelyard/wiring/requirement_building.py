@@ -1,4 +1,4 @@
-"""What finds requirements that indexes of a store do not show, for a caller."""
+"""Builds the check of requirements, which reads all indexes of a store for a caller."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -23,13 +23,13 @@ def requirement_check(
     settings: Settings,
 ) -> RequirementCheck:
     """
-    Return what warns of requirements that a promotion or a deletion leaves unmet in an index.
+    Return the check that finds requirements which a promotion or a deletion leaves unmet.
 
-    `indexes` returns all indexes of the store. It is called for each check. `caller_in` returns the
-    caller with the rights in one of them, and is called when that index is looked into. `files` has
-    the metadata of releases, and `settings` the patterns of private names.
+    `indexes` returns all indexes of the store, and is called for each check. `caller_in` returns
+    the caller with the rights in an index, and is called when that index is read. `files` has the
+    metadata of releases, and `settings` the patterns of private names.
     """
-    # a pattern that matches every name says of none that it is private
+    # a pattern that matches every name does not tell private names from public ones
     patterns = [text for text in settings.upstream_private if text != EVERY_PROJECT]
     return RequirementCheck(
         indexes=partial(_readers, indexes, caller_in),
@@ -41,10 +41,10 @@ def requirement_check(
 def _readers(
     indexes: Callable[[], Iterable[IndexT]], caller_in: Callable[[IndexT], Caller]
 ) -> Mapping[str, IndexReader]:
-    """Return what reads each index of the store, by its name."""
+    """Return the readers of all indexes, by name."""
     readers = dict[str, IndexReader]()
     for index in indexes():
-        # each asks for its index when it is needed: most requirements are found in one index
+        # functions, as most checks read one index, and need nothing of the others
         readers[index.name] = IndexReader(
             name=index.name,
             own_packages=index.projects,
@@ -58,20 +58,25 @@ def _readers(
 
 
 def _find_private(index: BuiltIndex, name: NormalizedName, change: Change) -> Project | None:
-    """Return a private project as an index shows it after a change, or None without one."""
-    answer = index.repository.find(name)
-    projects = [change(source.index, source.project) for source in answer.projects]
-    if not projects:
+    """
+    Return a private project as an index shows it after a change.
+
+    None means that the index shows no private project of this name.
+    """
+    found_project = index.repository.find(name)
+    changed_projects = [change(source.index, source.project) for source in found_project.projects]
+    if not changed_projects:
         return None
-    return merged_project(projects)
+    return merged_project(changed_projects)
 
 
 def _find_public(index: BuiltIndex, name: NormalizedName) -> Sequence[ShownFile]:
-    """Return the files of a public project that an index shows, as far as the store has them."""
+    """Return the files of a public project that an index shows, by the pages in the store."""
     if index.upstream is None or not index.may_be_public(name):
         return ()
-    # as it is stored: a change of a private release waits for no upstream index
-    pages = index.repository.filter_public(index.upstream.read_stored(name))
+    # from the store alone: a change of a private release waits for no upstream index
+    stored_pages = index.upstream.read_stored(name)
+    pages = index.repository.filter_public(stored_pages)
     if not pages:
         return ()
     # no command without an upstream index needs it
@@ -82,9 +87,9 @@ def _find_public(index: BuiltIndex, name: NormalizedName) -> Sequence[ShownFile]
 
 def _shown_indexes(index: BuiltIndex) -> Sequence[str]:
     """Return the names of the indexes whose own packages an index shows."""
-    return [own.name for own in index.repository.own_packages()]
+    return [layer.name for layer in index.repository.own_packages()]
 
 
 def _tables(index: BuiltIndex) -> Sequence[ProjectTable]:
-    """Return the tables of the indexes whose own packages an index shows."""
-    return [own.search.table() for own in index.repository.own_packages()]
+    """Return the search tables of the indexes whose own packages an index shows."""
+    return [layer.search.table() for layer in index.repository.own_packages()]

@@ -1,7 +1,7 @@
 """
-Builds what applies the rules of an index.
+Builds the rules that hide files in an index.
 
-Only imported if an index has rules.
+This module is only imported if an index has rules.
 """
 
 from pathlib import Path
@@ -34,32 +34,32 @@ def build_rules(
     runtime: Runtime,
 ) -> IndexRules:
     """
-    Return what applies the rules of an index.
+    Return the rules of an index, with the finder of the facts that they need.
 
-    `upstream` are the upstream indexes, if they are one of its layers. Raises Invalid (code
+    `upstream` are the upstream indexes among its layers, or None without any. Raises Invalid (code
     `bad_setting`) for a wrong rule.
     """
     keys = definition.rules
     # without upstream indexes, licences are those of metadata in the store
-    licences = LicenceFinder()
+    licence_finder = LicenceFinder()
     advisories: Advisories | None = None
     first_uses: FirstUses | None = None
     if upstream is not None:
-        # the same finder, so that what it has found of public files is not looked for twice
-        licences = upstream.policy.sidecar_facts.licences.finder
+        # shared with the policy of `[upstream]`, as it caches the licences of public files
+        licence_finder = upstream.policy.sidecar_facts.licences.finder
         advisories = _advisories(upstream, keys.min_cvss, settings, runtime)
         exceptions = parse_exceptions(keys.cooldown_allow)
         first_uses = replace(
             upstream.policy.first_uses, exceptions=exceptions, index=definition.name
         )
     rules = _rules(definition)
-    facts = FactFinder(rules, files, licences, keys, advisories, first_uses)
-    return IndexRules(rules, facts, licence_rule(keys, needs_known=True), runtime)
+    fact_finder = FactFinder(rules, files, licence_finder, keys, advisories, first_uses)
+    return IndexRules(rules, fact_finder, licence_rule(keys, needs_known=True), runtime)
 
 
 def _rules(definition: IndexDefinition) -> Rules:
-    """Return the rules of an index."""
-    # nobody has said yet what takes the place of the filter, so it hides all files
+    """Return the rules of an index, by its keys or by the filter of an earlier version."""
+    # no keys have replaced the filter yet, so it hides all files
     if definition.removed_filter:
         why = describe_removed_filter(definition.name, definition.removed_filter)
         return rules_of_removed_filter(definition.name, why)
@@ -69,17 +69,21 @@ def _rules(definition: IndexDefinition) -> Rules:
 def _advisories(
     upstream: "UpstreamIndex", min_cvss: float, settings: Settings, runtime: Runtime
 ) -> Advisories | None:
-    """Return a database that has all vulnerabilities of at least a score, or None without one."""
+    """
+    Return all vulnerabilities with at least a score.
+
+    None means that the index has no rule about vulnerabilities, or that there is no database.
+    """
     osv = upstream.policy.osv
-    least = settings.upstream.min_cvss
+    upstream_min_cvss = settings.upstream.min_cvss
     if osv is None or not min_cvss:
         return None
-    # It has no vulnerabilities below the score of [upstream]. That is enough for an index that asks
-    # for the same score or a higher one.
-    if 0 < least <= min_cvss:
+    # The loaded database has no vulnerabilities below the score of `[upstream]`. That is enough for
+    # an index that asks for this score or a higher one.
+    if 0 < upstream_min_cvss <= min_cvss:
         return Advisories(osv)
-    # nothing of it is loaded while no index asks for a lower score
+    # no second database is loaded while no index asks for a lower score
     from wheelyard.upstream.policy.osv_source import OsvSource
 
-    own = OsvSource(Path(settings.upstream.osv), min_cvss, runtime.monotonic)
-    return Advisories(osv, own)
+    osv_of_index = OsvSource(Path(settings.upstream.osv), min_cvss, runtime.monotonic)
+    return Advisories(osv, osv_of_index)

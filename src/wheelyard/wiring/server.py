@@ -1,7 +1,8 @@
 """
-What all indexes of a process share: stores, credentials, threads and settings.
+The parts that all indexes of a process share: stores, credentials, threads and settings.
 
-What few callers need is made when it is asked for, and its module is imported only then.
+A part that few callers need is made when a caller asks for it, and its module is imported only
+then.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.requirements import RequirementCheck
     from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
-    from wheelyard.retention.runs import Retention
+    from wheelyard.retention.runs import RetainedIndex, Retention
     from wheelyard.upstream.kept_files import KeptSize
     from wheelyard.webhooks.metrics import WebhookMetrics
     from wheelyard.webhooks.sender import WebhookSender
@@ -75,14 +76,14 @@ REMOTE_CHECK_THREADS: Final = 16
 
 class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
     """
-    A store with all of its indexes, as one process knows it: that of a server, or of a command.
+    A store with all of its indexes, in a process that serves them, or in that of a command.
 
     Threads may share it.
     """
 
     settings: Settings
     sources: Mapping[SettingPath, str] = MappingProxyType({})
-    """Where each setting comes from: a file, a variable, an option. Others are defaults."""
+    """Where each setting that is no default comes from: a file, a variable, an option."""
     runtime: Runtime
     spool: Spool
     traits: StoreTraits
@@ -107,11 +108,11 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
     serves: bool
     """Whether this process serves the indexes."""
     make_builder: "Callable[[Server[IndexT]], BuildIndex[IndexT]]"
-    """Returns what builds the indexes of a server."""
+    """Returns the function that builds the indexes of a server."""
     state: "ServerState | None" = None
-    """What the process knows of itself while it serves."""
+    """What the process knows of itself while it serves, or None in a command."""
     applied_files: "AppliedFiles | None" = None
-    """The files that it was started with, or None without any."""
+    """The files that the process has applied at its start, or None without any."""
 
     @cached_property
     def indexes(self) -> Indexes[IndexT]:
@@ -127,15 +128,15 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
 
     def last_downloads(self, days: int) -> "LastDownloads | None":
         """
-        Return when each version was downloaded in the last days, or None if that is not counted.
+        Return when each version was last downloaded in the last days, from any index.
 
-        Other indexes may show the files of this one, so the counts of all indexes are read: the
-        documents of these months, and what was written since yesterday. Raises Unavailable if the
-        store does not answer, or counts are damaged.
+        The counts of all indexes are read, as an index may show the files of another. None means
+        that downloads are not counted. Raises Unavailable if the store does not answer, or counts
+        are damaged.
         """
         if not self.settings.downloads.count:
             return None
-        # nothing of it is loaded while it is off
+        # no module of download counts is loaded while they are off
         from wheelyard.downloads.reading import LastDownloads
 
         downloads = list[LastDownloads]()
@@ -147,15 +148,15 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
     @property
     def retention(self) -> "Retention | None":
         """
-        What deletes by the rules that the store has now, or None without rules.
+        The operation that deletes old releases by the stored rules, or None without rules.
 
         Raises Unavailable if the store does not answer, or only a newer version knows the rules.
         """
-        # as they are now, and not as they were some seconds ago: what they delete is gone
+        # never from a cache: deletions by a rule that was changed cannot be undone
         indexes = self.definitions.snapshot("current")
         if indexes.value is None or indexes.value.retention is None:
             return None
-        # nothing of it is loaded while there is no rule
+        # no module of retention is loaded while there is no rule
         from wheelyard.model.retention_rules import stored_rules
         from wheelyard.retention.known_rules import RulesClock
         from wheelyard.retention.runs import Retention
@@ -163,17 +164,29 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         return Retention(
             rules=stored_rules(indexes.value.retention),
             rules_clock=RulesClock(self.stores.documents, self.clock, indexes, self.retries),
-            indexes=lambda name: self.indexes.get(name).as_retained(),
+            indexes=self._retained_index,
             documents=self.stores.documents,
             clock=self.clock,
-            requirements=lambda caller: self.requirements(lambda _: caller),
+            requirements=self._requirements_for,
             is_local=self.is_local,
             is_read_only=self.settings.server.read_only,
         )
 
+    def _retained_index(self, name: str) -> "RetainedIndex":
+        """Return an index as rules of retention see it. Raises NotFound if it is not served."""
+        return self.indexes.get(name).as_retained()
+
+    def _requirements_for(self, caller: Caller) -> "RequirementCheck":
+        """Return the check of requirements for a caller with the same rights in all indexes."""
+
+        def caller_in(_index: IndexT) -> Caller:
+            return caller
+
+        return self.requirements(caller_in)
+
     def requirements(self, caller_in: Callable[[IndexT], Caller]) -> "RequirementCheck":
         """
-        Return what finds requirements that an index of the store does not show.
+        Return the check that finds requirements which no index of the store shows any more.
 
         `caller_in` returns the caller with the rights in an index.
         """
@@ -184,45 +197,45 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
 
     @property
     def is_new(self) -> bool:
-        """Whether its store was created just now."""
+        """Whether this process has just created the store."""
         return self.catalog.is_new
 
     @property
     def stores(self) -> Stores:
-        """Where the objects are."""
+        """The stores with all objects."""
         return self.catalog.stores
 
     @property
     def removal(self) -> FileRemoval:
-        """What deletes bytes."""
-        # what everybody can read in the bucket is not kept
+        """The operation that deletes the bytes of files."""
+        # a deleted file must not stay in a bucket that everybody can read
         is_public = self.settings.store.downloads == "public"
         return FileRemoval(self.stores, self.clock, keeps_deleted=not is_public)
 
     @property
     def retries(self) -> ConflictRetries:
-        """What repeats writes that lose a race."""
+        """Repeats a write that has lost a race against another process."""
         return self.catalog.retries
 
     @property
     def decisions(self) -> DecisionRecords:
-        """What was approved and blocked of upstream indexes, also if none is configured."""
+        """The decisions about public packages, also if no upstream index is configured."""
         return self.catalog.decision_records
 
     @property
     def package_requests(self) -> RequestRecords:
-        """Who asked for hidden public packages, also if no upstream index is configured."""
+        """The requests for hidden public packages, also if no upstream index is configured."""
         return self.catalog.request_records
 
     @property
     def people(self) -> PeopleRecords:
-        """Who has signed in with a provider of `[[sign_in]]`."""
+        """The people who have signed in with a provider of `[[sign_in]]`."""
         return self.catalog.people
 
     @property
     def people_administration(self) -> "PeopleAdministration":
-        """What administrators do about people of a provider."""
-        # few have such people
+        """The operations of administrators on people of a provider."""
+        # few servers have such people
         from wheelyard.operations.people import PeopleAdministration
 
         return PeopleAdministration(
@@ -241,15 +254,15 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         from wheelyard.operations.check_store import Check, CredentialsCheck
 
         htpasswd = self.authenticator.htpasswd
-        line_of = None
+        line_of_person = None
         if htpasswd is not None:
-            line_of = htpasswd.line_of
+            line_of_person = htpasswd.line_of
         credentials_check = CredentialsCheck(
             self.stores.credentials,
             self.publishing_cleanup,
             self.sessions.records,
             self.catalog.outdated_lines,
-            line_of,
+            line_of_person,
             self.retries,
         )
 
@@ -270,8 +283,8 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
 
     @property
     def sweep(self) -> "Sweep":
-        """What finds and deletes the leftovers of uploads and deletions."""
-        # only checks and the sweep of each day need it
+        """The operation that finds and deletes the leftovers of uploads and deletions."""
+        # only a check and the daily sweep need it
         from wheelyard.operations.sweep import Sweep
 
         return Sweep(self.stores, self.removal, self._prefetch_threads)
@@ -285,12 +298,12 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
 
     @property
     def known_people(self) -> KnownPeople:
-        """Everybody whom the indexes know."""
+        """The people whom grants, tokens, passwords and providers name."""
         return KnownPeople(authenticator=self.authenticator)
 
     @property
     def index_administration(self) -> "IndexAdministration":
-        """What makes, changes and removes indexes."""
+        """The operations that make, change and remove indexes."""
         # only administrators need it
         from wheelyard.operations.index_administration import IndexAdministration
 
@@ -306,7 +319,7 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
 
     @property
     def applying(self) -> "Applying":
-        """What puts into force what a file says of the index."""
+        """The operation that applies a file with indexes, rights, publishers and other tables."""
         # few processes apply files
         from wheelyard.operations.applying import Applying
 
@@ -321,24 +334,25 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
 
     @property
     def publishers(self) -> "Publishers":
-        """The trusted publishers, also if no job gets a token as the settings have no audience."""
-        service = self.authenticator.trusted_publishing
-        # the same object as that of the tokens, which remembers what is in force
-        if service is not None:
-            return service.publishers
+        """The trusted publishers, also if the settings have no audience, so no job gets a token."""
+        trusted_publishing = self.authenticator.trusted_publishing
+        # shared with the exchange of tokens, as it caches the publishers in force
+        if trusted_publishing is not None:
+            return trusted_publishing.publishers
         return build_publishers(self.settings, self.catalog, self.runtime)
 
     @cached_property
     def namespaces(self) -> Namespaces:
         """The namespaces of the store."""
         patterns = parse_name_patterns(self.settings.upstream_private).texts
+        private_namespaces = namespaces_of_patterns(patterns)
         return Namespaces(
             self.catalog.namespace_records,
             self.runtime,
             self.access,
-            namespaces_of_patterns(patterns),
+            private_namespaces,
             self._public_names_in,
-            self._token_owner,
+            self._find_token_owner,
         )
 
     @cached_property
@@ -358,8 +372,8 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
 
     @cached_property
     def webhook_sender(self) -> "WebhookSender":
-        """What sends messages to webhooks."""
-        # few have webhooks
+        """The sender of messages to webhooks."""
+        # few servers have webhooks
         from wheelyard.model.webhook_messages import MessageUrls
         from wheelyard.webhooks.sender import WebhookSender
 
@@ -372,15 +386,15 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         )
 
     def _describe_principal(self, principal: str) -> str:
-        """Return a principal in words, a token with its name."""
-        name = ""
+        """Return a principal in words; that of a token has the name of the token."""
+        token_name = ""
         if principal.startswith("token:"):
-            name = self.authenticator.tokens.records.name_of(principal)
-        return describe_principal(principal, name)
+            token_name = self.authenticator.tokens.records.name_of(principal)
+        return describe_principal(principal, token_name)
 
     @cached_property
     def webhook_metrics(self) -> "WebhookMetrics":
-        """What counts the messages to webhooks."""
+        """The metrics of messages to webhooks."""
         # commands count nothing
         from wheelyard.webhooks.metrics import WebhookMetrics
 
@@ -397,20 +411,20 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
 
         Raises Unavailable if the store does not say which indexes there are.
         """
-        stored = self.definitions.snapshot("fresh").value or IndexList()
-        created = {table.name: table.created for table in stored.tables}
+        stored_indexes = self.definitions.snapshot("fresh").value or IndexList()
+        created_by_name = {table.name: table.created for table in stored_indexes.tables}
         journals = dict[str, IndexJournals]()
         # also of indexes that are not served, as their layers are wrong: their journals go on
         for name in [MAIN, *sorted(self.definitions.names())]:
             catalog = self.indexes.catalog_of(name)
             journals[name] = IndexJournals(
-                name, catalog.projects, catalog.changes, created.get(name)
+                name, catalog.projects, catalog.changes, created_by_name.get(name)
             )
         return journals
 
     @property
     def access_journals(self) -> dict[str, JournaledDocument[Any, Any, Any]]:
-        """The journals that say who may do what, by names that no project has."""
+        """The journals about rights, by names that no project has."""
         return {
             "-access": self.access.records,
             "-publishers": self.catalog.publisher_records,
@@ -418,11 +432,12 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
             "-indexes": self.catalog.index_records,
         }
 
-    def _token_owner(self, principal: str) -> str:
+    def _find_token_owner(self, principal: str) -> str:
         """
-        Return the principal of who owns the token of a principal, or an empty text.
+        Return the principal of the owner of a token, which is given as a principal.
 
-        Raises Unavailable if its record cannot be read.
+        An empty text means that the principal is no token, or that no such token is stored. Raises
+        Unavailable if the record of the token cannot be read.
         """
         if not principal.startswith("token:"):
             return ""
@@ -443,21 +458,24 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         # only administrators need it
         from wheelyard.upstream.search_facts import PublicProjectList
 
-        # a name that is private already loses no public package by the namespace
-        names = filter(namespace.has, PublicProjectList(upstream).versions())
-        return sorted(name for name in names if not upstream.names.is_private(name))
+        names = list[NormalizedName]()
+        for name in PublicProjectList(upstream).versions():
+            # a name that is private already loses no public package by the namespace
+            if namespace.has(name) and not upstream.names.is_private(name):
+                names.append(name)
+        return sorted(names)
 
     @cached_property
     def attestation_verifier(self) -> "AttestationVerifier | None":
-        """What verifies attestations, or None while none are kept."""
+        """The verifier of uploaded attestations, or None if the settings accept none."""
         return build_verifier(self.settings)
 
     @cached_property
     def kept_size(self) -> "KeptSize":
         """
-        What counts how much public packages take, also if no upstream index is configured.
+        The size of the stored public packages, also if no upstream index is configured.
 
-        Raises Invalid or Unavailable if none is, and `upstream.bucket` cannot be used.
+        If none is configured, raises Invalid or Unavailable if `upstream.bucket` cannot be used.
         """
         # only administrators need it
         from wheelyard.upstream.kept_files import KeptSize
@@ -465,13 +483,13 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         upstream = self.indexes.main().upstream
         if upstream is not None:
             return KeptSize(upstream.files.store, self.runtime)
-        # `[upstream]` is off here, and a server may have kept something while it was on
-        counter = self.traits.operation_counter
-        return KeptSize(upstream_store(self.settings, self.stores, counter), self.runtime)
+        # `[upstream]` is off now, but a server may have kept public packages while it was on
+        store = upstream_store(self.settings, self.stores, self.traits.operation_counter)
+        return KeptSize(store, self.runtime)
 
     @cached_property
     def journal_gaps(self) -> "JournalGaps":
-        """In which gaps of the journals of projects a page of the merged journal has ended."""
+        """The gaps of project journals in which a page of the merged journal has ended."""
         from wheelyard.operations.merged_journal import JournalGaps
 
         return JournalGaps()
@@ -479,11 +497,11 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
     @property
     def merged_journal(self) -> "MergedJournal":
         """
-        The journals of everything as one.
+        The journals of all indexes, rights and other tables as one journal.
 
         Raises Unavailable if the store does not say which indexes there are.
         """
-        # one operation reads it
+        # only one operation reads it
         from wheelyard.operations.merged_journal import DECISIONS, MergedJournal
 
         journals = self.access_journals
@@ -509,8 +527,9 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         """
         Add a grant, or find an equal one, and return it in words, with warnings.
 
-        The warnings are by the settings and of absent names, or that it was revoked meanwhile. `by`
-        is the principal of who adds it.
+        A warning says that the grant has no effect or too much of it by the settings, that it names
+        people or indexes which are not there, or that it was revoked meanwhile. `by` is the
+        principal who adds the grant.
 
         Raises Invalid for a wrong field. Raises Conflict for an unknown index or group (code
         `unknown_index` or `unknown_group`), or while an index of an earlier version is called main
@@ -519,13 +538,14 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         self.index_administration.require_known(fields.index)
         grant_id = self.access.grant(fields, by)
         grants = self.access.load()
-        added = next((grant for grant in grants.all if grant.id == grant_id), None)
-        if added is None:
-            # another process has revoked it since the commit
-            revoked = Caution("it has been revoked meanwhile")
-            return AddedGrant(grant_id, describe_fields(fields), (revoked,))
-        open_indexes = self._open_indexes
-        warnings = list(stored_grant_warnings(self.settings, added, grants, open_indexes))
-        warnings += self.known_people.absent(added.principals, "revoke the grant")
-        warnings += grant_warnings(added, self.definitions.served())
-        return AddedGrant(grant_id, describe_grant(added), tuple(warnings))
+        for grant in grants.all:
+            if grant.id == grant_id:
+                warnings = list(
+                    stored_grant_warnings(self.settings, grant, grants, self._open_indexes)
+                )
+                warnings += self.known_people.absent(grant.principals, "revoke the grant")
+                warnings += grant_warnings(grant, self.definitions.served())
+                return AddedGrant(grant_id, describe_grant(grant), tuple(warnings))
+        # another process has revoked the grant since the commit
+        revoked = Caution("it has been revoked meanwhile")
+        return AddedGrant(grant_id, describe_fields(fields), (revoked,))

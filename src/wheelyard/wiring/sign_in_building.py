@@ -1,4 +1,4 @@
-"""Composition of signing in with providers. Not imported without `[[sign_in]]`."""
+"""Builds the sign-in with providers. This module is not imported without `[[sign_in]]`."""
 
 from collections.abc import Callable
 
@@ -29,16 +29,16 @@ def build_sign_in(
     start: Callable[[Callable[[], None]], None] = in_thread,
 ) -> SignIn:
     """
-    Return what signs people in, without a connection to the providers.
+    Return the sign-in with the providers of the settings, without a connection to them.
 
-    `start` runs a function in a thread of its own.
+    `start` runs a function in a new thread.
     """
     providers = build_providers(settings, runtime)
     sealers = dict[str, Sealer]()
     for name, provider in providers.items():
         config = provider.config
-        # Whoever reads the store alone cannot use a refresh token. Of another provider under the
-        # same name, no refresh token can be opened.
+        # Refresh tokens are sealed with the client secret, so the store alone is of no use. The
+        # purpose names the provider, so another provider of the same name cannot open them.
         purpose = f"refresh token\0{config.issuer}\0{config.client_id}"
         sealers[name] = Sealer(config.secret.encode(), purpose, runtime.random)
     people = ConfirmedPeople(
@@ -47,9 +47,10 @@ def build_sign_in(
         retries=catalog.retries,
         sealers=sealers,
     )
+    attempts = Attempts(catalog.session_records.require_key, catalog.used_id_tokens, runtime)
     return SignIn(
         providers=providers,
-        attempts=Attempts(catalog.session_records.require_key, catalog.used_id_tokens, runtime),
+        attempts=attempts,
         people=people,
         renewals=Renewals(people, providers, runtime, start),
         rate_limit=authenticator.rate_limit,
@@ -61,20 +62,24 @@ def build_sign_in(
 
 def build_providers(settings: Settings, runtime: Runtime) -> dict[str, Provider]:
     """Return the providers by name, in the order of the settings."""
+    # by `allow_private`: a provider in public must not lead a client to private addresses
     clients = dict[bool, JsonClient]()
     providers = dict[str, Provider]()
     for table in settings.sign_in_providers:
-        if table.allow_private not in clients:
-            clients[table.allow_private] = JsonClient(runtime, allow_private=table.allow_private)
+        allow_private = table.allow_private
+        if allow_private not in clients:
+            clients[allow_private] = JsonClient(runtime, allow_private=allow_private)
         config = provider_config(table, settings.base_url)
-        providers[table.name] = _provider(table.kind, config, clients[table.allow_private], runtime)
+        providers[table.name] = _build_provider(table.kind, config, clients[allow_private], runtime)
     return providers
 
 
-def _provider(kind: str, config: ProviderConfig, client: JsonClient, runtime: Runtime) -> Provider:
-    """Return a provider of a kind, which is asked for nothing before somebody signs in."""
+def _build_provider(
+    kind: str, config: ProviderConfig, client: JsonClient, runtime: Runtime
+) -> Provider:
+    """Return a provider of a kind. No request is sent to it before somebody signs in."""
     if kind == GITHUB:
-        # nothing of it is loaded without a table of that kind
+        # this module is not loaded without a table of that kind
         from wheelyard.authentication.sign_in.github import GitHubProvider  # noqa: PLC0415 - above
 
         return GitHubProvider(config, client)
@@ -82,13 +87,17 @@ def _provider(kind: str, config: ProviderConfig, client: JsonClient, runtime: Ru
 
 
 def provider_config(table: SignInSettings, base_url: str) -> ProviderConfig:
-    """Return what a table says of a provider, which sends people back to the URL of the index."""
-    require = dict[str, tuple[str, ...]]()
+    """
+    Return the configuration of a provider from its table in the settings.
+
+    `base_url` is the URL of the index, to which the provider sends people back.
+    """
+    required_claims = dict[str, tuple[str, ...]]()
     for claim, values in table.require.items():
         if isinstance(values, str):
-            require[claim] = (values,)
+            required_claims[claim] = (values,)
         else:
-            require[claim] = values
+            required_claims[claim] = values
     return ProviderConfig(
         name=table.name,
         title=table.title or table.name.title(),
@@ -99,7 +108,7 @@ def provider_config(table: SignInSettings, base_url: str) -> ProviderConfig:
         scopes=table.scopes,
         name_claim=table.name_claim,
         groups_claim=table.groups_claim,
-        require=require,
+        require=required_claims,
         parameters=table.parameters,
         session_seconds=table.session_hours * HOUR_SECONDS,
         renew_seconds=table.renew_minutes * MINUTE_SECONDS,

@@ -42,25 +42,29 @@ if TYPE_CHECKING:
 
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
-"""Bytes of memory for the documents of one kind, half as many where a read is that of a file."""
+"""
+Bytes of memory for the cached documents of one kind.
+
+A local store, where a read is fast, has half as many.
+"""
 
 
 class StoreTraits(Struct, frozen=True, kw_only=True):
-    """Properties of a store that decide how the index uses it."""
+    """The properties of a store on which its use depends."""
 
     is_local: bool = True
     """Whether a read is fast and free, as in a folder or memory."""
     operation_counter: OperationCounter = field(default_factory=OperationCounter)
     account_email: Callable[[], str | None] = lambda: None
-    """Returns the e-mail of the account that opened a bucket, if it is known."""
+    """Returns the e-mail address of the account that opened a bucket, or None if unknown."""
     files: str = ""
-    """The location of the distributions, if they have a bucket of their own."""
+    """The location of the distributions if they have a bucket of their own, else empty."""
     credentials: str = ""
-    """The location of `credentials/`, if it is a separate one."""
+    """The location of `credentials/` if it is a separate one, else empty."""
 
 
 class OpenedStore(Struct, frozen=True):
-    """The stores of an index, the spool for uploads to it, and its properties."""
+    """The stores of an index, the spool for its uploads, and the properties of the stores."""
 
     stores: Stores
     spool: Spool
@@ -69,9 +73,9 @@ class OpenedStore(Struct, frozen=True):
 
 def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedStore:
     """
-    Return the store that the settings name, with `credentials/` in its own location if they say so.
+    Return the stores that the settings name, with a separate one for `credentials/` if they say so.
 
-    Missing folders are made with `create`, and `wheelyard.json` is not written. Raises Invalid if a
+    With `create`, missing folders are made; `wheelyard.json` is not written. Raises Invalid if a
     folder or a store is missing without `create`, the settings cannot be used, or this version
     cannot read the store in a bucket. Raises Unavailable if a store does not answer, or a folder
     cannot be used.
@@ -81,24 +85,21 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
     if settings.store.location == MEMORY_LOCATION:
         return OpenedStore(Stores.of(MemoryStore(time.time)), scratch_spool(), StoreTraits())
     if not create:
-        # before one is opened, which would make it
+        # before a folder is opened, which would make it
         _require_folders(settings)
-    opened = _open_main(settings, counter, runtime, create=create)
+    opened = _open_main_store(settings, counter, runtime, create=create)
     if not credentials:
         return opened
-    # all of it is for its owner alone, so the private part is the whole
-    separate = _open_separate(credentials, counter, runtime, private="")
-    traits = replace(
-        opened.traits,
-        is_local=opened.traits.is_local and separate.traits.is_local,
-        credentials=credentials,
-    )
+    # an empty prefix: the whole separate folder is for its owner alone
+    separate = _open_location(credentials, counter, runtime, private="")
+    are_both_local = opened.traits.is_local and separate.traits.is_local
+    traits = replace(opened.traits, is_local=are_both_local, credentials=credentials)
     stores = replace(opened.stores, credentials=separate.stores.documents)
     return OpenedStore(stores, opened.spool, traits)
 
 
 def resolved_location(location: str) -> str:
-    """Return the location of a store as all processes of this machine understand it."""
+    """Return the location of a store in the form that does not depend on the current folder."""
     if not location or is_bucket(location):
         return location
     return str(Path(location).resolve())
@@ -109,10 +110,10 @@ def require_credentials_place(documents: Store, traits: StoreTraits) -> None:
     Raise Invalid unless this process keeps credentials where the servers of the store do.
 
     A store without `wheelyard.json` has no servers yet. Raises Invalid, too, if this version cannot
-    read the store. Raises Unavailable if it does not answer.
+    read the store. Raises Unavailable if the store does not answer.
     """
-    # An earlier server has written it there. Grants in another place would have no effect, and the
-    # command that adds them would not say so.
+    # The first server has noted its location of credentials in the store. Grants in another place
+    # would have no effect, and the command that adds them would not say so.
     stored_format = read_format(documents)
     if stored_format is None or stored_format.credentials == resolved_location(traits.credentials):
         return
@@ -126,22 +127,23 @@ def require_credentials_place(documents: Store, traits: StoreTraits) -> None:
 
 def has_store(settings: Settings) -> bool:
     """
-    Return whether all folders of the settings are there, with a store in that of the index.
+    Return whether all folders of the settings exist, and that of `store.location` has a store.
 
     Buckets are not looked at.
     """
-    return not any(_missing_folders(settings))
+    missing_folders = list(_missing_folders(settings))
+    return not missing_folders
 
 
 def makes_store(settings: Settings) -> bool:
     """
-    Return whether a server of these settings makes its store, as there is none.
+    Return whether a server with these settings makes its store at the start, as it has none yet.
 
     Raises Invalid if a bucket cannot be opened, or this version cannot read the store in it. Raises
     Unavailable if the bucket does not answer, or there are no credentials for it.
     """
     location = settings.store.location
-    # it writes nothing, so it fails if there is none
+    # such a server writes nothing, and fails without a store
     if settings.server.read_only:
         return False
     if is_bucket(location):
@@ -150,7 +152,7 @@ def makes_store(settings: Settings) -> bool:
 
 
 def _require_folders(settings: Settings) -> None:
-    """Raise Invalid unless all folders of the settings are there, with a store in the index's."""
+    """Raise Invalid unless all folders exist, and that of `store.location` has a store."""
     for setting, folder in _missing_folders(settings):
         if setting == "store.location":
             raise _missing_store(folder)
@@ -162,60 +164,59 @@ def _require_folders(settings: Settings) -> None:
 
 def require_places(settings: Settings) -> None:
     """
-    Check that each folder of the settings may be made, or written, without making one.
+    Raise Unavailable unless each folder of the settings exists or could be made, and is writable.
 
-    A temporary file is made and removed. Raises Unavailable if one of them may not be.
+    No folder is made; a temporary file is made and removed.
     """
     for _, folder in _folders(settings):
         require_place(Path(folder))
 
 
 def _missing_folders(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield each setting whose folder is not there, or has no store, and the folder."""
+    """Yield each setting whose folder is missing or lacks its store, with the folder."""
     for setting, folder in _folders(settings):
         path = Path(folder)
         is_missing = not path.is_dir()
         if setting == "store.location":
-            # a file there is told of as what it is, when it is opened
+            # a file in place of the folder is not missing: to open it raises its own error
             is_missing = _has_no_store(path)
         if is_missing:
             yield setting, folder
 
 
 def _folders(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield each setting that names a folder for a store, and the folder."""
+    """Yield each setting that names a folder for a store, with the folder."""
     location = settings.store.location
     if location != MEMORY_LOCATION and "://" not in location:
         yield "store.location", location
     credentials = settings.access.credentials_store
     if credentials and not is_bucket(credentials):
         yield "access.credentials_store", credentials
-    # while `[upstream]` is off, nothing opens it
+    # while `[upstream]` is off, its bucket is not opened
     upstream = settings.upstream
     if upstream.is_on and upstream.bucket and not is_bucket(upstream.bucket):
         yield "upstream.bucket", upstream.bucket
 
 
-def _open_main(
+def _open_main_store(
     settings: Settings, counter: OperationCounter, runtime: Runtime, *, create: bool
 ) -> OpenedStore:
-    """Return the store of the settings, with its credentials where its documents are."""
+    """Return the store at `store.location`, which has credentials beside its documents."""
     location = settings.store.location
     if is_bucket(location):
         downloads = settings.store.downloads
         opened = _open_bucket(location, downloads, counter, runtime)
-        # an existing store says itself where its files are, whatever the settings say
         files = _files_location(opened.stores.documents, settings.store, create=create)
         if not files:
             return opened
         opened = _open_bucket(location, downloads, counter, runtime, files)
-        # raises if the bucket of the files is missing: at the start, and not at the first upload
+        # raises an error if the bucket is missing, at the start and not at the first upload
         opened.stores.files.get(keys.PROBE)
         return opened
     if "://" in location:
         why = "is of a kind that this version cannot open"
         raise bad_setting(f"The store {escaped(location)} {why}. Name a folder, {BUCKET_FORMS}")
-    return _open_separate(location, counter, runtime)
+    return _open_location(location, counter, runtime)
 
 
 def empty_store() -> OpenedStore:
@@ -242,33 +243,33 @@ def store_in(
     downloads: "Downloads" = "proxy",
 ) -> Store:
     """
-    Return the store at a bucket, or at a folder, which is made.
+    Return the store in a bucket, or in a folder, which is made if it is missing.
 
     No request is sent. `downloads` is how clients get files from a bucket.
 
     Raises Unavailable if the folder cannot be used, or there are no credentials for the bucket.
-    Raises Invalid (code `bad_setting`) if its URL is malformed, or its library or something of the
-    environment is missing.
+    Raises Invalid (code `bad_setting`) if the URL of the bucket is malformed, or its library or a
+    variable of the environment is missing.
     """
     counter = operation_counter or OperationCounter()
-    opened = _open_separate(location, counter, system_runtime(), downloads=downloads)
+    opened = _open_location(location, counter, system_runtime(), downloads=downloads)
     return opened.stores.documents
 
 
 def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter) -> Store:
     """
-    Return the store with what is kept of upstream indexes, for these stores of an index.
+    Return the store in which pages and files of upstream indexes are kept.
 
-    It is `upstream.bucket`, a bucket or a folder, which is made. If that is not set, it is the
-    store of the documents.
+    This is `upstream.bucket`, a bucket or a folder, which is made if it is missing. Without that
+    setting, it is the store of the documents in `stores`.
 
     Raises Unavailable if the folder cannot be used, or there are no credentials for the bucket.
-    Raises Invalid (code `bad_setting`) if the bucket cannot be used otherwise.
+    Raises Invalid (code `bad_setting`) if the bucket cannot be used for another reason.
     """
     location = settings.upstream.bucket
     if not location:
         return stores.documents
-    # this bucket need not be public where that of the index is, so its URLs are signed
+    # this bucket may be private although that of the index is public, so its URLs are signed
     downloads: Downloads = "auto"
     if settings.store.downloads == "proxy":
         downloads = "proxy"
@@ -279,11 +280,11 @@ def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
     """
     Try the operations of an index on its buckets, and yield each error.
 
-    Unless the server is read-only, that writes `wheelyard.json` again with its own bytes, or writes
+    Unless the server is read-only, this writes `wheelyard.json` again with its own bytes, or writes
     and deletes a trial object.
     """
     runtime = system_runtime()
-    # an object of this command alone, as several may run at once
+    # a random key, as several commands may run at once
     key = keys.probe("", runtime.new_id())
     try:
         for store in _buckets(settings):
@@ -296,7 +297,7 @@ def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
 
 
 def _buckets(settings: Settings) -> Iterator[Store]:
-    """Yield a store for each bucket that the settings, or the format document, name."""
+    """Yield the store in each bucket that the settings, or the format document, name."""
     location = settings.store.location
     files = settings.store.files
     if is_bucket(location):
@@ -316,27 +317,31 @@ def _buckets(settings: Settings) -> Iterator[Store]:
 
 
 def exposed_credentials(settings: Settings) -> Iterator[Path]:
-    """Yield each folder of credentials that others than its owner may enter."""
+    """Yield each folder of credentials that users other than its owner may enter."""
     folders = [Path(settings.store.location, keys.CREDENTIALS)]
     if settings.access.credentials_store:
         folders.append(Path(settings.access.credentials_store))
-    yield from filter(is_open_to_others, folders)
+    for folder in folders:
+        if is_open_to_others(folder):
+            yield folder
 
 
 def scratch_spool() -> Spool:
     """
     Return a spool in a private temporary folder.
 
-    Raises Unavailable if it cannot be made, or others may enter it.
+    Raises Unavailable if the folder cannot be made, or other users may enter it.
     """
     folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
     with storage_faults(f"the folder {folder} for uploads on their way"):
         folder.mkdir(mode=0o700, exist_ok=True)
-        # Anybody may have made it before, in a folder for all users, or a link in its place. Who
-        # can write to it could change an upload after it was validated.
+        # Another user may have made the folder before, or a link in its place, as all users may
+        # write to the folder above. A user who can write to it could change an upload after it was
+        # validated.
         mode = folder.lstat().st_mode
         owner = folder.lstat().st_uid
-        if not S_ISDIR(mode) or owner != os.getuid() or mode & OTHERS_RIGHTS:
+        is_own_folder = S_ISDIR(mode) and owner == os.getuid()
+        if not is_own_folder or mode & OTHERS_RIGHTS:
             raise PermissionError(EPERM, "other users have access to it")
     return Spool(folder)
 
@@ -352,14 +357,18 @@ def system_runtime() -> Runtime:
     )
 
 
-def _open_separate(
+def _open_location(
     location: str,
     counter: OperationCounter,
     runtime: Runtime,
     private: str = keys.CREDENTIALS,
     downloads: "Downloads" = "proxy",
 ) -> OpenedStore:
-    """Open a bucket, or a folder, which is made, with `private` as of `LocalStore`."""
+    """
+    Open the store in a bucket, or in a folder, which is made if it is missing.
+
+    `private` is the prefix of the keys in a folder that its owner alone may read.
+    """
     if is_bucket(location):
         return _open_bucket(location, downloads, counter, runtime)
     store = LocalStore(
@@ -369,13 +378,14 @@ def _open_separate(
 
 
 def _has_no_store(folder: Path) -> bool:
-    """Return whether a folder, existing or not, has neither a store nor the rest of one."""
+    """Return whether a path is a folder without a store, or nothing exists there."""
     if folder.exists() and not folder.is_dir():
         return False
     if (folder / keys.FORMAT).exists():
         return False
-    # projects without the document about the format: it is lost, and whoever opens it says so
-    return not any((folder / keys.PROJECTS).glob("*"))
+    # a store that has projects and has lost its format document: to open it raises an error
+    has_projects = any((folder / keys.PROJECTS).glob("*"))
+    return not has_projects
 
 
 def _open_bucket(
@@ -385,7 +395,11 @@ def _open_bucket(
     runtime: Runtime,
     files: str = "",
 ) -> OpenedStore:
-    """Return a store in a bucket, with its files in another one if `files` names it."""
+    """
+    Return the store in a bucket, with its files in another bucket if `files` names one.
+
+    Raises Invalid if the two buckets are of different services.
+    """
     location = parse_location(bucket)
     files_location: BucketLocation | None = None
     if files:
@@ -405,21 +419,26 @@ def _open_bucket(
         files=files,
     )
 
-    # without a folder of its own, credentials are in the bucket of the documents
+    # credentials are in the bucket of the documents
     stores = Stores(opened.documents, opened.documents, opened.files)
     return OpenedStore(stores, scratch_spool(), traits)
 
 
 def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> str:
-    """Return where the files of a store in a bucket are, or an empty text if they are in it."""
+    """
+    Return the location of the files of a store in a bucket, or an empty text if it is that bucket.
+
+    An existing store says itself where its files are. Raises Invalid if the settings name another
+    location, or if there is no store and `create` is not set.
+    """
     stored_format = read_format(store)
     if stored_format is None:
         if not create:
-            # raises if the bucket is missing, which is another mistake than a missing store
+            # to list the bucket raises another error if the bucket itself is missing
             next(store.list(keys.FORMAT), None)
             raise _missing_store(settings.location)
         return settings.files
-    # else two processes would look for the same files in two places
+    # two processes must not look for the files in two places
     if settings.files and settings.files != stored_format.files:
         place = escaped(stored_format.files or settings.location)
         raise bad_setting(f"store.files: the files of this store are in {place}. Leave it out")
@@ -440,19 +459,20 @@ class CopySource(Struct, frozen=True):
 
     stores: Stores
     upstream: Store
-    """What is kept of upstream indexes."""
+    """The store in which pages and files of upstream indexes are kept."""
     traits: StoreTraits
     changes: Changes
-    """Its feed."""
+    """The feed of main."""
     changes_of: Callable[[str], Changes]
-    """Returns the feed of an index."""
+    """Returns the feed of an index beside main."""
 
 
 def open_copy_source(settings: Settings) -> CopySource:
     """
-    Return the store of the settings.
+    Return the store of the settings as the source of a copy.
 
-    Raises Invalid if it is missing, or cannot be copied. Raises Unavailable if it does not answer.
+    Raises Invalid if the store is missing, or this version cannot copy it. Raises Unavailable if
+    the store does not answer.
     """
     runtime = system_runtime()
     opened = open_store(settings, runtime, create=False)
@@ -465,13 +485,13 @@ def open_copy_source(settings: Settings) -> CopySource:
     if traits.is_local:
         threads = 1
     feeds = _Feeds(
-        # a copy writes nothing there, so it gives no serials
+        # a copy gives no serials, as it writes nothing to its source
         ReadOnlyStore(stores.documents),
         cache_policy_in(traits, settings.store),
         runtime,
         threads,
     )
-    return CopySource(stores, upstream, traits, feeds.of_main(), feeds.of)
+    return CopySource(stores, upstream, traits, feeds.of_main(), feeds.of_index)
 
 
 class _Feeds(Struct, frozen=True):
@@ -484,14 +504,14 @@ class _Feeds(Struct, frozen=True):
 
     def of_main(self) -> Changes:
         """Return the feed of main."""
-        return self._in(self.documents)
+        return self._feed_in(self.documents)
 
-    def of(self, name: str) -> Changes:
-        """Return the feed of another index."""
-        return self._in(PrefixedStore(self.documents, keys.index_folder(name)))
+    def of_index(self, name: str) -> Changes:
+        """Return the feed of an index beside main."""
+        return self._feed_in(PrefixedStore(self.documents, keys.index_folder(name)))
 
-    def _in(self, store: Store) -> Changes:
-        """Return the feed of an index with these documents."""
+    def _feed_in(self, store: Store) -> Changes:
+        """Return the feed of an index, whose documents are in a store."""
         logs = DocumentCache(store, Codec(ChangeLog), self.runtime, self.caching)
         retries = ConflictRetries(runtime=self.runtime)
         return Changes(store, logs, self.runtime, retries, self.threads)

@@ -1,8 +1,8 @@
 """
-The certificate of a server, and its private key: files that are read again when they change.
+Parses the certificate and the private key of a server, whose files are read again when they change.
 
-What certificates are accepted here, the TLS library of the web server (rustls with ring) accepts
-as well.
+Each certificate that is accepted here is accepted by the TLS library of the web server (rustls with
+ring), too.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509 import Version, load_pem_x509_certificates
+from cryptography.x509 import Certificate, Version, load_pem_x509_certificates
 from msgspec import Struct
 
 from wheelyard.authentication.verifiers.reloading_file import FaultBeside, ParsedFile, ReloadingFile
@@ -28,10 +28,11 @@ from wheelyard.model.decoding import escaped
 from wheelyard.settings.sections import Settings
 
 EXPIRY_WARNING: Final = timedelta(days=14)
-"""How long before a certificate expires a warning says so."""
+"""How long before a certificate expires a warning begins to say so."""
 RSA_BITS: Final = range(2048, 4097)
+"""The sizes of RSA keys that are accepted."""
 CURVES: Final = ("secp256r1", "secp384r1")
-"""P-256 and P-384, by their names in the library."""
+"""The curves that are accepted, P-256 and P-384, by their names in the library."""
 KEY_ADVICE: Final = "Make one for RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519"
 PRIVATE_KEY_END: Final = "PRIVATE KEY-----"
 
@@ -66,7 +67,7 @@ class _CertificateParser(Struct, frozen=True):
     """Parses a certificate and its key, both in PEM."""
 
     path: Path
-    """Of the certificate, for messages."""
+    """The path of the certificate, for messages."""
     runtime: Runtime
 
     def parse(self, key_text: str, chain_text: str) -> ParsedFile[TlsCertificate]:
@@ -79,14 +80,14 @@ class _CertificateParser(Struct, frozen=True):
 
 
 def _parse(path: str, now: datetime, key_text: str, chain_text: str) -> ParsedFile[TlsCertificate]:
-    """Return a certificate at `path`, which is for messages, with its key, if it is valid `now`."""
+    """
+    Return the certificate of a server with its chain and its key.
+
+    `path` is that of the certificate, for messages. Raises FaultBeside if the certificate is wrong
+    or not valid `now`, and Invalid if the key cannot be used or is that of another certificate.
+    """
     key = _parse_key(key_text)
-    try:
-        chain = load_pem_x509_certificates(chain_text.encode())
-    except ValueError:
-        chain = []
-    if not chain:
-        raise FaultBeside(f"{path}: There is no whole certificate in it. Put one there, in PEM.")
+    chain = _parse_chain(path, chain_text)
 
     # RFC 8446: the certificate of the server comes first, and then those that certify it
     leaf = chain[0]
@@ -98,7 +99,8 @@ def _parse(path: str, now: datetime, key_text: str, chain_text: str) -> ParsedFi
             "belong together."
         )
 
-    # refused at a start, as each client would refuse it: a running server keeps the one before
+    # Each client would refuse the certificate. A server does not start with it; one that runs
+    # keeps the certificate before.
     expires = leaf.not_valid_after_utc
     begins = leaf.not_valid_before_utc
     if not begins <= now <= expires:
@@ -112,12 +114,24 @@ def _parse(path: str, now: datetime, key_text: str, chain_text: str) -> ParsedFi
     return ParsedFile(TlsCertificate(pem, expires), tuple(warnings))
 
 
-def _parse_key(text: str) -> _PrivateKey:
-    """Return the private key in a text. Raises Invalid if there is none that can be used."""
-    # what stands before it may be a certificate, or the parameters of a curve
-    start = max(0, text.rfind("-----BEGIN", 0, text.find(PRIVATE_KEY_END) + 1))
+def _parse_chain(path: str, text: str) -> list[Certificate]:
+    """Return the certificates in a text, or raise FaultBeside if it has none."""
     try:
-        key = load_pem_private_key(text[start:].encode(), None)
+        chain = load_pem_x509_certificates(text.encode())
+    except ValueError:
+        chain = []
+    if not chain:
+        raise FaultBeside(f"{path}: There is no whole certificate in it. Put one there, in PEM.")
+    return chain
+
+
+def _parse_key(text: str) -> _PrivateKey:
+    """Return the private key in a text. Raises Invalid if it has no key that can be used."""
+    # a certificate, or the parameters of a curve, may come before the key
+    end_of_header = text.find(PRIVATE_KEY_END)
+    start_of_key = max(0, text.rfind("-----BEGIN", 0, end_of_header + 1))
+    try:
+        key = load_pem_private_key(text[start_of_key:].encode(), None)
     except TypeError:
         reason = Invalid(
             "The private key in it has a password, which nobody could type at a start. Write it "

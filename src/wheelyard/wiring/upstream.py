@@ -1,7 +1,7 @@
 """
-Builds the upstream indexes of an index from its settings.
+Builds the upstream indexes from the settings.
 
-Only imported if `[upstream]` is enabled: without it, nothing of `upstream/` is loaded.
+This module is only imported if `[upstream]` is enabled: else no module of `upstream/` is loaded.
 """
 
 from contextlib import closing
@@ -64,18 +64,15 @@ if TYPE_CHECKING:
     from wheelyard.archive.attestation_verifier import AttestationVerifier
 
 START_SECONDS: Final = 10.0
-"""Longest silence of an upstream index, in seconds, that a start waits for."""
+"""The longest silence of an upstream index, in seconds, that a start waits for."""
 SAVING_THREADS: Final = 8
-"""Pages that a process stores at a time."""
-
-
-def _store_of_kept(settings: Settings, catalog: Catalog, traits: StoreTraits) -> Store:
-    """Return the store with what is kept of upstream indexes."""
-    store = upstream_store(settings, catalog.stores, traits.operation_counter)
-    if settings.server.read_only:
-        # what is fetched is passed on, and not kept
-        return ReadOnlyStore(store)
-    return store
+"""How many pages a process stores at a time."""
+_HOSTS_ARE_UNKNOWN: Final = (
+    "So it is not known which hosts its files are on. Each worker asks again with the first "
+    "page that it reads, and logs the answer; or name them in upstream.file_hosts, which is [] "
+    "for its own host alone."
+)
+"""Ends the sentence to an operator after an upstream index has shown no hosts of files."""
 
 
 def build_upstream(
@@ -98,12 +95,11 @@ def build_upstream(
     _require_ca_file(upstream)
     caching = cache_policy_in(traits, settings.store)
 
-    # of what is kept of upstream indexes: private names are in the store of the index
-    is_local = traits.is_local and not is_bucket(upstream.bucket)
-    store = _store_of_kept(settings, catalog, traits)
+    store = _open_upstream_store(settings, catalog, traits)
     config = upstream_config(settings)
-    # what is kept of an index may be under the label that it had before
+    # the files of an upstream index may be in the folder of a label that it had before
     store = KeptFolders(store, [server.id for server in config.servers])
+    is_store_local = traits.is_local and not is_bucket(upstream.bucket)
     observation = Observation(runtime)
     clients = UpstreamClients(config, runtime, observation)
 
@@ -112,13 +108,16 @@ def build_upstream(
     files = UpstreamFiles(
         store, spool, clients, catalog.retries, observation, _file_rules(settings)
     )
-    stored_pages = StoredPages(store)
-    pages = UpstreamPages(config, clients, stored_pages, runtime, observation, start_saving)
+    pages = UpstreamPages(config, clients, StoredPages(store), runtime, observation, start_saving)
+
+    def read_metadata(page: UpstreamPage, file: UpstreamFile) -> bytes:
+        return files.bring_sidecar(core_metadata_of(page, file))
+
     policy = build_policy(
         upstream,
         store,
         catalog.decision_records,
-        lambda page, file: files.bring_sidecar(core_metadata_of(page, file)),
+        read_metadata,
         PageProvenances(_KeptProvenances(settings, files), runtime.monotonic),
         caching,
         is_read_only=is_read_only,
@@ -134,15 +133,23 @@ def build_upstream(
         observation=observation,
         requests=RequestLog(catalog.request_records, runtime, is_off=is_read_only),
         runtime=runtime,
-        is_local=is_local,
+        is_local=is_store_local,
     )
 
 
+def _open_upstream_store(settings: Settings, catalog: Catalog, traits: StoreTraits) -> Store:
+    """Return the store in which pages and files of upstream indexes are kept."""
+    store = upstream_store(settings, catalog.stores, traits.operation_counter)
+    if settings.server.read_only:
+        return ReadOnlyStore(store)
+    return store
+
+
 def _require_ca_file(settings: UpstreamSettings) -> None:
-    """Raise Invalid (code `bad_setting`) if there is a file of authorities that cannot be used."""
+    """Raise Invalid (code `bad_setting`) if `upstream.ca_file` is set, and cannot be used."""
     if not settings.ca_file:
         return
-    # now, and not with the first request: an operator reads what a start says
+    # at the start, whose errors an operator reads, and not with the first request
     try:
         tls_context(settings.ca_file)
     except OSError as error:
@@ -153,20 +160,23 @@ def _require_ca_file(settings: UpstreamSettings) -> None:
 
 
 def _file_rules(settings: Settings) -> FileRules:
-    """Return how files of upstream indexes are sent and kept."""
+    """Return the rules by which files of upstream indexes are sent and kept."""
     upstream = settings.upstream
     mode = upstream.files
     if settings.server.read_only:
         mode = "proxy"
-    # nothing can be passed on; what is kept is sent
+    # offline, no file can be passed on, and kept files are sent
     if upstream.offline:
         mode = "cache"
-    return FileRules(mode=mode, max_kept_bytes=upstream.max_cache_file_mb * MIB or None)
+    max_kept_bytes: int | None = None
+    if upstream.max_cache_file_mb:
+        max_kept_bytes = upstream.max_cache_file_mb * MIB
+    return FileRules(mode=mode, max_kept_bytes=max_kept_bytes)
 
 
 class _KeptProvenances(Struct, frozen=True):
     """
-    The provenance of public files, as the settings want it fetched and verified.
+    Reads the provenance of public files, and builds its verifiers, as the settings say.
 
     It is the `ProvenanceSource` of a server.
     """
@@ -176,14 +186,15 @@ class _KeptProvenances(Struct, frozen=True):
 
     @property
     def is_offline(self) -> bool:
-        """Whether nothing is fetched."""
+        """Whether no provenance is fetched from an upstream index."""
         return self.settings.upstream.offline
 
     def read(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
         """
         Return the provenance of a file, from the store or from its upstream index.
 
-        Raises NotFound if there is none. Raises Unavailable if it cannot be had now.
+        Raises NotFound if the file has no provenance. Raises Unavailable if the store or the
+        upstream index does not answer.
         """
         return self.files.bring_sidecar(provenance_of(page, file))
 
@@ -192,7 +203,7 @@ class _KeptProvenances(Struct, frozen=True):
         self.files.forget_sidecar(provenance_of(page, file))
 
     def build_verifiers(self) -> "tuple[AttestationVerifier, ...]":
-        """Return what verifies attestations of public files."""
+        """Return the verifiers of attestations of public files."""
         return build_public_verifiers(self.settings)
 
 
@@ -200,59 +211,59 @@ def with_file_hosts(
     settings: Settings, runtime: Runtime, *, is_optional: bool
 ) -> tuple[Settings, str]:
     """
-    Return settings that name the hosts of the files of the upstream index, and a sentence.
+    Ask the one upstream index of the settings which hosts its files are on.
 
-    The settings have one upstream index, which is asked. The sentence tells an operator what was
-    found. The settings stay as they are if it shows no file yet, or if `is_optional` is set, and it
-    does not answer or does not show that it is an index: then each process asks it again with the
-    first page it reads.
+    Returns the settings with these hosts, and a sentence that tells an operator of the result. The
+    settings are returned unchanged if the upstream index shows no file yet. With `is_optional`,
+    they are returned unchanged, too, if it does not answer, or does not show that it is an index.
+    Then each process asks it again with the first page that it reads.
 
-    Otherwise raises Unavailable (code `upstream_unavailable`) if it does not answer, and Invalid
-    (code `bad_setting`) if it, or a host of its files, cannot be used.
+    Without `is_optional`, raises Unavailable (code `upstream_unavailable`) if the upstream index
+    does not answer. Raises Invalid (code `bad_setting`) if the upstream index, or a host of its
+    files, cannot be used.
     """
     config = upstream_config(settings)
     if is_optional:
-        # a start waits for less than a request: what it does not say now, it says later
-        servers = list[UpstreamServer]()
-        for server in config.servers:
-            timeout = min(server.timeout, START_SECONDS)
-            servers.append(replace_fields(server, timeout=timeout))
-        config = replace(config, servers=tuple(servers))
+        config = _with_start_timeouts(config)
     clients = UpstreamClients(config, runtime, Observation(runtime))
     (client,) = clients.in_order
     place = client.server.url.redacted
-    unknown = (
-        "So it is not known which hosts its files are on. Each worker asks again with the first "
-        "page that it reads, and logs the answer; or name them in upstream.file_hosts, which is [] "
-        "for its own host alone."
-    )
     with closing(clients):
         try:
-            answer = find_file_hosts(client, runtime.now())
+            file_hosts = find_file_hosts(client, runtime.now())
         except FetchError as fault:
             if is_outage(fault):
                 why = f"The upstream index {place} does not answer: {fault.why}."
                 if not is_optional:
                     message = f"{why} Try again, or start without it."
                     raise Unavailable(message, code=UPSTREAM_UNAVAILABLE) from None
-                return settings, f"{why} {unknown}"
+                return settings, f"{why} {_HOSTS_ARE_UNKNOWN}"
             if is_optional and not fault.is_refused:
                 why = f"{place} has not shown that it is an index: {fault.why}."
-                return settings, f"{why} {unknown}"
+                return settings, f"{why} {_HOSTS_ARE_UNKNOWN}"
             why = f"{place} cannot be used as an upstream index: {fault.why}"
             if not fault.is_refused:
                 why += ". If it is one without a list of its projects, write url and file_hosts of "
                 why += "[upstream] into the settings file"
             raise bad_setting(f"upstream.url: {why}") from None
-    if answer is None:
+    if file_hosts is None:
         why = f"The upstream index {place} shows no file yet on the pages that are asked for here."
-        return settings, f"{why} {unknown}"
-    upstream = replace(settings.upstream, file_hosts=answer.hosts)
-    return replace(settings, upstream=upstream), answer.sentence(place)
+        return settings, f"{why} {_HOSTS_ARE_UNKNOWN}"
+    upstream = replace(settings.upstream, file_hosts=file_hosts.hosts)
+    return replace(settings, upstream=upstream), file_hosts.sentence(place)
+
+
+def _with_start_timeouts(config: UpstreamConfig) -> UpstreamConfig:
+    """Return a configuration with which no upstream index is waited for long at a start."""
+    servers = list[UpstreamServer]()
+    for server in config.servers:
+        timeout = min(server.timeout, START_SECONDS)
+        servers.append(replace_fields(server, timeout=timeout))
+    return replace(config, servers=tuple(servers))
 
 
 def name_claims(upstream: UpstreamIndex, settings: UpstreamSettings) -> NameClaims:
-    """Return what decides whether an upload may take a new name."""
+    """Return the rules by which an upload may take a new name."""
     return NameClaims(
         names=upstream.names,
         upstream=upstream.pages,
@@ -262,13 +273,15 @@ def name_claims(upstream: UpstreamIndex, settings: UpstreamSettings) -> NameClai
 
 
 def upstream_config(settings: Settings) -> UpstreamConfig:
-    """Return what the settings say about the upstream indexes and the connections to them."""
+    """Return the configuration of the upstream indexes and of the connections to them."""
     upstream = settings.upstream
+    servers = tuple(_upstream_server(index) for index in upstream.indexes)
+    private_networks = tuple(ip_network(network) for network in upstream.allow_private_networks)
     return UpstreamConfig(
-        servers=tuple(map(_server, upstream.indexes)),
+        servers=servers,
         private=parse_name_patterns(settings.upstream_private),
         max_stale=upstream.max_stale,
-        allow_private_networks=tuple(map(ip_network, upstream.allow_private_networks)),
+        allow_private_networks=private_networks,
         allow_insecure=upstream.allow_insecure,
         ca_file=upstream.ca_file,
         trust_env=upstream.trust_env,
@@ -279,8 +292,8 @@ def upstream_config(settings: Settings) -> UpstreamConfig:
     )
 
 
-def _server(index: UpstreamIndexSettings) -> UpstreamServer:
-    """Return where an upstream index is, and how it is asked."""
+def _upstream_server(index: UpstreamIndexSettings) -> UpstreamServer:
+    """Return the address of an upstream index, and how requests are sent to it."""
     login: UserPassword | None = None
     if index.username:
         login = UserPassword(index.username, index.password)
@@ -297,8 +310,8 @@ def _server(index: UpstreamIndexSettings) -> UpstreamServer:
 
 
 def _name_filter(index: UpstreamIndexSettings) -> NameFilter:
-    """Return which names an upstream index is asked for."""
-    # an empty list is something else than none: it allows no name
+    """Return the filter of the names that an upstream index is asked for."""
+    # None allows every name, and an empty list no name
     allow: NamePatterns | None = None
     if index.allow is not None:
         allow = parse_name_patterns(index.allow)
@@ -318,33 +331,35 @@ def build_policy(  # noqa: PLR0913 - all that it depends on
     """
     Return the policy of the settings.
 
-    `store` has what is below `upstream/`. The database of `osv` is not read before `Policy.load`.
-    `read_metadata` and `provenances` are asked only if a rule needs them. Raises Invalid (code
-    `bad_setting`) for a wrong rule.
+    `store` has the objects below `upstream/`. The database of `osv` is not read before
+    `Policy.load`. `read_metadata` and `provenances` are called only if a rule needs them. Raises
+    Invalid (code `bad_setting`) for a wrong rule.
     """
     runtime = decisions.commits.runtime
     retries = decisions.commits.retries
     osv: OsvSource | None = None
     if settings.osv:
-        # what was accepted last stays in force where a newer database is broken
-        record = AcceptedOsvRecord(store)
-        osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic, record)
+        # the database that was accepted last stays in force while a newer one is broken
+        accepted_record = AcceptedOsvRecord(store)
+        osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic, accepted_record)
 
-    # neither document is read unless a rule needs it: it costs requests to the store
-    licences = DocumentCache(store, LICENCES, runtime, caching)
-    uses = DocumentCache(store, FIRST_USES, runtime, caching)
-    noted_uses = VersionNotes(keys.UPSTREAM_FIRST_USES, "projects", uses, retries)
-    noted_licences = VersionNotes(keys.UPSTREAM_LICENCES, "releases", licences, retries)
+    # a read costs a request to the store: each document is read only if a rule needs it
+    licence_documents = DocumentCache(store, LICENCES, runtime, caching)
+    first_use_documents = DocumentCache(store, FIRST_USES, runtime, caching)
+    noted_licences = VersionNotes(keys.UPSTREAM_LICENCES, "releases", licence_documents, retries)
+    noted_uses = VersionNotes(keys.UPSTREAM_FIRST_USES, "projects", first_use_documents, retries)
+    licences = PageLicences(LicenceFinder(noted_licences), read_metadata)
     exceptions = parse_exceptions(settings.cooldown_allow)
     try:
+        name_filters = tuple(_name_filter(index) for index in settings.indexes)
         return Policy(
             rule_keys_in(settings),
-            tuple(map(_name_filter, settings.indexes)),
+            name_filters,
             decisions,
-            SidecarFacts(PageLicences(LicenceFinder(noted_licences), read_metadata), provenances),
+            SidecarFacts(licences, provenances),
             FirstUses(exceptions, noted_uses, is_read_only),
             osv,
         )
     except Invalid as fault:
-        # the rules know their keys, and not the table that these are in here
+        # the error has the key of the rule, without the table of the settings that it is in
         raise Invalid(f"upstream.{fault.message}", code=fault.code) from fault

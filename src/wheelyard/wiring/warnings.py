@@ -1,6 +1,6 @@
-"""What of a server's settings and surroundings asks for a look."""
+"""Finds warnings about the settings, the files and the store of a server."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
@@ -16,11 +16,12 @@ from wheelyard.errors import DOCUMENTATION, UNREADABLE_CODES, Invalid, Unavailab
 from wheelyard.model.access import describe_actions, describe_indexes, parse_actions
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.index_name import EVERY_INDEX, FORMER_MAIN, MAIN
+from wheelyard.operations.access_control import ListedGrant
 from wheelyard.operations.index_definitions import KnownIndexes, names_no_index, unknown_sources
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings import validation
 from wheelyard.settings.load import COMMAND_SOURCE, settings_without_effect
-from wheelyard.settings.sections import MEMORY_LOCATION, Settings
+from wheelyard.settings.sections import MEMORY_LOCATION, SettingPath, Settings
 from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index
@@ -31,15 +32,15 @@ if TYPE_CHECKING:
     from wheelyard.wiring.tls_files import TlsFiles
 
 TRIAL_NAME: Final = NormalizedName("trial")
-"""The project of a URL that is signed to see whether that works."""
+"""The project in a URL that is signed as a trial."""
 
 
 def tls_files(settings: Settings) -> "tuple[TlsFiles, ...]":
     """
     Return the certificate and key of the server, or an empty tuple if the settings name none.
 
-    Raises Invalid (code `bad_setting`) if a file cannot be read, they do not belong together, or
-    the certificate is not valid now.
+    Raises Invalid (code `bad_setting`) if a file cannot be read, the key is not that of the
+    certificate, or the certificate is not valid now.
     """
     if not settings.server.certificate:
         return ()
@@ -56,11 +57,12 @@ def settings_warnings(settings: Settings, authenticator: Authenticator) -> Itera
     Raises Invalid if the certificate or its key cannot be used.
     """
     for file in (*authenticator.files, *tls_files(settings)):
-        yield from map(Caution, file.warnings)
-    # who may change the record of a token can give rights to a token of their own
-    store = settings.access.credentials_store or settings.store.location
-    if store != MEMORY_LOCATION and not is_bucket(store):
-        yield from write_warnings(Path(store, keys.TOKENS))
+        for warning in file.warnings:
+            yield Caution(warning)
+    # a user who may change the record of a token can give it any right
+    location = settings.access.credentials_store or settings.store.location
+    if location != MEMORY_LOCATION and not is_bucket(location):
+        yield from write_warnings(Path(location, keys.TOKENS))
     yield from validation.warnings_for(settings)
 
 
@@ -71,13 +73,13 @@ def write_warnings(path: Path) -> Iterator[Caution]:
 
 
 def place_warnings(index: Index) -> Iterator[Caution]:
-    """Yield the warnings about where the store is, and whether its downloads can be redirected."""
+    """Yield the warnings about the folder or bucket of the store, and about signed URLs of it."""
     location = index.settings.store.location
-    kind = remote_file_system(Path(location))
-    if kind is not None:
+    file_system = remote_file_system(Path(location))
+    if file_system is not None:
         yield Caution(
-            f"{escaped(location)} lies on {kind}, where locks and links may not hold; keep the "
-            "store on a local disk"
+            f"{escaped(location)} lies on {file_system}, where locks and links may not hold; keep "
+            "the store on a local disk"
         )
     for folder in exposed_credentials(index.settings):
         yield Caution(
@@ -88,7 +90,7 @@ def place_warnings(index: Index) -> Iterator[Caution]:
     if index.server.is_local:
         return
 
-    # sign a URL now, to warn before the first download: that works all the same, only slower
+    # a trial before the first download: without signed URLs, downloads work, but are slower
     try:
         key = keys.distribution(TRIAL_NAME, "0" * 64, TRIAL_NAME)
         index.files.store.sign(key, timedelta(minutes=2))
@@ -98,14 +100,15 @@ def place_warnings(index: Index) -> Iterator[Caution]:
 
 def upstream_warnings(index: Index) -> Iterator[Caution]:
     """
-    Yield a warning if servers of the store know public names, and the settings name none of them.
+    Yield a warning if a server of the store has used upstream indexes, and the settings have none.
 
     Raises Unavailable if the store does not answer.
     """
     if index.upstream is not None:
         return
     first_entry = next(index.stores.documents.list(keys.UPSTREAM), None)
-    if first_entry is not None:
+    has_upstream_objects = first_entry is not None
+    if has_upstream_objects:
         yield Caution(
             "a server of this store has, or had, upstream indexes, and these settings have no "
             "[upstream]: no name is compared with the public ones, so that an upload makes a "
@@ -115,9 +118,9 @@ def upstream_warnings(index: Index) -> Iterator[Caution]:
 
 def password_warnings(index: Index) -> Iterator[Caution]:
     """
-    Yield a warning that names everybody whose line of the htpasswd file is outdated.
+    Yield a warning that names the people whose lines of the htpasswd file are outdated.
 
-    Raises Unavailable if the store does not answer, or the document that says so is damaged.
+    Raises Unavailable if the store does not answer, or the document about these lines is damaged.
     """
     htpasswd = index.authenticator.htpasswd
     if htpasswd is None:
@@ -134,39 +137,41 @@ def password_warnings(index: Index) -> Iterator[Caution]:
 
 def server_warnings(index: Index) -> Iterator[Caution]:
     """
-    Yield all warnings about an index that is served: those that `serve` prints at its start.
+    Yield all warnings about an index that is served, as `serve` prints them at its start.
 
-    A certificate that cannot be used, or a damaged document, is one of them. What a store that does
-    not answer would say is left out.
+    A certificate that cannot be used, or a damaged document, is one of them. Warnings that need a
+    store are left out if it does not answer.
     """
-    yield from map(Caution, settings_without_effect(index.server.sources))
+    for warning in settings_without_effect(index.server.sources):
+        yield Caution(warning)
     try:
         yield from settings_warnings(index.settings, index.authenticator)
     except Invalid as fault:
-        # of the certificate: the server has the one before
+        # a wrong certificate, in place of which a server that runs uses the one before
         yield Caution(fault.message, fault.advice)
     yield from place_warnings(index)
-    for find in (password_warnings, index_warnings, upstream_warnings):
-        # each by itself: a damaged document does not hide what the others say
+    for find_warnings in (password_warnings, index_warnings, upstream_warnings):
+        # each in a `try` of its own: a damaged document must not hide the other warnings
         try:
-            yield from find(index)
+            yield from find_warnings(index)
         except Unavailable as fault:
-            # of a store that does not answer, whoever asks it next says so
+            # a store that does not answer is told of by the next operation on it
             if fault.code in UNREADABLE_CODES:
                 yield Caution(fault.message, fault.advice)
     if index.upstream is not None and index.upstream.policy.osv is not None:
-        yield from map(Caution, index.upstream.policy.osv.warnings)
+        for warning in index.upstream.policy.osv.warnings:
+            yield Caution(warning)
 
 
 def index_warnings(index: Index) -> Iterator[Caution]:
     """
-    Yield the warnings about indexes and rights, and about settings that name none of the indexes.
+    Yield the warnings about indexes and rights, and about rights and settings of unknown indexes.
 
-    Raises Unavailable if the store does not answer, or what it says of indexes, rights, publishers
-    or retention is damaged, or only known to a newer version.
+    Raises Unavailable if the store does not answer, or a document about indexes, rights, publishers
+    or retention is damaged, or can only be read by a newer version.
     """
     yield from validation.access_warnings(index.server.settings, index.server.access.load())
-    yield from _undecided(index)
+    yield from _undecided_access(index)
     yield from _publishers_without_audience(index)
     definitions = index.server.definitions
     in_force = definitions.load()
@@ -175,14 +180,14 @@ def index_warnings(index: Index) -> Iterator[Caution]:
         yield from validation.without_advisories(index.settings, definition.name, definition.rules)
         if definition.rules.verified and index.settings.upstream.is_on:
             yield from without_verifier(definition.title)
-    for name, why in in_force.problems.items():
+    for name, problem in in_force.problems.items():
         advice = Advice(Remedy.CHANGE_INDEX, name)
-        # no page and no command changes one of this name, but for the one that renames it
+        # an index of this name cannot be changed before it is renamed
         if name == FORMER_MAIN:
             advice = RENAME_MAIN
-        yield Caution(why, advice)
+        yield Caution(problem, advice)
     yield from definitions.open_layers(in_force.definitions, in_force.with_main)
-    yield from _of_readers(index, in_force)
+    yield from _reader_warnings(index, in_force)
     yield from rights_without_index(index)
     yield from _unknown_indexes(index)
 
@@ -199,8 +204,8 @@ def without_verifier(title: str) -> Iterator[Caution]:
         )
 
 
-def _of_readers(index: Index, in_force: KnownIndexes) -> Iterator[Caution]:
-    """Yield what of who may read the indexes is hardly meant."""
+def _reader_warnings(index: Index, in_force: KnownIndexes) -> Iterator[Caution]:
+    """Yield a warning if more people than intended may be able to read packages."""
     settings = index.settings
     is_public = index.server.indexes.main().read_policy.is_public()
     if is_public and validation.is_reachable(settings):
@@ -213,41 +218,45 @@ def _of_readers(index: Index, in_force: KnownIndexes) -> Iterator[Caution]:
             "google.access_token.resource says who may do what, and reading is open to everybody "
             "all the same; close it with access.private"
         )
-    closed = list[str]()
+    closed_names = list[str]()
     if not is_public:
-        closed.append(MAIN)
+        closed_names.append(MAIN)
     for name, definition in in_force.definitions.items():
         if settings.access.private or not definition.is_open:
-            closed.append(name)
-    if settings.store.downloads == "public" and closed:
+            closed_names.append(name)
+    if settings.store.downloads == "public" and closed_names:
         yield Caution(
-            f"reading {describe_indexes(tuple(closed))} needs a credential, but whoever knows the "
-            "URL of a file gets it from the public bucket"
+            f"reading {describe_indexes(tuple(closed_names))} needs a credential, but whoever "
+            "knows the URL of a file gets it from the public bucket"
         )
 
 
-def _undecided(index: Index) -> Iterator[Caution]:
+def _undecided_access(index: Index) -> Iterator[Caution]:
     """
-    Yield what a file with grants leaves open, if nobody has decided it.
+    Yield a warning for each way to get access that nobody has decided on, if a file has grants.
 
-    Earlier versions took a grant of the settings for the answer: with one, nobody read without a
-    credential, and passwords gave no rights.
+    In earlier versions, a grant of the settings decided both: nobody could read main without a
+    credential, and a password gave no rights.
     """
     server = index.server
     access = index.server.settings.access
     if not any(grant.source for grant in server.access.show().grants):
         return
 
-    # what a command sets by itself, nobody has decided
-    decided = {path for path, source in server.sources.items() if source != COMMAND_SOURCE}
-    main = server.definitions.stored().main
-    is_said = ("access", "private") in decided or (main is not None and "read" in main.keys)
-    if server.definitions.load().main.is_open and not is_said:
+    # without the settings that a command sets by itself
+    decided_settings = set[SettingPath]()
+    for path, source in server.sources.items():
+        if source != COMMAND_SOURCE:
+            decided_settings.add(path)
+    main_table = server.definitions.stored().main
+    is_read_key_set = main_table is not None and "read" in main_table.keys
+    is_reading_decided = ("access", "private") in decided_settings or is_read_key_set
+    if server.definitions.load().main.is_open and not is_reading_decided:
         yield Caution(
             "anybody may read main, whatever the grants of an applied file say: write private = "
             "true under [access] if reading needs a credential, or private = false if it does not"
         )
-    if access.htpasswd_file and ("access", "htpasswd_may") not in decided:
+    if access.htpasswd_file and ("access", "htpasswd_may") not in decided_settings:
         actions = describe_actions(parse_actions(access.htpasswd_may))
         yield Caution(
             f"every name of access.htpasswd_file may {actions} every project in main, whatever the "
@@ -257,7 +266,7 @@ def _undecided(index: Index) -> Iterator[Caution]:
 
 
 def _publishers_without_audience(index: Index) -> Iterator[Caution]:
-    """Yield a warning if there are publishers, and no job gets a token."""
+    """Yield a warning if the store has publishers, and the settings let no job get a token."""
     server = index.server
     if not server.settings.trusted_publishing.audience and server.publishers.show():
         yield Caution(
@@ -269,108 +278,114 @@ def _publishers_without_audience(index: Index) -> Iterator[Caution]:
 
 def rights_without_index(index: Index) -> Iterator[Caution]:
     """
-    Yield what has changed for rights of earlier versions, which named no index.
+    Yield a warning for each change to rights of earlier versions, which named no index.
 
-    They held in main and in each index that no grant named, and so did reading without a
+    Such a right held in main and in each index that no grant named. So did reading without a
     credential. Raises Unavailable if the store does not answer, or the grants, the publishers or
     the indexes are damaged.
     """
-    names = sorted(set(index.server.definitions.names()) - {FORMER_MAIN})
+    index_names = sorted(set(index.server.definitions.names()) - {FORMER_MAIN})
 
-    # in a store with main alone, they hold where they did
-    if not names:
+    # in a store with main alone, nothing has changed
+    if not index_names:
         return
     grants = index.server.access.show().grants
     publishers = index.server.index_administration.publishers.show()
     now = index.server.runtime.now()
-    active = [record for record in index.tokens.all() if record.state(now) == "active"]
-    unnamed = [grant for grant in grants if not grant.names_index]
+    active_tokens = [record for record in index.tokens.all() if record.state(now) == "active"]
 
-    # one to administer is about all indexes, and every other one about main
-    of_server = sum(grant.index == EVERY_INDEX for grant in unnamed)
-    unnamed_tokens = [record.scope for record in active if not record.names_index]
-    tokens_of_server = sum(EVERY_INDEX in scope.indexes for scope in unnamed_tokens)
+    # a right to administer is about all indexes, and every other one about main
+    unnamed_grants = [grant for grant in grants if not grant.names_index]
+    unnamed_scopes = [record.scope for record in active_tokens if not record.names_index]
+    admin_grants = sum(grant.index == EVERY_INDEX for grant in unnamed_grants)
+    admin_tokens = sum(EVERY_INDEX in scope.indexes for scope in unnamed_scopes)
     counts = {
-        "grant": len(unnamed) - of_server,
-        "token": len(unnamed_tokens) - tokens_of_server,
+        "grant": len(unnamed_grants) - admin_grants,
+        "token": len(unnamed_scopes) - admin_tokens,
         "publisher": sum(not row.names_index for row in publishers),
     }
-    kinds = [counted(number, kind) for kind, number in counts.items() if number]
-    if kinds:
-        named_indexes = set[str]()
-        for grant in grants:
-            if grant.names_index:
-                named_indexes.update(grant.index.split(","))
-        fact = f"{' and '.join(kinds)} of the store name no index, so that they are about main"
-        # an index that no grant named was open to all of these rights
-        lost_indexes = [name for name in names if name not in named_indexes]
+    counted_kinds = [counted(number, kind) for kind, number in counts.items() if number]
+    if counted_kinds:
+        rights = " and ".join(counted_kinds)
+        fact = f"{rights} of the store name no index, so that they are about main"
+        lost_indexes = _indexes_without_grant(index_names, grants)
         if lost_indexes:
             fact += f", and no more about {' and '.join(lost_indexes)}"
         yield Caution(f"{fact}.", Advice(Remedy.NAME_INDEXES))
-    if of_server + tokens_of_server:
+    admin_rights = admin_grants + admin_tokens
+    if admin_rights:
         yield Caution(
-            f"{counted(of_server + tokens_of_server, 'right')} of the store to administer name no "
-            "index, so that they are about all indexes.",
+            f"{counted(admin_rights, 'right')} of the store to administer name no index, so that "
+            "they are about all indexes.",
             Advice(Remedy.NAME_INDEXES),
         )
-    silent = sorted(_without_read(index))
-    if silent and index.server.access.is_of_earlier_version():
+    indexes_without_read = sorted(_indexes_without_read(index))
+    if indexes_without_read and index.server.access.is_of_earlier_version():
         yield Caution(
-            f"{' and '.join(silent)}: whoever reads such an index needs a right in it since "
-            'version 0.2.0, as it has no key read. Give it read = "granted", or "anyone".'
+            f"{' and '.join(indexes_without_read)}: whoever reads such an index needs a right in "
+            'it since version 0.2.0, as it has no key read. Give it read = "granted", or "anyone".'
         )
 
 
-def _without_read(index: Index) -> Iterator[str]:
-    """Yield the names of the indexes that do not say who may read them."""
-    in_force = index.server.definitions
-    served = in_force.served()
-    for stored in in_force.stored().tables:
-        if "read" not in stored.keys and stored.name in served:
-            yield stored.name
+def _indexes_without_grant(index_names: Iterable[str], grants: Iterable[ListedGrant]) -> list[str]:
+    """Return the indexes that no grant names, in which all rights without an index held."""
+    granted_names = set[str]()
+    for grant in grants:
+        if grant.names_index:
+            granted_names.update(grant.index.split(","))
+    return [name for name in index_names if name not in granted_names]
+
+
+def _indexes_without_read(index: Index) -> Iterator[str]:
+    """Yield the names of the served indexes without the key `read`, which says who may read."""
+    definitions = index.server.definitions
+    served = definitions.served()
+    for table in definitions.stored().tables:
+        if "read" not in table.keys and table.name in served:
+            yield table.name
 
 
 def _unknown_indexes(index: Index) -> Iterator[Caution]:
     """Yield a warning for each right, setting or index that names an unknown index."""
     in_force = index.server.definitions.load()
-    existing = {MAIN, EVERY_INDEX, *in_force.names}
-    # all of them first: if one document cannot be read, that is the only thing to say
+    known_names = {MAIN, EVERY_INDEX, *in_force.names}
+    # read before the first warning: an error about a damaged document comes without others
     rights = list(_rights_with_indexes(index))
-    for what, names in rights:
+    for right, names in rights:
         for name in names:
-            if name not in existing:
-                yield names_no_index(what, name)
+            if name not in known_names:
+                yield names_no_index(right, name)
     for definition in in_force.with_main.values():
-        yield from unknown_sources(definition, existing)
+        yield from unknown_sources(definition, known_names)
     retention = index.server.retention
     if retention is not None:
         for rule in retention.rules:
-            if rule.index not in existing:
+            if rule.index not in known_names:
                 yield names_no_index(f"retention {rule.title}", rule.index)
 
 
 def _rights_with_indexes(index: Index) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield each right of the store and of the settings, in words, with the indexes it names."""
+    """Yield each right of the store and of the settings, in words, with the indexes in it."""
     for grant in index.server.access.load().all:
         yield str(grant), grant.scope.indexes
     for publisher in index.server.publishers.load().all:
         yield f"publisher {publisher.id}", publisher.scope.indexes
     for token in index.authenticator.static_tokens.all().values():
-        name = escaped(token.identity.principal.partition(":")[2])
+        _, _, token_name = token.identity.principal.partition(":")
         for scope in token.identity.scopes:
-            yield f"static token {name}", scope.indexes
+            yield f"static token {escaped(token_name)}", scope.indexes
     google = index.server.settings.google
     yield "google.access_token.indexes", google.access_token.indexes
 
 
 def ask_providers(settings: Settings) -> "Iterator[tuple[ProviderConfig, str]]":
     """
-    Ask each provider of `[[sign_in]]` for what it says of itself.
+    Ask each provider of `[[sign_in]]` for its own description, as a check of the settings.
 
-    Yield what the settings say of it, and why it cannot be used so, or an empty text.
+    Yields the configuration of each provider, and why it cannot be used so, or an empty text.
     """
     if settings.sign_in:
-        # nothing of it is loaded without a provider
+        # no module of providers is loaded without one
         from wheelyard.wiring.sign_in_building import build_providers  # noqa: PLC0415 - see above
 
         for provider in build_providers(settings, system_runtime()).values():

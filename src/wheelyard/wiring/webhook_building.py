@@ -1,4 +1,4 @@
-"""Builds what delivers to webhooks."""
+"""Builds the dispatcher, which delivers messages to webhooks."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 
 def build_dispatcher(server: "Server[Any]", find_waiting: FindWaiting) -> WebhookDispatcher:
-    """Return what has webhooks told of what is new. `find_waiting` says which packages wait."""
+    """
+    Return the dispatcher of a server.
+
+    `find_waiting` returns the requests for public packages that wait for a decision.
+    """
     lease = DeliveryLease(server.stores.documents, server.runtime)
+    urls = MessageUrls(server.settings.base_url)
     tools = DeliveryTools(
-        source=MessageSource(
-            server.index_journals, server.access_journals, MessageUrls(server.settings.base_url)
-        ),
+        source=MessageSource(server.index_journals, server.access_journals, urls),
         sender=server.webhook_sender,
         states=server.catalog.webhook_states,
         runtime=server.runtime,
@@ -28,7 +31,7 @@ def build_dispatcher(server: "Server[Any]", find_waiting: FindWaiting) -> Webhoo
         metrics=server.webhook_metrics,
     )
     list_seconds = LIST_SECONDS
-    # in a folder, a look costs nothing
+    # in a folder, a read costs nothing
     if server.is_local:
         list_seconds = LOOK_SECONDS
     return WebhookDispatcher(

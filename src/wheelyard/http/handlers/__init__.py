@@ -1,7 +1,8 @@
 """
-Request handlers, by subject. No handler imports another.
+Request handlers, by subject. No module of handlers imports another.
 
-Each raises Unavailable if the store does not answer, or a document that it needs is damaged. One
-that reads a body raises Waiting until it has come, Invalid if it is malformed, and TooLarge if it
-is too long. One that answers a cacheable page raises Invalid (412) if If-Match has another ETag.
+Each handler raises Unavailable if the store does not answer, or a document that it needs is
+damaged. A handler that reads a body raises Waiting until the body has come, Invalid if the body is
+malformed, and TooLarge if it is too long. A handler of a cacheable page raises Invalid (412) if
+If-Match has another ETag.
 """

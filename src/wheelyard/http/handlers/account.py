@@ -24,7 +24,7 @@ from wheelyard.rendering.web.account_pages import Account, FormState, rights_of
 TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
 """The user name by which a password is a token, as in the settings of clients."""
 OWN_PROJECTS_SHOWN: Final = 20
-"""How many of their projects people see before they ask for all."""
+"""How many of a person's projects the page shows before the person asks for all."""
 MAX_USER_CHARS: Final = 255
 """The longest user name that the form shows again."""
 
@@ -33,8 +33,8 @@ def answer_account(request: IndexRequest) -> Response:
     """
     Handle GET: the account of the caller.
 
-    With `?projects=all` all of their projects are shown, else the first ones. None are while the
-    store does not say which these are. Raises Unauthenticated for an anonymous caller. Raises
+    With `?projects=all` the page shows all projects of the caller, else the first ones. It shows no
+    project while the store does not answer. Raises Unauthenticated for an anonymous caller. Raises
     Unavailable if the key of forms cannot be read.
     """
     caller = request.caller
@@ -44,21 +44,23 @@ def answer_account(request: IndexRequest) -> Response:
     session_ends_at = None
     if session is not None:
         session_ends_at = session.expiry
+    # a caller who has neither our cookie nor the header is signed in by a proxy
+    has_own_credential = session is not None or b"authorization" in request.joined_headers
     account = Account(
         caller=caller,
         rights_elsewhere=_rights_elsewhere(request),
         session_ends_at=session_ends_at,
-        # whoever is neither signed in by our cookie nor by a header is so by the proxy alone
-        is_by_proxy=session is None and b"authorization" not in request.joined_headers,
+        is_by_proxy=not has_own_credential,
         may_administer=is_token_admin(caller),
         index=request.query_field(INDEX) or "",
     )
     viewer = request.web.viewer(caller)
     form = FormState(forms.form_token(request))
     projects = _own_projects(request)
-    listed = projects[:OWN_PROJECTS_SHOWN]
+    listed_projects = projects[:OWN_PROJECTS_SHOWN]
     if request.query_field("projects") == "all":
-        listed = projects
+        listed_projects = projects
+    has_other_indexes = bool(request.web.index_viewer(request).indexes)
     return request.web.show(
         request,
         viewer,
@@ -67,17 +69,17 @@ def answer_account(request: IndexRequest) -> Response:
         "../../",
         account=account,
         form=form,
-        projects=listed,
-        others=len(projects) - len(listed),
-        has_indexes=bool(request.web.index_viewer(request).indexes),
+        projects=listed_projects,
+        others=len(projects) - len(listed_projects),
+        has_indexes=has_other_indexes,
     )
 
 
 def _rights_elsewhere(request: IndexRequest) -> dict[str, tuple[str, ...]]:
     """
-    Return what a caller may do in each index where that is something else than here, in words.
+    Return the rights of a caller in each other index, in words, if they differ from those here.
 
-    Indexes are missing for which the store does not say it.
+    An index is left out if its rights cannot be read.
     """
     main = request.context.index
     rights_here = rights_of(request.caller)
@@ -92,10 +94,10 @@ def _rights_elsewhere(request: IndexRequest) -> dict[str, tuple[str, ...]]:
 
 
 def _own_projects(request: IndexRequest) -> list[ProjectFacts]:
-    """Return the projects of a caller, none while the store does not say which these are."""
+    """Return the projects of a caller, or an empty list while the store does not answer."""
     caller = request.caller
     context = request.context
-    # whoever wants to sign out needs the page, also without this list
+    # a person who wants to sign out needs the page, also without this list
     with suppress(Unavailable):
         principals = context.index.caller_tokens.principals_of(caller)
         return load_projects(context).projects_of(caller, principals)
@@ -104,22 +106,22 @@ def _own_projects(request: IndexRequest) -> list[ProjectFacts]:
 
 def show_sign_in(request: IndexRequest) -> Response:
     """
-    Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page.
+    Handle GET `/-/sign-in/`: the form, or for a caller who is signed in, the next page.
 
-    `?next=` is the next page, without it the one whose link was followed. Neither leads outside
-    this server. With `?again` the form is shown also to somebody who is signed in. Raises NotFound
-    for the form if the settings allow no sessions.
+    `?next=` is the next page; without it, the next page is the one whose link was followed. Neither
+    leads outside this server. With `?again` the form is shown also to a caller who is signed in.
+    Raises NotFound in place of the form if the settings allow no sessions.
     """
     index = request.context.index
     server = index.settings.server
     next_path = request.query_field("next")
-    # somebody else may have made the link: it leads to no page outside this index
+    # another person may have made the link, so it must not lead outside this server
     if next_path is None:
         target = forms.referring_page(request.joined_headers, server)
     else:
         target = forms.local_path(next_path, server)
-    is_again = request.query_field("again") is not None
-    if not request.caller.is_anonymous and not is_again:
+    wants_form = request.query_field("again") is not None
+    if not request.caller.is_anonymous and not wants_form:
         return redirect(SEE_OTHER, target)
     _require_cookie(request)
     has_signed_out = request.query_field("signed-out") is not None
@@ -128,11 +130,11 @@ def show_sign_in(request: IndexRequest) -> Response:
 
 def sign_in(request: IndexRequest) -> Response:
     """
-    Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong.
+    Handle POST `/-/sign-in/`: begin a session, or return the form with an error.
 
-    A session that the browser had before is ended. A credential that is refused, or a store that
-    does not answer, is told on the form. Raises NotFound if the settings allow no sessions. Raises
-    Waiting until the body has come, Invalid for what is no form, and TooLarge if it is too long.
+    A session that the browser had before is ended. A refused credential, or a store that does not
+    answer, is an error on the form. Raises NotFound if the settings allow no sessions. Raises
+    Waiting until the body has come, Invalid if the body is no form, and TooLarge if it is too long.
     """
     cookie = _require_cookie(request)
     index = request.context.index
@@ -141,42 +143,42 @@ def sign_in(request: IndexRequest) -> Response:
     fields = forms.read_form(request)
     target = forms.local_path(fields.exact_text("next"), index.settings.server)
     try:
-        # No form token is asked for, as there is no session yet that it could belong to. That the
-        # form is not from another site was checked before, by the headers of the request.
-        credential = _credential(fields, request.address)
+        # The form has no form token, as there is no session yet that the token could belong to. A
+        # form from another site was refused before, by the headers of the request.
+        credential = _typed_credential(fields, request.address)
         caller = request.authenticator.verify(request, credential)
         request.authenticator.use_session(request)
         index.authenticator.count_sign_in(caller, request.address)
-        value, session = index.sessions.begin(credential, caller)
+        cookie_value, session = index.sessions.begin(credential, caller)
         # The session that the browser had before: its cookie is replaced, so nobody could end it
         # later. This comes last, as a credential that is refused must not sign anybody out.
         if request.browser_session is not None:
             index.sessions.end(request.browser_session, request.caller.principal)
     except (Unauthenticated, Unavailable) as error:
-        message = _message_of(error, fields)
+        message = _refusal_message(error, fields)
         user = _typed_user(fields)
         return sign_in_page.refuse(request, target, error, message, user=user)
-    seconds = session.expires_at - int(index.server.runtime.seconds())
-    return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
+    seconds_left = session.expires_at - int(index.server.runtime.seconds())
+    return redirect(SEE_OTHER, target, NO_STORE, cookie.header(cookie_value, seconds_left))
 
 
 def sign_out(request: IndexRequest) -> Response:
     """
-    Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser.
+    Handle POST `/-/sign-out/`: end the session, and remove its cookie from the browser.
 
-    Without a session only the cookie goes. Raises NotFound if the settings allow no sessions.
-    Raises Forbidden if the form is too old or of another session (code `stale_form`), or on a
-    read-only server (code `read_only`). Raises Unavailable if the store does not answer: then the
-    session may go on. Raises Waiting until the body has come, Invalid for what is no form, and
-    TooLarge if it is too long.
+    Without a session, or on a read-only server, only the cookie is removed. Raises NotFound if the
+    settings allow no sessions. Raises Forbidden (code `stale_form`) if the form is too old or of
+    another session. Raises Unavailable if the store does not answer: then the session may go on.
+    Raises Waiting until the body has come, Invalid if the body is no form, and TooLarge if it is
+    too long.
     """
     cookie = _require_cookie(request)
     context = request.context
     fields = forms.read_form(request)
     request.authenticator.use_session(request)
-    # Without a session there is nothing that another site could end by sending this form. The
-    # cookie goes in any case: it may be of a session that has ended. A read-only server can end no
-    # session, for which it would have to write.
+    # Without a session, another site that sends this form can end nothing. The cookie is removed
+    # in any case, as its session may have ended. A read-only server cannot end a session, which is
+    # a write.
     if request.browser_session is not None and not context.index.settings.server.read_only:
         forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
         context.index.sessions.end(request.browser_session, request.caller.principal)
@@ -195,11 +197,12 @@ def _require_cookie(request: IndexRequest) -> request_authentication.SessionCook
     return cookie
 
 
-def _credential(fields: forms.FormFields, address: str) -> Credential:
+def _typed_credential(fields: forms.FormFields, address: str) -> Credential:
     """
-    Return what was typed as the credential that a program would send.
+    Return the typed user and password as the credential that a program would send.
 
-    Raises Unauthenticated if it is an access token of Google's, before that is shown to Google.
+    Raises Unauthenticated if the password is too long, or is an access token of Google. This is
+    raised before Google is asked about the token.
     """
     user = fields.text("user")
     secret = fields.exact_text("password")
@@ -211,16 +214,18 @@ def _credential(fields: forms.FormFields, address: str) -> Credential:
     kind = classify(token)
     if kind is CredentialType.ACCESS_TOKEN:
         raise no_session()
-    # a pasted token often has a newline at its end, and belongs to no user name
-    if not user or kind is CredentialType.ID_TOKEN or has_token_prefix(token.secret):
+    # a token counts without its user name, and without the newline that a pasted one may end with
+    is_token = kind is CredentialType.ID_TOKEN or has_token_prefix(token.secret)
+    if is_token or not user:
         return token
     return Credential(user, secret, client_network=network)
 
 
-def _message_of(error: WheelyardError, fields: forms.FormFields) -> str:
-    """Return why a sign-in was refused, for people who have typed a password or a token."""
-    # what a program reads there is about credentials in headers
-    if error.message not in (invalid_credential().message, invalid_password("").message):
+def _refusal_message(error: WheelyardError, fields: forms.FormFields) -> str:
+    """Return why a sign-in was refused, in words for a person who has filled in the form."""
+    # two messages for programs, which are about headers, have other words on the form
+    messages_for_programs = (invalid_credential().message, invalid_password("").message)
+    if error.message not in messages_for_programs:
         return error_on_page(error)
     if fields.text("user"):
         return "User name or password is wrong."
@@ -228,9 +233,9 @@ def _message_of(error: WheelyardError, fields: forms.FormFields) -> str:
 
 
 def _typed_user(fields: forms.FormFields) -> str:
-    """Return the user name that was typed, or an empty text for a token in its place."""
+    """Return the typed user name to show it again, or an empty text if it may be a secret."""
     user = fields.text("user")
-    # what is shown again must be no secret, also if somebody has mistaken the field
+    # a person may have typed the secret into the wrong field
     if has_token_prefix(user) or user == fields.exact_text("password").strip():
         return ""
     if len(user) > MAX_USER_CHARS:

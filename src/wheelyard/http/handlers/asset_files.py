@@ -1,4 +1,4 @@
-"""Handlers of small files that are the same for everybody: assets of pages, icon, robots.txt."""
+"""Handlers of small files that are the same for all callers: assets, icon, robots.txt."""
 
 from functools import lru_cache
 from typing import Final
@@ -22,19 +22,19 @@ def answer_asset(request: IndexRequest) -> Response:
 
     Raises NotFound if this version of the server has no such file.
     """
-    by_name = {asset.name: asset for asset in request.web.environment.assets.values()}
-    asset = by_name.get(request.path_params["asset"])
+    assets_by_name = {asset.name: asset for asset in request.web.environment.assets.values()}
+    asset = assets_by_name.get(request.path_params["asset"])
     if asset is None:
         message = "This page is of another version of the server. Load it again."
         raise NotFound(message)
-    # for a year: what has another content has another name
+    # cached for a year: an asset with another content has another name
     headers = [PUBLIC_FILE, VARY_ENCODING, HARMLESS]
     body = asset.body
-    packed = None
+    compressed_body: bytes | None = None
     if accepts_gzip(request.joined_headers):
-        packed = _compressed(asset.body)
-    if packed is not None:
-        body = packed
+        compressed_body = _compressed(asset.body)
+    if compressed_body is not None:
+        body = compressed_body
         headers.append(GZIP)
     return make_response(200, asset.media_type.encode(), body, *headers)
 
@@ -42,7 +42,7 @@ def answer_asset(request: IndexRequest) -> Response:
 def answer_favicon(request: IndexRequest) -> Response:
     """Handle GET `/favicon.ico`, which browsers ask for by themselves."""
     icon = request.web.environment.assets["favicon.ico"]
-    # a day alone, as this name has no digest
+    # cached only for a day, as the name has no digest
     return make_response(200, icon.media_type.encode(), icon.body, FOR_A_DAY)
 
 

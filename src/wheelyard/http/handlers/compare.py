@@ -27,15 +27,15 @@ def answer(request: IndexRequest) -> Response:
     """
     Handle GET `/project/<name>/compare/?old=&new=`: two releases, the latest two by default.
 
-    With `new` alone, the other release is the one before it, and with `old` alone the latest. A
-    project with one release gets a page that compares nothing. Another spelling of the name is
+    With `new` alone, the other release is the one before `new`; with `old` alone, it is the latest.
+    A project with one release gets a page that compares nothing. Another spelling of the name is
     redirected.
 
     Raises Unauthenticated or Forbidden if the caller may not ask for the project, and NotFound if
-    there is none that the caller may read. Raises NotFound, too, if there is no such release, or
-    none at all. Raises Forbidden if the policy refuses a file that describes one of them. Raises
-    Unavailable if the store does not answer or has lost metadata, or no upstream index answers.
-    Raises Waiting if one has to be asked.
+    there is no such project that the caller may read. Raises NotFound, too, if there is no such
+    release, or no release at all. Raises Forbidden if the policy refuses a file that describes one
+    of the releases. Raises Unavailable if the store or an upstream index does not answer, or the
+    store has lost metadata. Raises Waiting if an upstream index has to be asked.
     """
     name = request.web.require_lookup(request)
     if name != request.path_params["name"]:
@@ -46,14 +46,16 @@ def answer(request: IndexRequest) -> Response:
     latest = latest_release(releases)
     if latest is None:
         raise NotFound(f"{name} has no releases that could be compared.")
-    old = _chosen(request, listing, OLD)
-    new = _chosen(request, listing, NEW)
-    older, newer = _pair(releases, latest, old, new)
-    compared = None
+    old_release = _chosen_release(request, listing, OLD)
+    new_release = _chosen_release(request, listing, NEW)
+    older, newer = _pair_to_compare(releases, latest, old_release, new_release)
+    compared: tuple[ComparedRelease, ComparedRelease] | None = None
     if older is not None:
-        compared = (_read(request, listing, older), _read(request, listing, newer))
+        compared_older = _read_metadata(request, listing, older)
+        compared_newer = _read_metadata(request, listing, newer)
+        compared = (compared_older, compared_newer)
 
-    # a page tells how to manage a project only where it is
+    # only an own project can be managed here, so only its page has a link for that
     own_name = name if listing.origin.is_own else None
     viewer = request.web.index_viewer(request, own_name)
     viewer = request.web.with_places(
@@ -73,11 +75,12 @@ def answer(request: IndexRequest) -> Response:
     return request.web.uncached_page(request, page, *request.web.security_headers, NO_STORE)
 
 
-def _chosen(request: IndexRequest, listing: OpenListing, field: str) -> ShownRelease | None:
+def _chosen_release(request: IndexRequest, listing: OpenListing, field: str) -> ShownRelease | None:
     """
     Return the release that a field of the query names, or None without the field.
 
-    It is found as in the URL of its page. Raises NotFound if there is no such release.
+    The version may have any spelling, as in the URL of the release. Raises NotFound if there is no
+    such release.
     """
     text = (request.query_field(field) or "").strip()
     if not text:
@@ -89,59 +92,65 @@ def _chosen(request: IndexRequest, listing: OpenListing, field: str) -> ShownRel
     return release
 
 
-def _pair(
+def _pair_to_compare(
     releases: Sequence[ShownRelease],
     latest: ShownRelease,
-    old: ShownRelease | None,
-    new: ShownRelease | None,
+    old_release: ShownRelease | None,
+    new_release: ShownRelease | None,
 ) -> tuple[ShownRelease | None, ShownRelease]:
     """
-    Return the releases to compare, of which the viewer has chosen both, one or none.
+    Return the older and the newer release to compare, of which the viewer may have chosen some.
 
-    The older one is None if the project has one release alone.
+    `old_release` and `new_release` are the chosen releases, or None. The older release is None if
+    the project has only one release.
     """
-    if old is not None and new is not None:
-        return old, new
-    newer = new or latest
-    if old is not None and old.version != newer.version:
-        return old, newer
-    older = _before(releases, newer)
-    later = _after(releases, newer)
-    # the first release of all has none before it, so it is compared with the next one
-    if older is None and later is not None:
-        return newer, later
+    if old_release is not None and new_release is not None:
+        return old_release, new_release
+    newer = new_release or latest
+    if old_release is not None and old_release.version != newer.version:
+        return old_release, newer
+    older = _release_before(releases, newer)
+    following = _release_after(releases, newer)
+    # the first release of a project is compared with the next one
+    if older is None and following is not None:
+        return newer, following
     return older, newer
 
 
-def _before(releases: Sequence[ShownRelease], newer: ShownRelease) -> ShownRelease | None:
+def _release_before(releases: Sequence[ShownRelease], newer: ShownRelease) -> ShownRelease | None:
     """
-    Return the release before another one, or None if there is none.
+    Return the release before another one, or None if `newer` is the first one.
 
-    `releases` are the newest first. Before a final release it is the final one before that, if
-    there is one: most people install no pre-releases.
+    `releases` are in order, the newest first. Before a final release this is the final release
+    before it, if there is one, as most people install no pre-releases.
     """
     version = listed_version(newer.version)
     earlier = [release for release in releases if listed_version(release.version) < version]
+    if not earlier:
+        return None
     if not version.is_prerelease:
         for release in earlier:
             if not listed_version(release.version).is_prerelease:
                 return release
-    return next(iter(earlier), None)
+    return earlier[0]
 
 
-def _after(releases: Sequence[ShownRelease], older: ShownRelease) -> ShownRelease | None:
-    """Return the release after another one, or None if there is none."""
+def _release_after(releases: Sequence[ShownRelease], older: ShownRelease) -> ShownRelease | None:
+    """Return the release after another one, or None if `older` is the last one."""
     version = listed_version(older.version)
     later = [release for release in releases if listed_version(release.version) > version]
     return min(later, key=lambda release: listed_version(release.version), default=None)
 
 
-def _read(request: IndexRequest, listing: OpenListing, release: ShownRelease) -> ComparedRelease:
+def _read_metadata(
+    request: IndexRequest, listing: OpenListing, release: ShownRelease
+) -> ComparedRelease:
     """
     Return a release with its core metadata.
 
-    Raises Forbidden if the policy refuses the file that has it. Raises Unavailable if the store
-    does not answer, or has lost it. Raises Waiting if an upstream index has to be asked.
+    Raises Forbidden if the policy refuses the file that has the metadata. Raises Unavailable if the
+    store does not answer, or has lost the metadata. Raises Waiting if an upstream index has to be
+    asked.
     """
     metadata = ReleaseMetadata(request, listing, release.metadata_file)
     return ComparedRelease(release, metadata.core, is_known=not metadata.is_missing)

@@ -1,8 +1,8 @@
 """
 Handlers of the documentation, below `/-/docs/`.
 
-It is public: whoever cannot sign in may need it. No credential is looked at but the session of a
-browser, for the links in the head, and one that is not valid does not hinder.
+The documentation is public, as a person who cannot sign in may need it. Of credentials, only the
+session of a browser is read, for the links in the head of a page; an invalid session is ignored.
 """
 
 from asyncio import shield, wrap_future
@@ -17,7 +17,7 @@ from markupsafe import Markup
 from wheelyard.authentication.authorization import CacheScope
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.messages import NO_STORE, HeaderList, MadeFrom, Response, redirect
+from wheelyard.http.messages import NO_STORE, MadeFrom, Response, redirect
 from wheelyard.http.representation import MediaType
 from wheelyard.http.request_authentication import UNAUTHENTICATED
 from wheelyard.http.responses import HARMLESS, page_cache_headers, page_response
@@ -28,20 +28,20 @@ from wheelyard.rendering.web.viewer import Viewer
 from wheelyard.storage.base import ABSENT
 
 WORDS_LIMIT: Final = 100
-"""The most characters that are searched for. What comes after them is ignored."""
+"""How many characters of a search are used; the others are ignored."""
 _MEDIA_TYPES: Final = {
     "json": MediaType.PLAIN_JSON,
     "svg": MediaType.SVG,
     "webp": MediaType.WEBP,
 }
-"""By the endings of the files that pages show or link to."""
+"""The media types of files that pages show or link to, by the ending of the filename."""
 
 
 def answer(request: IndexRequest) -> Response:
     """
     Handle GET `/-/docs/<path>`: a page or a picture, or a redirect to its usual path.
 
-    With `?q=` the front page is what a search finds. For any other path it is a page that says so
+    With `?q=` the front page has the results of a search. An unknown path gets a page that says so
     (404). Raises Waiting while another process renders the page.
     """
     path: str = request.path_params["path"]
@@ -51,7 +51,7 @@ def answer(request: IndexRequest) -> Response:
         return _answer_search(request, folder, words)
     if path in folder.pages:
         return _answer_page(request, folder.pages[path])
-    if path in folder.files and path.rpartition(".")[2] in _MEDIA_TYPES:
+    if path in folder.files and _ending_of(path) in _MEDIA_TYPES:
         return _answer_file(request, path)
     usual_path = documentation.page_path(path)
     if usual_path != path and usual_path in folder.pages:
@@ -59,7 +59,7 @@ def answer(request: IndexRequest) -> Response:
         if usual_path:
             segments += usual_path.removesuffix("/").split("/")
         return redirect(301, request.web.path(*segments))
-    return _missing(request, folder)
+    return _missing_page(request, folder)
 
 
 def _answer_page(request: IndexRequest, page: documentation.DocumentedPage) -> Response:
@@ -68,18 +68,18 @@ def _answer_page(request: IndexRequest, page: documentation.DocumentedPage) -> R
 
     Raises Waiting while another process renders its Markdown.
     """
-    # None, now or as its result, if it cannot be rendered now: then the page shows its source
+    # the job, or its result, is None if the page cannot be rendered now: it shows its source then
     job = request.context.process.documentation.render(page.path)
-    html = None
+    html: Markup | None = None
     if job is not None:
         if not job.done():
-            request.wait("docs", _finished, job)
+            request.wait("docs", _wait_until_done, job)
         html = job.result()
-    viewer = _viewer(request)
+    viewer = _session_viewer(request)
     scope: CacheScope = "public"
     made_from: MadeFrom | None = ()
 
-    # who has signed in may sign out any time, so that no identical request may get the same page
+    # a page with a name is not repeated to identical requests, as the person may have signed out
     if viewer.name:
         scope = "private"
         made_from = None
@@ -89,7 +89,7 @@ def _answer_page(request: IndexRequest, page: documentation.DocumentedPage) -> R
             request,
             MediaType.HTML,
             ("docs", page.path, viewer),
-            # it is made from no document, and so from no version of one
+            # the page is made from no stored document, so it has no version
             ABSENT,
             partial(_render_page, request, viewer, page, html),
             repeats=(made_from, inf),
@@ -103,9 +103,9 @@ def _render_page(
     request: IndexRequest, viewer: Viewer, page: documentation.DocumentedPage, html: Markup | None
 ) -> bytes:
     """
-    Return the bytes of a page, whose Markdown is `html`.
+    Return the bytes of a page, whose rendered Markdown is `html`.
 
-    Raises TemporaryPage without `html`.
+    If `html` is None, raises TemporaryPage with a page that shows the source.
     """
     folder = _folder(request)
     parent_path, _, _ = page.path.removesuffix("/").rpartition("/")
@@ -113,18 +113,19 @@ def _render_page(
     parent_title = ""
     if parent is not None:
         parent_title = parent.title
+    shown_html = html or Markup('<pre tabindex="0">{}</pre>').format(page.text)
     content = docs_page.DocsContent(
         title=page.title,
         path=page.path,
         source=page.source,
-        html=html or Markup('<pre tabindex="0">{}</pre>').format(page.text),
+        html=shown_html,
         parent=parent_title,
     )
     path_by_source = {page.source: page.path for page in folder.pages.values()}
     targets = docs_page.LinkTargets(folder.version, path_by_source, folder.files, folder.sizes)
     body = docs_page.docs_page(request.web.environment, viewer, content, targets)
 
-    # the next request may get a better one
+    # the next request may get the rendered page
     if html is None:
         raise TemporaryPage(body)
     return body
@@ -133,26 +134,26 @@ def _render_page(
 def _answer_search(
     request: IndexRequest, folder: documentation.DocumentationFolder, words: str
 ) -> Response:
-    """Return the page of what a search finds, which no cache keeps."""
+    """Return the page with the results of a search, which is not cached."""
     renderer = request.context.process.documentation
-    searched: list[docs_page.SearchedPage] = []
+    searched_pages: list[docs_page.SearchedPage] = []
     for page in folder.pages.values():
         job = renderer.render(page.path)
-        html = None
-        # a search waits for no page: of one that is not rendered yet, it looks at the source alone
+        html: Markup | None = None
+        # a search does not wait for a page to be rendered, and uses only its source then
         if job is not None and job.done():
             html = job.result()
-        searched.append(docs_page.SearchedPage(page.path, page.title, page.text, html or ""))
-    viewer = _viewer(request)
+        searched_pages.append(docs_page.SearchedPage(page.path, page.title, page.text, html or ""))
+    viewer = _session_viewer(request)
     body = docs_page.docs_search_page(
-        request.web.environment, viewer, searched, words, folder.version
+        request.web.environment, viewer, searched_pages, words, folder.version
     )
     return request.web.uncached_page(request, body, *request.web.security_headers, NO_STORE)
 
 
-def _viewer(request: IndexRequest) -> Viewer:
-    """Return who looks at a page: somebody with a session, or nobody, also if that fails."""
-    # without a cookie there is nothing to look up, and no store has to be read
+def _session_viewer(request: IndexRequest) -> Viewer:
+    """Return the viewer with the session of a request, or an anonymous one without a valid one."""
+    # without a cookie, no store is read
     if b"cookie" in request.joined_headers:
         with suppress(WheelyardError):
             request.authenticator.use_session(request)
@@ -163,34 +164,36 @@ def _viewer(request: IndexRequest) -> Viewer:
 def _answer_file(request: IndexRequest, path: str) -> Response:
     """Return a picture of a page, or another file that a page links to."""
     file = _folder(request).files[path]
-    _, _, ending = path.rpartition(".")
+    max_age = request.context.index.settings.http.public_max_age
     return page_response(
         request.context,
         request,
-        _MEDIA_TYPES[ending],
+        _MEDIA_TYPES[_ending_of(path)],
         ("docs", path),
         ABSENT,
         file.read_bytes,
         repeats=((), inf),
-        headers=(HARMLESS, *_caching(request)),
+        headers=(HARMLESS, *page_cache_headers(max_age, "public")),
     )
 
 
 def _folder(request: IndexRequest) -> documentation.DocumentationFolder:
+    """Return the folder with the documentation of this version."""
     return request.context.process.documentation.folder
 
 
-def _caching(request: IndexRequest) -> HeaderList:
-    return page_cache_headers(request.context.index.settings.http.public_max_age, "public")
+def _ending_of(path: str) -> str:
+    """Return the ending of a filename without its dot."""
+    return path.rpartition(".")[2]
 
 
-def _missing(request: IndexRequest, folder: documentation.DocumentationFolder) -> Response:
-    """Return the page that says that there is no such page, or no documentation at all."""
+def _missing_page(request: IndexRequest, folder: documentation.DocumentationFolder) -> Response:
+    """Return the page (404) that says that there is no such page, or no documentation at all."""
     # the path may have any depth, so links begin at the root of the host
     root = request.web.path()
     return request.web.show(
         request,
-        _viewer(request),
+        _session_viewer(request),
         404,
         "missing_docs.html",
         root,
@@ -201,7 +204,7 @@ def _missing(request: IndexRequest, folder: documentation.DocumentationFolder) -
     )
 
 
-async def _finished(job: Future[Markup | None]) -> None:
+async def _wait_until_done(job: Future[Markup | None]) -> None:
     """Wait until a page is rendered."""
-    # others may wait for it, too: a request that ends early does not cancel it
+    # a request that ends early must not cancel the job, for which others may wait, too
     await shield(wrap_future(job))

@@ -1,4 +1,4 @@
-"""Handlers of the history of a project, and of the Atom feeds: both show journals."""
+"""Handlers of the history of a project, and of the Atom feeds: both show entries of journals."""
 
 import re
 from collections.abc import Sequence
@@ -31,12 +31,12 @@ def answer_history(request: IndexRequest) -> Response:
     """
     Handle GET `/project/<name>/history/` and `/project/<name>/history/<number>/`.
 
-    Without a number it is the newest page. That of a public project is what was decided about it,
-    on one page. Another spelling of the name is redirected. Raises Unauthenticated or Forbidden if
-    the caller may not ask for the project, and NotFound if there is none that the caller may read.
-    Raises NotFound, too, if a number is none, or of a public project, and NoSuchPage if the history
-    has no such page. Raises Unavailable if the store does not answer, or no upstream index does.
-    Raises Waiting if one has to be asked.
+    Without a number this is the newest page. The history of a public project is the decisions about
+    it, on one page without a number. Another spelling of the name is redirected. Raises
+    Unauthenticated or Forbidden if the caller may not ask for the project, and NotFound if there is
+    no such project that the caller may read. Raises NotFound, too, for a malformed number, and
+    NoSuchPage if the history has no such page. Raises Unavailable if the store or an upstream index
+    does not answer. Raises Waiting if an upstream index has to be asked.
     """
     sent_number = request.path_params.get("number")
     name = request.web.require_lookup(request)
@@ -58,7 +58,7 @@ def answer_history(request: IndexRequest) -> Response:
 
 
 def _answer_decisions(request: IndexRequest, listing: resolver.OpenListing) -> Response:
-    """Return the response with what was decided about a public project."""
+    """Return the response with the decisions about a public project."""
     name = listing.name
     decisions = request.context.index.server.decisions
     viewer = request.web.index_viewer(request)
@@ -70,7 +70,7 @@ def _answer_decisions(request: IndexRequest, listing: resolver.OpenListing) -> R
 
 def _render_decisions(request: IndexRequest, viewer: Viewer, name: NormalizedName) -> bytes:
     """
-    Return the bytes of the page with what was decided about a public project.
+    Return the bytes of the page with the decisions about a public project.
 
     Raises Unavailable if the decisions or their journal cannot be read.
     """
@@ -87,7 +87,7 @@ def _answer_journal(
     """
     Return the response with a page of the journal of a private project.
 
-    Who may manage the project also sees on the newest page who got rights for it.
+    A caller who may manage the project also sees changes of rights to it, on the newest page.
     """
     name = listing.name
     own_name = name if listing.origin.is_own else None
@@ -95,10 +95,10 @@ def _answer_journal(
     viewer = request.web.with_places(request, viewer, name)
     version = listing.version
     shows = MadeFrom()
-    # whoever may manage has another `Viewer`, and so another page in the cache
+    # `may_manage` is part of the viewer, and so of the key in the cache
     with_rights = viewer.may_manage and number is None
     if with_rights:
-        # rights change without a commit of the project, so the page has the versions of them, too
+        # rights change without a commit of the project, so their versions are in that of the page
         access_records, publisher_records = request.context.index.catalog.rights
         access_version = access_records.get().version
         publishers_version = publisher_records.get().version
@@ -118,9 +118,10 @@ def _render_journal(
     with_rights: bool,
 ) -> bytes:
     """
-    Return the bytes of a page of the journal of a project, the newest one without a number.
+    Return the bytes of a page of the journal of a project; without a number, of the newest page.
 
-    Raises NoSuchPage if there is none of this number, and Unavailable if a journal cannot be read.
+    Raises NoSuchPage if there is no page of this number, and Unavailable if a journal cannot be
+    read.
     """
     index = request.context.index
     project = source.project
@@ -134,10 +135,11 @@ def _render_journal(
         )
     entries = _entries_about_shown_files(request.context, entries, source)
     entries = project_overview.known_to(viewer, entries)
+    older_pages = journal_reader.older_pages(project.revision)
     page = project_overview.History(
         name=project.name,
         changes=project_overview.changes_of(entries, viewer.hidden_indexes),
-        links=project_overview.HistoryLinks(number, journal_reader.older_pages(project.revision)),
+        links=project_overview.HistoryLinks(number, older_pages),
         lost=commits.lost,
     )
     return page.render(request.web.environment, viewer)
@@ -147,14 +149,14 @@ def _entries_about_shown_files(
     context: IndexContext, entries: Sequence[JournalEntry], source: FoundProject
 ) -> Sequence[JournalEntry]:
     """
-    Return the entries of a journal without files that the index hides.
+    Return the entries of a journal without the names of files that the index hides.
 
-    What was done after the day that the index shows is left out, too.
+    In the view of a day, entries after that day are left out, too.
     """
     if not source.is_filtered:
         return entries
-    # A deleted file is not in this table, as nobody knows whether rules would show it. So entries
-    # about deleted files alone are left out.
+    # Without deleted files, as nobody knows whether the rules would show them. So an entry that is
+    # only about deleted files is left out.
     shown_files = source.project.by_filename
     moment = context.index.repository.moment
     shown_entries: list[JournalEntry] = []
@@ -170,10 +172,9 @@ def _entries_about_shown_files(
 
 def answer_feed(request: IndexRequest) -> Response:
     """
-    Handle GET `/feed.xml`: the newest changes of all projects that the caller may read.
+    Handle GET `/feed.xml`: the newest changes of all private projects that the caller may read.
 
-    They are private ones, of the index and its layers. Raises Unavailable if the store does not
-    answer.
+    These are projects of the index and its layers. Raises Unavailable if the store does not answer.
     """
     hidden_indexes = request.web.index_viewer(request).hidden_indexes
     table = load_projects(request.context)
@@ -186,7 +187,7 @@ def answer_feed(request: IndexRequest) -> Response:
         version,
         partial(_render_feed, request, table, hidden_indexes),
         repeats=(((SEARCH, version),), request.web.until_rights_change),
-        # a feed is for programs, and names nobody who reads it
+        # those of a page about all projects, which does not show its reader
         headers=request.web.headers(None, None),
     )
 
@@ -196,10 +197,11 @@ def _render_feed(
 ) -> bytes:
     """Return the bytes of the feed of the projects that changed last, as the caller may read."""
     index = request.context.index
-    newest = table.readable_by(request.caller).latest_changes(journal_reader.CHANGED_PROJECTS)
-    names = [facts.name for facts in newest]
-    read = partial(_read_for_feed, request.context, hidden_indexes)
-    entries = journal_reader.read_latest(read, names, is_local=index.server.is_local)
+    visible = table.readable_by(request.caller)
+    newest_projects = visible.latest_changes(journal_reader.CHANGED_PROJECTS)
+    names = [facts.name for facts in newest_projects]
+    read_project = partial(_read_for_feed, request.context, hidden_indexes)
+    entries = journal_reader.read_latest(read_project, names, is_local=index.server.is_local)
     environment = request.web.environment
     return index_feed(environment.brand.name, environment.base_url, entries, index.definition.path)
 
@@ -208,10 +210,11 @@ def _read_for_feed(
     context: IndexContext, hidden_indexes: frozenset[str], name: NormalizedName
 ) -> Project:
     """
-    Return a private project as the index shows it, without a promotion to a hidden index.
+    Return a private project as the index shows it, for the entry of its last commit in the feed.
 
-    Threads for reading ahead call this. Raises NotFound if there is no such project, and
-    Unavailable if the store does not answer, or a document is damaged.
+    The project comes without its last commit if the reader must not see that. Threads that read
+    ahead call this. Raises NotFound if there is no such project, and Unavailable if the store does
+    not answer, or a document is damaged.
     """
     files = resolver.find_private(context, name)
     project = files.project
@@ -219,7 +222,7 @@ def _read_for_feed(
     names_hidden_index = False
     if commit is not None:
         names_hidden_index = any(event.promoted_to in hidden_indexes for event in commit.events)
-    # where rules hide files, the last commit may be about one of these
+    # where rules hide files, the last commit may be about a hidden one
     if names_hidden_index or files.sources.is_filtered:
         return replace(project, stored_commit=NO_JSON)
     return project
@@ -230,7 +233,7 @@ def answer_project_feed(request: IndexRequest) -> Response:
     Handle GET `/project/<name>/feed.xml`: releases and changes of a project.
 
     Another spelling of the name is redirected. Raises Unauthenticated, Forbidden or NotFound if the
-    caller may not read the project, and NotFound if there is no such private one. Raises
+    caller may not read the project, and NotFound if there is no such private project. Raises
     Unavailable if the store does not answer.
     """
     name = request.web.require_reader(request)
@@ -255,7 +258,7 @@ def _render_project_feed(request: IndexRequest, viewer: Viewer, source: FoundPro
     """
     Return the bytes of the feed of a project.
 
-    Raises Unavailable if its journal cannot be read.
+    Raises Unavailable if the journal of the project cannot be read.
     """
     index = request.context.index
     project = source.project

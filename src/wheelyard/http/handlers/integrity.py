@@ -1,4 +1,4 @@
-"""The provenance of files (PEP 740), as PyPI's Integrity API has it."""
+"""Handler of the provenance of files (PEP 740), as PyPI's Integrity API has it."""
 
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http import resolver
@@ -12,20 +12,22 @@ from wheelyard.model.distribution_filename import parse_name, parse_version, str
 
 def answer(request: IndexRequest) -> Response:
     """
-    Handle GET of the provenance of a file, which is 404 where the file is, or if it has none.
+    Handle GET of the provenance of a file.
 
-    The filename decides, and the version has to be that of the file. The response is 406 if the
-    client accepts no JSON. Raises Unauthenticated or Forbidden if the caller may not ask for the
-    project. Raises Unavailable if the store does not answer, or no upstream index does. Raises
-    Waiting if one has to be asked.
+    The filename names the file, and the version in the URL has to be that of the file. The response
+    is 406 if the client accepts no JSON. Raises Unauthenticated or Forbidden if the caller may not
+    ask for the project, and NotFound if there is no such file, or it has no provenance. Raises
+    Unavailable if the store or an upstream index does not answer. Raises Waiting if an upstream
+    index has to be asked.
     """
     params = request.path_params
     filename = params["filename"]
     try:
         name = parse_name(params["project"])
         request.context.read_policy.require_lookup(request.caller, name)
-        # a filename may spell its version in another way than the URL (PEP 440)
-        release = strip_trailing_zeros(str(parse_version(params["version"])))
+        # the filename may spell the version in another way than the URL (PEP 440)
+        version = parse_version(params["version"])
+        release = strip_trailing_zeros(str(version))
     except Invalid as error:
         raise NotFound(error.message) from error
     accept = request.joined_headers.get(b"accept", b"")

@@ -63,12 +63,12 @@ _VERSION_START: Final = re.compile("[0-9vV]")
 
 def answer_manage(request: IndexRequest) -> Response:
     """
-    Handle GET: what can be changed, the files of one release, or the form of one change.
+    Handle GET: the overview of a project, the files of one release, or the form of one change.
 
     `?version=` is the release, `?action=` the change, and `?commit=` the number of the commit that
-    the page tells of. Another spelling of the name is redirected. A version that is malformed or
-    not there is told on the page, which then has the status of that error. Raises Forbidden (code
-    `read_only`) on a read-only server, and NotFound if there is no such project.
+    the overview tells of. Another spelling of the name is redirected. If the version is malformed,
+    or there is no such release, the page says so, and has the status of that error. Raises
+    Forbidden (code `read_only`) on a read-only server, and NotFound if there is no such project.
     """
     context = request.context
     name = request.web.require_manager(request)
@@ -89,8 +89,8 @@ def answer_manage(request: IndexRequest) -> Response:
     if action == "delete":
         change = _change_of(request, project, action)
         return _change_form(request, 200, form, change)
-    done = _done(context.index.projects, project, fields.text("commit"))
-    return _overview(request, 200, project, form, done)
+    changes = _changes_of_commit(context.index.projects, project, fields.text("commit"))
+    return _overview(request, 200, project, form, changes)
 
 
 def _answer_release(
@@ -102,7 +102,7 @@ def _answer_release(
     try:
         release = _find_release(project, version)
     except WheelyardError as error:
-        # the page to choose from, with the version in the field where one can be typed
+        # the overview, with the version in the field of a set of versions
         form = FormState(form.token, {"versions": (version,)}, error_on_page(error), "versions")
         return _overview(request, status_of(error), project, form)
     filenames = fields.all("file") or None
@@ -115,20 +115,20 @@ def _answer_release(
 
 def answer_change(request: IndexRequest) -> Response:
     """
-    Handle POST: make the change of a form, and redirect to a page that says what it was.
+    Handle POST: make the change of a form, and redirect to the overview, which tells of it.
 
-    A form in which releases or files were chosen changes nothing yet: the answer is the form that
-    names all of their files. A name that is released has a page of its own, without a redirect.
-    What is refused is told on the form, which then has the status of the error. Raises Waiting
-    until the body has come, Invalid for what is no form, and TooLarge if it is too long. Raises
-    Invalid, too, for an action that no form has, and NotFound if there is no such project.
+    A form in which releases or files were chosen changes nothing yet: the answer is a form that
+    names all of their files. A released name gets a page without a redirect. A refused change gets
+    the form again, with the reason and the status of the error. Raises Waiting until the body has
+    come, Invalid if the body is no form or its action is unknown, and TooLarge if the body is too
+    long. Raises NotFound if there is no such project.
     """
     name = request.web.require_manager(request)
 
     # the handler is called again once the body has come, and changes nothing before
     fields = forms.read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
     if fields.text("choose") in manage_pages.VERBS:
-        return _choose(request, name, fields)
+        return _answer_choice(request, name, fields)
     action = fields.action(manage_pages.STATUS, manage_pages.RELEASE, *manage_pages.VERBS)
     api = _api(request)
     try:
@@ -136,15 +136,16 @@ def answer_change(request: IndexRequest) -> Response:
         if action == manage_pages.RELEASE:
             return _release_name(request, api, name, fields)
         if action == manage_pages.STATUS:
-            number = _set_status(api, name, fields)
+            commit_number = _set_status(api, name, fields)
         else:
-            number = _change_files(api, name, fields)
+            commit_number = _change_files(api, name, fields)
     except WheelyardError as error:
-        # nothing was changed: a commit is all of a change, or nothing of it
-        return _ask_again(request, name, fields, error)
+        # nothing was changed: a commit has all of a change, or nothing
+        return _show_refused_form(request, name, fields, error)
 
-    # a redirect, so that nobody sends the form again by loading the page again
-    return redirect(303, request.web.path("project", name, "manage", query=b"commit=%d" % number))
+    # a redirect, so that to load the page again does not send the form again
+    query = b"commit=%d" % commit_number
+    return redirect(303, request.web.path("project", name, "manage", query=query))
 
 
 def _api(request: IndexRequest) -> LocalApi:
@@ -154,31 +155,33 @@ def _api(request: IndexRequest) -> LocalApi:
     return LocalApi(index=index, caller=request.caller, caller_elsewhere=caller_elsewhere)
 
 
-def _choose(request: IndexRequest, name: NormalizedName, fields: forms.FormFields) -> Response:
-    """Return the form that names the files of the chosen releases, or what is wrong."""
+def _answer_choice(
+    request: IndexRequest, name: NormalizedName, fields: forms.FormFields
+) -> Response:
+    """Return the form with the files of the chosen releases, or the overview with an error."""
     form = FormState(forms.form_token(request))
     project = request.context.index.projects.get_current(name)
     action = fields.text("choose")
     try:
-        changeable = _changeable(request, project, action)
-        versions = _chosen_versions(changeable, fields)
+        changeable_project = _changeable_project(request, project, action)
+        versions = _chosen_versions(changeable_project, fields)
         change = _change_of(request, project, action, versions, fields.all("file") or None)
         if not change.releases:
             participle = manage_pages.PARTICIPLES[action]
             message = f"None of these files can be {participle}. Choose others."
             raise Invalid(message, code="invalid_field")
     except WheelyardError as error:
-        field = "versions"
-        # the form to restore has no such field
+        wrong_field = "versions"
+        # the form to restore has no field of versions
         if action == "restore":
-            field = ""
-        form = FormState(form.token, fields.values, error_on_page(error), field)
+            wrong_field = ""
+        form = FormState(form.token, fields.values, error_on_page(error), wrong_field)
         return _overview(request, status_of(error), project, form)
     return _change_form(request, 200, form, change)
 
 
-def _changeable(request: IndexRequest, project: Project, action: str) -> Project:
-    """Return the project with the files that an action can be about: deleted ones to restore."""
+def _changeable_project(request: IndexRequest, project: Project, action: str) -> Project:
+    """Return the project with the files that an action can change: to restore, the deleted ones."""
     if action != "restore":
         return project
     return replace(project, files=request.context.index.lifecycle.kept_files(project))
@@ -192,16 +195,17 @@ def _change_of(
     filenames: Collection[str] | None = None,
 ) -> manage_pages.FileChange:
     """
-    Return the change of these files, which has no releases if there is nothing to change.
+    Return the change of files by an action, which has no releases if no file can be changed.
 
-    It is about the whole project without `versions`, and about all files of these without
-    `filenames`.
+    `versions` are the releases to change, or None for the whole project. `filenames` are the files
+    of these to change, or None for all files.
     """
     releases: tuple[manage_pages.ChosenRelease, ...] = ()
     if action in manage_pages.VERBS:
-        changeable = _changeable(request, project, action)
-        chosen = manage_pages.chosen_releases(changeable, action, versions, filenames)
-        releases = tuple(chosen)
+        changeable_project = _changeable_project(request, project, action)
+        releases = tuple(
+            manage_pages.chosen_releases(changeable_project, action, versions, filenames)
+        )
     return manage_pages.FileChange(
         name=project.name,
         action=action,
@@ -215,15 +219,15 @@ def _release_name(
     request: IndexRequest, api: LocalApi, name: NormalizedName, fields: forms.FormFields
 ) -> Response:
     """
-    Give up a name without files, and return the page that says so.
+    Release the name of a project without files, and return the page that confirms it.
 
-    Raises Invalid unless the name was typed, and WheelyardError if the name is not given up.
+    Raises Invalid unless the name was typed, and WheelyardError if the name is not released.
     """
     with forms.checking("confirmation"):
         _require_confirmation(fields.text("confirmation"), name)
     body = forms.form_body(fields, project_operations.NameChange)
     api.call(project_operations.release_name, name, body)
-    # no redirect: the project has no page any more to which one could lead
+    # no redirect, as the project has no page any more
     viewer = request.web.index_viewer(request)
     return request.web.show(request, viewer, 200, "name_released.html", "../../../", name=name)
 
@@ -233,17 +237,21 @@ def _overview(
     status: int,
     project: Project,
     form: FormState,
-    done: Sequence[Change] | None = None,
+    changes: Sequence[Change] | None = None,
 ) -> Response:
-    """Return the page on which one chooses what to change."""
+    """
+    Return the overview of a project, on which a person chooses releases and a change.
+
+    `changes` are those that the person has just made, which the page tells of, or None.
+    """
     may_release = request.caller.may(Action.ADMIN, project.name)
     managed = manage_pages.ManagedProject(
         project=project,
-        deleted=_changeable(request, project, "restore"),
+        deleted=_changeable_project(request, project, "restore"),
         quota=request.context.index.uploads.quotas.project,
         is_kept=request.context.index.lifecycle.removal.keeps_deleted,
         may_release=may_release,
-        done=done,
+        done=changes,
     )
     viewer = request.web.managed_viewer(request, project.name)
     page = managed.render(request.web.environment, viewer, form)
@@ -256,11 +264,11 @@ def _change_form(
     form: FormState,
     change: manage_pages.FileChange,
     *,
-    warns: bool = True,
+    has_warnings: bool = True,
 ) -> Response:
-    """Return the form of a change of files, and if it `warns`, what a deletion leads to."""
+    """Return the form of a change of files. Before a deletion, it `has_warnings` of its effects."""
     warnings: tuple[str, ...] = ()
-    if warns and change.action == "delete":
+    if has_warnings and change.action == "delete":
         warnings = project_operations.deletion_warnings(_api(request), change.name, change.ticked)
     return _show(
         request,
@@ -280,7 +288,11 @@ def _status_form(
     project: Project | None,
     form: FormState,
 ) -> Response:
-    """Return the page with the form that sets the status of a project, which may be unknown."""
+    """
+    Return the page with the form that sets the status of a project.
+
+    `project` is None if it cannot be read.
+    """
     return _show(
         request,
         status,
@@ -299,7 +311,7 @@ def _show(
     template: str,
     **values: object,
 ) -> Response:
-    """Return the page of a template for those who manage a project."""
+    """Return the page of a template for people who manage a project."""
     viewer = request.web.managed_viewer(request, name)
     page = manage_pages.render_form(
         request.web.environment, viewer, name, template, MANAGE, **values
@@ -307,13 +319,13 @@ def _show(
     return request.web.own_page(request, status, page)
 
 
-def _ask_again(
+def _show_refused_form(
     request: IndexRequest, name: NormalizedName, fields: forms.FormFields, error: WheelyardError
 ) -> Response:
-    """Return the page with the form that was refused, with the reason and what was typed."""
+    """Return the form that was refused, with the reason and the typed fields."""
     form = forms.refused_form(request, fields, error)
 
-    # a store that does not answer is not asked for more
+    # a store that does not answer is not asked again: the cached project has to do
     is_store_down = isinstance(error, Unavailable)
     if is_store_down:
         project = _peek_project(request, name)
@@ -324,19 +336,19 @@ def _ask_again(
     if action == manage_pages.RELEASE and project is not None:
         return _overview(request, status, project, form)
 
-    # also for a name to give up, as the overview cannot be shown of a project that is not known
+    # also for the release of a name, as there is no overview of a project that cannot be read
     if action in {manage_pages.STATUS, manage_pages.RELEASE}:
         return _status_form(request, status, name, project, form)
     if project is not None:
-        project = _changeable(request, project, action)
+        project = _changeable_project(request, project, action)
     change = _refused_change(project, name, fields)
     is_kept = request.context.index.lifecycle.removal.keeps_deleted
     change = replace(change, is_kept=is_kept)
-    return _change_form(request, status, form, change, warns=not is_store_down)
+    return _change_form(request, status, form, change, has_warnings=not is_store_down)
 
 
 def _peek_project(request: IndexRequest, name: NormalizedName) -> Project | None:
-    """Return a project as it is remembered, however old that is, or None. No store is read."""
+    """Return a project from the cache, however old it is, or None if it is not cached."""
     snapshot = request.context.index.projects.peek(name, "any")
     if snapshot is None:
         return None
@@ -345,9 +357,9 @@ def _peek_project(request: IndexRequest, name: NormalizedName) -> Project | None
 
 def _find_release(project: Project, text: str) -> Release:
     """
-    Return the release with the version in `text`.
+    Return the release of a project with the version in `text`.
 
-    Raises Invalid if that is no version, and NotFound if there is no such release.
+    Raises Invalid if `text` is no version, and NotFound if there is no such release.
     """
     with forms.checking("version"):
         version = parse_version(text)
@@ -359,79 +371,89 @@ def _find_release(project: Project, text: str) -> Release:
 
 def _chosen_versions(project: Project, fields: forms.FormFields) -> set[str]:
     """
-    Return the versions of the releases that are ticked or in the set of versions of a form.
+    Return the versions of the releases that are ticked, or in the typed set of versions.
 
-    Raises Invalid if the set is malformed, or nothing is chosen. Raises NotFound if the project has
-    no such release.
+    Raises Invalid if the set is malformed, or no release is ticked and no set typed. Raises
+    NotFound if the project has none of the chosen releases.
     """
-    releases = all_releases(project)
-    versions = [release.version for release in releases]
-    # as somebody pastes it from a command: a shell needs quotes around ">=1,<2"
-    text = fields.text("versions").strip("\"' ")
-    chosen = set(versions) & set(fields.all("version"))
-    if text:
-        # a single version is what people mean most often, and no set of PEP 440
-        if _VERSION_START.match(text):
-            version_set = SpecifierSet(f"=={parse_version(text)}")
+    versions = [release.version for release in all_releases(project)]
+    ticked_versions = fields.all("version")
+    chosen_versions = set(versions).intersection(ticked_versions)
+    # without quotes, which a shell needs around ">=1,<2" in a command that is pasted
+    typed_set = fields.text("versions").strip("\"' ")
+    if typed_set:
+        # people also type a single version, which is no set in PEP 440
+        if _VERSION_START.match(typed_set):
+            version_set = SpecifierSet(f"=={parse_version(typed_set)}")
         else:
-            version_set = parse_version_set(text)
-        # nobody means to spare the pre-releases
-        chosen.update(version_set.filter(versions, prereleases=True))
-    if not chosen and (text or fields.all("version")):
+            version_set = parse_version_set(typed_set)
+        # people who type a set mean pre-releases, too
+        chosen_versions.update(version_set.filter(versions, prereleases=True))
+    if chosen_versions:
+        return chosen_versions
+    if typed_set or ticked_versions:
         raise NotFound(f"{project.name} has no such release. Choose others.")
-    if not chosen:
-        message = "Tick the releases that you mean, or write a set of versions."
-        raise Invalid(message, code="missing_field")
-    return chosen
+    message = "Tick the releases that you mean, or write a set of versions."
+    raise Invalid(message, code="missing_field")
 
 
 def _refused_change(
     project: Project | None, name: NormalizedName, fields: forms.FormFields
 ) -> manage_pages.FileChange:
     """
-    Return the change that a form has asked for, so that the form can be shown again.
+    Return the change of a refused form, so that the form can be shown again.
 
-    `project` has the files that can be changed, and is None if it is not known.
+    `project` has the files that can be changed, and is None if it cannot be read.
     """
     action = fields.text("action")
-    ticked = fields.all("file")
+    ticked_filenames = fields.all("file")
     is_whole = bool(fields.text("whole"))
     releases: tuple[manage_pages.ChosenRelease, ...] = ()
     if project is not None:
-        versions = None
+        versions: set[str] | None = None
         if not is_whole:
-            # those of ticked files, too: a form that was shown without the project has no version
+            # with the versions of ticked files: a form without a project has no field of versions
             versions = set(fields.all("version"))
-            versions.update(_version_in(filename, name) for filename in ticked)
-        releases = tuple(manage_pages.chosen_releases(project, action, versions, ticked))
-    # somebody else may have deleted the files meanwhile: the form still names what was ticked
+            versions.update(_version_in(filename, name) for filename in ticked_filenames)
+        releases = tuple(manage_pages.chosen_releases(project, action, versions, ticked_filenames))
+    # another person may have deleted the files meanwhile: the form still names the ticked ones
     if not releases:
-        filenames = sorted(set(ticked))
-        files = tuple(manage_pages.ChoosableFile(filename, None) for filename in filenames)
-        version = next(iter(fields.all("version")), "")
-        releases = (manage_pages.ChosenRelease(version, files),)
+        releases = (_release_of_fields(fields),)
     return manage_pages.FileChange(name=name, action=action, releases=releases, is_whole=is_whole)
 
 
+def _release_of_fields(fields: forms.FormFields) -> manage_pages.ChosenRelease:
+    """Return the first version and the ticked files of a form, as a release without records."""
+    version = ""
+    if fields.all("version"):
+        version = fields.all("version")[0]
+    filenames = sorted(set(fields.all("file")))
+    files = tuple(manage_pages.ChoosableFile(filename, None) for filename in filenames)
+    return manage_pages.ChosenRelease(version, files)
+
+
 def _version_in(filename: str, project: NormalizedName) -> str:
-    """Return the version in the name of a project's file, or an empty text for no such name."""
+    """Return the version in a filename of a project, or an empty text for any other filename."""
     with suppress(Invalid):
         return str(parse_known_filename(filename, project).version)
     return ""
 
 
-def _done(store: Projects, project: Project, text: str) -> list[Change] | None:
-    """Return the changes of the commit whose number is `text`, or None if it is no commit's."""
-    # it is from a URL, in which anybody may write anything
+def _changes_of_commit(projects: Projects, project: Project, text: str) -> list[Change] | None:
+    """
+    Return the changes of the commit whose number is `text`, which is from the URL.
+
+    The list is empty for 0, the number after a form that changed nothing. None means that `text` is
+    not the number of a commit that can be read.
+    """
     if not _NUMBER.fullmatch(text):
         return None
     number = int(text)
-    # what a change leads to that had nothing to change
     if number == 0:
         return []
     if number > project.revision:
         return None
-    commit = store.journal(project).find(number)
+    commit = projects.journal(project).find(number)
     if commit is None:
         return None
     events = [EventJson.from_event(event) for event in commit.events]
@@ -440,13 +462,13 @@ def _done(store: Projects, project: Project, text: str) -> list[Change] | None:
 
 def _set_status(api: LocalApi, name: NormalizedName, fields: forms.FormFields) -> int:
     """
-    Set the status of a project, and return the number of the commit, 0 if there is none.
+    Set the status of a project, and return the number of the commit, or 0 without a change.
 
     Raises WheelyardError if a field is wrong, or the change is refused.
     """
     _require_reason(fields)
-    status = forms.form_body(fields, project_operations.StatusChange)
-    project = api.call(project_operations.set_status, name, status)
+    status_change = forms.form_body(fields, project_operations.StatusChange)
+    project = api.call(project_operations.set_status, name, status_change)
     commit = project.commit
     # if the project had the status before, its last commit may be about something else
     if commit is None or all(event.what != EventKind.STATUS for event in commit.events):
@@ -456,7 +478,7 @@ def _set_status(api: LocalApi, name: NormalizedName, fields: forms.FormFields) -
 
 def _change_files(api: LocalApi, name: NormalizedName, fields: forms.FormFields) -> int:
     """
-    Change the files that a form names, and return the number of the commit, 0 if there is none.
+    Change the ticked files of a form, and return the number of the commit, or 0 without a change.
 
     Raises WheelyardError if a field is wrong, or the change is refused.
     """
@@ -471,21 +493,21 @@ def _change_files(api: LocalApi, name: NormalizedName, fields: forms.FormFields)
     if len(versions) == 1:
         version = versions[0]
 
-    # what is typed has to name as much as is deleted: the project, or one release of it
+    # the typed name has to be that of the project, or of the one release whose files are deleted
     if action == "delete":
         with forms.checking("confirmation"):
             _require_confirmation(fields.text("confirmation"), name, version)
 
-    # the filenames say what is changed, but the operation also wants a version or a set of them
+    # the filenames are enough, but the operation also needs a version or a set of versions
     change = project_operations.ReleaseChange(file=fields.all("file"), reason=fields.text("reason"))
     if version is None:
         change = replace(change, versions=EVERY_VERSION)
     else:
         change = replace(change, version=str(version))
-    changed = api.call(_ACTIONS[action], name, change)
-    if not changed.changed:
+    result = api.call(_ACTIONS[action], name, change)
+    if not result.changed:
         return 0
-    return changed.revision
+    return result.revision
 
 
 def _require_reason(fields: forms.FormFields) -> None:
@@ -495,14 +517,14 @@ def _require_reason(fields: forms.FormFields) -> None:
 
 
 def _require_confirmation(text: str, name: NormalizedName, version: Version | None = None) -> None:
-    """Raise Invalid unless `text` is the name, and the version if there is one, in any spelling."""
+    """Raise Invalid unless `text` is the name, and the version if it is given, in any spelling."""
     typed_name, _, typed_version = text.partition(" ")
     with suppress(Invalid):
         if version is None:
-            is_version = not typed_version
+            is_right_version = not typed_version
         else:
-            is_version = parse_version(typed_version.strip()) == version
-        if parse_name(typed_name) == name and is_version:
+            is_right_version = parse_version(typed_version.strip()) == version
+        if parse_name(typed_name) == name and is_right_version:
             return
     expected = str(name)
     if version is not None:

@@ -2,8 +2,8 @@
 Handlers of the probes and of the metrics.
 
 The metrics say nothing about packages. So they are public if the server listens on a loopback
-address, no proxy is configured, and none has forwarded the request. Otherwise they need
-`metrics_token`, which is good for nothing else, or the right to administer.
+address, no proxy is configured, and no proxy has forwarded the request. Otherwise a client needs
+`metrics_token`, which gives no other right, or the right to administer.
 """
 
 from hmac import compare_digest
@@ -32,12 +32,12 @@ ACCESS_HINT: Final = "Send the token that access.metrics_token has, as Bearer or
 
 def health(_request: IndexRequest) -> Response:
     """Handle GET `/health`, the liveness probe: always 200."""
-    # it looks at nothing: a new process would not mend a store that does not answer
+    # nothing is checked: a restart would not repair a store that does not answer
     return make_response(200, TEXT, HEALTHY, NO_STORE)
 
 
 class Probes:
-    """The readiness probe, and the metrics."""
+    """Handles the readiness probe, and the metrics of an observer."""
 
     def __init__(self, observer: Instrumentation) -> None:
         self._observer = observer
@@ -46,15 +46,15 @@ class Probes:
         """
         Handle GET `/ready`, the readiness probe: 503 unless the store can be read and written.
 
-        That means that the list of projects can be read, or is cached and not too old, and that a
-        write has succeeded since the start, unless the server is read-only. Nothing is written for
-        it. An error of the store is logged, and not raised.
+        The store can be read if the list of projects can, or is cached and not too old. It can be
+        written if a write has succeeded since the start, or the server is read-only. The probe
+        itself writes nothing. An error of the store is logged, and not raised.
         """
         process = request.context.process
         try:
             request.context.index.projects.names.get()
         except WheelyardError as error:
-            # a server that is not ready may get no other requests, which would log the failure
+            # logged here, as a server that is not ready may get no other request that logs it
             process.store_errors.log(error)
             return _not_ready("The store does not answer.", "storage_unavailable")
         reason = process.write_failure()
@@ -67,7 +67,7 @@ class Probes:
         """Return whether the metrics are public, or a request has the metrics token."""
         settings = request.context.index.settings
         server = settings.server
-        # a proxy on this machine lets others in, also one that the settings do not name
+        # a proxy on this machine, even if the settings do not name it, forwards for strangers
         is_direct = not server.trusted_proxies and not has_forwarding_header(request.joined_headers)
         if server.is_loopback and is_direct:
             return True
@@ -78,16 +78,17 @@ class Probes:
         try:
             secrets = tuple(parse_authorization(header).halves)
         except WheelyardError:
-            # what is no credential at all is for the usual authentication to refuse
+            # the usual authentication refuses a malformed credential
             return False
-        # in constant time, so that nobody learns the token from how long a comparison takes
+        # in constant time, so that the time of a comparison tells nothing of the token
         return any(compare_digest(secret.encode(), expected) for secret in secrets)
 
     def answer_metrics(self, request: IndexRequest) -> Response:
         """
         Handle GET `/metrics`: the metrics of all workers.
 
-        Raises Unauthenticated or Forbidden unless they are public, or for the caller.
+        Raises Unauthenticated or Forbidden unless the metrics are public, or the caller may read
+        them.
         """
         caller = request.caller
         if not self.is_allowed_without_login(request):
@@ -99,5 +100,6 @@ class Probes:
 
 
 def _not_ready(message: str, code: str) -> Response:
+    """Return the response (503) of a server that is not ready, with the reason."""
     fault = Unavailable(message, code=code, retry_after=RETRY_AFTER_SECONDS)
     return error_response_for(fault)

@@ -1,4 +1,4 @@
-"""Handler of the page that says who may do what to a project."""
+"""Handler of the page with the effective rights to a project."""
 
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
@@ -12,11 +12,11 @@ from wheelyard.rendering.web.project_frame import ACCESS
 
 def answer(request: IndexRequest) -> Response:
     """
-    Handle GET `/project/<name>/access/`: the effective rights on a project.
+    Handle GET `/project/<name>/access/`: the effective rights to an own project of the index.
 
-    It is one of the index's own packages. Another spelling of the name is redirected. On a bucket
-    it reads all tokens. Raises Unauthenticated for an anonymous caller, Forbidden unless the caller
-    manages the project, and NotFound if they may not read it, or there is none. Raises Unavailable
+    Another spelling of the name is redirected. All tokens are read from the store. Raises
+    Unauthenticated for an anonymous caller, Forbidden unless the caller may manage the project, and
+    NotFound if the caller may not read the project, or there is no such project. Raises Unavailable
     if the store does not answer.
     """
     index = request.context.index
@@ -25,7 +25,7 @@ def answer(request: IndexRequest) -> Response:
         path = request.web.path("project", name, ACCESS, query=request.query_string)
         return redirect(301, path)
 
-    # a manager of a pattern manages names that do not exist, of which there is nothing to say
+    # the right to manage may be for a pattern, so also for names without a project
     request.context.require_project(name)
     entries = effective_access(name, index.authenticator, index.tokens.all())
     viewer = request.web.managed_viewer(request, name)

@@ -1,13 +1,13 @@
 """
 Handlers of the pages of a project and of its releases.
 
-A page redirects from another spelling of the name or version. A release that is not there has a
-page that says so (404), and so has a project without releases (200). That an own project has files
-is noted, so that no upload asks whether the index is in use.
+Each handler redirects from another spelling of the name or version. It answers with a page that
+says so if the release does not exist (404), or if the project has no releases (200). It notes that
+an own project has files, so that no upload has to read whether the index is in use.
 
-Each page raises Unauthenticated or Forbidden if the caller may not ask for the project, and
-NotFound if there is none that the caller may read. Each raises Unavailable if the store does not
-answer, or no upstream index does, and Waiting if one has to be asked.
+Each handler raises Unauthenticated or Forbidden if the caller may not ask for the project, and
+NotFound if there is no such project that the caller may read. It raises Unavailable if the store or
+an upstream index does not answer, and Waiting if an upstream index has to be asked.
 """
 
 import re
@@ -56,30 +56,33 @@ from wheelyard.rendering.web.viewer import ReleasesElsewhere, Viewer
 DESCRIPTION_SECONDS: Final = 2.0
 """How long a page waits for its description, before it shows the plain text."""
 _FILE_BYTES: Final = 1024
-"""The memory that a remembered file takes, roughly."""
+"""The memory that a file in `latest_files` takes, roughly."""
 _NO_SUCH_LIST: Final = "There is no such list. Choose in the form above it, or a page below it."
 _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
 class _Neighbours(Struct, frozen=True):
-    """What a page shows of other projects, as far as the caller may read them, and of grants."""
+    """The other projects on a page, of those that the caller may read, and the uploaders."""
 
     linked_names: dict[NormalizedName, bool]
     """The dependencies that are projects of this index, with whether each is public."""
     used_by: tuple[project_facts.ProjectFacts, ...] = ()
+    """The projects that depend on the project of the page."""
     uploaders: tuple[str, ...] = ()
+    """Who may upload to the project of the page, in words."""
 
     def version_with(self, listing: OpenListing) -> str:
-        """Return the version of a page that shows this and a project."""
-        linked = sorted(self.linked_names.items())
-        texts = [f"{name}:{is_public}" for name, is_public in linked]
+        """Return the version of a page with these neighbours and with a listing."""
+        sorted_links = sorted(self.linked_names.items())
+        texts = [f"{name}:{is_public}" for name, is_public in sorted_links]
         texts.append("")
         texts += [f"{user.name}:{user.status}:{user.origin}" for user in self.used_by]
         texts.append("")
         texts += self.uploaders
-        digest = sha256(" ".join(texts).encode()).hexdigest()
+        all_texts = " ".join(texts).encode()
+        digest = sha256(all_texts).hexdigest()
         origin = listing.origin
-        # a page that is stale says since when
+        # a stale page shows since when it is stale
         stale_since = ""
         if origin.is_stale:
             stale_since = str(origin.confirmed_at)
@@ -91,7 +94,7 @@ NO_NEIGHBOURS: Final = _Neighbours({})
 
 
 class _PageSubject(Struct, frozen=True, kw_only=True):
-    """What the request for a page of a project is about, and who looks at it."""
+    """The project and the release that a request for a page is about, and the viewer."""
 
     listing: OpenListing
     viewer: Viewer
@@ -102,29 +105,30 @@ class _PageSubject(Struct, frozen=True, kw_only=True):
     is_release: bool
     """Whether the URL has a version."""
 
-    def key(self, tab: str, *more: Hashable) -> Hashable:
-        """Return the key under which the page of a tab is cached."""
+    def key(self, tab: str, *tab_fields: Hashable) -> Hashable:
+        """Return the key under which the page of a tab is cached, with fields of the tab."""
         version = ""
         if self.release is not None and self.is_release:
             version = self.release.version
-        return ("project", self.listing.name, version, tab, self.viewer, *more)
+        return ("project", self.listing.name, version, tab, self.viewer, *tab_fields)
 
     def head(self, *, lacks_core: bool = False) -> release_page.ReleaseHead:
         """
-        Return what all pages about the release have in common.
+        Return the head, which all pages about the release have in common.
 
-        Raises Unavailable if the decisions about a public package cannot be read.
+        The subject must have a release. Raises Unavailable if the decisions about a public package
+        cannot be read.
         """
         release = self.release
         latest = self.latest
         origin = self.listing.origin
-        public = public_package(origin)
+        public_facts = public_package(origin)
         assert release is not None and latest is not None  # noqa: S101, PT018 - asked before
-        not_shown = notes_on(origin, public)
+        not_shown = notes_on(origin, public_facts)
 
-        # the page of one release says nothing of what is hidden of the others
-        if self.is_release and public is not None:
-            public = public.of_release(release.version)
+        # the page of one release does not tell of hidden files of other releases
+        if self.is_release and public_facts is not None:
+            public_facts = public_facts.of_release(release.version)
         if self.is_release and not_shown is not None:
             not_shown = not_shown.of_release(release.version)
         return release_page.ReleaseHead(
@@ -132,7 +136,7 @@ class _PageSubject(Struct, frozen=True, kw_only=True):
             release=release,
             latest=latest,
             is_release=self.is_release,
-            public=public,
+            public=public_facts,
             not_shown=not_shown,
             lacks_core=lacks_core,
             other_index=origin.other_index,
@@ -149,30 +153,31 @@ class _DescriptionPage(Struct, frozen=True, kw_only=True):
     downloads: DownloadReport | None
     choice: core_metadata.InstallChoice
     namespaces: tuple[str, ...]
-    """Those of the project that somebody owns."""
+    """The namespaces that the project is in, and that have owners."""
 
     def render(self) -> bytes:
         """
         Return the bytes of the page.
 
-        Raises TemporaryPage if a later one may show more, and Waiting for the description or for an
-        upstream index. Raises Forbidden if the policy refuses the file that describes the release.
-        Raises Unavailable if the store does not answer.
+        Raises TemporaryPage if a later page may show more, and Waiting for the description or for
+        an upstream index. Raises Forbidden if the policy refuses the file that describes the
+        release. Raises Unavailable if the store does not answer.
         """
         request = self.request
         subject = self.subject
         environment = request.web.environment
-        content = _with_description(request, _content(subject, self.metadata, self.neighbours))
+        content = _release_content(subject, self.metadata, self.neighbours)
+        content = _with_description(request, content)
         content = replace(
             content,
-            provenance=_provenance(request, subject),
+            provenance=_find_provenance(request, subject),
             namespaces=self.namespaces,
             choice=self.choice,
         )
         if subject.is_release:
             page = release_page.release_page(environment, subject.viewer, content)
         else:
-            project = ProjectContent(
+            project_content = ProjectContent(
                 project=subject.listing,
                 releases=project_facts.releases_of(subject.listing),
                 latest=content,
@@ -180,7 +185,7 @@ class _DescriptionPage(Struct, frozen=True, kw_only=True):
                 uploaders=self.neighbours.uploaders,
                 downloads=self.downloads,
             )
-            page = project_page(environment, subject.viewer, project)
+            page = project_page(environment, subject.viewer, project_content)
         return _require_final(page, content)
 
 
@@ -188,19 +193,19 @@ def answer_description(request: IndexRequest) -> Response:
     """
     Handle GET `/project/<name>/` and `/project/<name>/<version>/`: the description.
 
-    A description that takes too long is shown as plain text for now. `?pin=` and `?extras=` are for
-    the commands on the page. Raises Invalid (code `invalid_field`) for a `pin` that the page does
-    not offer. Raises Forbidden if the policy refuses the file that describes the release.
+    A description that takes too long to render is shown as plain text. `?pin=` and `?extras=` are
+    for the commands on the page. Raises Invalid (code `invalid_field`) for a `pin` that the page
+    does not offer. Raises Forbidden if the policy refuses the file that describes the release.
     """
-    subject = _subject(request)
+    subject = _find_subject(request)
     if isinstance(subject, Response):
         return subject
     if subject.release is None:
         return _answer_empty(request, subject, DESCRIPTION)
     listing = subject.listing
     metadata = ReleaseMetadata(request, listing, subject.release.metadata_file)
-    neighbours, shows = _neighbours(request, subject, metadata)
-    downloads, until = _downloads(request, subject)
+    neighbours, shows = _find_neighbours(request, subject, metadata)
+    downloads, until = _find_downloads(request, subject)
     choice = _install_choice(request)
     namespaces = resolver.namespaces_of(request.context, listing) or ()
     owned_namespaces = tuple(namespace.name for namespace in namespaces if namespace.owned)
@@ -216,8 +221,7 @@ def answer_description(request: IndexRequest) -> Response:
     if choice != core_metadata.NO_CHOICE:
         return _uncached(request, page.render)
     key = subject.key(DESCRIPTION)
-    version = neighbours.version_with(listing)
-    version = f"{version} {' '.join(owned_namespaces)}"
+    version = f"{neighbours.version_with(listing)} {' '.join(owned_namespaces)}"
     if downloads is not None:
         version = f"{version} {downloads.digest}"
     until = min(until, resolver.namespaces_deadline(request.context))
@@ -228,19 +232,19 @@ def answer_description(request: IndexRequest) -> Response:
 
 def answer_dependencies(request: IndexRequest) -> Response:
     """
-    Handle GET `/project/.../dependencies/`: what a release needs, and who uses a project.
+    Handle GET `/project/.../dependencies/`: the dependencies of a release, and its dependents.
 
-    Only projects that the caller may read are linked or named as users. Raises Forbidden if the
-    policy refuses the file that describes the release.
+    Only projects that the caller may read are linked, or named as dependents. Raises Forbidden if
+    the policy refuses the file that describes the release.
     """
-    subject = _subject(request)
+    subject = _find_subject(request)
     if isinstance(subject, Response):
         return subject
     if subject.release is None:
         return _answer_empty(request, subject, DEPENDENCIES)
     listing = subject.listing
     metadata = ReleaseMetadata(request, listing, subject.release.metadata_file)
-    neighbours, shows = _neighbours(request, subject, metadata)
+    neighbours, shows = _find_neighbours(request, subject, metadata)
     render = partial(_render_dependencies, request, subject, metadata, neighbours)
     key = subject.key(DEPENDENCIES)
     version = neighbours.version_with(listing)
@@ -254,11 +258,11 @@ def _render_dependencies(
     neighbours: _Neighbours,
 ) -> bytes:
     """
-    Return the bytes of the page with what a release needs, and who uses its project.
+    Return the bytes of the page with the dependencies of a release, and its dependents.
 
-    Raises TemporaryPage if a later one may show more.
+    Raises TemporaryPage if a later page may show more.
     """
-    content = _content(subject, metadata, neighbours)
+    content = _release_content(subject, metadata, neighbours)
     page = release_page.dependencies_page(
         request.web.environment, subject.viewer, content, used_by=neighbours.used_by
     )
@@ -269,18 +273,18 @@ def answer_files(request: IndexRequest) -> Response:
     """
     Handle GET `/project/.../files/`: the files of a release, filtered by the query.
 
-    Raises Invalid (code `invalid_field`) for a type that the page does not offer, or for a page
-    that is no number. Raises NoSuchPage if the list has no page of this number.
+    Raises Invalid (code `invalid_field`) for a type of file that the page does not offer, or if
+    `?page=` is no number. Raises NoSuchPage if the list has no page of this number.
     """
-    subject = _subject(request)
+    subject = _find_subject(request)
     if isinstance(subject, Response):
         return subject
     if subject.release is None:
         return _answer_empty(request, subject, FILES)
-    selected = _file_filter(request)
+    file_filter = _file_filter(request)
     number = _page_number(request)
-    render = partial(_render_files, request, subject, subject.release, selected, number)
-    if selected != file_list.ALL_FILES:
+    render = partial(_render_files, request, subject, subject.release, file_filter, number)
+    if file_filter != file_list.ALL_FILES:
         return _uncached(request, render)
     listing = subject.listing
     key = subject.key(FILES, number)
@@ -292,7 +296,7 @@ def _render_files(
     request: IndexRequest,
     subject: _PageSubject,
     release: project_facts.ReleaseOf[ShownFile],
-    selected: file_list.FileFilter,
+    file_filter: file_list.FileFilter,
     number: int,
 ) -> bytes:
     """
@@ -301,30 +305,30 @@ def _render_files(
     Raises NoSuchPage if the list has no page of this number.
     """
     environment = request.web.environment
-    files = file_list.file_list(release, selected, number, environment.rows_per_page)
+    files = file_list.file_list(release, file_filter, number, environment.rows_per_page)
     if files is None:
-        # a list without files has no first page either
-        pages = 1
-        first_page = file_list.file_list(release, selected, 1, environment.rows_per_page)
+        # a list without files does not even have a first page
+        page_count = 1
+        first_page = file_list.file_list(release, file_filter, 1, environment.rows_per_page)
         if first_page is not None:
-            pages = first_page.pages
-        raise NoSuchPage(number, pages)
+            page_count = first_page.pages
+        raise NoSuchPage(number, page_count)
     return release_page.files_page(environment, subject.viewer, subject.head(), files)
 
 
 def answer_old_files(request: IndexRequest) -> Response:
     """
-    Handle GET `/project/.../files/<facet>/<number>/`, as older pages had it: redirect.
+    Handle GET `/project/.../files/<facet>/<number>/`, a URL of older pages: redirect.
 
-    It is not looked whether there is such a project. Raises Unauthenticated, Forbidden or NotFound
-    if the caller may not ask for it.
+    The project need not exist. Raises Unauthenticated, Forbidden or NotFound if the caller may not
+    ask for it.
     """
     name = request.web.require_lookup(request)
     params = request.path_params
     facet = params["facet"]
     number = params.get("number", "")
     fields: dict[str, str] = {}
-    # in place of the facet, there may be the number of a page of all files
+    # a URL without a facet has the number of the page in its place
     if facet.isdecimal():
         number = facet
     elif facet.startswith("on-"):
@@ -340,10 +344,10 @@ def answer_old_files(request: IndexRequest) -> Response:
 
 def answer_link_of_hatch(request: IndexRequest) -> Response:
     """
-    Handle GET `/legacy/<name>/<version>/`, as `hatch publish` prints it: redirect.
+    Handle GET `/legacy/<name>/<version>/`, a URL that `hatch publish` prints: redirect.
 
-    It is not looked whether there is such a project. Raises Unauthenticated, Forbidden or NotFound
-    if the caller may not ask for it.
+    The project need not exist. Raises Unauthenticated, Forbidden or NotFound if the caller may not
+    ask for it.
     """
     name = request.web.require_lookup(request)
     version = request.path_params["version"]
@@ -354,37 +358,37 @@ def answer_requirements(request: IndexRequest) -> Response:
     """
     Handle GET `/project/<name>/<version>/requirements.txt`: the release with its hashes.
 
-    `?extras=` are added, but for those that the release does not have. Only then its core metadata
-    is read: raises Forbidden if the policy refuses the file that has it.
+    The extras of `?extras=` that the release has are added to it. Then the core metadata is read:
+    raises Forbidden if the policy refuses the file that has it.
     """
-    subject = _subject(request)
+    subject = _find_subject(request)
     if isinstance(subject, Response):
         return subject
     listing = subject.listing
     release = subject.release
     assert release is not None  # noqa: S101 - the URL has a version
-    package = str(listing.name)
+    requirement_name = str(listing.name)
     extras = _extras_in_query(request)
 
-    # metadata is read for extras alone: an upstream index may have to send it
+    # metadata is read only for extras, as an upstream index may have to be asked for it
     if extras:
         metadata = ReleaseMetadata(request, listing, release.metadata_file)
         known_extras = core_metadata.known_extras(metadata.core.provides_extra, extras)
-        package = core_metadata.with_extras(listing.name, known_extras)
+        requirement_name = core_metadata.with_extras(listing.name, known_extras)
 
     def render() -> bytes:
-        return f"{file_list.pinned_requirement(package, release)}\n".encode()
+        return f"{file_list.pinned_requirement(requirement_name, release)}\n".encode()
 
     headers = request.web.headers(listing.name, None)
 
-    # no shared cache may keep it: the name may become private any time
+    # no shared cache may keep a public package, as its name may become private any time
     if listing.origin.is_upstream:
         headers = page_cache_headers(0, "private")
     return page_response(
         request.context,
         request,
         MediaType.TEXT,
-        ("requirements", package, release.version),
+        ("requirements", requirement_name, release.version),
         listing.version,
         render,
         listing=listing,
@@ -394,29 +398,30 @@ def answer_requirements(request: IndexRequest) -> Response:
 
 def answer_releases(request: IndexRequest) -> Response:
     """
-    Handle GET `/project/<name>/releases/`: those of a project, filtered by the query.
+    Handle GET `/project/<name>/releases/`: the releases of a project, filtered by the query.
 
-    Of a private project, those in other indexes are there, too. Raises Invalid (code
-    `invalid_field`) for a page that is no number, and NoSuchPage if the list has no page of this
+    The page of a private project also has its releases in other indexes. Raises Invalid (code
+    `invalid_field`) if `?page=` is no number, and NoSuchPage if the list has no page of this
     number.
     """
-    subject = _subject(request)
+    subject = _find_subject(request)
     if isinstance(subject, Response):
         return subject
     if subject.release is None:
         return _answer_empty(request, subject, RELEASES)
     listing = subject.listing
-    downloads, until = _downloads(request, subject)
+    downloads, until = _find_downloads(request, subject)
     elsewhere: tuple[ReleasesElsewhere, ...] = ()
 
-    # no upstream index is asked because of another index
+    # not for a public project, as other indexes might have to ask an upstream index
     if not listing.origin.is_upstream:
         elsewhere = request.web.releases_elsewhere(request, subject.viewer, listing.name)
-    text = " ".join((request.query_field("q") or "").split())[: core_metadata.TEXT_LIMIT]
+    words = (request.query_field("q") or "").split()
+    text = " ".join(words)[: core_metadata.TEXT_LIMIT]
     number = _page_number(request)
     render = partial(_render_releases, request, subject, downloads, elsewhere, text, number)
 
-    # what was typed is no key of a cache: nobody else may ask for it again
+    # not cached, as another request with this text is unlikely
     if text:
         return _uncached(request, render)
     key = subject.key(RELEASES, number, elsewhere)
@@ -451,8 +456,8 @@ def _render_releases(
 
 
 def _uncached(request: IndexRequest, render: Render) -> Response:
-    """Return a page for somebody's query: no cache keeps these, as there are too many."""
-    # that a later page may have more matters for caches alone
+    """Return a page for a query that is not cached, as there are too many different ones."""
+    # whether the page is temporary matters only for a cache
     try:
         page = render()
     except TemporaryPage as temporary:
@@ -462,9 +467,9 @@ def _uncached(request: IndexRequest, render: Render) -> Response:
 
 def _install_choice(request: IndexRequest) -> core_metadata.InstallChoice:
     """
-    Return what the query of a page asks for.
+    Return the choice in the query for the commands that install a project.
 
-    Raises Invalid (code `invalid_field`) for what the form of the page has not.
+    Raises Invalid (code `invalid_field`) for a pin that the form of the page does not offer.
     """
     pin = request.query_field("pin") or ""
     if pin and pin not in core_metadata.PINS:
@@ -474,17 +479,19 @@ def _install_choice(request: IndexRequest) -> core_metadata.InstallChoice:
 
 
 def _extras_in_query(request: IndexRequest) -> frozenset[str]:
-    """Return the extras that a query names, of which the release need not have any."""
+    """Return the extras that the query names, also those that the release does not have."""
     return core_metadata.parse_extras(request.query_field("extras") or "")
 
 
-def _subject(request: IndexRequest) -> _PageSubject | Response:
+def _find_subject(request: IndexRequest) -> _PageSubject | Response:
     """
-    Return what a request is about, or the redirect from another spelling, or what is missing.
+    Return the subject of a request, or a response without one.
 
-    Raises Unauthenticated or Forbidden if the caller may not ask for the project. Raises NotFound
-    if there is none that the caller may read. Raises Unavailable if the store does not answer, or
-    no upstream index does. Raises Waiting if one has to be asked.
+    That is a redirect from another spelling of the name or version, or the page (404) of a release
+    that does not exist. Raises Unauthenticated or Forbidden if the caller may not ask for the
+    project. Raises NotFound if there is no such project that the caller may read. Raises
+    Unavailable if the store or an upstream index does not answer. Raises Waiting if an upstream
+    index has to be asked.
     """
     name = request.web.require_lookup(request)
     sent_version = request.path_params.get("version")
@@ -494,13 +501,13 @@ def _subject(request: IndexRequest) -> _PageSubject | Response:
     try:
         listing = resolver.find(request.context, name, request)
     except NotFound:
-        # the page of the error names similar projects, from the table that this reads
+        # reads the search table, as the page of the error names similar projects from it
         with suppress(Unavailable):
             load_projects(request.context)
         raise
     is_own = listing.origin.is_own
 
-    # an index with a file is in use: no upload has to read the store to learn that
+    # an index with a file is in use, which an upload need not read in the store then
     unused = request.context.index.uploads.unused
     if unused is not None and is_own and listing.files:
         unused.note_use()
@@ -508,7 +515,7 @@ def _subject(request: IndexRequest) -> _PageSubject | Response:
     viewer = request.web.choosing_viewer(request, own_name)
     if listing.origin.is_upstream:
         viewer = replace(viewer, may_decide=request.web.may_decide(request.caller, name))
-    latest = _latest(request, listing)
+    latest = _latest_release(request, listing)
     release = latest
     if sent_version is not None:
         release = project_facts.find_release(listing, sent_version)
@@ -551,65 +558,72 @@ def _render_empty(request: IndexRequest, subject: _PageSubject, tab: str) -> byt
     if isinstance(listing.open, PrivateFiles):
         project = listing.open.project
         has_deleted_files = bool(project.deleted_filenames)
-        # of another index, or of an earlier day, it is not told here who has set the status
+        # only an own project of today shows who has set the status
         if origin.is_own:
             status_set = status_set_in(project)
-    public = public_package(origin)
+    public_facts = public_package(origin)
     return empty_page(
         request.web.environment,
         subject.viewer,
         listing,
         tab,
-        public,
+        public_facts,
         has_deleted_files=has_deleted_files,
         status_set=status_set,
-        not_shown=notes_on(origin, public),
+        not_shown=notes_on(origin, public_facts),
         other_index=origin.other_index,
     )
 
 
-def _downloads(request: IndexRequest, subject: _PageSubject) -> tuple[DownloadReport | None, float]:
-    """Return the downloads that a page shows, and until when, on the monotonic clock."""
-    # the page of one release has no figure of them, and public packages are not counted
+def _find_downloads(
+    request: IndexRequest, subject: _PageSubject
+) -> tuple[DownloadReport | None, float]:
+    """
+    Return the downloads on a page, or None without any, and until when they are shown.
+
+    The second value is a time on the monotonic clock.
+    """
+    # the page of one release has no figure of downloads, and public packages are not counted
     counts = request.context.downloads
     if counts is None or subject.is_release or subject.listing.origin.is_upstream:
         return None, inf
     return counts.shown_report(subject.listing.name, SHOWN_DAYS)
 
 
-def _neighbours(
+def _find_neighbours(
     request: IndexRequest, subject: _PageSubject, metadata: ReleaseMetadata
 ) -> tuple[_Neighbours, MadeFrom]:
     """
-    Return what a page shows besides the listing, and the versions of that.
+    Return the neighbours on a page, and the versions of the documents that they are from.
 
-    Raises Forbidden if the policy refuses the file that has the core metadata. Raises Unavailable
-    if the store does not answer. Raises Waiting if an upstream index has to be asked.
+    An answer is repeated only while these versions stay. Raises Forbidden if the policy refuses the
+    file that has the core metadata. Raises Unavailable if the store does not answer. Raises Waiting
+    if an upstream index has to be asked.
     """
     table = load_projects(request.context)
     name = subject.listing.name
     visible = table.readable_by(request.caller)
-    # all that the page shows besides the listing, so that a change of it ends the answer
     shows: MadeFrom = ((SEARCH, str(table.generation)),)
-    required = visible.named(metadata.required_names(request.web.required_names))
-    linked = {project.name: bool(project.origin) for project in required}
+    required_names = metadata.required_names(request.web.required_names)
+    required_projects = visible.named(required_names)
+    linked_names = {project.name: bool(project.origin) for project in required_projects}
     if subject.is_release:
-        return _Neighbours(linked), shows
+        return _Neighbours(linked_names), shows
     uploaders: tuple[str, ...] = ()
-    # who may upload is told to those who can change it
+    # only a person who can change who may upload is told of it
     if subject.viewer.may_manage:
         index = request.context.index
-        stored = index.server.access.records.get()
-        shows += ((GRANTS, stored.version),)
-        uploaders = index.server.access.uploaders_of(stored, name, index.name)
+        snapshot = index.server.access.records.get()
+        shows += ((GRANTS, snapshot.version),)
+        uploaders = index.server.access.uploaders_of(snapshot, name, index.name)
     used_by = tuple(visible.used_by(name))
-    return _Neighbours(linked, used_by, uploaders), shows
+    return _Neighbours(linked_names, used_by, uploaders), shows
 
 
-def _content(
+def _release_content(
     subject: _PageSubject, metadata: ReleaseMetadata, neighbours: _Neighbours
 ) -> release_page.ReleaseContent:
-    """Return what a page shows of a release, without its description."""
+    """Return the content of a page about a release, without its description."""
     return release_page.ReleaseContent(
         head=subject.head(lacks_core=metadata.is_missing),
         core=metadata.core,
@@ -618,12 +632,17 @@ def _content(
     )
 
 
-def _provenance(request: IndexRequest, subject: _PageSubject) -> ShownProvenance | None:
-    """Return the provenance of the file that describes the release, or of another one, or None."""
+def _find_provenance(request: IndexRequest, subject: _PageSubject) -> ShownProvenance | None:
+    """
+    Return the provenance of a file of the release, first of the one that describes the release.
+
+    None means that no file has a provenance, or that it cannot be read. The subject must have a
+    release.
+    """
     release = subject.release
     assert release is not None  # noqa: S101 - asked before
     for file in (release.metadata_file, *release.files):
-        # files of an upstream index are shown by another class, without a provenance here
+        # files of an upstream index are of another class, and the page shows no provenance of them
         if isinstance(file, File) and file.has_provenance:
             return _read_provenance(request, subject.listing.name, file)
     return None
@@ -633,7 +652,7 @@ def _read_provenance(
     request: IndexRequest, name: NormalizedName, file: File
 ) -> ShownProvenance | None:
     """Return the provenance of a file, or None if it is lost or damaged, or cannot be read now."""
-    # `wheelyard check` says what is lost, and this page has more to show than that
+    # the page is shown without it; `wheelyard check` names the lost objects
     with suppress(Unavailable, DecodeError):
         body = request.context.index.files.provenance(name, file)
         signers = tuple(shown_signers(read_provenance(body)))
@@ -645,15 +664,15 @@ def _with_description(
     request: IndexRequest, content: release_page.ReleaseContent
 ) -> release_page.ReleaseContent:
     """
-    Return content with its description, which is waited for unless it takes too long.
+    Return the content with the description of the release.
 
-    Raises Waiting while another process renders it.
+    Raises Waiting while another process renders the description, for `DESCRIPTION_SECONDS` at most.
     """
-    described = request.context.process.descriptions.render(content.core)
-    if described.job is not None:
-        request.wait(DESCRIPTION, _until_done, described.job)
-    is_final = described.is_final and content.is_final
-    return replace(content, description=described.html, is_final=is_final)
+    description = request.context.process.descriptions.render(content.core)
+    if description.job is not None:
+        request.wait(DESCRIPTION, _wait_until_done, description.job)
+    is_final = description.is_final and content.is_final
+    return replace(content, description=description.html, is_final=is_final)
 
 
 def _redirect(request: IndexRequest, name: NormalizedName, version: str = "") -> Response:
@@ -661,25 +680,25 @@ def _redirect(request: IndexRequest, name: NormalizedName, version: str = "") ->
     segments = ["project", name]
     if version:
         segments.append(version)
-    segments += request.segments[len(segments) :]
-    path = request.web.path(*segments, query=request.query_string)
-    # of all these pages, this one is a file
+    segments_of_page = request.segments[len(segments) :]
+    path = request.web.path(*segments, *segments_of_page, query=request.query_string)
+    # the path of this page alone has no slash at its end
     return redirect(301, path.replace("/requirements.txt/", "/requirements.txt"))
 
 
 def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
     """Return the page (404) that says why a project has no release of the version in the path."""
     sent_version = request.path_params["version"]
-    public = public_package(listing.origin)
+    public_facts = public_package(listing.origin)
 
-    # somebody may have typed what is no version at all, of which nothing is hidden
+    # a text that is no version has no hidden files
     version = ""
     with suppress(Invalid):
         version = str(parse_version(sent_version))
-    not_shown = notes_on(listing.origin, public)
+    not_shown = notes_on(listing.origin, public_facts)
     if not_shown is not None:
         not_shown = not_shown.of_release(version)
-    may_decide = public is not None and request.web.may_decide(request.caller, listing.name)
+    may_decide = public_facts is not None and request.web.may_decide(request.caller, listing.name)
     viewer = replace(request.web.index_viewer(request), may_decide=may_decide)
     return request.web.show(
         request,
@@ -689,18 +708,18 @@ def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
         "../" * len(request.segments),
         name=listing.name,
         version=sent_version[: core_metadata.TEXT_LIMIT],
-        public=public,
+        public=public_facts,
         not_shown=not_shown,
     )
 
 
-def _latest(
+def _latest_release(
     request: IndexRequest, listing: OpenListing
 ) -> project_facts.ReleaseOf[ShownFile] | None:
-    """Return the release that describes a project, of which one file is remembered."""
+    """Return the release that describes a project, or None if the project has no releases."""
     key = f"{listing.name} {listing.version}"
+    # to sort many releases takes long, so a file of the latest release is cached
     file = request.web.latest_files.get(key)
-    # many releases take long to sort
     if file is not None:
         return project_facts.release_of(listing, listed_version(file.version))
     latest = project_facts.latest_release(project_facts.releases_of(listing))
@@ -709,17 +728,17 @@ def _latest(
     return latest
 
 
-async def _until_done(job: Future[Any]) -> None:
-    """Wait for a job, which others may wait for, too, for `DESCRIPTION_SECONDS` at most."""
-    # it cancels nothing: the job goes on
+async def _wait_until_done(job: Future[Any]) -> None:
+    """Wait for a job, for `DESCRIPTION_SECONDS` at most."""
+    # `wait` does not cancel the job, for which other requests may wait, too
     await wait((wrap_future(job),), timeout=DESCRIPTION_SECONDS)
 
 
 def _require_final(page: bytes, content: release_page.ReleaseContent) -> bytes:
     """
-    Return a page, or raise TemporaryPage if a later one may show more of its release.
+    Return a page, or raise TemporaryPage if a later page may show more of its release.
 
-    That is so while a description or core metadata has not come yet.
+    A later page shows more if the description or the core metadata has not come yet.
     """
     if not content.is_final:
         raise TemporaryPage(page)
@@ -728,9 +747,9 @@ def _require_final(page: bytes, content: release_page.ReleaseContent) -> bytes:
 
 def _file_filter(request: IndexRequest) -> file_list.FileFilter:
     """
-    Return which files a request is for.
+    Return the filter of files in the query.
 
-    Raises Invalid (code `invalid_field`) for a field that the form of the page has not.
+    Raises Invalid (code `invalid_field`) for a type that the form of the page does not offer.
     """
     kind = _text_field(request, "type")
     if kind and kind not in file_list.TYPES:
@@ -742,15 +761,15 @@ def _file_filter(request: IndexRequest) -> file_list.FileFilter:
 
 
 def _text_field(request: IndexRequest, name: str) -> str:
-    """Return a field of the query, cut off where nothing to look for is longer."""
+    """Return a field of the query, cut off at a length that no text in a list has."""
     return (request.query_field(name) or "")[: core_metadata.TEXT_LIMIT]
 
 
 def _page_number(request: IndexRequest) -> int:
     """
-    Return the number of the page of a list that a query asks for.
+    Return the number of the page of a list in the query, or 1 if the query has none.
 
-    Raises Invalid (code `invalid_field`) for what is no number.
+    Raises Invalid (code `invalid_field`) if the field is no number.
     """
     text = request.query_field("page") or "1"
     if not _PAGE_NUMBER.fullmatch(text):

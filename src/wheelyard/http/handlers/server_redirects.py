@@ -1,4 +1,4 @@
-"""Redirects from below the path of an index to the pages that the whole server has once."""
+"""Redirects from the path of an index to pages that the server has only once, at its root."""
 
 from typing import Final
 from urllib.parse import urlencode
@@ -9,18 +9,18 @@ from wheelyard.http.messages import Response, redirect
 from wheelyard.http.token_forms import INDEX
 
 TOKEN_PAGES: Final = (("-", "account"), ("-", "account", "tokens"))
-"""The form of a token, which ticks the index that a person comes from, and what leads to it."""
+"""The page with the form of a new token, and the page that links to it: both take `?index=`."""
 
 
 def answer(request: IndexRequest) -> Response:
     """
-    Handle GET: redirect to the same path without that of the index.
+    Handle GET: redirect to the same path below the root of the server.
 
-    The form of a token is told which index it was, unless the query names one.
+    The name of the index is added to the query for the pages in `TOKEN_PAGES`, unless the query
+    names an index: the form then ticks this index.
     """
     index = request.context.index
     query = request.query_string
-    # below main, the page cannot know any more from which index somebody has come
     if request.segments in TOKEN_PAGES and request.query_field(INDEX) is None:
         index_field = urlencode({INDEX: index.name}).encode()
         if query:

@@ -1,4 +1,4 @@
-"""Handlers of what people set up a client with: its page, the choice of one, the upload URL."""
+"""Handlers for the setup of clients: the page with settings, the choice, the upload URL."""
 
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
@@ -30,10 +30,11 @@ def answer(request: IndexRequest) -> Response:
     """
     Handle GET `/setup/` for a browser: the settings of each client for this index.
 
-    `?client=` is the client to show. Without one that is known, it is the one that this browser has
-    chosen, if there is one. `?project=` is the project whose name to fill in. One that does not
-    exist is told on the page, which then has the status of the error. Raises Unauthenticated or
-    Forbidden if the caller may not read it. Raises Unavailable if the store does not answer.
+    `?client=` is the client whose settings are shown. If it is missing or unknown, the page shows
+    the client that was chosen in this browser before, if any. `?project=` is the project whose name
+    is filled in. If that does not exist, the page says so, and has the status of the error. Raises
+    Unauthenticated or Forbidden if the caller may not read the page. Raises Unavailable if the
+    store does not answer.
     """
     viewer = request.web.choosing_viewer(request)
     index = request.context.index
@@ -60,47 +61,55 @@ def answer(request: IndexRequest) -> Response:
         today=day_view,
     )
 
-    # no cache keeps this one: it depends on what a project needs, and on the caller
+    # not cached, as the page depends on the requirements of a project, and on the caller
     if project:
-        status, content = _filled_in(request, content)
+        status, content = _with_project_names(request, content)
         page = content.render(request.web.environment, viewer)
         return request.web.own_page(request, status, page)
 
     render = partial(content.render, request.web.environment, viewer)
 
-    # It is made from no document but the list of indexes, so its version is the day that it names.
-    # The next day, an identical request gets another page.
+    # The page is made from no document but the list of indexes, so its version is the day that it
+    # names. The next day, an identical request gets another page.
     midnight = datetime.combine(now.date() + timedelta(days=1), time.min, UTC)
     until = index.server.runtime.monotonic() + (midnight - now).total_seconds()
     return request.web.respond(request, ("setup", viewer, client), day_view, render, until=until)
 
 
 def _text_field(request: IndexRequest, name: str) -> str:
-    """Return a field of the query, cut off where no client and no project has a longer name."""
-    return (request.query_field(name) or "").strip()[:TEXT_LIMIT]
+    """Return a field of the query, cut off at a length that no client and no project has."""
+    text = request.query_field(name) or ""
+    return text.strip()[:TEXT_LIMIT]
 
 
-def _filled_in(request: IndexRequest, content: SetupContent) -> tuple[int, SetupContent]:
-    """Return the page with the names that settings for one project need, and its status."""
+def _with_project_names(request: IndexRequest, content: SetupContent) -> tuple[int, SetupContent]:
+    """
+    Return the status of the page, and the page with the names that settings for a project need.
+
+    If the caller may read no such project, the page has an error, and the status of that.
+    """
     api = LocalApi(index=request.context.index, caller=request.caller)
     query = project_operations.ClientProjectsQuery(project=content.asked)
-    # a private name and one that nobody has get the same answer
+    # a private name and an unused name get the same answer
     try:
-        listed = api.call(project_operations.client_projects, query)
+        client_projects = api.call(project_operations.client_projects, query)
     except (Invalid, NotFound) as error:
         message = "There is no such project here, or you may not read it."
         return status_of(error), replace(content, error=message)
-    names = listed.projects or (content.asked.partition(",")[0],)
+    names: tuple[str, ...] = client_projects.projects
+    if not names:
+        first_name, _, _ = content.asked.partition(",")
+        names = (first_name,)
     return 200, replace(content, projects=names)
 
 
 def choose_client(request: IndexRequest) -> Response:
     """
-    Handle GET `/-/client/?client=`: keep the choice in a cookie, and go back to the page.
+    Handle GET `/-/client/?client=`: keep the choice in a cookie, and redirect back to the page.
 
-    It is for browsers that run no script. It changes nothing that anybody else sees. The page is
-    the one whose link was followed, or the home page. Raises Invalid (code `invalid_field`) for a
-    client that no page offers.
+    This is for browsers that run no script. A GET may do it, as it changes nothing for other
+    people. The target is the page whose link was followed, or the home page. Raises Invalid (code
+    `invalid_field`) for a client that no page offers.
     """
     client = request.query_field("client")
     server = request.context.index.settings.server
@@ -113,11 +122,11 @@ def choose_client(request: IndexRequest) -> Response:
 
 def explain_upload_url(request: IndexRequest) -> Response:
     """
-    Handle GET `/legacy/`, the upload URL: a text that says what the URL is for.
+    Handle GET `/legacy/`, the upload URL: a text that explains the URL.
 
     Raises Forbidden if the index takes no uploads, with a code for each reason: `read_only`,
-    `no_own_packages`, `promotions_only` or `index_not_named`. Its layers are not named: anybody may
-    ask.
+    `no_own_packages`, `promotions_only` or `index_not_named`. The error does not name the layers of
+    the index, as anybody may send this request.
     """
     index = request.context.index
     if index.takes_uploads:
@@ -125,7 +134,7 @@ def explain_upload_url(request: IndexRequest) -> Response:
     if index.settings.server.read_only:
         raise request.context.read_only()
     if index.definition.takes_uploads:
-        index.uploads.require_uploads()
+        index.uploads.require_uploads()  # raises the error of an index that nobody has used
     code = "no_own_packages"
     if index.definition.has_packages:
         code = "promotions_only"

@@ -1,5 +1,5 @@
 """
-Namespaces (PEP 752) in the Simple API: all of them, and one with those in and around it.
+Handlers of namespaces (PEP 752) in the Simple API: the list, and one with parent and children.
 
 Each handler answers 406 if the client accepts no JSON, and raises Unavailable if the store does not
 answer, or the namespaces are damaged.
@@ -22,72 +22,77 @@ from wheelyard.model.stored_namespaces import Namespace
 
 
 def answer_list(request: IndexRequest) -> Response:
-    """Handle GET of the namespaces of which the caller may read a name."""
-    document = [{"name": namespace.name} for namespace in _readable(request)]
-    return _response(request, document)
+    """Handle GET of the list of the namespaces in which the caller may read a name."""
+    document = [{"name": namespace.name} for namespace in _readable_namespaces(request)]
+    return _json_response(request, document)
 
 
 def answer_one(request: IndexRequest) -> Response:
     """
-    Handle GET of a namespace, which is 404 if the caller may read no name of it.
+    Handle GET of a namespace, with its parent and its children.
 
-    Of its parent and its children, those are named that the caller would be shown. The parent is
-    null if there is none of these.
+    The parent and the children are left out if the caller may read no name in them; the parent is
+    null then. Raises NotFound if there is no such namespace, or the caller may read no name in it.
     """
     try:
         name = parse_name(request.path_params["namespace"])
     except Invalid as error:
         raise NotFound(error.message) from error
-    readable = _readable(request)
-    in_force = request.context.index.server.namespaces.load()
-    namespace = in_force.find(name)
-    # one answer for both: nobody learns of a namespace in which they may read nothing
-    if namespace is None or namespace not in readable:
+    readable_namespaces = _readable_namespaces(request)
+    namespaces = request.context.index.server.namespaces.load()
+    namespace = namespaces.find(name)
+    # the same answer, so that no caller learns of a namespace in which they may read nothing
+    if namespace is None or namespace not in readable_namespaces:
         raise NotFound(f"There is no namespace {quoted(name)}.")
-    parent = in_force.parent_of(namespace)
+    parent = namespaces.parent_of(namespace)
     parent_name = None
-    if parent is not None and parent in readable:
+    if parent is not None and parent in readable_namespaces:
         parent_name = parent.name
-    children = in_force.children_of(namespace)
-    child_names = [child.name for child in children if child in readable]
+    children = namespaces.children_of(namespace)
+    child_names = [child.name for child in children if child in readable_namespaces]
     document = {"name": namespace.name, "parent": parent_name, "children": child_names}
-    return _response(request, document)
+    return _json_response(request, document)
 
 
-def _readable(request: IndexRequest) -> Sequence[Namespace]:
+def _readable_namespaces(request: IndexRequest) -> Sequence[Namespace]:
     """
-    Return the namespaces of which the caller may read a name.
+    Return the namespaces in which the caller may read a name.
 
     Raises Unavailable if the store does not answer.
     """
     index = request.context.index
     caller = request.caller
-    # a namespace is shown to whoever may read a project in it, which is one of these
-    names = index.repository.names().readable_by(caller)
-    namespaces = index.server.namespaces.load().all
-    return [namespace for namespace in namespaces if _is_readable(caller, namespace, names)]
+    readable_names = index.repository.names().readable_by(caller)
+    readable_namespaces = list[Namespace]()
+    for namespace in index.server.namespaces.load().all:
+        if _is_readable(caller, namespace, readable_names):
+            readable_namespaces.append(namespace)
+    return readable_namespaces
 
 
-def _is_readable(caller: Caller, namespace: Namespace, names: Collection[NormalizedName]) -> bool:
+def _is_readable(
+    caller: Caller, namespace: Namespace, readable_names: Collection[NormalizedName]
+) -> bool:
     """
-    Return whether a caller may read a name of a namespace.
+    Return whether a caller may read a name in a namespace.
 
-    `names` are those that exist and that the caller may read. A scope may also be about names that
-    nobody has published yet.
+    `readable_names` are the names of projects that the caller may read. A scope may also be about
+    names that are not published yet.
     """
     if caller.may(Action.READ, namespace.name):
         return True
     prefix = f"{namespace.name}-"
     for scope in caller.scopes:
-        reads = Action.READ in scope.actions
-        if reads and any(pattern.startswith(prefix) for pattern in scope.projects):
+        names_member = any(pattern.startswith(prefix) for pattern in scope.projects)
+        if names_member and Action.READ in scope.actions:
             return True
-    return any(map(namespace.has, names))
+    return any(namespace.has(name) for name in readable_names)
 
 
-def _response(request: IndexRequest, document: object) -> Response:
+def _json_response(request: IndexRequest, document: object) -> Response:
     """Return a document as JSON, or the response 406 if the client accepts no JSON."""
-    media_type = accepted_json(request.joined_headers.get(b"accept", b""), MediaType.JSON)
+    accept_header = request.joined_headers.get(b"accept", b"")
+    media_type = accepted_json(accept_header, MediaType.JSON)
     if media_type is None:
         return error_response(
             406,

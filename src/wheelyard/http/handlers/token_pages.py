@@ -1,4 +1,4 @@
-"""Handlers of `/-/account/tokens/`, on which people make, see, rotate and revoke their tokens."""
+"""Handlers of `/-/account/tokens/`, where people list, make, rotate and revoke their tokens."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +19,7 @@ from wheelyard.http.error_responses import status_of
 from wheelyard.http.made_token_page import redirect_to_made, show_made
 from wheelyard.http.messages import Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
+from wheelyard.model.api_token import ListedToken
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.rendering.web.account_pages import TOKENS_ROOT, FormState, TokensView
 
@@ -30,17 +31,18 @@ _NOT_A_PERSON: Final = (
 
 def answer(request: IndexRequest) -> Response:
     """
-    Handle GET: the tokens with the form for a new one, a new token, or a question about one.
+    Handle GET: the tokens of the caller with the form for a new one, or a page about one token.
 
-    A new token is shown once: the page takes it from the browser. An id in the query that is of no
-    token of the caller counts as none. Raises Unauthenticated for an anonymous caller, Invalid for
-    a malformed query, and Unavailable if the store does not answer.
+    `?made=` shows a new token, once, as the page removes its cookie. `?revoke=` and `?rotate=` ask
+    for confirmation. Each has the id of a token; an id that is not of a token of the caller is
+    ignored. Raises Unauthenticated for an anonymous caller, Invalid for a malformed query, and
+    Unavailable if the store does not answer.
     """
     fields = forms.parse_form(request.query_string)
-    view = _view(request, fields)
-    rows = _rows(request)
+    view = _tokens_view(request, fields)
+    rows = _read_rows(request)
 
-    # the secret is in a cookie, and shown to the owner of the token alone
+    # the secret is in a cookie, and only shown to the owner of the token
     if fields.text("made") in rows:
         tokens = [row.token for row in rows.values()]
         answers = [access_operations.TokenAnswer.of(token.record, token.state) for token in tokens]
@@ -52,28 +54,27 @@ def answer(request: IndexRequest) -> Response:
             template = f"token_{action}.html"
             return _show(request, template, 200, view=view, row=row.token, form=form)
     caller_tokens = request.context.index.caller_tokens
-    values = _lists(rows, fields.text("revoked"))
+    lists = _token_lists(rows, fields.text("revoked"))
     reader = token_forms.LinkReader(
         caller_tokens, request.caller, view.indexes, view.preset, view.max_days
     )
-    linked = reader.read(fields)
-    if linked is not None:
-        form = replace(form, values=linked.values)
-    return _show(request, "tokens.html", 200, view=view, form=form, linked=linked, **values)
+    linked_fields = reader.read(fields)
+    if linked_fields is not None:
+        form = replace(form, values=linked_fields.values)
+    return _show(request, "tokens.html", 200, view=view, form=form, linked=linked_fields, **lists)
 
 
 def answer_form(request: IndexRequest) -> Response:
     """
-    Handle POST: make or rotate a token, which the next page shows once, or revoke one.
+    Handle POST: make or rotate a token, which the next page shows once, or revoke a token.
 
-    What is refused is told on the form, which then has the status of the error. The form may lack
-    the list of tokens while the store does not answer. Raises Unauthenticated for an anonymous
-    caller. Raises Waiting until the body has come, Invalid for what is no form, and TooLarge if it
-    is too long.
+    A refused form is shown again, with the reason and the status of the error, and without the list
+    of tokens if the store does not answer. Raises Unauthenticated for an anonymous caller. Raises
+    Waiting until the body has come, Invalid if the body is no form, and TooLarge if it is too long.
     """
     # the handler is called again once the body has come, and changes nothing before
     fields = forms.read_form(request)
-    view = _view(request, fields)
+    view = _tokens_view(request, fields)
     try:
         forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
         action = fields.action("create", "rotate", "revoke")
@@ -85,33 +86,35 @@ def answer_form(request: IndexRequest) -> Response:
     except WheelyardError as error:
         form = forms.refused_form(request, fields, error)
         rows: dict[str, MarkedToken] = {}
-        # what was typed into the form is worth more than the list
+        # without the list, the form still keeps the typed fields
         with suppress(WheelyardError):
-            rows = _rows(request)
+            rows = _read_rows(request)
         status = status_of(error)
         row = rows.get(form.value("token"))
         if form.value("action") == "rotate" and row is not None:
             return _show(request, "token_rotate.html", status, view=view, row=row.token, form=form)
-        lists = _lists(rows)
+        lists = _token_lists(rows)
         return _show(request, "tokens.html", status, view=view, form=form, linked=None, **lists)
 
 
 def _create(request: IndexRequest, fields: forms.FormFields) -> Response:
+    """Make the token of a form, and redirect to the page that shows it."""
     max_days = request.context.index.settings.tokens.max_days
-    indexes = _indexes(request)
-    new = token_forms.new_token(fields, max_days, indexes)
-    made = _api_of_person(request).call(access_operations.create_token, new)
-    return redirect_to_made(request, made)
+    indexes = _allowed_indexes(request)
+    new_token = token_forms.new_token(fields, max_days, indexes)
+    made_token = _api_of_person(request).call(access_operations.create_token, new_token)
+    return redirect_to_made(request, made_token)
 
 
 def _rotate(request: IndexRequest, fields: forms.FormFields) -> Response:
-    """Make a token in place of another one, which may work for a while yet."""
+    """Make a token in place of another, which may still work for a while, and show the new one."""
     rotation = forms.form_body(fields, access_operations.TokenRotation)
-    made = _api_of_person(request).call(access_operations.rotate_token, rotation)
-    return redirect_to_made(request, made)
+    made_token = _api_of_person(request).call(access_operations.rotate_token, rotation)
+    return redirect_to_made(request, made_token)
 
 
 def _revoke(request: IndexRequest, fields: forms.FormFields) -> Response:
+    """Revoke the token of a form, and redirect to the list, which tells of it."""
     token_id = fields.text("id")
     api = LocalApi(index=request.context.index, caller=request.caller)
     api.call(access_operations.revoke_token, token_id)
@@ -120,48 +123,50 @@ def _revoke(request: IndexRequest, fields: forms.FormFields) -> Response:
 
 
 def _api_of_person(request: IndexRequest) -> LocalApi:
-    """Return the index for somebody who can own tokens, or raise Forbidden."""
-    # else an administrator's token would make one that belongs to nobody
+    """Return the operations of the index for a caller who can own tokens, or raise Forbidden."""
+    # else the token of an administrator would make a token without an owner
     if not request.caller.can_own_tokens:
         raise Forbidden(_NOT_A_PERSON)
-    signed_in = signed_in_at(request)
-    return LocalApi(index=request.context.index, caller=request.caller, signed_in_at=signed_in)
+    sign_in_time = signed_in_at(request)
+    return LocalApi(index=request.context.index, caller=request.caller, signed_in_at=sign_in_time)
 
 
-def _view(request: IndexRequest, fields: forms.FormFields) -> TokensView:
+def _tokens_view(request: IndexRequest, fields: forms.FormFields) -> TokensView:
     """
-    Return what the pages know of the caller, with a link that leads back to what was typed.
+    Return what the pages show of the caller: rights, choices, and why no token can be made.
 
-    Raises Unauthenticated for an anonymous one.
+    If the caller has to sign in again, the view has a link for that, which leads back to the form
+    with the typed fields. Raises Unauthenticated for an anonymous caller.
     """
     caller = request.caller
     index = request.context.index
     if caller.is_anonymous:
         raise invalid_credential()
     hindrance = ""
-    sign_in = ""
+    sign_in_url = ""
     if index.settings.server.read_only:
         hindrance = request.context.read_only().message
     elif not caller.can_own_tokens:
         hindrance = _NOT_A_PERSON
     elif not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):
         hindrance = "You have signed in more than an hour ago, which is too long for that."
-        sign_in = _sign_in_again(request, fields)
-    indexes = _indexes(request)
+        sign_in_url = _sign_in_again_url(request, fields)
+    indexes = _allowed_indexes(request)
+    sent_index = request.query_field(token_forms.INDEX) or ""
     return TokensView(
         may_administer=is_token_admin(caller),
         hindrance=hindrance,
-        sign_in=sign_in,
+        sign_in=sign_in_url,
         may_change=not index.settings.server.read_only,
         max_days=index.settings.tokens.max_days,
         indexes=indexes,
-        preset=token_forms.preset_index(request.query_field(token_forms.INDEX) or "", indexes),
+        preset=token_forms.preset_index(sent_index, indexes),
     )
 
 
-def _indexes(request: IndexRequest) -> tuple[str, ...]:
+def _allowed_indexes(request: IndexRequest) -> tuple[str, ...]:
     """
-    Return the indexes that a token of the caller can be about, `*` for administrators alone.
+    Return the indexes that a token of the caller can be about; only administrators get `*`.
 
     Raises Unavailable if the grants of the store cannot be read.
     """
@@ -174,50 +179,55 @@ def _indexes(request: IndexRequest) -> tuple[str, ...]:
     return indexes
 
 
-def _sign_in_again(request: IndexRequest, fields: forms.FormFields) -> str:
-    """Return the path of the sign-in page that comes back to the form, filled in as it was."""
+def _sign_in_again_url(request: IndexRequest, fields: forms.FormFields) -> str:
+    """Return the URL of a sign-in that leads back to the form with the typed fields."""
     server = request.context.index.settings.server
     path = request.web.path(*request.segments)
     if fields.values.get("action") == ("rotate",):
-        values = {"rotate": fields.all("token")}
+        kept_fields = {"rotate": fields.all("token")}
     else:
         names = (*token_forms.LINKED_FIELDS, "rotate")
-        values = {name: fields.all(name) for name in names if name in fields.values}
-    query = urlencode(values, doseq=True)
-    way_back = f"{path}?{query}"
-    # what is too long for the sign-in page to lead back to loses what was typed
-    if forms.local_path(way_back, server) != way_back:
+        kept_fields = {name: fields.all(name) for name in names if name in fields.values}
+    query = urlencode(kept_fields, doseq=True)
+    url_of_form = f"{path}?{query}"
+    # the sign-in page leads back to no URL that is too long: then the typed fields are lost
+    if forms.local_path(url_of_form, server) != url_of_form:
         query = ""
-    # `again`, as the page would send somebody who is signed in back at once
+    # without `again`, the sign-in page would redirect back at once, as the caller is signed in
     return f"{forms.sign_in_url(path.encode(), query.encode(), server)}&again="
 
 
-def _rows(request: IndexRequest) -> dict[str, MarkedToken]:
+def _read_rows(request: IndexRequest) -> dict[str, MarkedToken]:
     """Return the caller's own tokens by their ids, newest first."""
     index = request.context.index
     now = request.context.index.server.runtime.now()
     tokens = index.caller_tokens.visible(request.caller, only_own=True)
-    newest = sorted(tokens, key=lambda token: token.record.created_at, reverse=True)
-    # of no token is it looked up whether the owner is gone: the owner looks at this page
-    return {token.record.id: marked(token, now, lambda _: False) for token in newest}
+    newest_first = sorted(tokens, key=lambda token: token.record.created_at, reverse=True)
+    return {token.record.id: marked(token, now, _is_owner_gone) for token in newest_first}
+
+
+def _is_owner_gone(_token: ListedToken) -> bool:
+    """Return False: the owner of a token on this page is the caller, and so is not gone."""
+    return False
 
 
 def _show(request: IndexRequest, template: str, status: int, **values: object) -> Response:
+    """Return the page of a template for the caller."""
     viewer = request.web.viewer(request.caller)
     return request.web.show(request, viewer, status, template, TOKENS_ROOT, **values)
 
 
-def _lists(rows: Mapping[str, MarkedToken], revoked: str = "") -> dict[str, object]:
+def _token_lists(rows: Mapping[str, MarkedToken], revoked_id: str = "") -> dict[str, object]:
     """
-    Return the tokens that may work, the others, and the one that was revoked just now.
+    Return the values for the template: tokens that may work, other tokens, and a revoked one.
 
-    `revoked` is the id of that one, or an empty text.
+    `revoked_id` is the id of a token that was revoked just now, or an empty text.
     """
-    working: list[MarkedToken] = []
-    ended: list[MarkedToken] = []
+    working_tokens: list[MarkedToken] = []
+    ended_tokens: list[MarkedToken] = []
     for row in rows.values():
         if row.token.state in WORKING_STATES:
-            working.append(row)
+            working_tokens.append(row)
         else:
-            ended.append(row)
-    return {"working": working, "others": ended, "revoked": rows.get(revoked)}
+            ended_tokens.append(row)
+    return {"working": working_tokens, "others": ended_tokens, "revoked": rows.get(revoked_id)}

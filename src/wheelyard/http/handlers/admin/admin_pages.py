@@ -1,4 +1,4 @@
-"""What all pages for administrators share: the check of the right, the frame, forms."""
+"""The parts that all pages for administrators share: the check of the right, the frame, forms."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,45 +25,47 @@ from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.navigation import SECTIONS
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
-WHAT: Final = "see the pages for administrators"
-"""What somebody is refused who may not, in the words of the message."""
+REFUSED_ACTION: Final = "see the pages for administrators"
+"""What the caller may not do, in the words of the error."""
 MAX_PAGE_DIGITS: Final = 6
+"""How many digits the number of a page may have; a longer one counts as 1."""
 CHANGES_ON_A_PAGE: Final = 50
 
 T = TypeVar("T")
 
 Act = Callable[[forms.FormFields], Response]
-"""Does what a form asks for, and returns the response. Raises WheelyardError to refuse it."""
+"""Makes the change of a form, and returns the response. Raises WheelyardError to refuse it."""
 AskAgain = Callable[[forms.FormFields, FormState, int], Response]
-"""Returns the page of a form that was refused, which has the status that is given."""
+"""Returns the page of a refused form, with the given status."""
 
 
 class HistoryPage(Struct, frozen=True):
-    """The changes of a document on a page."""
+    """The facts about a page with the changes of a document."""
 
     section: str
     title: str
-    """What has changed, in words."""
+    """What the document is about, in words."""
     show: Callable[[Call], Any]
-    """The operation that says the number of the last change."""
+    """The operation whose result has the number of the last commit, as `revision`."""
     read: Callable[[Call, HistoryQuery], Any]
-    """The operation that returns the changes."""
+    """The operation that returns the commits with the changes."""
     describe: Callable[[Any], str]
     """Returns an event in words."""
 
 
 class _CommitRange(Struct, frozen=True):
-    """The commits of a journal that are on a page. Page 1 has the newest."""
+    """The commits of a journal that are on one page. Page 1 has the newest commits."""
 
     after: int
-    """The number of the commit before the oldest of them."""
+    """The number of the commit before the oldest one on the page."""
     limit: int
-    """How many there are at most."""
+    """How many commits the page has at most."""
     numbers: PageNumbers
 
 
 def _require_administrator(caller: Caller) -> None:
-    require_server_admin(caller, WHAT)
+    """Raise Unauthenticated or Forbidden unless the caller administers the server."""
+    require_server_admin(caller, REFUSED_ACTION)
 
 
 class AdminPages:
@@ -87,17 +89,17 @@ class AdminPages:
         Raises Invalid if it is malformed. Raises Unauthenticated or Forbidden unless the caller may
         see the page.
         """
-        # first, as whoever may not see the page learns nothing about its fields
+        # first, as a caller without the right must learn nothing about the fields
         self._require_right(request.caller)
         query = forms.parse_form(request.query_string)
-        # a link of somebody else may have any text, and pages repeat it
+        # pages repeat the fields, in which a link of a stranger may have any text
         for text in chain.from_iterable(query.values.values()):
             require_one_line(text, "A field of the query", URL_LIMIT_BYTES)
         return query
 
     def form(self, request: IndexRequest, values: forms.FormFields | None = None) -> FormState:
         """
-        Return the state of a form that nobody has sent yet, perhaps with values for some fields.
+        Return the state of a new form, with the given values for its fields.
 
         Raises Unavailable if the store with the key of forms does not answer.
         """
@@ -110,13 +112,13 @@ class AdminPages:
         """
         Return the names of those principals that are API tokens.
 
-        The name of a token that is not there is an empty text. Raises Unavailable if the store does
-        not answer.
+        The name of a token that does not exist is an empty text. Raises Unavailable if the store
+        does not answer.
         """
         api = self.api(request)
         names: dict[str, str] = {}
         for principal in principals:
-            # of the others, the principal itself says who it is
+            # other principals have the name in their text
             if principal.startswith("token:") and principal not in names:
                 names[principal] = api.name_of(principal)
         return names
@@ -130,14 +132,15 @@ class AdminPages:
         status: int = 200,
     ) -> Response:
         """
-        Return a page in the frame of the section whose path below `-/admin/` is `section`.
+        Return a page in the frame of the pages for administrators.
 
-        `template` is below `admin/`. The path of the request has to end with a slash. No right is
+        `section` is the path of its section below `-/admin/`, and `template` the name of its
+        template below `admin/`. The path of the request has to end with a slash. No right is
         checked here.
         """
         root = "../" * len(request.segments)
         viewer = request.web.viewer(request.caller)
-        # whoever may only approve packages has one of these pages
+        # a person who may only approve packages sees one section, and no links to others
         entries = [entry for entry in SECTIONS if viewer.may_administer or entry.path == section]
         return request.web.show(
             request,
@@ -156,22 +159,22 @@ class AdminPages:
         Handle GET: the changes of a document, the newest first.
 
         Raises Unauthenticated or Forbidden unless the caller may see the page, and Invalid for a
-        malformed query. Raises NoSuchPage if there is no page of the number in the query. Raises
-        Unavailable if the store does not answer, or its journal has lost a change.
+        malformed query. Raises NoSuchPage if the history has no page of the number in the query.
+        Raises Unavailable if the store does not answer, or the journal has lost a change.
         """
         query = self.query(request)
         api = self.api(request)
         revision = api.call(history.show).revision
         commit_range = _commit_range(query, revision)
-        question = HistoryQuery(commit_range.after, commit_range.limit)
-        commits = api.call(history.read, question).commits
-        changes = list(chain.from_iterable(commit.events for commit in commits))
+        history_query = HistoryQuery(commit_range.after, commit_range.limit)
+        commits = api.call(history.read, history_query).commits
+        events = list(chain.from_iterable(commit.events for commit in commits))
         values = {
             "what": history.title,
-            "changes": [(event, history.describe(event)) for event in reversed(changes)],
+            "changes": [(event, history.describe(event)) for event in reversed(events)],
             "numbers": commit_range.numbers,
             "links": query_of({}),
-            "names": self.names_of(request, (event.by for event in changes)),
+            "names": self.names_of(request, (event.by for event in events)),
         }
         return self.show(request, history.section, "history.html", values)
 
@@ -184,12 +187,13 @@ class AdminPages:
         max_fields: int = forms.MAX_FIELDS,
     ) -> Response:
         """
-        Handle POST: do what a form asks for, or show it again with what was typed, and why.
+        Handle POST: make the change of a form, or show the form again if the change is refused.
 
-        It is shown again with the status of the error. If it cannot be shown, the error is raised.
-        The form has at most `limit` bytes. Raises Unauthenticated or Forbidden unless the caller
-        may see the page. Raises Invalid for what is no form, or has too many fields, and TooLarge
-        if it is too long. Raises Waiting until it has come.
+        A refused form is shown with the typed values, the reason and the status of the error. If it
+        cannot be shown, the error is raised. The form has at most `limit` bytes. Raises
+        Unauthenticated or Forbidden unless the caller may see the page. Raises Invalid if the body
+        is no form or has too many fields, and TooLarge if it is too long. Raises Waiting until the
+        body has come.
         """
         # before the body of a stranger is read
         self._require_right(request.caller)
@@ -203,19 +207,19 @@ class AdminPages:
             try:
                 return ask_again(fields, form, status_of(error))
             except WheelyardError:
-                # What the form is about cannot be shown, as it is gone, or the store does not
+                # The page of the form cannot be made, as its subject is gone, or the store does not
                 # answer. The first error says why nothing was changed.
                 raise error from None
 
     def done(self, request: IndexRequest, query: str) -> Response:
-        """Return a redirect from a form to the page that it is on, with a query."""
+        """Return the redirect after a change to the page of the form, with a query."""
         path = request.web.path(*request.segments, query=query.encode())
         return redirect(SEE_OTHER, path)
 
 
 @contextmanager
 def refused_for(field: str) -> Iterator[None]:
-    """Set `field` on each Invalid and NotFound of this block that has no field."""
+    """Set the field on each Invalid and NotFound of the block that has no field yet."""
     try:
         yield
     except (Invalid, NotFound) as error:
@@ -225,7 +229,7 @@ def refused_for(field: str) -> Iterator[None]:
 
 @contextmanager
 def confirmed_by(field: str, code: str) -> Iterator[None]:
-    """Set `field`, a box to tick that confirms the change, on a Conflict with this code."""
+    """Set the field on a Conflict of the block with this code: a box that confirms the change."""
     try:
         yield
     except Conflict as error:
@@ -235,7 +239,7 @@ def confirmed_by(field: str, code: str) -> Iterator[None]:
 
 
 def page_number(query: forms.FormFields) -> int:
-    """Return the number of the page of a list that a query asks for, or 1 for what is none."""
+    """Return the number of the page of a list in a query, or 1 if the query has no number."""
     text = query.text("page")
     # `isdecimal` alone also takes digits of other scripts
     if text.isascii() and text.isdecimal() and len(text) <= MAX_PAGE_DIGITS:
@@ -245,9 +249,10 @@ def page_number(query: forms.FormFields) -> int:
 
 def page_numbers(query: forms.FormFields, total: int, size: int) -> PageNumbers:
     """
-    Return which page of a list a query asks for, with `size` of `total` entries on each.
+    Return the number of the page of a list in a query, with the number of all pages.
 
-    Raises NoSuchPage if there is none of this number.
+    The list has `total` entries, `size` on each page. Raises NoSuchPage if the list has no page of
+    this number.
     """
     number = page_number(query)
     count = page_count(total, size)
@@ -258,9 +263,9 @@ def page_numbers(query: forms.FormFields, total: int, size: int) -> PageNumbers:
 
 def paged(rows: Sequence[T], query: forms.FormFields, size: int) -> tuple[Sequence[T], PageNumbers]:
     """
-    Return the rows of a list on the page that a query asks for, and which page it is.
+    Return the rows of the page of a list in a query, and the number of the page.
 
-    `size` is how many rows a page has. Raises NoSuchPage if the list has no page of this number.
+    A page has `size` rows. Raises NoSuchPage if the list has no page of this number.
     """
     numbers = page_numbers(query, len(rows), size)
     end = numbers.number * size
@@ -269,16 +274,16 @@ def paged(rows: Sequence[T], query: forms.FormFields, size: int) -> tuple[Sequen
 
 def _commit_range(query: forms.FormFields, revision: int) -> _CommitRange:
     """
-    Return the commits of a journal on the page that a query asks for.
+    Return the range of commits on the page of a history in a query.
 
-    `revision` is the number of the last commit, 0 if there is none. Raises NoSuchPage if there is
-    no page of this number.
+    `revision` is the number of the last commit, or 0 without commits. Raises NoSuchPage if the
+    history has no page of this number.
     """
     numbers = page_numbers(query, revision, CHANGES_ON_A_PAGE)
     # A journal is read forwards, and pages begin with the newest commit. So the last commit of a
     # page is counted from the end of the journal.
     last = revision - (numbers.number - 1) * CHANGES_ON_A_PAGE
-    # a limit of 0 would ask for all commits, of which there are none yet
+    # without commits: a limit of 0 would mean no limit
     if last == 0:
         return _CommitRange(revision, 1, numbers)
     limit = min(CHANGES_ON_A_PAGE, last)
@@ -286,12 +291,12 @@ def _commit_range(query: forms.FormFields, revision: int) -> _CommitRange:
 
 
 def query_of_search(search: str) -> str:
-    """Return the beginning of the query of a list, with the text of its search if there is one."""
+    """Return the query of a list, with its search if any, up to the number of a page."""
     if not search:
         return query_of({})
     return query_of({"search": search})
 
 
 def query_of(fields: Mapping[str, str]) -> str:
-    """Return fields as the beginning of a query, to which the number of a page is added."""
+    """Return the query with these fields up to the number of a page, which a template adds."""
     return f"?{urlencode({**fields, 'page': ''})}"

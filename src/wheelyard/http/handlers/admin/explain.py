@@ -1,4 +1,4 @@
-"""The page that says whether somebody may do something to a project, and why."""
+"""The page that explains why a principal may, or may not, do an action to a project."""
 
 from typing import Final
 
@@ -23,62 +23,65 @@ SECTION: Final = "explain/"
 
 
 class ExplainPage:
-    """The page that says whether somebody may do something to a project, and why."""
+    """Handles the page that explains a right of a principal to a project."""
 
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
         """
-        Handle GET: the form, and the answer to it.
+        Handle GET: the form, with an explanation if the query names a project.
 
-        There is an answer if the query names a project. What is wrong with the query is told on the
-        page, which then has the status of the error. An action that there is not counts as `read`.
-        Raises Unauthenticated or Forbidden unless the caller is an administrator. Raises Invalid
-        for a malformed query, and Unavailable if the store does not answer.
+        A wrong field of the query gets the form with the error, and the status of the error. An
+        unknown action counts as `read`. Raises Unauthenticated or Forbidden unless the caller is an
+        administrator. Raises Invalid for a malformed query, and Unavailable if the store does not
+        answer.
         """
         query = self._pages.query(request)
         form = FormState("", query.values)
         status = 200
-        answer = None
-        who = ""
+        explanation: AccessExplanation | None = None
+        principal = ""
 
-        # the form was sent, and is no form that somebody has just opened
+        # a form that was sent has a project
         if query.text("project"):
             try:
                 with checking("who"):
-                    who = chosen_principal(query.text("kind"), query.text("who"))
-                answer = self._explanation(request, query, who)
+                    principal = chosen_principal(query.text("kind"), query.text("who"))
+                explanation = self._explain(request, query, principal)
             except WheelyardError as error:
                 form = FormState("", query.values, error_on_page(error), error.field)
                 status = status_of(error)
         names: dict[str, str] = {}
-        if answer is not None:
-            names = self._pages.names_of(request, (who,))
+        if explanation is not None:
+            names = self._pages.names_of(request, (principal,))
         index = request.context.index
+        credentials = credentials_in_use(index)
         values = {
             "form": form,
-            "kinds": tuple(credentials_in_use(index).subjects()),
+            "kinds": tuple(credentials.subjects()),
             "actions": tuple(ACTIONS),
             "indexes": sorted(index.server.definitions.served()),
-            "answer": answer,
-            "who": who,
+            "answer": explanation,
+            "who": principal,
             "names": names,
         }
         return self._pages.show(request, SECTION, "explain.html", values, status)
 
-    def _explanation(self, request: IndexRequest, query: FormFields, who: str) -> AccessExplanation:
+    def _explain(
+        self, request: IndexRequest, query: FormFields, principal: str
+    ) -> AccessExplanation:
         """
-        Return whether `who` may do what the form says, and why.
+        Return whether a principal may do the action in a query to the project in it, and why.
 
-        Raises Invalid, with the field that is wrong.
+        Raises Invalid or NotFound, with the field that is wrong.
         """
         with checking("project"):
             name = parse_name(query.text("project"))
+        # an unknown action, which a link may have, counts as the first one of the form
         action: access_operations.ActionWord = "read"
-        # a link may say anything: what is no action is answered as the first one of the form
         if query.text("can") in ACTIONS:
             action = convert(query.text("can"), access_operations.ActionWord)
-        question = access_operations.AccessQuestion(who, name, action, query.text("index"))
+        question = access_operations.AccessQuestion(principal, name, action, query.text("index"))
         with refused_for("who"):
             return self._pages.api(request).call(access_operations.explain_access, question)

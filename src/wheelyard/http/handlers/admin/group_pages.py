@@ -1,4 +1,4 @@
-"""The pages of groups: members, and changes of them."""
+"""The pages of groups: the list, a group with its members, and forms to change them."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -33,71 +33,75 @@ CHANGES: Final[dict[str, access_control.GroupChange]] = {
     "remove": "remove",
     "delete": "delete",
 }
-"""The changes of the forms, by the text of `action`."""
+"""The changes of groups by forms, by the text of the field `action`."""
 
 
 class GroupFacts(Struct, frozen=True):
-    """A group on a page."""
+    """A group with its grants, for a page."""
 
     group: access_control.ListedGroup
     grants: tuple[access_control.ListedGrant, ...]
-    """The grants that name it."""
+    """The grants that name the group."""
 
 
 class GroupPages:
-    """The pages of groups."""
+    """Handles the pages of groups."""
 
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
         """
-        Handle GET: the list, one group, the form for a new one, or whether to delete one.
+        Handle GET: the list, one group, the form for a new one, or the question before a deletion.
 
         `?search=` selects rows of the list. Raises NotFound if there is no such group.
         """
         query = self._pages.query(request)
         form = self._pages.form(request)
         if query.text("action") == "make":
-            return self._group_form(request, form, 200)
+            return self._show_form(request, form, 200)
         if query.text("group"):
             is_deletion = query.text("action") == "delete"
-            return self._group(request, query, form, 200, is_deletion=is_deletion)
-        return self._list(request, query)
+            return self._show_group(request, query, form, 200, is_deletion=is_deletion)
+        return self._show_list(request, query)
 
     def answer_form(self, request: IndexRequest) -> Response:
         """
         Handle POST: make or delete a group, or change its members.
 
         The answer is a redirect, or the page of the group if there are warnings about its new
-        members. What is refused is told on the form.
+        members. A refused form is shown again with the reason.
         """
 
         def act(fields: FormFields) -> Response:
             return self._change(request, fields)
 
         def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
-            # a group that is not there yet has no page on which the form could be
+            # a group that does not exist yet has no page for the form
             if fields.text("action") == "make" or not fields.text("group"):
-                return self._group_form(request, form, status)
+                return self._show_form(request, form, status)
             is_deletion = fields.text("action") == "delete"
-            return self._group(request, fields, form, status, is_deletion=is_deletion)
+            return self._show_group(request, fields, form, status, is_deletion=is_deletion)
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def _list(self, request: IndexRequest, query: FormFields) -> Response:
-        access = self._pages.api(request).call(access_operations.show_access)
+    def _show_list(self, request: IndexRequest, query: FormFields) -> Response:
+        """Return the list of groups, and the groups of providers."""
+        api = self._pages.api(request)
+        access = api.call(access_operations.show_access)
         search = query.text("search")
-        matching = [group for group in access.groups if _has_text(group, search.casefold())]
-        groups, numbers = paged(matching, query, ROWS_ON_A_PAGE)
-        of_providers: Sequence[people_operations.ProviderGroup] = ()
-        # groups that people are in by their provider, and that nobody can change here
+        matching_groups = [group for group in access.groups if _has_text(group, search.casefold())]
+        groups, numbers = paged(matching_groups, query, ROWS_ON_A_PAGE)
+        provider_groups: Sequence[people_operations.ProviderGroup] = ()
+        # a provider decides who is in its groups, so they cannot be changed here
         if request.context.index.authenticator.owners.providers:
-            listed = self._pages.api(request).call(people_operations.list_provider_groups).groups
-            of_providers = [group for group in listed if search.casefold() in group.principal]
+            listed_groups = api.call(people_operations.list_provider_groups).groups
+            provider_groups = [
+                group for group in listed_groups if search.casefold() in group.principal
+            ]
         values = {
-            "rows": [_facts(access, group) for group in groups],
-            "of_providers": of_providers,
+            "rows": [_group_facts(access, group) for group in groups],
+            "of_providers": provider_groups,
             "numbers": numbers,
             "search": search,
             "links": query_of_search(search),
@@ -105,11 +109,11 @@ class GroupPages:
         }
         return self._pages.show(request, SECTION, "groups.html", values)
 
-    def _group_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
-        """Return the form for a new group."""
+    def _show_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
+        """Return the page with the form for a new group."""
         return self._pages.show(request, SECTION, "group_form.html", {"form": form}, status)
 
-    def _group(
+    def _show_group(
         self,
         request: IndexRequest,
         query: FormFields,
@@ -120,22 +124,18 @@ class GroupPages:
         warnings: tuple[Caution, ...] = (),
     ) -> Response:
         """
-        Return the page of a group, or the one that asks whether to delete it.
+        Return the page of a group, or the page that asks whether to delete the group.
 
         Raises NotFound if there is no such group.
         """
         access = self._pages.api(request).call(access_operations.show_access)
-        name = query.text("group")
-        group = next((group for group in access.groups if group.name == name), None)
-        if group is None:
-            raise NotFound(f"There is no group {quoted(name)}. It may have been deleted.")
-        facts = _facts(access, group)
-        kinds = tuple(credentials_in_use(request.context.index).grantees(is_member=True))
+        facts = _find_group(access, query.text("group"))
+        credentials = credentials_in_use(request.context.index)
         values = {
             "form": form,
             "group": facts.group,
             "grants": facts.grants,
-            "kinds": kinds,
+            "kinds": tuple(credentials.grantees(is_member=True)),
             "done": query.text("done"),
             "warnings": warnings,
         }
@@ -145,7 +145,7 @@ class GroupPages:
         return self._pages.show(request, SECTION, template, values, status)
 
     def _change(self, request: IndexRequest, fields: FormFields) -> Response:
-        """Make the change of a group that a form asks for. Raises WheelyardError to refuse it."""
+        """Change a group by a form. Raises WheelyardError if the change is refused."""
         action = fields.action(*CHANGES)
         members = tuple(fields.all("member"))
         if action == "add":
@@ -162,24 +162,23 @@ class GroupPages:
             note=fields.text("note"),
             even_if_own=bool(fields.text("even_if_own")),
         )
-        field = "group"
+        typed_field = "group"
 
-        # whoever adds a member is on the page of the group, so that the name typed is the member's
+        # to add a member, the name of the member is typed, as the page is that of the group
         if action == "add":
-            field = "who"
+            typed_field = "who"
 
-        # nobody locks themselves out without having ticked a box that says so
-        with confirmed_by("even_if_own", access_control.OWN_ACCESS), refused_for(field):
-            edited = self._pages.api(request).call(access_operations.edit_group, edit)
+        # administrators have to tick a box before they take away their own access
+        with confirmed_by("even_if_own", access_control.OWN_ACCESS), refused_for(typed_field):
+            edited_group = self._pages.api(request).call(access_operations.edit_group, edit)
         if action == "delete":
             return self._pages.done(request, urlencode({"deleted": edit.name}))
-        done = {"group": edit.name, "done": action}
-        if edited is not None:
-            # without a redirect, as the warnings are shown once; the same form adds nobody twice
-            query = FormFields({name: (text,) for name, text in done.items()})
+        if edited_group is not None:
+            # no redirect, as the warnings are shown once; the same form adds no member twice
+            query = FormFields({"group": (edit.name,), "done": (action,)})
             form = self._pages.form(request)
-            return self._group(request, query, form, 200, warnings=edited.warnings)
-        return self._pages.done(request, urlencode(done))
+            return self._show_group(request, query, form, 200, warnings=edited_group.warnings)
+        return self._pages.done(request, urlencode({"group": edit.name, "done": action}))
 
 
 def _has_text(group: access_control.ListedGroup, search: str) -> bool:
@@ -188,7 +187,17 @@ def _has_text(group: access_control.ListedGroup, search: str) -> bool:
     return any(search in text.casefold() for text in texts)
 
 
-def _facts(access: access_control.AccessList, group: access_control.ListedGroup) -> GroupFacts:
-    """Return what a page shows of a group, with the grants that name it."""
+def _find_group(access: access_control.AccessList, name: str) -> GroupFacts:
+    """Return a group with its grants, or raise NotFound if there is no such group."""
+    for group in access.groups:
+        if group.name == name:
+            return _group_facts(access, group)
+    raise NotFound(f"There is no group {quoted(name)}. It may have been deleted.")
+
+
+def _group_facts(
+    access: access_control.AccessList, group: access_control.ListedGroup
+) -> GroupFacts:
+    """Return a group with the grants that name it."""
     grants = tuple(grant for grant in access.grants if group.name in groups_in(grant.who))
     return GroupFacts(group, grants)

@@ -1,4 +1,4 @@
-"""The pages of how the server is, and of the settings in force."""
+"""The pages of the health of the server, and of the settings in force."""
 
 from itertools import groupby
 
@@ -9,14 +9,14 @@ from wheelyard.http.messages import Response
 
 
 class HealthPages:
-    """The pages of how the server is, and of the settings in force."""
+    """Handles the pages of the health of the server, and of the settings in force."""
 
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
         """
-        Handle GET: what works, and what asks for a look.
+        Handle GET: the state of each part of the server, with warnings.
 
         Files of credentials are read again if they have changed.
         """
@@ -24,10 +24,10 @@ class HealthPages:
         return self._pages.show(request, "health/", "health.html", {"health": health})
 
     def answer_settings(self, request: IndexRequest) -> Response:
-        """Handle GET: warnings, the settings that are no defaults, and all of them by section."""
+        """Handle GET: warnings, the settings that are no defaults, and all settings by section."""
         settings = self._pages.api(request).call(health_operations.show_settings).settings
-        # the settings come in the order of their sections
-        by_section = [(section, list(group)) for section, group in groupby(settings, _section)]
+        # `groupby` needs the order of sections, in which the settings come
+        by_section = [(section, list(group)) for section, group in groupby(settings, _section_of)]
         values = {
             "warnings": health_operations.setting_warnings(request.context.index),
             "changed": [setting for setting in settings if not setting.is_default],
@@ -36,8 +36,8 @@ class HealthPages:
         return self._pages.show(request, "settings/", "settings.html", values)
 
 
-def _section(setting: health_operations.SettingInForce) -> str:
-    """Return the name of the section that a setting is in, with brackets as in the file."""
+def _section_of(setting: health_operations.SettingInForce) -> str:
+    """Return the section of a setting, in brackets as in the file."""
     section, _, _ = setting.name.rpartition(".")
     # a setting without a section is a list of tables, such as [[sign_in]]
     if not section:

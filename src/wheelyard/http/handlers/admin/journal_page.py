@@ -1,4 +1,4 @@
-"""The page of the journals of everything."""
+"""The page of the merged journal, of all indexes and of rights, with a form that filters it."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,29 +19,31 @@ from wheelyard.wiring.index import Index
 
 SECTION: Final = "journal/"
 FIELDS: Final = ("index", "project", "by", "what", "from", "to")
+"""The fields of the form."""
 ENTRIES_ON_A_PAGE: Final = 50
 _LAST_DAY: Final = datetime(9999, 12, 31, tzinfo=UTC)
+"""The last day of Python, after which there is no next one."""
 
 
 class JournalPages:
-    """The page of the journals."""
+    """Handles the page of the merged journal."""
 
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
         """
-        Handle GET: some entries, the newest first, and a form that filters them.
+        Handle GET: a page of entries, the newest first, and the form that filters them.
 
-        What is wrong with the filter is told on the page, which then has the status of the error.
-        So is what could not be read, with status 200. Raises Unauthenticated or Forbidden unless
-        the caller is an administrator. Raises Invalid for a malformed query, and Unavailable if the
-        store does not answer.
+        A wrong filter gets the form with the error, and the status of the error. Journals that
+        could not be read are named on the page, which has status 200. Raises Unauthenticated or
+        Forbidden unless the caller is an administrator. Raises Invalid for a malformed query, and
+        Unavailable if the store does not answer.
         """
         api = self._pages.api(request)
         query = self._pages.query(request)
         fields = {name: query.text(name) for name in FIELDS}
-        before = query.text("before")
+        cursor = query.text("before")
         values = {
             "asked": fields,
             "kinds": ENTRY_KINDS,
@@ -50,43 +52,45 @@ class JournalPages:
             "error": "",
         }
         try:
-            page = api.call(journal_operations.list_entries, _journal_query(fields, before))
+            journal_query = _journal_query(fields, cursor)
+            page = api.call(journal_operations.list_entries, journal_query)
         except (Invalid, NotFound) as error:
-            # the form stays there, with what was typed, so that it can be mended
+            # the form keeps the typed fields, so that they can be corrected
             values["error"] = error_on_page(error)
             return self._pages.show(request, SECTION, "journal.html", values, status_of(error))
         older_link = ""
         if page.next:
-            older_link = _link({**fields, "before": page.next})
+            older_link = _query_link({**fields, "before": page.next})
         values |= {
             "rows": entry_rows(page.entries),
             "problems": page.problems,
             "looked_back_to": page.looked_back_to,
             "older": older_link,
-            "newest": _link(fields),
-            "is_older": bool(before),
+            "newest": _query_link(fields),
+            "is_older": bool(cursor),
             "is_full": len(page.entries) >= ENTRIES_ON_A_PAGE,
         }
         return self._pages.show(request, SECTION, "journal.html", values)
 
 
 def _index_names(index: Index) -> list[str]:
-    """Return the names of all indexes, or nothing if there is only main."""
+    """Return the names of all indexes, or an empty list if there is only main."""
     names = sorted(index.server.definitions.names())
     if not names:
         return []
     return [MAIN, *names]
 
 
-def _journal_query(fields: Mapping[str, str], before: str) -> journal_operations.JournalQuery:
+def _journal_query(fields: Mapping[str, str], cursor: str) -> journal_operations.JournalQuery:
     """
-    Return the query for a page of what the fields of the form select.
+    Return the query for a page of the entries that the fields of the form select.
 
-    Raises Invalid for what is no date.
+    `cursor` is where the page before has ended, or an empty text for the first page. Raises Invalid
+    for a malformed date.
     """
-    since = _day(fields["from"])
-    until = _day(fields["to"])
-    # a day is meant with all of its hours, and no day comes after the last one of Python
+    since = _parse_day(fields["from"])
+    until = _parse_day(fields["to"])
+    # the last day is included, so the query ends at the beginning of the next day
     if until is not None and until < _LAST_DAY:
         until += timedelta(days=1)
     else:
@@ -98,13 +102,13 @@ def _journal_query(fields: Mapping[str, str], before: str) -> journal_operations
         what=fields["what"],
         since=since,
         until=until,
-        before=before,
+        before=cursor,
         limit=ENTRIES_ON_A_PAGE,
     )
 
 
-def _day(text: str) -> datetime | None:
-    """Return the beginning of a day, or None for an empty field. Raises Invalid for no date."""
+def _parse_day(text: str) -> datetime | None:
+    """Return the beginning of a day, or None for an empty text. Raises Invalid for another text."""
     if not text:
         return None
     try:
@@ -114,8 +118,8 @@ def _day(text: str) -> datetime | None:
     raise Invalid(message, code="invalid_field")
 
 
-def _link(fields: Mapping[str, str]) -> str:
-    """Return the query of a link with the fields that are not empty, or an empty text."""
+def _query_link(fields: Mapping[str, str]) -> str:
+    """Return a link with a query of the fields that have a text, or an empty text without any."""
     query = urlencode({name: text for name, text in fields.items() if text})
     if not query:
         return ""

@@ -1,4 +1,4 @@
-"""The pages of namespaces."""
+"""The pages of namespaces, whose form has a field of owners."""
 
 from typing import ClassVar, Final
 
@@ -17,7 +17,7 @@ OWNERS: Final = FormField(
 
 
 class NamespacePages(TablePages):
-    """The pages of namespaces."""
+    """Handles the pages of namespaces."""
 
     ADD_ACTION: ClassVar[str] = "grant"
     LIST: ClassVar[str] = "namespaces.html"
@@ -26,8 +26,8 @@ class NamespacePages(TablePages):
     CONFIRMED: ClassVar[str] = HIDES_PUBLIC_NAMES
 
     def form_values(
-        self, request: IndexRequest, variant: str, before: ListedTable | None
+        self, request: IndexRequest, variant: str, table_before: ListedTable | None
     ) -> dict[str, object]:
-        """Return the only field besides the name: who owns the namespace."""
-        del request, variant, before
+        """Return the only field besides the name: the owners of the namespace."""
+        del request, variant, table_before
         return {"keys": (OWNERS,)}

@@ -1,4 +1,4 @@
-"""The first page for administrators: figures that ask for a look, and what the pages are for."""
+"""The first page for administrators: figures about the server, and what the other pages are for."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -30,26 +30,26 @@ class Tile(Struct, frozen=True):
     """One figure of the page."""
 
     path: str
-    """Of the page that has more, from `-/admin/` on."""
+    """The path, below `-/admin/`, of the page about it."""
     figure: str
     words: str
-    """What the figure is, in a few words."""
+    """What the figure counts, in a few words."""
     picture: Markup = Markup()
     asks: bool = False
-    """Whether somebody should look at it."""
+    """Whether an administrator should look at it."""
 
 
 class OverviewPage:
-    """The first page for administrators."""
+    """Handles the first page for administrators."""
 
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
         """
-        Handle GET `/-/admin/`: figures, and what the pages are for.
+        Handle GET `/-/admin/`: figures, and what the other pages are for.
 
-        A figure that cannot be had says why, and is no error.
+        A figure that cannot be read is replaced by the reason, and is no error.
         """
         # for the right alone: the page has no fields
         self._pages.query(request)
@@ -60,7 +60,7 @@ class OverviewPage:
 
 
 class _Figures(Struct, frozen=True):
-    """What the page says of an index, for one caller, whose right each operation checks."""
+    """Reads the figures of the page for one caller, whose right each operation checks."""
 
     index: Index
     api: LocalApi
@@ -69,50 +69,56 @@ class _Figures(Struct, frozen=True):
         """
         Yield the tiles with their titles.
 
-        One whose operation fails says why: the others are worth showing.
+        If the operation of a tile fails, the tile has the reason in place of the figure.
         """
-        make_tile: dict[str, Callable[[], Tile | None]] = {
-            "Package requests": self._requests,
-            "Health": self._health,
-            "Storage": self._storage,
-            "Projects": self._projects,
-            "Downloads": self._downloads,
-            "API tokens": self._tokens,
-            "Retention": self._retention,
+        tile_makers: dict[str, Callable[[], Tile | None]] = {
+            "Package requests": self._requests_tile,
+            "Health": self._health_tile,
+            "Storage": self._storage_tile,
+            "Projects": self._projects_tile,
+            "Downloads": self._downloads_tile,
+            "API tokens": self._tokens_tile,
+            "Retention": self._retention_tile,
         }
-        for title, make in make_tile.items():
+        for title, make_tile in tile_makers.items():
             # a store that answers for one figure may not answer for the next
             try:
-                tile = make()
+                tile = make_tile()
             except WheelyardError as fault:
                 tile = Tile("health/", "unknown", fault.message, asks=True)
             if tile is not None:
                 yield title, tile
 
-    def _requests(self) -> Tile | None:
+    def _requests_tile(self) -> Tile | None:
+        """Return the number of package requests that wait, or None without an upstream index."""
         if self.index.upstream is None:
             return None
-        waiting = len(self.api.call(package_request_operations.list_requests).requests)
+        number = len(self.api.call(package_request_operations.list_requests).requests)
         words = "wait for a decision"
-        if waiting == 1:
+        if number == 1:
             words = "waits for a decision"
-        return Tile("requests/", f"{waiting:,}", words, asks=waiting > 0)
+        return Tile("requests/", f"{number:,}", words, asks=number > 0)
 
-    def _health(self) -> Tile:
+    def _health_tile(self) -> Tile:
+        """Return the number of warnings and of parts that do not work as they should."""
         health = self.api.call(health_operations.show_health)
-        bad = [part for part in health.parts if part.state in ("warning", "failed")]
-        number = len(bad) + len(health.warnings)
+        faulty_parts = [part for part in health.parts if part.state in ("warning", "failed")]
+        number = len(faulty_parts) + len(health.warnings)
         words = "things to look at"
         if number == 1:
             words = "thing to look at"
         return Tile("health/", f"{number:,}", words, asks=number > 0)
 
-    def _storage(self) -> Tile:
+    def _storage_tile(self) -> Tile:
+        """Return the stored bytes, with their share of the quota if there is one."""
         usage = self.api.call(usage_operations.show_usage)
         size = readable_size(usage.stored_bytes)
-        damaged = [index.index for index in (usage, *usage.indexes) if index.problem is not None]
-        if damaged:
-            words = f"without {' and '.join(damaged)}, which cannot be read"
+        unread_indexes = list[str]()
+        for index_usage in (usage, *usage.indexes):
+            if index_usage.problem is not None:
+                unread_indexes.append(index_usage.index)
+        if unread_indexes:
+            words = f"without {' and '.join(unread_indexes)}, which cannot be read"
             return Tile("storage/", size, words, asks=True)
         if usage.share is None:
             words = f"in {usage.stored_files:,} files"
@@ -121,50 +127,55 @@ class _Figures(Struct, frozen=True):
         is_nearly_full = usage.share >= NEARLY_FULL
         return Tile("storage/", size, words, draw_share(usage.share), is_nearly_full)
 
-    def _projects(self) -> Tile:
+    def _projects_tile(self) -> Tile:
+        """Return the number of projects whose newest file is of the last days."""
         today = self.index.server.runtime.now().date()
         projects = list(self.index.search.table().private)
-        days = [0] * SHOWN_DAYS
+        projects_by_day = [0] * SHOWN_DAYS  # today is the last one
         for facts in projects:
             uploaded = datetime.fromtimestamp(facts.uploaded / 1000, UTC).date()
             # the clock of another server may be ahead
-            age = max((today - uploaded).days, 0)
-            if age < SHOWN_DAYS:
-                days[-1 - age] += 1
+            days_ago = max((today - uploaded).days, 0)
+            if days_ago < SHOWN_DAYS:
+                projects_by_day[-1 - days_ago] += 1
         words = f"of {len(projects):,} in main got a file in the last {SHOWN_DAYS} days"
-        picture = draw_small_area(days, "Projects by the day of their newest file")
-        return Tile("journal/", f"{sum(days):,}", words, picture)
+        picture = draw_small_area(projects_by_day, "Projects by the day of their newest file")
+        return Tile("journal/", f"{sum(projects_by_day):,}", words, picture)
 
-    def _downloads(self) -> Tile | None:
+    def _downloads_tile(self) -> Tile | None:
+        """Return the number of downloads in the last days, or None if they are not counted."""
         if self.index.downloads is None:
             return None
-        days = count_all_downloads(self.index.server, self.api.caller)
+        downloads_by_day = count_all_downloads(self.index.server, self.api.caller)
         words = f"in the last {SHOWN_DAYS} days"
         label = f"Downloads from all indexes on each of the last {SHOWN_DAYS} days"
-        picture = draw_small_area(days, label)
-        return Tile("../projects/1/?sort=downloads", f"{sum(days):,}", words, picture)
+        picture = draw_small_area(downloads_by_day, label)
+        figure = f"{sum(downloads_by_day):,}"
+        return Tile("../projects/1/?sort=downloads", figure, words, picture)
 
-    def _tokens(self) -> Tile:
-        question = access_operations.TokensQuery(state="expiring")
-        ending = self.api.call(access_operations.list_tokens, question)
-        number = len(ending.tokens)
+    def _tokens_tile(self) -> Tile:
+        """Return the number of API tokens that expire soon."""
+        tokens_query = access_operations.TokensQuery(state="expiring")
+        expiring = self.api.call(access_operations.list_tokens, tokens_query)
+        number = len(expiring.tokens)
         words = "end within 14 days"
         if number == 1:
             words = "ends within 14 days"
         return Tile("tokens/?state=expiring", f"{number:,}", words, asks=number > 0)
 
-    def _retention(self) -> Tile | None:
+    def _retention_tile(self) -> Tile | None:
+        """Return the time of the next run of retention, or None without rules."""
         retention = self.index.server.retention
         if retention is None:
             return None
         settings = self.index.settings.server
         if settings.read_only or not settings.daily_retention:
             return Tile("retention/", "by hand", "no daily run on this server")
-        # nothing of it is loaded while there is no rule
+        # no module of retention is loaded while there is no rule
         from wheelyard.retention.daily import next_daily_run  # noqa: PLC0415 - above
 
-        due = next_daily_run(retention)
-        # no time is known for a run that begins once a server looks
-        if due is None or due <= self.index.server.runtime.now():
+        next_run = next_daily_run(retention)
+        # a run that is due begins when a server next looks, at no known time
+        if next_run is None or next_run <= self.index.server.runtime.now():
             return Tile("retention/", "now", "the next run is due")
-        return Tile("retention/", f"{due:%Y-%m-%d %H:%M}", "UTC, the next run")
+        return Tile("retention/", f"{next_run:%Y-%m-%d %H:%M}", "UTC, the next run")

@@ -1,4 +1,4 @@
-"""The pages of people: the list, what is known of one, and forms to end access and to admit."""
+"""The pages of people: the list, the facts about a person, and forms to end or restore access."""
 
 from typing import Final, get_args
 from urllib.parse import urlencode
@@ -33,37 +33,41 @@ STATES: Final[dict[str, str]] = {
     "unseen": "Have not signed in yet",
     "unknown": "Known by Google",
 }
+"""The choices of the filter of the list, with their labels."""
 CHANGES: Final = ("end", "admit", "release-name")
+"""The changes of a person by forms, by the text of the field `action`."""
 
 
 class PeoplePages:
-    """The pages of people."""
+    """Handles the pages of people."""
 
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
         """
-        Handle GET: the list, one person, or the question whether to change their access.
+        Handle GET: the list, one person, or the question before a change of their access.
 
-        A principal that appears nowhere has a page, too. `?search=`, `?state=` and `?group=` select
-        rows of the list. Raises Invalid (code `invalid_field`) for what is no principal of a person
-        or a service account.
+        An unknown principal has a page, too. `?search=`, `?state=` and `?group=` select rows of the
+        list. Raises Invalid (code `invalid_field`) if `?who=` is no principal of a person or a
+        service account.
         """
         query = self._pages.query(request)
-        who = query.text("who")
+        principal = query.text("who")
         action = query.text("action")
-        if who and action in CHANGES:
-            return self._confirmation_page(request, who, action, self._pages.form(request), 200)
-        if who:
-            return self._person(request, who, query.text("done"))
-        return self._list(request, query)
+        if principal and action in CHANGES:
+            form = self._pages.form(request)
+            return self._show_question(request, principal, action, form, 200)
+        if principal:
+            return self._show_person(request, principal, query.text("done"))
+        return self._show_list(request, query)
 
     def answer_form(self, request: IndexRequest) -> Response:
         """
-        Handle POST: end somebody's access, admit them again, or release their name.
+        Handle POST: end the access of a person, admit the person again, or release their name.
 
-        The answer is a redirect to the page of the person. What is refused is told on the form.
+        The answer is a redirect to the page of the person. A refused form is shown again with the
+        reason.
         """
 
         def act(fields: FormFields) -> Response:
@@ -71,36 +75,36 @@ class PeoplePages:
 
         def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
             action = fields.text("action")
-            # a form without an action that is known: the page of the first one says what is wrong
+            # the error about an unknown action is shown on the page of the first action
             if action not in CHANGES:
                 action = CHANGES[0]
-            return self._confirmation_page(request, fields.text("who"), action, form, status)
+            return self._show_question(request, fields.text("who"), action, form, status)
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def _list(self, request: IndexRequest, query: FormFields) -> Response:
+    def _show_list(self, request: IndexRequest, query: FormFields) -> Response:
+        """Return the list of people, filtered by a query."""
+        # an unknown state, which a link may have, selects all people
         state: PersonState | None = None
-
-        # a link may say anything: what is no state selects none
         if query.text("state") in get_args(PersonState):
             state = convert(query.text("state"), PersonState)
         number = page_number(query)
-        question = people_operations.PeopleQuery(
+        people_query = people_operations.PeopleQuery(
             search=query.text("search"),
             state=state,
             group=query.text("group"),
             limit=ROWS_ON_A_PAGE,
             offset=(number - 1) * ROWS_ON_A_PAGE,
         )
-        listed = self._pages.api(request).call(people_operations.list_people, question)
-        total = listed.total or 0
+        people_page = self._pages.api(request).call(people_operations.list_people, people_query)
+        total = people_page.total or 0
         filters = {
-            "search": question.search,
-            "state": question.state or "",
-            "group": question.group,
+            "search": people_query.search,
+            "state": people_query.state or "",
+            "group": people_query.group,
         }
         values = {
-            "rows": listed.people,
+            "rows": people_page.people,
             "numbers": page_numbers(query, total, ROWS_ON_A_PAGE),
             "asked": filters,
             "links": query_of(filters),
@@ -108,30 +112,30 @@ class PeoplePages:
         }
         return self._pages.show(request, SECTION, "people.html", values)
 
-    def _confirmation_page(
-        self, request: IndexRequest, who: str, action: str, form: FormState, status: int
+    def _show_question(
+        self, request: IndexRequest, principal: str, action: str, form: FormState, status: int
     ) -> Response:
         """
-        Return the page that asks whether to make a change of somebody's access.
+        Return the page that asks whether to change the access of a person.
 
-        Raises Invalid for what is no principal of a person or a service account.
+        Raises Invalid if the principal is not that of a person or a service account.
         """
-        query = people_operations.PersonQuestion(who)
-        answer = self._pages.api(request).call(people_operations.show_person, query)
-        values = {"form": form, "person": answer.person, "action": action}
+        question = people_operations.PersonQuestion(principal)
+        person_answer = self._pages.api(request).call(people_operations.show_person, question)
+        values = {"form": form, "person": person_answer.person, "action": action}
         return self._pages.show(request, SECTION, "person_change.html", values, status)
 
     def _change(self, request: IndexRequest, fields: FormFields) -> Response:
-        """Make the change that a form asks for. Raises WheelyardError to refuse it."""
+        """Change the access of a person by a form. Raises WheelyardError if it is refused."""
         action = fields.action(*CHANGES)
-        who = fields.text("who")
+        principal = fields.text("who")
         with checking("reason"):
             note = require_one_line(fields.text("reason"), "The reason", NOTE_LIMIT_CHARS)
         api = self._pages.api(request)
-        change = people_operations.PersonChange(who, note)
-        question = people_operations.PersonQuestion(who)
+        change = people_operations.PersonChange(principal, note)
+        question = people_operations.PersonQuestion(principal)
 
-        # before the change, as nobody is found any more by a name that is released
+        # before the change, as a person is not found by a released name any more
         person = api.call(people_operations.show_person, question).person
         with refused_for("who"):
             if action == "end":
@@ -139,21 +143,26 @@ class PeoplePages:
             elif action == "admit":
                 api.call(people_operations.admit_person, change)
             else:
-                # of a provider, a principal is `oidc:PROVIDER:NAME`
+                # the principal of a person of a provider is `oidc:PROVIDER:NAME`
                 name = person.principal.split(":", 2)[-1]
                 release = people_operations.NameRelease(person.provider, name)
                 api.call(people_operations.release_name, release)
         return self._pages.done(request, urlencode({"who": person.who, "done": action}))
 
-    def _person(self, request: IndexRequest, who: str, done: str) -> Response:
-        """Return the page of one person. Raises Invalid for what is no principal of a person."""
-        question = people_operations.PersonQuestion(who)
-        answer = self._pages.api(request).call(people_operations.show_person, question)
+    def _show_person(self, request: IndexRequest, principal: str, done_action: str) -> Response:
+        """
+        Return the page of a person, which tells of an action that was done just now.
+
+        Raises Invalid if the principal is not that of a person or a service account.
+        """
+        question = people_operations.PersonQuestion(principal)
+        person_answer = self._pages.api(request).call(people_operations.show_person, question)
+        working_tokens = [token for token in person_answer.tokens if token.state in WORKING_STATES]
         values = {
-            "answer": answer,
-            "person": answer.person,
-            "working": [token for token in answer.tokens if token.state in WORKING_STATES],
-            "done": done,
-            "is_caller": answer.person.who in request.caller.principals,
+            "answer": person_answer,
+            "person": person_answer.person,
+            "working": working_tokens,
+            "done": done_action,
+            "is_caller": person_answer.person.who in request.caller.principals,
         }
         return self._pages.show(request, SECTION, "person.html", values)

@@ -1,4 +1,4 @@
-"""The page of rules of retention: what they would delete and keep, and the run."""
+"""The page of rules of retention: the releases that they would delete or keep, and the run."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
@@ -25,44 +25,46 @@ if TYPE_CHECKING:
 SECTION: Final = "retention/"
 ROWS_ON_A_PAGE: Final = 100
 PROJECTS_ON_A_PAGE: Final = 20
-"""How many projects the sums name. All releases are listed below them."""
+"""How many projects the page shows with their sums, above the list of all releases."""
 CONFIRMATION: Final = "delete"
 """What has to be typed before anything is deleted."""
 KEPT: Final = "kept"
-"""The value of the field `show` for what is kept, in place of what would be deleted."""
+"""The value of the field `show` for the releases that are kept, in place of the deleted ones."""
 
 
 class FreedProject(Struct, frozen=True):
-    """What the page shows of a project of which rules would delete releases."""
+    """A project of which the rules would delete releases, with its figures on the page."""
 
     project: ThinnedProject
     bar: Markup
-    """Its share of the project of which most would be deleted."""
+    """Its freed bytes, as a share of those of the project that frees most."""
     line: Markup
-    """Its releases on a line of time, or nothing if all are of one day."""
+    """Its releases on a line of time, or an empty figure if all are of one day."""
 
 
 class RetentionPage:
-    """The page of rules of retention."""
+    """Handles the page of rules of retention."""
 
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
         """
-        Handle GET: the rules, and what they would delete now, or keep.
+        Handle GET: the rules, and the releases that they would delete now, or keep.
 
-        Nothing is deleted. Without a rule the page says so.
+        Nothing is deleted. If there is no rule, the page says so.
         """
-        return self._show(request, self._pages.query(request), self._pages.form(request), 200)
+        query = self._pages.query(request)
+        form = self._pages.form(request)
+        return self._show_page(request, query, form, 200)
 
     def answer_form(self, request: IndexRequest) -> Response:
         """
-        Handle POST: delete what the rules say, once that is confirmed.
+        Handle POST: delete the releases that the page has shown, if the form confirms it.
 
-        Nothing else is deleted than the page has shown. The answer is a redirect to it. If there is
-        no rule any more, the rules would delete something else by now, or another process does the
-        same, it is told on the page with status 409.
+        The answer is a redirect to the page. If there is no rule any more, if the rules would
+        delete other releases now, or if another process runs retention, nothing is deleted, and the
+        page says so with status 409.
         """
 
         def act(fields: FormFields) -> Response:
@@ -72,24 +74,24 @@ class RetentionPage:
             retention = request.context.index.server.retention
             if retention is None:
                 raise Conflict("There is no rule of retention any more. Load the page again.")
-            # the plan is what the page has shown: a run that would delete something else is refused
+            # a run that would delete other releases than the plan on the page is refused
             report = retention.run(request.caller, plan=fields.text("plan"))
-            deleted = 0
+            deleted_count = 0
             if report is not None:
-                deleted = len(report.deleted)
-            return self._pages.done(request, urlencode({"done": deleted}))
+                deleted_count = len(report.deleted)
+            return self._pages.done(request, urlencode({"done": deleted_count}))
 
         def ask_again(_: FormFields, form: FormState, status: int) -> Response:
-            # what the page shows now has to be confirmed anew
+            # without the typed confirmation, as the page may show other releases now
             form = replace(form, values={})
-            return self._show(request, self._pages.query(request), form, status)
+            return self._show_page(request, self._pages.query(request), form, status)
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def _show(
+    def _show_page(
         self, request: IndexRequest, query: FormFields, form: FormState, status: int
     ) -> Response:
-        """Return the page, which says that there is no rule if there is none."""
+        """Return the page with the rules, or the page that says that there is no rule."""
         values: dict[str, object] = {"form": form, "done": query.text("done"), "answer": None}
         retention = request.context.index.server.retention
         if retention is not None:
@@ -99,27 +101,27 @@ class RetentionPage:
 
 def _preview_values(retention: "Retention", caller: Caller, query: FormFields) -> dict[str, object]:
     """
-    Return what the page shows where there are rules: what they would delete now, or keep.
+    Return the values for the template: the releases that rules would delete now, or keep.
 
     Raises Unavailable if the store does not answer, and NoSuchPage if the list has no page of the
     number in the query.
     """
-    is_kept = query.text("show") == KEPT
-    preview = retention.preview_projects(caller, PROJECTS_ON_A_PAGE, keeps=is_kept)
+    shows_kept = query.text("show") == KEPT
+    preview = retention.preview_projects(caller, PROJECTS_ON_A_PAGE, keeps=shows_kept)
     report = preview.report
-    if is_kept:
+    if shows_kept:
         projects: list[FreedProject] = []
         rows, numbers = paged(report.kept, query, ROWS_ON_A_PAGE)
     else:
-        projects = list(_freed(preview.projects))
+        projects = list(_freed_projects(preview.projects))
         rows, numbers = paged(report.deleted, query, ROWS_ON_A_PAGE)
 
-    # a project of one name may be in several indexes
+    # with the index, as several indexes may have a project of one name
     all_projects = {(release.index, release.project) for release in report.deleted}
     return {
         "answer": report,
         "last_run": retention.last_run(),
-        "is_kept": is_kept,
+        "is_kept": shows_kept,
         "rows": rows,
         "numbers": numbers,
         "bytes": sum(release.bytes for release in report.deleted),
@@ -130,8 +132,8 @@ def _preview_values(retention: "Retention", caller: Caller, query: FormFields) -
     }
 
 
-def _freed(projects: Sequence[ThinnedProject]) -> Iterator[FreedProject]:
-    """Yield the rows of projects, of which the first is that with most bytes."""
+def _freed_projects(projects: Sequence[ThinnedProject]) -> Iterator[FreedProject]:
+    """Yield projects with their figures. The first of the projects must free the most bytes."""
     for project in projects:
         share = project.bytes / max(projects[0].bytes, 1)
         yield FreedProject(project, draw_share(share), draw_releases(project))

@@ -1,4 +1,4 @@
-"""The page of everybody's API tokens: search, make for somebody or nobody, revoke some at once."""
+"""The page of all API tokens: the list with a search, the form of a new one, revocations."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -42,6 +42,7 @@ STATES: Final[dict[str, str]] = {
     "revoked": "Revoked",
     "": "All",
 }
+"""The choices of the filter of the list, with their labels."""
 ORDERS: Final[dict[str, str]] = {
     "-created": "Newest first",
     "used": "Longest unused first",
@@ -49,49 +50,50 @@ ORDERS: Final[dict[str, str]] = {
     "expires": "Ends soonest first",
     "name": "Name",
 }
+"""The orders of the list, with their labels."""
 
 
 class TokenAdministration:
-    """The page of everybody's API tokens."""
+    """Handles the page of the API tokens of all people."""
 
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
         """
-        Handle GET: the list, the form for a new token, a new one, or the question to revoke.
+        Handle GET: the list, the form for a new token, a made token, or the question to revoke.
 
-        A new token is shown once: the page takes it from the browser. A search for a whole token is
-        redirected to one for its id. Without `?state=` the list has the active ones. Raises
-        NotFound for a new token that is not there.
+        A made token is shown once, as the page removes its cookie. A search for a whole token is
+        redirected to a search for its id. Without `?state=` the list has the active tokens. Raises
+        NotFound if the made token does not exist.
         """
         query = self._pages.query(request)
         if query.text("action") == "make":
-            return self._token_form(request, self._pages.form(request), 200)
+            return self._show_form(request, self._pages.form(request), 200)
         made_id = query.text("made")
         if made_id:
-            listed = self._pages.api(request).call(access_operations.list_tokens)
-            return show_made(request, listed.tokens, made_id, "../" * len(request.segments))
+            token_answer = self._pages.api(request).call(access_operations.list_tokens)
+            return show_made(request, token_answer.tokens, made_id, "../" * len(request.segments))
         ids = query.all("revoke")
         if ids:
-            return self._question(request, ids, self._pages.form(request), 200)
+            return self._show_question(request, ids, self._pages.form(request), 200)
         token_id = token_id_in(query.text("search"))
         if token_id is not None and token_id != query.text("search"):
-            # a whole token is a secret: neither the page nor its address repeats it
+            # a whole token is a secret, which neither the page nor its URL may repeat
             return self._pages.done(request, urlencode({"search": token_id, "state": ""}))
-        return self._list(request, query)
+        return self._show_list(request, query)
 
     def redirect(self, request: IndexRequest) -> Response:
-        """Handle GET `/-/tokens/`, where the page was once."""
+        """Handle GET `/-/tokens/`, the former URL of the page: redirect."""
         self._pages.query(request)
         return redirect(301, request.web.path("-", "admin", "tokens"))
 
     def answer_form(self, request: IndexRequest) -> Response:
         """
-        Handle POST: make a token, which the next page shows once, or revoke some.
+        Handle POST: make a token, which the next page shows once, or revoke several tokens.
 
-        They are revoked one by one. If one cannot be, those before it are revoked. What is refused
-        is told on the form.
+        Tokens are revoked one by one. If one cannot be revoked, those before it stay revoked. A
+        refused form is shown again with the reason.
         """
 
         def act(fields: FormFields) -> Response:
@@ -101,44 +103,25 @@ class TokenAdministration:
 
         def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
             if fields.all("id"):
-                return self._question(request, fields.all("id"), form, status)
-            return self._token_form(request, form, status)
+                return self._show_question(request, fields.all("id"), form, status)
+            return self._show_form(request, form, status)
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def _list(self, request: IndexRequest, query: FormFields) -> Response:
-        state: token_list.TokenSelection | None = None
-        sort: token_list.TokenOrder = "-created"
-
-        # The field may be empty, which selects all tokens. A link may say anything: what is no
-        # state does, too.
-        if "state" not in query.values:
-            state = "active"
-        elif query.text("state") and query.text("state") in STATES:
-            state = convert(query.text("state"), token_list.TokenSelection)
-        if query.text("sort") in ORDERS:
-            sort = convert(query.text("sort"), token_list.TokenOrder)
-        number = page_number(query)
-        question = access_operations.TokensQuery(
-            search=query.text("search"),
-            owner=query.text("owner"),
-            project=query.text("project"),
-            state=state,
-            sort=sort,
-            limit=ROWS_ON_A_PAGE,
-            offset=(number - 1) * ROWS_ON_A_PAGE,
-        )
-        listed = self._pages.api(request).call(access_operations.list_tokens, question)
-        numbers = page_numbers(query, listed.total or 0, ROWS_ON_A_PAGE)
+    def _show_list(self, request: IndexRequest, query: FormFields) -> Response:
+        """Return the list of tokens, filtered and sorted by a query."""
+        tokens_query = _tokens_query(query)
+        token_answer = self._pages.api(request).call(access_operations.list_tokens, tokens_query)
+        numbers = page_numbers(query, token_answer.total or 0, ROWS_ON_A_PAGE)
         filters = {
-            "search": question.search,
-            "owner": question.owner,
-            "project": question.project,
-            "state": question.state or "",
-            "sort": question.sort,
+            "search": tokens_query.search,
+            "owner": tokens_query.owner,
+            "project": tokens_query.project,
+            "state": tokens_query.state or "",
+            "sort": tokens_query.sort,
         }
         values = {
-            "rows": listed.tokens,
+            "rows": token_answer.tokens,
             "numbers": numbers,
             "asked": filters,
             "links": query_of(filters),
@@ -149,51 +132,78 @@ class TokenAdministration:
         }
         return self._pages.show(request, SECTION, "tokens.html", values)
 
-    def _token_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
+    def _show_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
+        """Return the page with the form for a new token."""
         index = request.context.index
+        index_names = sorted(index.server.definitions.names())
+        credentials = credentials_in_use(index)
         values = {
             "form": form,
             "max_days": index.settings.tokens.max_days,
-            "indexes": (MAIN, *sorted(index.server.definitions.names()), EVERY_INDEX),
-            "kinds": tuple(credentials_in_use(index).owners(OWNER_PREFIXES)),
+            "indexes": (MAIN, *index_names, EVERY_INDEX),
+            "kinds": tuple(credentials.owners(OWNER_PREFIXES)),
         }
         return self._pages.show(request, SECTION, "token_form.html", values, status)
 
     def _create(self, request: IndexRequest, fields: FormFields) -> Response:
+        """Make the token of a form, and redirect to the page that shows it."""
         index = request.context.index
         indexes = (*index.server.definitions.names(), EVERY_INDEX)
-        new = new_token(fields, index.settings.tokens.max_days, indexes)
-        new = replace(new, owner=_owner_in(fields, index.authenticator.owners))
+        token_fields = new_token(fields, index.settings.tokens.max_days, indexes)
+        owner = _owner_in(fields, index.authenticator.owners)
+        token_fields = replace(token_fields, owner=owner)
         api = self._pages.api(request)
-        # an administrator who is a person has to have signed in lately, as everybody has
+        # an administrator who is a person has to have signed in lately, as other people have to
         if request.caller.can_own_tokens:
             api = replace(api, signed_in_at=signed_in_at(request))
-        made = api.call(access_operations.create_token, new)
-        return redirect_to_made(request, made)
+        made_token = api.call(access_operations.create_token, token_fields)
+        return redirect_to_made(request, made_token)
 
-    def _question(
+    def _show_question(
         self, request: IndexRequest, ids: Sequence[str], form: FormState, status: int
     ) -> Response:
-        """Return the page that asks whether to revoke those of these tokens that may work."""
-        # some may have ended, or were revoked by somebody else, since the list was shown
-        listed = self._pages.api(request).call(access_operations.list_tokens)
-        chosen = [token for token in listed.tokens if token.id in ids]
-        rows = [token for token in chosen if token.state in token_list.WORKING_STATES]
+        """Return the page that asks whether to revoke those of the tokens that may still work."""
+        # some may have ended, or been revoked by another person, since the list was shown
+        token_answer = self._pages.api(request).call(access_operations.list_tokens)
+        chosen_tokens = [token for token in token_answer.tokens if token.id in ids]
+        rows = [token for token in chosen_tokens if token.state in token_list.WORKING_STATES]
         values = {"form": form, "rows": rows}
         return self._pages.show(request, SECTION, "tokens_revoke.html", values, status)
 
     def _revoke(self, request: IndexRequest, ids: Sequence[str]) -> Response:
-        """Revoke tokens, and lead back to the list, which says how many these were."""
+        """Revoke tokens, and redirect to the list, which tells of their number."""
         api = self._pages.api(request)
         for token_id in ids:
-            # each by itself: if the store stops answering, those before are revoked
             api.call(access_operations.revoke_token, token_id)
         return self._pages.done(request, f"revoked={len(ids)}")
 
 
+def _tokens_query(query: FormFields) -> access_operations.TokensQuery:
+    """Return the query for the tokens on a page of the list, by the query of the page."""
+    state: token_list.TokenSelection | None = None
+    # an empty field selects all tokens, and so does an unknown state, which a link may have
+    if "state" not in query.values:
+        state = "active"
+    elif query.text("state") and query.text("state") in STATES:
+        state = convert(query.text("state"), token_list.TokenSelection)
+    sort: token_list.TokenOrder = "-created"
+    if query.text("sort") in ORDERS:
+        sort = convert(query.text("sort"), token_list.TokenOrder)
+    number = page_number(query)
+    return access_operations.TokensQuery(
+        search=query.text("search"),
+        owner=query.text("owner"),
+        project=query.text("project"),
+        state=state,
+        sort=sort,
+        limit=ROWS_ON_A_PAGE,
+        offset=(number - 1) * ROWS_ON_A_PAGE,
+    )
+
+
 def _owner_in(fields: FormFields, owners: TokenOwners) -> str | None:
     """
-    Return the owner that a form names, or None for nobody.
+    Return the owner in a form, or None for a token without an owner.
 
     Raises Invalid, with the field that is wrong. Raises Unavailable if the store does not answer.
     """

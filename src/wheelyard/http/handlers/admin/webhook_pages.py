@@ -1,4 +1,4 @@
-"""The pages of webhooks, each with its deliveries."""
+"""The pages of webhooks, with the deliveries and the secret of each."""
 
 from typing import ClassVar, Final
 from urllib.parse import urlencode
@@ -20,12 +20,12 @@ from wheelyard.rendering.web.admin.form_fields import FormField
 from wheelyard.rendering.web.admin.webhook_fields import FIELDS, NAME_FIELD
 
 ACTIONS: Final = ("new-secret", "send-again", "test")
-"""What the page of one webhook does."""
-SENT_AGAIN: Final = "send-again"
+"""The actions of the page of one webhook."""
+SEND_AGAIN: Final = "send-again"
 
 
 class WebhookPages(TablePages):
-    """The pages of webhooks."""
+    """Handles the pages of webhooks."""
 
     LIST: ClassVar[str] = "webhooks.html"
     FORM: ClassVar[str] = "webhook_form.html"
@@ -36,8 +36,8 @@ class WebhookPages(TablePages):
         """
         Handle GET: a webhook with its deliveries, a new secret, the list, or a form.
 
-        A secret is shown once: the page takes it from the browser. Raises NotFound if there is no
-        such webhook.
+        A secret is shown once, as the page removes its cookie. Raises NotFound if there is no such
+        webhook.
         """
         query = self.pages.query(request)
         if query.text("secret"):
@@ -45,15 +45,17 @@ class WebhookPages(TablePages):
         name = query.text("show")
         if not name:
             return super().answer(request)
-        is_again = query.text("done") == SENT_AGAIN
-        return self._show(request, name, self.pages.form(request), is_again=is_again)
+        has_resent = query.text("done") == SEND_AGAIN
+        return self._show_webhook(request, name, self.pages.form(request), has_resent=has_resent)
 
     def act(self, request: IndexRequest, fields: FormFields) -> Response:
         """
-        Do what a form asks for, also to the secret and the messages of a webhook.
+        Make the change of a form, and return the response.
 
-        A test is sent at once, and noted among the deliveries. The answer has what came of it. Any
-        other change leads to a redirect. Raises WheelyardError to refuse it.
+        Beside the actions of all tables, a form makes a new secret, sends dead letters again, or
+        sends a test. A test is sent at once, and noted among the deliveries; the response shows its
+        result. Other changes are answered with a redirect. Raises WheelyardError if the form is
+        refused.
         """
         name = fields.text("name")
         api = self.pages.api(request)
@@ -65,14 +67,13 @@ class WebhookPages(TablePages):
             case "send-again":
                 letters = webhook_operations.LettersToSend(name=name, ids=fields.all("id") or None)
                 api.call(webhook_operations.send_again, letters)
-                query = urlencode({"show": name, "done": SENT_AGAIN})
+                query = urlencode({"show": name, "done": SEND_AGAIN})
                 return self.pages.done(request, query)
             case "test":
-                attempt = api.call(
-                    webhook_operations.send_test, webhook_operations.NamedWebhook(name)
-                )
-                # without a redirect, as what came of it is shown once
-                return self._show(request, name, self.pages.form(request), tested=attempt)
+                named_webhook = webhook_operations.NamedWebhook(name)
+                attempt = api.call(webhook_operations.send_test, named_webhook)
+                # no redirect, as the result is shown once
+                return self._show_webhook(request, name, self.pages.form(request), tested=attempt)
             case _:
                 return super().act(request, fields)
 
@@ -80,46 +81,45 @@ class WebhookPages(TablePages):
         self, request: IndexRequest, fields: FormFields, form: FormState, status: int
     ) -> Response:
         """
-        Return the page of a form that was refused, perhaps that of one webhook.
+        Return the page of a refused form, which may be that of one webhook.
 
         The URL of a webhook for Slack is not shown again, as it is a secret. Raises NotFound if the
         webhook is gone.
         """
         if fields.text("action") in ACTIONS:
-            return self._show(request, fields.text("name"), form, status)
+            return self._show_webhook(request, fields.text("name"), form, status)
         if fields.text("format") == WebhookFormat.SLACK:
-            # that URL is a secret: no page repeats it
             values = dict(form.values)
             values["url"] = ()
             form = replace(form, values=values)
         return super().ask_again(request, fields, form, status)
 
     def answer_added(self, request: IndexRequest, row: ListedTable) -> Response:
-        """Return the list, or the redirect to the page that shows a new secret once."""
+        """Return the redirect to the page of a new secret, or without one the usual response."""
         if isinstance(row, ListedWebhook) and row.secret:
             return _redirect_to_secret(request, row)
         return super().answer_added(request, row)
 
     def form_values(
-        self, request: IndexRequest, variant: str, before: ListedTable | None
+        self, request: IndexRequest, variant: str, table_before: ListedTable | None
     ) -> dict[str, object]:
         """Return the fields of a webhook, and the indexes to choose from."""
-        del variant, before
+        del variant, table_before
         names = (MAIN, *sorted(request.context.index.server.definitions.names()))
         return {"keys": FIELDS, "index_names": names}
 
     def keys_in(self, fields: FormFields) -> TableKeys:
         """
-        Return the keys that a form says, but the secret, with None for an empty field.
+        Return the keys of a form without that of the secret, with None for an empty field.
 
         Raises Invalid (code `invalid_field`), with the key, if a text is wrong.
         """
         keys = super().keys_in(fields)
-        # a form says nothing of the secret, so that a change leaves it as it is
+        # the form has no field of the secret, which a change must not remove
         del keys["secret"]
         return keys
 
-    def _show(
+    def _show_webhook(
         self,
         request: IndexRequest,
         name: str,
@@ -127,13 +127,18 @@ class WebhookPages(TablePages):
         status: int = 200,
         *,
         tested: DeliveryAttempt | None = None,
-        is_again: bool = False,
+        has_resent: bool = False,
     ) -> Response:
-        """Return the page of one webhook. Raises NotFound if there is none."""
+        """
+        Return the page of one webhook.
+
+        `tested` is the result of a test that was sent just now, and `has_resent` says that dead
+        letters were sent again just now. Raises NotFound if there is no such webhook.
+        """
         row = self.find_listed(request, name)
         names = self.pages.names_of(request, (row.created_by,))
-        question = webhook_operations.NamedWebhook(name)
-        deliveries = self.pages.api(request).call(webhook_operations.list_deliveries, question)
+        named_webhook = webhook_operations.NamedWebhook(name)
+        deliveries = self.pages.api(request).call(webhook_operations.list_deliveries, named_webhook)
         values = {
             "form": form,
             "row": row,
@@ -141,7 +146,7 @@ class WebhookPages(TablePages):
             "names": names,
             "deliveries": deliveries,
             "tested": tested,
-            "is_again": is_again,
+            "is_again": has_resent,
         }
         return self.pages.show(request, self.section, "webhook.html", values, status)
 
@@ -149,18 +154,20 @@ class WebhookPages(TablePages):
         """Return the page that shows a secret once. Raises NotFound if there is no such webhook."""
         row = self.find_listed(request, name)
         # from a cookie, which the answer removes, so that the page shows it once
-        secret = read_secret(request, _subject(name))
+        secret = read_secret(request, _secret_subject(name))
         values = {"row": row, "secret": secret}
         page = self.pages.show(request, self.section, "webhook_secret.html", values)
         if not secret:
             return page
-        return with_secret_removed(request, _subject(name), page)
+        return with_secret_removed(request, _secret_subject(name), page)
 
 
 def _redirect_to_secret(request: IndexRequest, row: ListedWebhook) -> Response:
+    """Return the redirect to the page that shows a new secret once, with the secret in a cookie."""
     query = urlencode({"secret": row.name})
-    return redirect_with_secret(request, _subject(row.name), row.secret, query)
+    return redirect_with_secret(request, _secret_subject(row.name), row.secret, query)
 
 
-def _subject(name: str) -> str:
+def _secret_subject(name: str) -> str:
+    """Return the text to which the secret of a webhook is sealed in its cookie."""
     return f"webhook {name}"
