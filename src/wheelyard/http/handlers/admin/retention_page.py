@@ -105,7 +105,7 @@ def _preview_values(retention: "Retention", caller: Caller, query: FormFields) -
     number in the query.
     """
     is_kept = query.text("show") == KEPT
-    preview = retention.preview_projects(caller, PROJECTS_ON_A_PAGE, keeps=is_kept)
+    preview = retention.preview_projects(caller, PROJECTS_ON_A_PAGE, with_kept=is_kept)
     report = preview.report
     if is_kept:
         projects: list[FreedProject] = []
