@@ -83,15 +83,16 @@ def judge(project: Project, rules: Sequence[RuleInForce], now: datetime) -> list
             if rule_in_force.rule.is_about(release.version):
                 rules_of_release.append(rule_in_force)
         deleting_rules = list[RetentionRule]()
-        why_kept = list[str]()
+        unmet_conditions = list[str]()
         for rule_in_force in rules_of_release:
             condition = _find_unmet_condition(
                 rule_in_force, project.name, release, newer_releases, now
             )
             if condition:
-                why_kept.append(f"{rule_in_force.rule.title}: {condition}")
+                unmet_conditions.append(f"{rule_in_force.rule.title}: {condition}")
             else:
                 deleting_rules.append(rule_in_force.rule)
+        why_kept = unmet_conditions
         if deleting_rules:
             # one rule is enough to delete, so the conditions of other rules keep nothing
             why_kept = list(_find_protections(project, release, is_latest=release is latest))
