@@ -130,7 +130,7 @@ def test_what_is_protected_stays() -> None:
     )
     rules = [RuleInForce(rule) for rule in parse_rules([{"older_than_days": 1}])]
 
-    kept = {judgement.version: judgement.kept for judgement in judge(project, rules, NOW)}
+    kept = {judgement.version: judgement.why_kept for judgement in judge(project, rules, NOW)}
 
     assert kept == {
         "1.0": ("pinned: runs at a customer",),

@@ -109,7 +109,7 @@ def test_a_rule_is_about_one_index(harness: IndexHarness) -> None:
     put(harness, *rules)
     root = harness.opened(5, tables=toml_of(index=tables))
 
-    report = retention_of(root).run(ALICE, keeps=True)
+    report = retention_of(root).run(ALICE, with_kept=True)
 
     assert report is not None
     assert [(release.index, release.version) for release in report.deleted] == [
@@ -273,7 +273,7 @@ def test_rules_about_downloads_need_counts(harness: IndexHarness) -> None:
     counter("demo", "1.0")
     harness.clock.advance(days=2)
 
-    report = retention_of(harness.opened(9)).run(ALICE, keeps=True)
+    report = retention_of(harness.opened(9)).run(ALICE, with_kept=True)
     assert deleted(report) == ["demo 2.0", "other 2.0", "other 1.0"]
 
 

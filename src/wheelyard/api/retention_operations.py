@@ -44,7 +44,7 @@ def preview_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
     """Show what rules of retention would delete now. Nothing is deleted."""
     retention = _require_retention(call)
     index_name = _index_with_rules(call, retention, body.index)
-    report = retention.preview(call.caller, index_name, keeps=body.kept)
+    report = retention.preview(call.caller, index_name, with_kept=body.kept)
     return RetentionAnswer(**asdict(report), last_run=retention.last_run())
 
 
@@ -59,7 +59,7 @@ def run_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
     """
     retention = _require_retention(call)
     index_name = _index_with_rules(call, retention, body.index)
-    report = retention.run(call.caller, index_name, keeps=body.kept)
+    report = retention.run(call.caller, index_name, with_kept=body.kept)
     assert report is not None  # noqa: S101 - a run that is asked for is always due
     return RetentionAnswer(**asdict(report), last_run=retention.last_run())
 

@@ -1,9 +1,9 @@
 """
 The application that is asked for the pages of a static site.
 
-It is that of an open index, for somebody who is not signed in. Its caller may read everything and
-change nothing. It asks no other index. A document that it has read stays as it was until the export
-reads it again, so all pages of a project are made from one state of it.
+It is the application of an open index, for a caller who is not signed in, may read everything, and
+may change nothing. It asks no upstream index. A document that was read once stays as it was until
+the export reads it again, so all pages of a project are made from one state of its document.
 """
 
 from asyncio import new_event_loop, run_coroutine_threadsafe
@@ -55,25 +55,25 @@ T = TypeVar("T")
 ANYONE: Final = Caller(ANONYMOUS, (everywhere(Action.READ),))
 """Somebody who is not signed in, and may read everything."""
 NOT_FOUND: Final = "404.html"
-"""The page that many web servers send for what they do not have."""
+"""The page that many web servers send with the status 404."""
 
 
 def index_for_site(index: Index, options: Options) -> Index:
     """
-    Return the index over the same store whose pages are those of a site.
+    Return an index over the same store, whose pages are those of a site.
 
-    It takes no changes, asks no upstream index, and keeps each document as it was read first.
-    `SiteApplication.close` closes it. Raises NotFound if the index was removed meanwhile, and
+    This index takes no changes, asks no upstream index, and keeps each document as it was read
+    first. `SiteApplication.close` closes it. Raises NotFound if `index` was removed meanwhile, and
     Unavailable if the store does not answer.
     """
     settings = index.server.settings
 
-    # the site of another index is a folder in that of main
+    # the site of another index is a folder in the site of main
     base_url = options.base_url.removesuffix(index.definition.segment)
     is_part = not index.definition.is_main
     has_public = options.has_public or (is_part and settings.upstream.is_on)
 
-    # what a site cannot do is off: to sign people in, to take changes, to ask upstream indexes
+    # a site cannot sign people in, take changes, or ask upstream indexes
     settings = replace(
         settings,
         server=replace(settings.server, public_url=base_url, path_prefix="", read_only=True),
@@ -85,29 +85,29 @@ def index_for_site(index: Index, options: Options) -> Index:
     )
 
     # a document stays as it was read: all pages of a project are made from one state of it
-    kept = CachePolicy(is_local=False, freshness=inf, capacity=DOCUMENT_CAPACITY)
-    site = build_index(
+    policy = CachePolicy(is_local=False, freshness=inf, capacity=DOCUMENT_CAPACITY)
+    site_index = build_index(
         index.server.stores,
         index.server.spool,
         settings,
         index.server.runtime,
         index.server.traits,
-        documents=kept,
+        documents=policy,
     )
-    return site.named(index.name)
+    return site_index.named(index.name)
 
 
 class ExportedNames(ProjectNames):
-    """The list of the projects of a site, instead of that in the store."""
+    """The list of the projects of a site, in place of the list in the store."""
 
     def __init__(self) -> None:
         self.show(())
 
     def show(self, names: Iterable[NormalizedName]) -> None:
-        """Have these names, which are sorted, from now on."""
-        listed = NameList(tuple(names))
-        version = ObjectVersion(str(id(listed)))
-        self._snapshot = Snapshot(listed, version, validated_at=0.0, attempted_at=0.0, size=0)
+        """Let the list have these names, which are sorted, from now on."""
+        name_list = NameList(tuple(names))
+        version = ObjectVersion(str(id(name_list)))
+        self._snapshot = Snapshot(name_list, version, validated_at=0.0, attempted_at=0.0, size=0)
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList]:
         """Return the list."""
@@ -121,10 +121,14 @@ class ExportedNames(ProjectNames):
 
 class SiteApplication:
     """
-    Answers for the pages of a site, as an open index does.
+    Makes the pages of a site, as an open index answers requests.
 
-    Threads may share it. It has a thread of its own until `close`. `index` is what `index_for_site`
-    returns, and `indexes` are the names of those that have a folder in the site.
+    Threads may share it. It has a thread of its own until `close`.
+
+    Args:
+        index: The index that `index_for_site` has returned.
+        options: How the site is made.
+        indexes: The names of the indexes that have a folder in the site.
     """
 
     def __init__(self, index: Index, options: Options, indexes: tuple[str, ...]) -> None:
@@ -142,7 +146,7 @@ class SiteApplication:
         uploads = UploadHandler(self.index.server)
         tables = build_routes(self._context.process, uploads, metrics)
         self._routes = tables.of(self.index.definition)
-        # answers are made in the threads of callers; what they wait for runs in this one
+        # pages are made in the threads of callers, and coroutines that they wait for in this thread
         self._loop = new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -157,16 +161,17 @@ class SiteApplication:
         self._context.process.close()
 
     def show(self, table: ProjectTable) -> None:
-        """Have these projects in lists, and link to them."""
+        """Let lists have the projects of a table, and pages link to them, from now on."""
         self._table.show(table)
-        self._names.show(facts.name for facts in table.projects if not facts.origin)
+        private_names = [facts.name for facts in table.projects if not facts.origin]
+        self._names.show(private_names)
 
     def find(self, name: NormalizedName) -> OpenListing:
         """
-        Return what the site shows of a project: own, of a layer, or public.
+        Return the listing of a project: of the index, of a layer, or of an upstream index.
 
-        For a private name without a project that may be an empty listing. Raises NotFound if the
-        site has no such project. Raises Unavailable if the store does not answer, or a document is
+        The listing may be empty for a private name without a project. Raises NotFound if the site
+        has no such project. Raises Unavailable if the store does not answer, or a document is
         damaged.
         """
         request = self._request(f"/simple/{name}/", b"", {"name": name})
@@ -175,65 +180,68 @@ class SiteApplication:
 
     def required_names(self, listing: OpenListing) -> set[NormalizedName]:
         """
-        Return the names of all projects that any release may need, once its pages were asked.
+        Return the names of all projects that the releases of a listing require.
 
-        A release whose metadata is not known needs none. Raises Unavailable if the store does not
-        answer.
+        The pages of the listing have to be asked for before. A release whose metadata is not known
+        requires nothing. Raises Unavailable if the store does not answer.
         """
         names = set[NormalizedName]()
         request = self._request("/", b"", {})
+        cache = self._web.required_names
         for release in releases_of(listing):
             metadata = ReleaseMetadata(request, listing, release.metadata_file)
-            cache = self._web.required_names
             names |= self._answer(request, metadata.required_names, cache)
         return names
 
     def ask(self, question: Question) -> Page:
         """
-        Return the page that answers a question, whose path has a route.
+        Return the page that answers a question.
 
-        Raises what the handler of the page raises, such as NotFound. Raises Unavailable if the
-        store does not answer, or the handler returns a file, or another status than 200, also 404.
+        Raises the errors of the handler, such as NotFound. Raises Unavailable if the store does not
+        answer, or if the handler returns a file, or another status than 200, also 404.
         """
         path = f"/{question.path}"
-        route = self._routes.find(path, "GET")
-        assert route is not None  # noqa: S101 - each question is for a page
-        request = self._request(path, question.accept, route[1])
-        handler = cast("Callable[[IndexRequest], Response]", route[0].handler)
+        match = self._routes.find(path, "GET")
+        assert match is not None  # noqa: S101 - the path of each question has a route
+        route, params = match
+        request = self._request(path, question.accept, params)
+        handler = cast("Callable[[IndexRequest], Response]", route.handler)
         response = self._answer(request, handler, request)
         if response.status_code != HTTPStatus.OK or not isinstance(response.content, bytes):
             raise Unavailable(f"The page /{question.path} has the status {response.status_code}.")
-        content_type = dict(response.header_list)[b"content-type"].decode("latin-1")
+        headers = dict(response.header_list)
+        content_type = headers[b"content-type"].decode("latin-1")
         kind = WebType(content_type, PAGE_CACHE_CONTROL)
         is_final = NO_STORE not in response.header_list
         return Page(question.target, kind, response.content, is_final=is_final)
 
     def fixed_pages(self) -> list[Page]:
         """
-        Return what depends on the options alone, first the files that all pages load.
+        Return the pages that depend on the options alone, after the files that all pages load.
 
         The site of main also has the pages of its host. Raises Unavailable if the store does not
         answer.
         """
         pages = list[Page]()
-        # the files first: a web server answers meanwhile, and pages link to new names of these
+        # the files first: a page may be read as soon as it is written, and links to these files
         for asset in self._web.environment.assets.values():
             kind = WebType(asset.media_type, FILE_CACHE_CONTROL)
             pages.append(Page(asset.path, kind, asset.body))
-        # the folder of another index is in the site of main, which has those of the host
+        # not for another index, whose site is a folder in the site of main
         if self.index.definition.is_main:
             pages += map(self.ask, HOST_PAGES)
         pages += map(self.ask, FIXED_PAGES)
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
-        # it is sent for paths of any depth, so its links begin at the root of the host
-        missing = self._web.error_page(facts, self._root, self._request("/", b"", {}))[0]
+        # web servers send it for paths of any depth, so its links begin at the root of the host
+        request = self._request("/", b"", {})
+        not_found_page = self._web.error_page(facts, self._root, request)[0]
         kind = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
-        pages.append(Page(NOT_FOUND, kind, missing))
+        pages.append(Page(NOT_FOUND, kind, not_found_page))
         return pages
 
     def _request(self, path: str, accept: bytes, params: Mapping[str, str]) -> IndexRequest:
-        """Return a GET of this process itself, without a credential."""
+        """Return a GET request that no client has sent, without a credential."""
         scope = {
             "type": "http",
             "method": "GET",
@@ -251,9 +259,9 @@ class SiteApplication:
         self, request: Request, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """
-        Return the result of work, which may wait for what is kept of an upstream index.
+        Return the result of `work`, which may wait for a kept page of an upstream index.
 
-        It is called again after each wait, as a handler of the server is.
+        `work` is called again after each wait, as the server calls a handler again.
         """
         while True:
             try:

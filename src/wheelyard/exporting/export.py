@@ -1,8 +1,8 @@
 """
-The export of an index to a static site, which asks for the pages that a change touches.
+The export of an index to a static site: which pages are made, written and deleted, in which order.
 
-A site is public for everyone who can reach it. So the destination may not be in a bucket that holds
-the store or its credentials, and neither in, around nor equal to a folder that does.
+Everyone who can reach a site may read all of it. So the destination may not be in a bucket that
+has the store or its credentials, and neither in, around nor equal to a folder that has them.
 """
 
 import os
@@ -40,12 +40,12 @@ from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import store_in
 
 MAX_LOSSES: Final = 5
-"""How often another export may take the lease of one, which then begins again."""
+"""How often an export begins again after another export has taken its lease."""
 REMOTE_PROJECTS: Final = 16
-"""Projects that are exported at a time, if the store or the site is a bucket."""
+"""How many projects are exported at a time, if the store or the site is a bucket."""
 
 ExportProgress = Callable[[int, int], None]
-"""Called with the number of finished projects, and of all to export."""
+"""Called with the number of finished projects, and the number of all projects to export."""
 
 
 class ExportResult(Struct, frozen=True):
@@ -58,13 +58,13 @@ class ExportResult(Struct, frozen=True):
     total: int
     """The number of projects in the site."""
     written: int
-    """The number of pages that were written: those whose bytes have changed."""
+    """The number of pages that were written, as their bytes have changed."""
     failed: tuple[str, ...] = ()
     """The error messages of the projects that were not exported."""
     removed: tuple[str, ...] = ()
     """The names of indexes whose folders were deleted."""
     warnings: tuple[str, ...] = ()
-    """Sentences about indexes that the export has left out, and folders that it has left."""
+    """Sentences about indexes that were left out, and about folders that stay as they are."""
 
 
 class Export(Struct, frozen=True, kw_only=True):
@@ -81,27 +81,28 @@ class Export(Struct, frozen=True, kw_only=True):
 
     def check_destination(self) -> None:
         """
-        Check that an export has made the pages of the site, if it has any.
+        Check that an export has made the pages of the site, if the site has pages.
 
-        Raises Invalid (code `bad_destination`) if another program has. Raises Unavailable if the
-        site does not answer.
+        Raises Invalid (code `bad_destination`) if another program has made pages. Raises
+        Unavailable if the site does not answer.
         """
         store = self.place.store
-        # an export that was killed before its first manifest has left its folder
-        if self.lease.options is not None or any(
-            True for _ in store.list(site_folder.EXPORT_PREFIX)
-        ):
+        if self.lease.options is not None:
+            return
+        # an export that was killed before its first manifest has left objects beside it
+        has_leftovers = any(True for _ in store.list(site_folder.EXPORT_PREFIX))
+        if has_leftovers:
             return
         for entry in project_export.pages_in(store):
-            # the owner of a web server may have these, and keeps them
+            # the owner of a web server may have these pages, and keeps them
             if entry.key.startswith(site_folder.COMMON_PATHS):
                 continue
-            where = "There"
+            beginning = "There"
             if not self.index.definition.is_main:
-                where = f"Where the index {self.index.name} belongs, there"
+                beginning = f"Where the index {self.index.name} belongs, there"
             raise Invalid(
-                f"{where} are pages that no export has made, {entry.key} for one. Choose an empty "
-                "place, or have them replaced by --all.",
+                f"{beginning} are pages that no export has made, {entry.key} for one. Choose an "
+                "empty place, or have them replaced by --all.",
                 code=site_folder.BAD_DESTINATION,
             )
 
@@ -109,32 +110,32 @@ class Export(Struct, frozen=True, kw_only=True):
         """
         Export what has changed, once no other export writes the site.
 
-        `progress` is called in this thread. What no page links to any more is deleted.
+        Pages and files that no page links to any more are deleted. `progress` is called in this
+        thread.
 
         Every page is made again if the site is new, was made with other options or by another
-        version, if an export of it was interrupted, or if `everything`. The latter also replaces
-        pages that no export has made. A project of which the store has lost something stays as it
-        was, and is in `failed` of the result. Raises Invalid (code `bad_destination`) if another
-        program has made pages of the site, unless `everything`, or if the site was made from
-        another store or index. Raises NotFound if the index was removed meanwhile. Raises
-        Unavailable if the store or the site does not answer, or other exports interrupt this one
-        again and again.
+        version, if an export of it was interrupted, or with `everything`, which also replaces pages
+        that no export has made. A project of which the store has lost something stays as it was,
+        and is in `failed` of the result. Raises Invalid (code `bad_destination`) if another program
+        has made pages of the site, unless `everything`, or if the site was made from another store
+        or index. Raises NotFound if the index was removed meanwhile. Raises Unavailable if the
+        store or the site does not answer, or other exports interrupt this one again and again.
         """
         if not everything:
             self.check_destination()
         losses = 0
         while losses < MAX_LOSSES:
-            before = self.lease.wait(replaces_others=everything)
+            manifest = self.lease.wait(replaces_others=everything)
             options = self.requested.merged_with(self.lease.options, self.new, self.place.dest)
-            is_same = before.is_whole and before.options == options
+            is_current = manifest.is_whole and manifest.options == options
             # after a loss, the other export may have written pages of an older state
-            is_full = everything or losses > 0 or not is_same
-            # it reads the store, to see whether anything has to be written at all
-            run = _Run(self, options, before, is_full=is_full, everything=everything)
+            is_full = everything or losses > 0 or not is_current
+            # this reads the store, to find out whether anything has to be written
+            run = _Run(self, options, manifest, is_full=is_full, everything=everything)
             if not run.is_needed:
-                return run.result(before.projects)
+                return run.result(manifest.projects)
             try:
-                self.lease.take(before, options)
+                self.lease.take(manifest, options)
             except Conflict:
                 # another export was faster
                 self.lease.reload()
@@ -146,7 +147,7 @@ class Export(Struct, frozen=True, kw_only=True):
                 self.lease.reload()
                 losses += 1
             except BaseException:
-                # also Ctrl-C; without this, the next export waits until the lease ends
+                # also Ctrl-C: without this, the next export would wait until the lease ends
                 with suppress(Conflict, Unavailable):
                     self.lease.interrupt()
                 raise
@@ -163,40 +164,47 @@ class _Run:
         self,
         export: Export,
         options: site_folder.Options,
-        before: site_folder.Manifest,
+        manifest: site_folder.Manifest,
         *,
         is_full: bool,
         everything: bool,
     ) -> None:
         self._export = export
         self._options = options
-        self._manifest = before
-        self._before = {entry.facts.name: entry for entry in before.projects}
-        self._facts_before = tuple(entry.facts for entry in before.projects)
+        self._manifest = manifest
+        """The manifest as it was before this export."""
+        self._entries_before = {entry.facts.name: entry for entry in manifest.projects}
+        self._facts_before = tuple(entry.facts for entry in manifest.projects)
         self._is_full = is_full
+        """Whether all pages are made."""
         self._is_local = export.index.server.is_local and export.place.bucket is None
         self._index = index_for_site(export.index, options)
         folders = IndexFolders()
         if self._index.definition.is_main:
             site = export.place.store
-            folders = index_folders(self._index, site, before, everything=everything)
+            folders = index_folders(self._index, site, manifest, everything=everything)
         self._folders = folders
 
-        # all of them are on the home page
-        self._is_full |= before.indexes != folders.names
+        # the home page names all indexes
+        self._is_full |= manifest.indexes != folders.names
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
-        changed = self._changed_revisions(before.serial)
-        self._table, self._unread = SiteProjects(self._index, self._before, changed).read()
-        self._entries = dict[NormalizedName, site_folder.ManifestEntry]()
-        """The projects that were exported."""
-        self._failed = dict[NormalizedName, str]()
-        """The error messages of the projects that were not."""
-        self._obsolete = set[Key]()
+        changed_revisions = self._read_changes(manifest.serial)
+        site_projects = SiteProjects(self._index, self._entries_before, changed_revisions)
+        self._table, self._damaged_names = site_projects.read()
+        self._exported_entries = dict[NormalizedName, site_folder.ManifestEntry]()
+        """The projects that were exported, as the manifest will have them."""
+        self._failures = dict[NormalizedName, str]()
+        """The error messages of the projects that could not be exported."""
+        self._obsolete_keys = set[Key]()
         """Objects to delete as soon as no page links to them."""
 
-    def _changed_revisions(self, serial: int) -> dict[NormalizedName, int] | None:
-        """Return the revisions of the projects that have changed, or None for a full export."""
-        # what other indexes have is in their feeds, and time may change what rules hide
+    def _read_changes(self, serial: int) -> dict[NormalizedName, int] | None:
+        """
+        Return the revisions of the projects that have changed since a serial of the feed.
+
+        Returns None if all projects have to be read: then the export is a full one. Sets `_serial`.
+        """
+        # the feed has no changes of layers, and a rule may hide a file without any change
         repository = self._index.repository
         is_complete = repository.has_own_packages_alone and not repository.hides_files
         if not self._is_full and is_complete:
@@ -212,28 +220,28 @@ class _Run:
     @property
     def is_needed(self) -> bool:
         """Whether anything may have to be written."""
-        is_changed = self._facts_before != self._table.projects
-        return self._is_full or bool(self._unread) or is_changed
+        has_changes = self._facts_before != self._table.projects
+        return self._is_full or bool(self._damaged_names) or has_changes
 
     def run(self, progress: ExportProgress) -> ExportResult:
         """Export what has changed, write the manifest, and give back the lease."""
         existing = dict[Key, int]()
         if self._is_full:
-            existing = self._look_at_all()
+            existing = self._list_existing()
         with (
             closing(SiteApplication(self._index, self._options, self._folders.names)) as app,
             ThreadPoolExecutor(REMOTE_PROJECTS, "site") as pool,
         ):
-            # a folder is not waited for, as a bucket is
+            # threads are for waiting, and a folder answers at once
             page_pool = pool if not self._is_local else None
             pages = project_export.SitePages(app, self._writer, page_pool)
-            exported = self._write(pages, existing, progress)
+            site_table = self._write_pages(pages, existing, progress)
 
-        # no page links to these any more; a crash before this leaves them to the next export
-        self._delete_obsolete(exported, existing)
+        # after the pages, which do not link to these objects any more
+        self._delete_obsolete(site_table, existing)
 
         # last of all: a crash before this leaves the lease, and then every page is made again
-        entries = tuple(map(self._entry, exported.projects))
+        entries = tuple(map(self._manifest_entry, site_table.projects))
         self._export.lease.finish(
             site_folder.Manifest(
                 format=site_folder.FORMAT,
@@ -252,173 +260,195 @@ class _Run:
         """Return the result of a site that has these projects."""
         return ExportResult(
             options=self._options,
-            projects=len(self._entries),
+            projects=len(self._exported_entries),
             total=len(entries),
             written=self._writer.written,
-            failed=tuple(self._failed[name] for name in sorted(self._failed)),
+            failed=tuple(self._failures[name] for name in sorted(self._failures)),
             removed=self._folders.removed,
             warnings=self._folders.warnings,
         )
 
-    def _write(
+    def _write_pages(
         self, pages: project_export.SitePages, existing: dict[Key, int], progress: ExportProgress
     ) -> ProjectTable:
-        """Write all pages, and return the projects that the site has now."""
+        """Write all pages that have changed, and return the projects that the site has then."""
         table = self._table
-        existing_pages = _by_project(existing) if self._is_full else None
-        project = project_export.ProjectExport(
+        project_exporter = project_export.ProjectExport(
             pages=pages,
             copies_files=not self._options.files_url,
-            before=self._before,
-            existing=existing_pages,
+            before=self._entries_before,
+            existing=_by_project(existing) if self._is_full else None,
         )
-        before = self._facts_before
-        names = self._affected_projects(before, table.projects)
-        names.update(self._unread)
+        names = self._find_affected(self._facts_before, table.projects)
+        names.update(self._damaged_names)
         if self._is_full:
             names.update(facts.name for facts in table.projects)
 
-        # before any page, as each links only to what is shown
+        # before any page, as a page links only to projects that the application shows
         pages.app.show(table)
         if self._is_full:
-            fixed = pages.app.fixed_pages()
-            foreign = self._manifest.foreign or ()
-            pages.write([page for page in fixed if page.path not in foreign], existing)
-        self._export_projects(project, table, names, progress)
-        exported = self._without_missing(table)
-        if exported is not table:
-            # links to projects that could not be exported lead nowhere
-            pages.app.show(exported)
-            again = self._affected_projects(table.projects, exported.projects)
-            self._export_projects(project, exported, again - self._failed.keys(), None)
+            self._write_fixed_pages(pages, existing)
+        self._export_projects(project_exporter, table, names, progress)
+        site_table = self._table_of_site()
+        if site_table is not table:
+            # a project could not be exported, so pages that link to it are written again
+            pages.app.show(site_table)
+            affected_names = self._find_affected(table.projects, site_table.projects)
+            names_to_repeat = affected_names - self._failures.keys()
+            self._export_projects(project_exporter, site_table, names_to_repeat, None)
 
-        # after the pages of projects, which they link to
-        if self._is_full or before != exported.projects:
-            self._write_lists(pages, len(exported.projects))
-        return exported
+        # after the pages of projects, to which the lists link
+        if self._is_full or self._facts_before != site_table.projects:
+            self._write_lists(pages, len(site_table.projects))
+        return site_table
+
+    def _write_fixed_pages(self, pages: project_export.SitePages, existing: dict[Key, int]) -> None:
+        """Write the pages that depend on the options alone, but not over pages of the owner."""
+        foreign_paths = self._manifest.foreign or ()
+        fixed_pages = pages.app.fixed_pages()
+        pages.write([page for page in fixed_pages if page.path not in foreign_paths], existing)
 
     def _write_lists(self, pages: project_export.SitePages, projects: int) -> None:
-        """Write what lists so many projects, and note pages of lists that are left over."""
-        lists = [pages.app.ask(question) for question in list_questions(projects)]
-        pages.write(lists, None)
-        obsolete = set(self._writer.sizes([LISTS]))
-        for page in lists:
-            obsolete.difference_update(self._writer.paths_of(page.path))
-        self._obsolete |= obsolete
+        """
+        Write the pages that list projects.
+
+        `projects` is the number of projects. Pages of lists that became shorter are obsolete.
+        """
+        list_pages = [pages.app.ask(question) for question in list_questions(projects)]
+        pages.write(list_pages, None)
+        obsolete_keys = set(self._writer.sizes([LISTS]))
+        for page in list_pages:
+            obsolete_keys.difference_update(self._writer.paths_of(page.path))
+        self._obsolete_keys |= obsolete_keys
 
     def _export_projects(
         self,
-        project: project_export.ProjectExport,
+        project_exporter: project_export.ProjectExport,
         table: ProjectTable,
         names: Iterable[NormalizedName],
         progress: ExportProgress | None,
     ) -> None:
-        """Export these projects of a table, and note what became of each."""
-        ordered = sorted(names)
+        """Export the projects with these names, and note the result of each."""
+        sorted_names = sorted(names)
         pool = ThreadPoolExecutor(REMOTE_PROJECTS, "project")
-        facts = [table.find(name) or name_facts(name) for name in ordered]
+        facts = [table.find(name) or name_facts(name) for name in sorted_names]
         try:
             # in this thread alone, unless there is a bucket to wait for
-            in_order = map if self._is_local else pool.map
-            exports = in_order(_export_project, repeat(project), facts)
-            for ended, (name, result) in enumerate(zip(ordered, exports, strict=True), 1):
+            ordered_map = map if self._is_local else pool.map
+            results = ordered_map(_export_project, repeat(project_exporter), facts)
+            for finished, (name, result) in enumerate(zip(sorted_names, results, strict=True), 1):
                 if isinstance(result, _FailedProject):
-                    self._failed[name] = result.message
+                    self._failures[name] = result.message
                 else:
-                    self._entries[name] = result.entry
-                    self._obsolete |= result.obsolete
+                    self._exported_entries[name] = result.entry
+                    self._obsolete_keys |= result.obsolete
                 if progress is not None:
-                    progress(ended, len(ordered))
+                    progress(finished, len(sorted_names))
         finally:
-            # also waits for those that have begun: nothing may be written without the lease
+            # waits for the projects that have begun: nothing may be written without the lease
             pool.shutdown(cancel_futures=True)
 
-    def _look_at_all(self) -> dict[Key, int]:
-        """Remove what no web server must find any more, and return the sizes of all pages."""
+    def _list_existing(self) -> dict[Key, int]:
+        """
+        Return the sizes of all pages of the site, and of the objects of the export itself.
+
+        Before that, leftovers of killed exports are removed, and if the site is not compressed any
+        more, its compressed pages.
+        """
         place = self._export.place
         if isinstance(place.store, site_folder.SiteFolder):
             place.store.remove_leftovers([keys.FILES, LISTS, *project_export.ROOTS])
         existing = {entry.key: entry.size for entry in project_export.pages_in(place.store)}
         existing.update(self._writer.sizes([site_folder.EXPORT_PREFIX]))
         if not self._options.is_gzipped:
-            # now, as a web server might prefer old compressed pages to new ones
-            ours = existing.keys() - (self._manifest.foreign or ())
-            pages = [key for key in ours if not key.endswith(".gz")]
-            packed = {Key(f"{key}.gz") for key in pages} & existing.keys()
-            self._writer.delete(packed)
-            for key in packed:
+            # before the new pages, as a web server might prefer old compressed pages to them
+            compressed_keys = set[Key]()
+            for key in existing.keys() - (self._manifest.foreign or ()):
+                compressed_key = Key(f"{key}.gz")
+                if not key.endswith(".gz") and compressed_key in existing:
+                    compressed_keys.add(compressed_key)
+            self._writer.delete(compressed_keys)
+            for key in compressed_keys:
                 del existing[key]
         return existing
 
-    def _affected_projects(
+    def _find_affected(
         self, before: Iterable[ProjectFacts], after: Iterable[ProjectFacts]
     ) -> set[NormalizedName]:
         """Return the projects whose pages differ between two states of the site."""
-        old = {facts.name: facts for facts in before}
-        new = {facts.name: facts for facts in after}
-        affected = set[NormalizedName]()
+        facts_before = {facts.name: facts for facts in before}
+        facts_after = {facts.name: facts for facts in after}
+        affected_names = set[NormalizedName]()
         come_or_gone = set[NormalizedName]()
-        for name in old.keys() | new.keys():
-            old_facts = old.get(name)
-            new_facts = new.get(name)
+        for name in facts_before.keys() | facts_after.keys():
+            old_facts = facts_before.get(name)
+            new_facts = facts_after.get(name)
             if old_facts == new_facts:
                 continue
-            affected.add(name)
-            # the page of a project names its users, each with its status
-            for used, _ in _links_of(old_facts) ^ _links_of(new_facts):
-                affected.add(used)
+            affected_names.add(name)
+            # the page of a project names the projects that require it, each with its status
+            for required_name, _ in _links_of(old_facts) ^ _links_of(new_facts):
+                affected_names.add(required_name)
             if old_facts is None or new_facts is None or old_facts.origin != new_facts.origin:
                 come_or_gone.add(name)
         if come_or_gone:
-            # a page links to a project that a release requires only if the site has it
-            entries = self._before | self._entries
+            # a page links to a project that a release requires only if the site has that project
+            entries = self._entries_before | self._exported_entries
             for name, entry in entries.items():
                 if not come_or_gone.isdisjoint(entry.linked_names):
-                    affected.add(name)
-        return affected & new.keys()
+                    affected_names.add(name)
+        return affected_names & facts_after.keys()
 
-    def _without_missing(self, table: ProjectTable) -> ProjectTable:
-        """Return the table as the site has it now: the same one if nothing has failed."""
-        if not self._failed:
-            return table
-        by_name = {facts.name: facts for facts in table.projects}
-        for name in self._failed:
-            by_name.pop(name, None)
-            if name in self._before:
-                by_name[name] = self._before[name].facts
-        return table_of(by_name.values())
+    def _table_of_site(self) -> ProjectTable:
+        """
+        Return the projects as the site has them after the export of all.
 
-    def _entry(self, facts: ProjectFacts) -> site_folder.ManifestEntry:
-        """Return what the manifest has of a project of the site."""
-        entry = self._entries.get(facts.name) or self._before[facts.name]
-        if facts.name in self._failed:
-            # without its version, so that the next export tries it again
+        A project that could not be exported is as it was before. Returns `_table` itself if all
+        projects were exported.
+        """
+        if not self._failures:
+            return self._table
+        facts_by_name = {facts.name: facts for facts in self._table.projects}
+        for name in self._failures:
+            facts_by_name.pop(name, None)
+            if name in self._entries_before:
+                facts_by_name[name] = self._entries_before[name].facts
+        return table_of(facts_by_name.values())
+
+    def _manifest_entry(self, facts: ProjectFacts) -> site_folder.ManifestEntry:
+        """Return the entry of a project of the site for the manifest."""
+        entry = self._exported_entries.get(facts.name) or self._entries_before[facts.name]
+        if facts.name in self._failures:
+            # without its version, so that the next export reads the project again
             return replace(entry, facts=replace(entry.facts, document=""))
         return entry
 
-    def _delete_obsolete(self, exported: ProjectTable, existing: dict[Key, int]) -> None:
+    def _delete_obsolete(self, site_table: ProjectTable, existing: dict[Key, int]) -> None:
         """Delete the pages and files that no page links to any more."""
-        names = {facts.name for facts in exported.projects} | self._failed.keys()
-        gone = self._before.keys() - names
-        # without a manifest, what is there was not made by an export
+        names = {facts.name for facts in site_table.projects} | self._failures.keys()
+        gone_names = self._entries_before.keys() - names
+        # without a manifest, no export has made the existing pages
         if self._manifest.format:
-            gone |= {name for name in map(_project_of, existing) if name} - names
-            state = {key for key in existing if key.startswith(site_folder.EXPORT_PREFIX)}
-            self._obsolete |= state - {site_folder.MANIFEST_PATH}
+            for key in existing:
+                name = _project_of(key)
+                if name and name not in names:
+                    gone_names.add(name)
+                if key.startswith(site_folder.EXPORT_PREFIX) and key != site_folder.MANIFEST_PATH:
+                    self._obsolete_keys.add(key)
         # of projects that are gone, all pages, also those of earlier versions
-        folders = [f"{root}{name}/" for root in project_export.ROOTS for name in gone]
-        self._obsolete.update(self._writer.sizes(folders))
-        self._obsolete.update(self._obsolete_files(names, gone))
-        for name in self._folders.removed:
-            self._obsolete.update(exported_objects(self._export.place.store, name))
-        # pages go before the files that they name
-        by_kind = sorted(self._obsolete, key=lambda key: (key.startswith(keys.FILES), key))
-        self._writer.delete(by_kind)
+        folders = [f"{root}{name}/" for root in project_export.ROOTS for name in gone_names]
+        self._obsolete_keys.update(self._writer.sizes(folders))
+        self._obsolete_keys.update(self._find_obsolete_files(names, gone_names))
+        for index_name in self._folders.removed:
+            self._obsolete_keys.update(exported_objects(self._export.place.store, index_name))
+        # pages before the files to which they link
+        pages_first = sorted(self._obsolete_keys, key=lambda key: (key.startswith(keys.FILES), key))
+        self._writer.delete(pages_first)
 
-    def _obsolete_files(
-        self, names: set[NormalizedName], gone: Iterable[NormalizedName]
+    def _find_obsolete_files(
+        self, names: set[NormalizedName], gone_names: Iterable[NormalizedName]
     ) -> Iterator[Key]:
-        """Yield the copies of files that the site has, and no page of it links to."""
+        """Yield the copies of files in the site to which no page of the site links."""
         options = self._options
         # files at the URL of the site itself are put there by somebody else
         is_own_url = options.files_url == f"{options.base_url}/files"
@@ -428,11 +458,11 @@ class _Run:
             # an interrupted export may have copied files of a name that is in no list any more
             prefixes: list[str] = [keys.FILES]
         else:
-            prefixes = [keys.files_of(name) for name in gone]
+            prefixes = [keys.files_of(name) for name in gone_names]
         for key in self._writer.sizes(prefixes):
-            file = keys.parse_file_key(key)
-            # with a URL for files, the site keeps no copy at all
-            if file is not None and (options.files_url or file.project not in names):
+            owner = keys.parse_file_key(key)
+            # with a URL for files, the site keeps no copy of any project
+            if owner is not None and (options.files_url or owner.project not in names):
                 yield key
 
 
@@ -440,18 +470,19 @@ class _FailedProject(Struct, frozen=True):
     """A project that could not be exported, which stays in the site as it was."""
 
     message: str
+    """The error message, with advice."""
 
 
 def _export_project(
-    project: project_export.ProjectExport, facts: ProjectFacts
+    project_exporter: project_export.ProjectExport, facts: ProjectFacts
 ) -> project_export.ExportedProject | _FailedProject:
     """
-    Export one project, in any thread.
+    Export one project. Any thread may call this.
 
     Raises Unavailable if the store or the site does not answer, which ends the whole export.
     """
     try:
-        return project.export(facts)
+        return project_exporter.export(facts)
     except (NotFound, Unavailable) as fault:
         if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES:
             raise
@@ -459,25 +490,26 @@ def _export_project(
 
 
 def _by_project(existing: dict[Key, int]) -> dict[str, dict[Key, int]]:
-    projects = dict[str, dict[Key, int]]()
+    """Return the sizes of existing pages by the project of each. Other pages are left out."""
+    sizes_by_project = dict[str, dict[Key, int]]()
     for key, size in existing.items():
         project = _project_of(key)
         if project is not None:
-            projects.setdefault(project, {})[key] = size
-    return projects
+            sizes_by_project.setdefault(project, {})[key] = size
+    return sizes_by_project
 
 
 def _project_of(key: Key) -> NormalizedName | None:
-    """Return the project whose page is at a key, or None if it is that of no single project."""
-    root, _, rest = key.partition("/")
-    name, slash, _ = rest.partition("/")
+    """Return the project whose page is at a key, or None for the page of no single project."""
+    root, _, path_in_root = key.partition("/")
+    name, slash, _ = path_in_root.partition("/")
     if not slash or f"{root}/" not in project_export.ROOTS:
         return None
     return NormalizedName(name)
 
 
 def _links_of(facts: ProjectFacts | None) -> set[tuple[NormalizedName, str]]:
-    """Return the projects whose pages name this one as a user, each with the status they show."""
+    """Return the projects that a project requires, each with the status that their pages show."""
     if facts is None:
         return set()
     return {(name, facts.status) for name in facts.required_names}
@@ -489,26 +521,27 @@ def open_export(
     """
     Return the export of an index to a folder, which is made, or to a bucket.
 
-    An option that is not requested is that of the site's last export. `on_wait` is called once if
-    the export has to wait for another one of the site. Raises Invalid (code `bad_destination`) if
-    the place is none, or is in the way of the store or of its files, or if its site is that of
-    another store or index, or of all indexes. Raises Invalid (code `bad_setting`) if the URL of a
-    bucket is malformed, or its library is missing. Raises Unavailable if the site does not answer,
-    nothing can be written there, or there are no credentials for it.
+    For an option that is not requested, that of the site's last export counts. `on_wait` is called
+    once if the export has to wait for another export of the site. Raises Invalid (code
+    `bad_destination`) if `dest` is no folder and no bucket, or is in the way of the store or of its
+    files, or has the site of another store or index, or of all indexes. Raises Invalid (code
+    `bad_setting`) if the URL of a bucket is malformed, or its library is missing. Raises
+    Unavailable if the site does not answer, nothing can be written to it, or there are no
+    credentials for it.
     """
     place = open_place(index, dest)
     lease = site_folder.SiteLease(place.store, index.server.runtime, on_wait)
     settings = index.settings
-    files = index.server.traits.files
-    is_part = lease.options is not None and lease.options.store == store_id(settings, "")
-    if is_part and not index.definition.is_main:
+    files_location = index.server.traits.files
+    is_of_main = lease.options is not None and lease.options.store == store_id(settings, "")
+    if is_of_main and not index.definition.is_main:
         raise Invalid(
             f"{escaped(dest)} is the site of all indexes, in which {index.name} has a folder. "
             "Upload without --export, and then export all, or choose another place for "
             f"{index.name} alone.",
             code=site_folder.BAD_DESTINATION,
         )
-    new = site_folder.Options(
+    new_options = site_folder.Options(
         base_url=settings.server.public_url.rstrip("/"),
         store=store_id(settings, index.definition.segment),
         brand=index.server.brand.fingerprint,
@@ -516,8 +549,11 @@ def open_export(
     )
 
     # the store may have a location of its own for its files
-    owns_files = not files or not is_bucket(dest) or parse_location(dest) != parse_location(files)
-    if not requested.merged_with(lease.options, new, dest).files_url and not owns_files:
+    owns_files = True
+    if files_location and is_bucket(dest):
+        owns_files = parse_location(dest) != parse_location(files_location)
+    options = requested.merged_with(lease.options, new_options, dest)
+    if not options.files_url and not owns_files:
         raise Invalid(
             f"{escaped(dest)} has the store's own files. Leave them where they are "
             "with --files and the URL of its files/ folder, or choose another prefix.",
@@ -528,29 +564,33 @@ def open_export(
         place=place,
         lease=lease,
         requested=requested,
-        new=new,
+        new=new_options,
         owns_files=owns_files,
     )
 
 
 def open_place(index: Index, dest: str) -> SitePlace:
     """
-    Return the destination of an export. A folder is made.
+    Return the destination of an export. A missing folder is made.
 
-    Raises Invalid (code `bad_destination`) if it is none, or is in the way of the store. Raises
-    Invalid (code `bad_setting`) if the URL of a bucket is malformed, or its library is missing.
-    Raises Unavailable if nothing can be written to the folder, or there are no credentials for the
-    bucket.
+    Raises Invalid (code `bad_destination`) if `dest` is no folder and no bucket, or is in the way
+    of the store. Raises Invalid (code `bad_setting`) if the URL of a bucket is malformed, or its
+    library is missing. Raises Unavailable if nothing can be written to the folder, or there are no
+    credentials for the bucket.
     """
-    _check_destination(dest, index)
+    _require_safe(dest, index)
     if is_bucket(dest):
         store = store_in(dest, index.server.traits.operation_counter)
         return SitePlace(store, index.server.spool, dest, parse_location(dest))
     return SitePlace(site_folder.SiteFolder(Path(dest)), index.server.spool, dest)
 
 
-def _check_destination(dest: str, index: Index) -> None:
-    """Raise Invalid if whoever reads the site could read the store, or the place is none."""
+def _require_safe(dest: str, index: Index) -> None:
+    """
+    Raise Invalid if a reader of the site could read the store.
+
+    Raises Invalid, too, if `dest` is no folder and no bucket.
+    """
     if not is_bucket(dest) and ("://" in dest or dest in ("", MEMORY_LOCATION)):
         raise Invalid(
             f"A site cannot be written to {quoted(dest)}. Give a folder, {BUCKET_FORMS}.",
@@ -559,17 +599,17 @@ def _check_destination(dest: str, index: Index) -> None:
     settings = index.settings
     locations = [settings.store.location, settings.access.credentials_store]
 
-    # a bucket of files that everyone may read has nothing that a site beside them would show
+    # if everyone may read the files, a site beside them opens nothing
     if settings.store.downloads != "public":
         locations.append(index.server.traits.files)
     for location in locations:
         if not location or location == MEMORY_LOCATION or is_bucket(location) != is_bucket(dest):
             continue
         if not is_bucket(dest):
-            # symbolic links may lead to one folder by two names
-            site = Path(os.path.realpath(dest))
-            store = Path(os.path.realpath(location))
-            if site == store or site in store.parents or store in site.parents:
+            # `realpath`, as symbolic links may lead to one folder by two names
+            site_path = Path(os.path.realpath(dest))
+            store_path = Path(os.path.realpath(location))
+            if site_path.is_relative_to(store_path) or store_path.is_relative_to(site_path):
                 raise Invalid(
                     f"{escaped(dest)} and the store {escaped(location)} are in each other's "
                     "way: who can read the site could read credentials. Choose a folder beside the "

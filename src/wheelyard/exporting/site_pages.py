@@ -1,4 +1,4 @@
-"""The pages of a static site: which there are, and how they are written, compared and removed."""
+"""The pages of a static site: which pages a site has, and how they are compared and written."""
 
 import gzip
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ class Question(Struct, frozen=True):
     """The path of the request, without the slash at its beginning."""
     accept: bytes
     leaf: str = ""
-    """The name of the page's file if the path is that of a folder."""
+    """The name of the page's file in the site, if the path is that of a folder."""
 
     @property
     def target(self) -> str:
@@ -59,14 +59,13 @@ class Question(Struct, frozen=True):
 
 def project_questions(project: Listing, history: Iterable[int]) -> Iterator[Question]:
     """
-    Yield the pages of a project, that of the project itself last.
+    Yield the questions for the pages of a project.
 
-    `history` has the numbers of the older pages of its history.
+    `history` has the numbers of the older pages of its history. The page of the project itself is
+    the last one, as lists link to it, and it links to all others.
     """
     name = project.name
     releases = releases_of(project)
-
-    # that of the project last, as lists link to it, and it links to all others
     yield Question(f"simple/{name}/", HTML, INDEX)
     yield Question(f"simple/{name}/", SIMPLE_JSON, "index.json")
     if releases:
@@ -96,10 +95,14 @@ def history_path(name: str, number: int) -> str:
 
 
 def list_questions(projects: int) -> Iterator[Question]:
-    """Yield the pages that any change may change, of so many projects."""
+    """
+    Yield the questions for the pages that any change of a project may change.
+
+    `projects` is the number of projects in the site.
+    """
     yield Question("search.json", ANY)
     yield Question("feed.xml", ANY)
-    # the last one first, as each links to the next
+    # the last page first, as each page links to the next one
     for number in range(page_count(projects, PROJECTS_ON_A_PAGE), 0, -1):
         yield Question(f"{LISTS}{number}/", HTML, INDEX)
     yield Question("simple/", HTML, INDEX)
@@ -114,18 +117,21 @@ HOST_PAGES: Final = (
     Question("robots.txt", ANY),
     Question("health", ANY),
 )
-"""Those of them that a host has once."""
+"""The pages that depend on the options alone, and are at the root of the host."""
 
 
 class Page(Struct, frozen=True):
     """A page to write."""
 
     path: str
-    """Such as `project/demo/index.html`. `SitePlace.is_in_google` has an exception."""
+    """
+    The path of the page in the site, such as `project/demo/index.html`. `SitePlace.is_in_google`
+    says when a site has the page at another path, too.
+    """
     kind: WebType
     body: bytes
     is_final: bool = True
-    """Whether the next export would get the same. If not, a description could not be rendered."""
+    """Whether the page is complete. It is not if a description could not be rendered."""
 
 
 class SitePlace(Struct, frozen=True):
@@ -142,10 +148,11 @@ class SitePlace(Struct, frozen=True):
     @property
     def is_in_google(self) -> bool:
         """
-        Whether it is a bucket of Google, where each `simple/index.html` is also at `simple/`.
+        Whether the site is in a bucket of Google.
 
-        Google answers a request with the object of that name and no other. S3 and Azure can be told
-        to answer with index.html. obstore cannot write a name that ends with a slash.
+        There each `simple/index.html` is also at `simple/`. Google answers a request for `simple/`
+        only with an object of that name. S3 and Azure can be configured to answer with index.html,
+        and obstore cannot write a name that ends with a slash.
         """
         return self.bucket is not None and self.bucket.scheme == GOOGLE
 
@@ -154,8 +161,9 @@ class SiteWriter:
     """
     Writes a site while its lease is held.
 
-    Threads may share it. Nothing is written whose bytes are the same. Every method may raise
-    Unavailable if the site does not answer. Each that writes raises Conflict if the lease is lost.
+    Threads may share it. A page whose bytes are the same is not written. Every method may raise
+    Unavailable if the site does not answer. A method that writes raises Conflict if the lease is
+    lost.
     """
 
     def __init__(self, place: SitePlace, lease: SiteLease, *, is_gzipped: bool) -> None:
@@ -164,10 +172,10 @@ class SiteWriter:
         self._is_gzipped = is_gzipped
         self._lock = Lock()
         self.written = 0
-        """The number of pages written, each in one or more forms."""
+        """The number of pages that were written, each in one or more forms."""
 
     def sizes(self, prefixes: Iterable[str]) -> dict[Key, int]:
-        """Return the sizes of all objects below some prefixes."""
+        """Return the sizes of all objects below these prefixes, by their keys."""
         sizes = dict[Key, int]()
         for prefix in prefixes:
             for entry in self.place.store.list(prefix):
@@ -175,7 +183,7 @@ class SiteWriter:
         return sizes
 
     def paths_of(self, path: str) -> Iterator[Key]:
-        """Yield the path of a page, and of its compressed form and folder if the site has them."""
+        """Yield the key of a page, and the keys of its other forms if the site has such forms."""
         yield Key(path)
         if self._is_gzipped:
             yield Key(f"{path}.gz")
@@ -184,10 +192,10 @@ class SiteWriter:
 
     def write(self, page: Page, existing: Sizes | None) -> None:
         """
-        Write those forms of a page that do not exist, or have other bytes, and count it if any is.
+        Write the forms of a page that the site lacks, or has with other bytes.
 
-        A form that `existing` lacks is written without a look. With None, nothing is known of the
-        `existing` objects, and each form is looked at.
+        Counts the page in `written` if a form is written. `existing` has the sizes of the objects
+        in the site. Without it, each form is read from the site and compared.
         """
         is_written = False
         for key in self.paths_of(page.path):
@@ -197,12 +205,12 @@ class SiteWriter:
                 # without mtime=0, equal pages would get different bytes
                 body = gzip.compress(body, mtime=0)
                 kind = _GZIP
-            # most pages that differ have another size already, and need not be read
+            # an object of another size differs, and need not be read
             if existing is None or existing.get(key) == len(body):
                 stored = self.place.store.get(key)
                 if isinstance(stored, Stored) and stored.body == body:
                     continue
-            # also renews it, so that it lasts longer than any one write
+            # this also renews the lease, so that it lasts longer than any one write
             self._lease.require()
             self.place.store.put(key, body, None, kind)
             is_written = True
@@ -210,7 +218,7 @@ class SiteWriter:
             self.written += is_written
 
     def delete(self, objects: Iterable[Key]) -> None:
-        """Delete objects."""
+        """Delete objects of the site."""
         for key in objects:
             self._lease.require()
             self.place.store.delete(key)
@@ -222,51 +230,58 @@ class SiteWriter:
         documents: Sequence[ShownFile] = (),
     ) -> list[Key]:
         """
-        Copy those files of a project, and their core metadata, that are missing or incomplete.
+        Copy the files and the core metadata of a project that the site lacks or has incomplete.
 
-        `store_of` returns where a file is, by its filename. `documents` are what the page of the
-        Simple API has besides, of which some are not stored, and written.
+        `store_of` returns the store that has a file, by its filename. `documents` are further files
+        to which the page of the Simple API links. Some of these are stored nowhere, and are written
+        from memory.
 
-        Return its files in the site that it does not serve. Google copies from bucket to bucket
-        without this machine. obstore does so within one bucket alone, and a site has one of its
-        own. Raises NotFound if the store has lost a file that the project serves.
+        Returns the keys of the project's files in the site that the project does not serve. Raises
+        NotFound if the store has lost a file that the project serves.
         """
         required = required_objects(listing, documents)
         existing = self.sizes([keys.files_of(listing.name)])
-        for key, wanted in required.items():
+        for key, required_object in required.items():
             # the digest is in the key, so an object of another size is incomplete
-            if key not in existing or wanted.size not in (None, existing[key]):
+            if key not in existing or required_object.size not in (None, existing[key]):
                 self._lease.require()
-                if wanted.body:
-                    self.place.store.put_file(key, wanted.body, FILE_TYPE)
+                if required_object.body:
+                    self.place.store.put_file(key, required_object.body, FILE_TYPE)
                 else:
-                    self._copy(key, store_of(wanted.filename))
+                    self._copy(key, store_of(required_object.filename))
         return [key for key in existing if key not in required and keys.parse_file_key(key)]
 
     def _copy(self, key: Key, source: Store) -> None:
+        """
+        Copy an object of a store into the site.
+
+        Google copies from bucket to bucket, without this machine. obstore can only do so within one
+        bucket, and the bucket of a site is another one. Raises NotFound if the store has lost the
+        object.
+        """
         kind = METADATA_TYPE if key.endswith(".metadata") else FILE_TYPE
         site = self.place.store
-        local = source.path_of(key)
-        original = source.bucket_object(key)
+        local_path = source.path_of(key)
+        source_object = source.bucket_object(key)
 
         # a link in the store could lead to any file of this machine, which the site would publish
-        if local is not None:
-            require_no_links(local)
+        if local_path is not None:
+            require_no_links(local_path)
         try:
-            if self.place.is_in_google and original and original[0].scheme == GOOGLE:
-                cast("GcsStore", site).copy(*original, key, kind)
-            elif local is not None:
-                site.put_file(key, local, kind)
+            if self.place.is_in_google and source_object and source_object[0].scheme == GOOGLE:
+                cast("GcsStore", site).copy(*source_object, key, kind)
+            elif local_path is not None:
+                site.put_file(key, local_path, kind)
             else:
-                with self.place.spool.scratch_file() as (path, file):
+                with self.place.spool.scratch_file() as (scratch_path, scratch_file):
                     for chunk in source.read(key):
                         with storage_faults(str(key)):
-                            write_all(file.fileno(), chunk)
-                    site.put_file(key, path, kind)
+                            write_all(scratch_file.fileno(), chunk)
+                    site.put_file(key, scratch_path, kind)
         except WheelyardError as fault:
-            if local is None or local.exists():
+            if local_path is None or local_path.exists():
                 raise
-            # the error of a file that is not there is one of the disk, which says less
+            # the error of the disk would not say that the store has lost the file
             raise NotFound(f"The store holds nothing at {key}.") from fault
 
 
@@ -274,11 +289,11 @@ class RequiredObject(NamedTuple):
     """A file that pages link to, or its core metadata."""
 
     filename: str
-    """That of the file."""
+    """The name of the file, also of the file to which core metadata belongs."""
     size: int | None
-    """Bytes, or None if that is not known."""
+    """The number of bytes, or None if it is not known."""
     body: bytes = b""
-    """The bytes if they are stored nowhere."""
+    """The bytes, if no store has them, or else an empty text."""
 
 
 def required_objects(
@@ -289,9 +304,11 @@ def required_objects(
     files = list(listing.files)
     files += documents
     for file in files:
-        parts = (listing.name, file.sha256, file.filename)
+        # only documents that are stored nowhere have a body
         body: bytes = getattr(file, "body", b"")
-        required[keys.distribution(*parts)] = RequiredObject(file.filename, file.size, body)
+        key = keys.distribution(listing.name, file.sha256, file.filename)
+        required[key] = RequiredObject(file.filename, file.size, body)
         if file.serves_metadata:
-            required[keys.core_metadata(*parts)] = RequiredObject(file.filename, None)
+            metadata_key = keys.core_metadata(listing.name, file.sha256, file.filename)
+            required[metadata_key] = RequiredObject(file.filename, None)
     return required

@@ -1,4 +1,4 @@
-"""The projects of a site: of its index, of the layers, and public ones with files that are kept."""
+"""The projects of a site: those of its index, of layers, and public projects with kept files."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from wheelyard.upstream.merged_listing import MergedListing
 
 REMOTE_THREADS: Final = 16
-"""Public projects that are read at a time from a bucket."""
+"""How many public projects are read at a time from a bucket."""
 NO_COMMIT: Final = "0"
-"""The `document` of the facts of a private name without any commit."""
+"""The `document` in the facts of a private name without any commit."""
 
 
 class SiteProjects(Struct, frozen=True):
@@ -33,103 +33,110 @@ class SiteProjects(Struct, frozen=True):
 
     index: Index
     before: Mapping[NormalizedName, ManifestEntry]
-    """The projects that the site has."""
+    """The projects of the site before this export."""
     changed: Mapping[NormalizedName, int] | None
-    """The revisions of those that may have changed since, or None for all."""
+    """
+    The revisions of the projects that may have changed since the last export. None means that all
+    projects have to be read.
+    """
 
     def read(self) -> tuple[ProjectTable, list[NormalizedName]]:
         """
-        Return the facts of all projects, and the names of those whose document is damaged.
+        Return the facts of all projects, and the names of projects whose document is damaged.
 
-        They are the projects of the index, of its layers, and the public ones of which a file is
-        kept. The facts of a damaged one are those of the last export, or have its name alone.
-
-        Raises Unavailable if the store does not answer.
+        The facts of a damaged project are those of the last export, or if there are none, its name
+        alone. Raises Unavailable if the store does not answer.
         """
         if self.index.repository.has_own_packages_alone:
-            facts, damaged = self._private()
+            facts_by_name, damaged_names = self._read_own_projects()
         else:
-            facts, damaged = self._of_layers()
+            facts_by_name, damaged_names = self._read_layers()
+        damaged_set = set(damaged_names)
         if self.index.upstream is not None:
-            private = set(facts)
-            private.update(damaged)
-            facts = self._public(self.index.upstream, private) | facts
-        unreadable = set(damaged)
-        listed = list[ProjectFacts]()
-        for name, entry in facts.items():
-            visible = self.index.repository.shown_facts(entry)
-            # one that cannot be read stays as it was
-            if name in unreadable:
-                visible = entry
-            # what no page shows is not in the manifest, which anybody may read
-            if visible is not None:
-                listed.append(replace(visible, text="", uploaded_by=""))
-        return table_of(listed), damaged
+            private_names = facts_by_name.keys() | damaged_set
+            facts_by_name = self._read_public(self.index.upstream, private_names) | facts_by_name
+        site_facts = list[ProjectFacts]()
+        for name, facts in facts_by_name.items():
+            shown_facts = self.index.repository.shown_facts(facts)
+            # a project that cannot be read stays as it was
+            if name in damaged_set:
+                shown_facts = facts
+            # without facts that no page shows, as anybody may read the manifest
+            if shown_facts is not None:
+                site_facts.append(replace(shown_facts, text="", uploaded_by=""))
+        return table_of(site_facts), damaged_names
 
-    def _private(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
-        """Return the facts of the projects of an index, and the names of damaged ones."""
-        listed = self.index.projects.names.get_current().as_set
-        before = dict[NormalizedName, ProjectFacts]()
+    def _read_own_projects(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
+        """Return the facts of the projects of an index, and the names of damaged projects."""
+        listed_names = self.index.projects.names.get_current().as_set
+        facts_before = dict[NormalizedName, ProjectFacts]()
         for name, entry in self.before.items():
             if not entry.facts.origin:
-                before[name] = entry.facts
-        facts = dict[NormalizedName, ProjectFacts]()
-        for name, previous in before.items():
-            if name in listed and self._is_unchanged(previous):
-                facts[name] = previous
+                facts_before[name] = entry.facts
+        facts_by_name = dict[NormalizedName, ProjectFacts]()
+        for name, facts in facts_before.items():
+            if name in listed_names and self._is_unchanged(facts):
+                facts_by_name[name] = facts
 
-        # one that is not listed was released, or the list is damaged
-        stale = sorted((listed | before.keys()) - facts.keys())
-        read = self.index.search.reader.read(stale)
-        damaged = [name for name in stale if name not in read]
-        for name in damaged:
-            facts[name] = before.get(name) or name_facts(name)
-        facts.update({name: new for name, new in read.items() if new is not None})
+        # also projects that are not listed: the name was released, or the list is damaged
+        names_to_read = sorted((listed_names | facts_before.keys()) - facts_by_name.keys())
+        read_facts = self.index.search.reader.read(names_to_read)
+        damaged_names = [name for name in names_to_read if name not in read_facts]
+        for name in damaged_names:
+            facts_by_name[name] = facts_before.get(name) or name_facts(name)
+        facts_by_name.update(_existing_facts(read_facts))
 
-        # a private name without any commit
-        for name in listed - facts.keys():
-            facts[name] = replace(name_facts(name), document=NO_COMMIT)
-        return facts, damaged
+        # private names without any commit
+        for name in listed_names - facts_by_name.keys():
+            facts_by_name[name] = replace(name_facts(name), document=NO_COMMIT)
+        return facts_by_name, damaged_names
 
-    def _is_unchanged(self, previous: ProjectFacts) -> bool:
-        """Return whether a project is as the last export has read it, by the feed."""
-        # without a version, the last export has failed for it
-        if self.changed is None or not previous.document:
+    def _is_unchanged(self, facts_before: ProjectFacts) -> bool:
+        """Return whether the feed has no change of a project since the last export has read it."""
+        # without a version, the last export could not read the project
+        if self.changed is None or not facts_before.document:
             return False
-        revision = self.changed.get(previous.name)
-        return revision is None or str(revision) == previous.document
+        revision = self.changed.get(facts_before.name)
+        return revision is None or str(revision) == facts_before.document
 
-    def _of_layers(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
+    def _read_layers(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
         """
-        Return the facts of the projects of an index with layers, and the names of damaged ones.
+        Return the facts of the projects of an index with layers, and the names of damaged projects.
 
-        All of it is read each time, as the feed of the index does not have what layers have.
+        All projects are read each time, as the feed of the index has no changes of its layers.
         """
-        facts = dict[NormalizedName, ProjectFacts]()
-        damaged = set[NormalizedName]()
-        # the first layer that has a name is the one that the index shows
-        for own in self.index.repository.own_packages():
-            names = sorted(own.projects.names.get_current().as_set - facts.keys())
-            read = own.search.reader.read(names)
-            damaged.update(set(names) - read.keys())
-            facts.update({name: new for name, new in read.items() if new is not None})
-        for name in damaged:
-            before = self.before.get(name)
-            facts[name] = before.facts if before is not None else name_facts(name)
-        return facts, sorted(damaged)
+        facts_by_name = dict[NormalizedName, ProjectFacts]()
+        damaged_names = set[NormalizedName]()
+        # the index shows a name as the first layer has it
+        for packages in self.index.repository.own_packages():
+            listed_names = packages.projects.names.get_current().as_set
+            names_to_read = sorted(listed_names - facts_by_name.keys())
+            read_facts = packages.search.reader.read(names_to_read)
+            damaged_names.update(set(names_to_read) - read_facts.keys())
+            facts_by_name.update(_existing_facts(read_facts))
+        for name in damaged_names:
+            entry = self.before.get(name)
+            facts_by_name[name] = entry.facts if entry is not None else name_facts(name)
+        return facts_by_name, sorted(damaged_names)
 
-    def _public(
-        self, upstream: "UpstreamIndex", private: set[NormalizedName]
+    def _read_public(
+        self, upstream: "UpstreamIndex", private_names: set[NormalizedName]
     ) -> dict[NormalizedName, ProjectFacts]:
-        """Return the facts of the public projects of which a file is kept that may be shown."""
+        """Return the facts of the public projects of which the store keeps a file."""
         threads = 1 if upstream.is_local else REMOTE_THREADS
-        names = sorted(set(_kept_names(upstream)) - private)
-        read = prefetch_map(partial(self._public_facts, upstream), names, threads)
-        return {facts.name: facts for facts in read if facts is not None}
+        names = sorted(set(_kept_names(upstream)) - private_names)
+        read_facts = partial(self._read_public_facts, upstream)
+        facts_by_name = dict[NormalizedName, ProjectFacts]()
+        for facts in prefetch_map(read_facts, names, threads):
+            if facts is not None:
+                facts_by_name[facts.name] = facts
+        return facts_by_name
 
-    def _public_facts(self, upstream: "UpstreamIndex", name: NormalizedName) -> ProjectFacts | None:
-        """Return the facts of a public project, or None if nothing of it is to be shown."""
-        # nothing of it is loaded without an upstream index
+    def _read_public_facts(
+        self, upstream: "UpstreamIndex", name: NormalizedName
+    ) -> ProjectFacts | None:
+        """Return the facts of a public project, or None if the site shows nothing of it."""
+        # imported here, so that no module of `upstream` is loaded without an upstream index
         from wheelyard.upstream.merged_listing import merged_listing  # noqa: PLC0415
         from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
 
@@ -142,25 +149,33 @@ class SiteProjects(Struct, frozen=True):
         if not listing.files or not listing.status.serves_files:
             return None
         document = _version_of(listing)
-        before = self.before.get(name)
-        if before is not None:
-            is_same_origin = before.facts.origin == listing.origin.label
-            if is_same_origin and before.facts.document == document:
-                return before.facts
+        entry = self.before.get(name)
+        if entry is not None:
+            is_same_origin = entry.facts.origin == listing.origin.label
+            if is_same_origin and entry.facts.document == document:
+                return entry.facts
         return facts_of(upstream, listings, document)
 
 
+def _existing_facts(
+    read_facts: Mapping[NormalizedName, ProjectFacts | None],
+) -> dict[NormalizedName, ProjectFacts]:
+    """Return the facts of the projects that exist. None stands for a project that does not."""
+    return {name: facts for name, facts in read_facts.items() if facts is not None}
+
+
 def _kept_names(upstream: "UpstreamIndex") -> Iterator[NormalizedName]:
-    """Yield the names of public projects of which a file is kept, each perhaps several times."""
+    """Yield the names of public projects of which a file is kept. A name may come repeatedly."""
     for client in upstream.clients.in_order:
-        for entry in upstream.files.cache(client.server.id).store.list(keys.FILES):
+        cache = upstream.files.cache(client.server.id)
+        for entry in cache.store.list(keys.FILES):
             owner = keys.parse_file_key(entry.key)
             if owner is not None:
                 yield NormalizedName(owner.project)
 
 
 def _version_of(listing: "UpstreamListing | MergedListing") -> ObjectVersion:
-    """Return another version whenever the pages of a public project show something else."""
+    """Return a digest of all that the pages of a public project show, which is its version."""
     origin = listing.origin
     content = encode(
         [

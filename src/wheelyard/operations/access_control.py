@@ -105,9 +105,9 @@ class AccessControl:
 
     Args:
         records: The document with the grants and groups.
-        runtime: Its clock.
+        runtime: The clock of the process, which also makes the ids of grants.
         indexes: The list of indexes in the store, or None if no earlier version can have made one.
-        is_private: Whether no grant gives anybody anything by `anonymous`: `access.private`.
+        is_private: Whether `access.private` is set, so that a grant to `anonymous` gives nothing.
     """
 
     def __init__(
@@ -122,8 +122,9 @@ class AccessControl:
         self.is_private = is_private
         self._runtime = runtime
         self._indexes = indexes
-        # Threads may set it at once. Each value is right for its version, so any may be the last.
+        # Threads may set this at once. Any value may be the last, as each names its version.
         self._parsed: tuple[ObjectVersion, grants.Grants] | None = None
+        """The grants that were parsed last, after the version of the document that has them."""
 
     def peek(self, max_age: MaxAge = "fresh") -> grants.Grants | None:
         """
@@ -143,13 +144,13 @@ class AccessControl:
         """
         Return the grants in force, read from the store if they may have changed.
 
-        No right is given, or taken away, without knowing them.
+        Nobody gets or loses a right before the store has answered.
         """
         return self.in_force(self.records.get(max_age))
 
     def in_force(self, snapshot: Snapshot[grants.AccessRules]) -> grants.Grants:
-        """Return the grants in force while the store has what a snapshot has."""
-        # read once: another thread may replace it between two reads
+        """Return the grants that are in force while the store has the document of a snapshot."""
+        # read once: another thread may replace the attribute between two reads
         parsed = self._parsed
         if parsed is None or parsed[0] != snapshot.version:
             parsed = (snapshot.version, self._parse(snapshot.value))
@@ -168,12 +169,12 @@ class AccessControl:
 
     def read_ahead(self, *, may_become_ambiguous: bool) -> None:
         """
-        Read what a server would otherwise ask the store for within its first requests.
+        Read the grants, and whether main is ambiguous, before the first requests need them.
 
-        Does nothing if the store does not answer. Whether main is ambiguous is left to these
-        requests while an earlier version may change that.
+        Does nothing if the store does not answer. `may_become_ambiguous` says that an earlier
+        version may still write to the store: then each request asks whether main is ambiguous.
         """
-        # a server starts while the store does not answer: each request that needs it says so
+        # a server starts also if the store does not answer: requests then get the error
         with suppress(Unavailable):
             self.in_force(self.records.read_ahead())
             if not may_become_ambiguous:
@@ -188,14 +189,14 @@ class AccessControl:
         """
         Return whether rights that name main may mean an index that an earlier version named so.
 
-        They give nothing then. No version that knows main makes such an index, so it is asked for
-        only until it is known that there is none. Raises Unavailable if the list of indexes cannot
-        be read.
+        Such rights give nothing then. Once a list of indexes without that index was read, the store
+        is not asked again: no version that knows main makes an index of this name. Raises
+        Unavailable if the list of indexes cannot be read.
         """
         if self._indexes is None:
             return False
-        stored = self._indexes.get().value
-        if stored is not None and stored.find(MAIN) is not None:
+        index_list = self._indexes.get().value
+        if index_list is not None and index_list.find(MAIN) is not None:
             return True
         self._indexes = None
         return False
@@ -216,14 +217,14 @@ class AccessControl:
             source = rules.group_sources.get(name, "")
             groups.append(ListedGroup(name=name, source=source, members=members))
         return AccessList(
-            grants=tuple(map(_listed, rules.grants)),
+            grants=tuple(map(_listed_grant, rules.grants)),
             groups=tuple(groups),
             revision=rules.revision,
         )
 
     def grant(self, fields: grants.GrantFields, by: str) -> str:
         """
-        Add a grant, and return its id, or that of an equal one that is there.
+        Add a grant, and return its id. If the store has an equal grant, return the id of that one.
 
         Raises Invalid (code `invalid_field`) for invalid fields, and Conflict (code
         `unknown_group`) for a group that does not exist.
@@ -232,10 +233,11 @@ class AccessControl:
         grant_id = f"g{self._runtime.new_id()[:8]}"
         draft = grants.Granted(at=self._runtime.now(), by=by, id=grant_id, grant=fields)
         with field_errors():
-            canonical = grants.canonical_fields(grants.parse_granted(draft, grants.NO_GROUPS))
+            parsed = grants.parse_granted(draft, grants.NO_GROUPS)
+            canonical = grants.canonical_fields(parsed)
         committed = self.commit(_Grant(replace(draft, grant=canonical)))
-        # where nothing was added, a change of another thread in the same commit may have revoked
-        # the equal one, so that `after` lacks it
+        # If nothing was added, the equal grant is looked for in `before`: a change of another
+        # thread, which is in the same commit, may have revoked it.
         rules = committed.before
         if committed.events:
             rules = committed.after
@@ -247,17 +249,17 @@ class AccessControl:
         """
         Remove a grant.
 
-        Raises NotFound if the grant is not there. Raises Invalid if the note is not one line of
+        Raises NotFound if there is no such grant. Raises Invalid if the note is not one line of
         text. Raises Conflict (code `own_access`) if whoever has the principals `keep_admin` is an
-        administrator by grants now, and were none afterwards.
+        administrator by grants now, and would not be one afterwards.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         revoked = grants.Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id)
         self.commit(_Revoke(revoked, keep_admin), is_end=True)
 
-    def rename_index(self, before: str, after: str, by: str, note: str) -> None:
-        """Have the grants that name an index name another one, under the same ids."""
-        self.commit(_RenameIndex(before, after, self._runtime.now(), by, note))
+    def rename_index(self, old_name: str, new_name: str, by: str, note: str) -> None:
+        """Write the new name of an index into all grants that name it. Grants keep their ids."""
+        self.commit(_RenameIndex(old_name, new_name, self._runtime.now(), by, note))
 
     def edit_group(
         self,
@@ -271,14 +273,15 @@ class AccessControl:
         """
         Make or change a group, or delete it.
 
-        `set` makes a missing group, also without members. `delete` needs no members. A group that
-        is so already is left alone. Raises Conflict (code `group_exists`) if the group to make is
-        there. Raises NotFound if the group to add to, to remove from or to delete is missing, or a
-        member to remove is not in it. Raises Invalid (code `invalid_field`) if the name, a member
-        or the note is malformed, or `add` or `remove` has no member. Raises Conflict (code
-        `group_in_use`) if a grant would be left without its group. Raises Conflict (code
-        `own_access`) if whoever has the principals `keep_admin` is an administrator by grants now,
-        and were none afterwards.
+        `set` makes a missing group, also without members. `delete` needs no members. Nothing is
+        written if the group already has the members that it would get.
+
+        Raises Conflict (code `group_exists`) if the group to make exists. Raises NotFound if the
+        group to add to, to remove from or to delete is missing, or a member to remove is not in it.
+        Raises Invalid (code `invalid_field`) if the name, a member or the note is malformed, or
+        `add` or `remove` has no member. Raises Conflict (code `group_in_use`) if a grant would be
+        left without its group. Raises Conflict (code `own_access`) if whoever has the principals
+        `keep_admin` is an administrator by grants now, and would not be one afterwards.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         with field_errors():
@@ -297,7 +300,7 @@ class AccessControl:
 
     def end_person(self, who: str, by: str, note: str = "", ended_by: Principals = NOBODY) -> None:
         """
-        End the access of whoever has a principal, which has to be that of one person alone.
+        End the access of a person, by a principal that nobody else has.
 
         Raises Invalid if the note is not one line of text. Raises Unauthenticated (code
         `person_ended`) if the access of whoever has the principals `ended_by` was ended before: of
@@ -308,7 +311,7 @@ class AccessControl:
 
     def admit_person(self, who: str, by: str, note: str = "") -> None:
         """
-        Give access again to whom it was ended for.
+        Give access again to a person whose access was ended.
 
         Raises Invalid if the note is not one line of text.
         """
@@ -321,7 +324,11 @@ class AccessControl:
         self.commit(lambda _: (event,))
 
     def mark(self) -> None:
-        """Have earlier versions refuse the grants, as they would take them for more."""
+        """
+        Mark the document of the grants, so that earlier versions refuse to read it.
+
+        They would give a right that names no index in more indexes than this version does.
+        """
         event = grants.RightsNameIndex(at=self._runtime.now(), by=UPGRADE)
 
         def intent(rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
@@ -337,21 +344,21 @@ class AccessControl:
         """
         Commit events, and log each.
 
-        `is_end` says that they end somebody's access: then they are committed on a full disk, too.
-        Raises what `intent` raises.
+        `is_end` says that the events end somebody's access: then they are committed also on a full
+        disk. Raises what `intent` raises.
         """
 
-        def guarded(rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
+        def intent_unless_lost(rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
             if not rules.revision:
                 self._require_not_lost()
             return intent(rules)
 
-        change = self.records.change
+        commit_events = self.records.change
         if is_end:
-            change = self.records.take_away
-        committed = change(guarded)
-        # The journal has each change, so the log may lack one: a process that dies here has
-        # changed rights without a line in it.
+            commit_events = self.records.take_away
+        committed = commit_events(intent_unless_lost)
+        # A process that dies here has changed rights without a line in the log. The journal has
+        # every change.
         for event in committed.events:
             if isinstance(event, grants.PersonEvent):
                 action = str(event.__struct_config__.tag).replace("-", "_")
@@ -361,7 +368,7 @@ class AccessControl:
         return committed
 
     def _has_parsed(self, snapshot: Snapshot[grants.AccessRules]) -> bool:
-        """Return whether memory has the grants of this version of the document."""
+        """Return whether the grants of this version of the document were parsed last."""
         return self._parsed is not None and self._parsed[0] == snapshot.version
 
     def _require_not_lost(self) -> None:
@@ -369,7 +376,7 @@ class AccessControl:
         self.records.require_not_lost("who may do what")
 
     def _parse(self, rules: grants.AccessRules | None) -> grants.Grants:
-        """Return the grants in force by what the store has, None for no document."""
+        """Return the grants in force by a document. `rules` is None if the store has none."""
         if rules is None:
             # nobody may lose rights, or get them, because a document has vanished
             self._require_not_lost()
@@ -386,7 +393,12 @@ class AccessControl:
 def require_still_admin(
     principals: Principals, before: grants.AccessRules, after: grants.AccessRules
 ) -> None:
-    """Raise Conflict (code `own_access`) if principals are an administrator's before only."""
+    """
+    Raise Conflict (code `own_access`) if a change takes away the right to administer.
+
+    `before` and `after` are the rules before and after it. Principals that do not administer the
+    server before the change raise nothing.
+    """
     if _is_admin(principals, before) and not _is_admin(principals, after):
         raise Conflict(
             "After this change you would be no administrator, and could not take it back, so "
@@ -402,23 +414,28 @@ def _is_admin(principals: Principals, rules: grants.AccessRules) -> bool:
     return may_everywhere(holding(scopes, EVERY_INDEX), Action.ADMIN)
 
 
-# Each of these intents may be asked several times, with the rules of another commit, as other
-# processes may commit first. So it decides by its argument alone.
+# A commit may call an intent several times, each time with later rules, as another process may
+# commit first. So each intent below decides by its argument alone.
 
 
 class _Grant(Struct, frozen=True):
-    """The intent to add a grant, unless an equal one is there."""
+    """The intent to add a grant, unless the store has an equal one."""
 
     granted: grants.Granted
 
     def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
-        """Return the event. Raises Conflict for a group that does not exist."""
-        unknown = sorted(grants.groups_in(self.granted.grant.who) - rules.groups.keys())
-        if unknown:
+        """
+        Return the event, or nothing if an equal grant exists.
+
+        Raises Conflict for a group that does not exist.
+        """
+        named_groups = grants.groups_in(self.granted.grant.who)
+        unknown_groups = sorted(named_groups - rules.groups.keys())
+        if unknown_groups:
             raise Conflict(
-                f"There is no group {quoted(unknown[0])}.",
+                f"There is no group {quoted(unknown_groups[0])}.",
                 code="unknown_group",
-                advice=Advice(Remedy.MAKE_GROUP, unknown[0]),
+                advice=Advice(Remedy.MAKE_GROUP, unknown_groups[0]),
                 field="who",
             )
         if any(granted.grant == self.granted.grant for granted in rules.grants):
@@ -431,7 +448,7 @@ class _Revoke(Struct, frozen=True):
 
     revoked: grants.Revoked
     keep_admin: Principals
-    """Whoever has these stays an administrator."""
+    """The principals of a caller who has to stay an administrator."""
 
     def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
         """Return the event. Raises NotFound or Conflict if the grant cannot be removed."""
@@ -445,26 +462,26 @@ class _Revoke(Struct, frozen=True):
 
 
 class _RenameIndex(Struct, frozen=True):
-    """The intent that grants which name an index name another one."""
+    """The intent to write the new name of an index into the grants that name it."""
 
-    before: str
-    after: str
+    old_name: str
+    new_name: str
     at: datetime
     by: str
     note: str
 
     def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
-        """Return two events for each of these grants, as no event changes one."""
+        """Return two events for each grant that names the index: no event changes a grant."""
         events: list[grants.AnyAccessEvent] = []
         for granted in rules.grants:
-            index = renamed_in(granted.grant.index, self.before, self.after)
+            index = renamed_in(granted.grant.index, self.old_name, self.new_name)
             if index == granted.grant.index:
                 continue
-            grant = replace(granted.grant, index=index)
+            fields = replace(granted.grant, index=index)
             grant_id = granted.id
             # both in one commit, so that nobody loses the right between them
             events.append(grants.Revoked(at=self.at, by=self.by, note=self.note, id=grant_id))
-            events.append(grants.Granted(at=self.at, by=self.by, id=grant_id, grant=grant))
+            events.append(grants.Granted(at=self.at, by=self.by, id=grant_id, grant=fields))
         return tuple(events)
 
 
@@ -474,15 +491,19 @@ class _EditGroup(Struct, frozen=True, kw_only=True):
     change: GroupChange
     name: str
     members: _Members
-    """Those that the change names. They do not count if the group is deleted."""
+    """The members that the change names. `delete` ignores them."""
     runtime: Runtime
     by: str
     note: str
     keep_admin: Principals
-    """Whoever has these stays an administrator."""
+    """The principals of a caller who has to stay an administrator."""
 
     def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
-        """Return the event, or none if the group is so already."""
+        """
+        Return the event, or nothing if the group already has the members that it would get.
+
+        Raises NotFound, Invalid or Conflict if the group cannot be changed so.
+        """
         event: grants.AnyAccessEvent
         at = self.runtime.now()
         if self.change == "delete":
@@ -506,32 +527,37 @@ class _EditGroup(Struct, frozen=True, kw_only=True):
         return (event,)
 
     def _require_unused(self, rules: grants.AccessRules) -> None:
-        """Raise NotFound or Conflict unless there is the group, and no grant needs it."""
+        """Raise NotFound if there is no such group, and Conflict if a grant names the group."""
         name = self.name
         if name not in rules.groups:
             raise _no_group(name)
-        users = list[str]()
+        grant_ids = list[str]()
         for granted in rules.grants:
             if name in grants.groups_in(granted.grant.who):
-                users.append(granted.id)
-        if users:
+                grant_ids.append(granted.id)
+        if grant_ids:
             raise Conflict(
-                f"The group {name} has grants: {', '.join(users)}. Revoke them first.",
+                f"The group {name} has grants: {', '.join(grant_ids)}. Revoke them first.",
                 code="group_in_use",
-                advice=Advice(Remedy.REVOKE_GRANT, users[0]),
+                advice=Advice(Remedy.REVOKE_GRANT, grant_ids[0]),
             )
 
     def _changed_members(self, rules: grants.AccessRules) -> tuple[_Members, _Members]:
-        """Return whom the change adds to the group, and whom it removes."""
+        """
+        Return the members that the change adds to the group, and those that it removes.
+
+        Raises Conflict if the group to make exists. Raises NotFound if the group to change, or a
+        member to remove, is missing. Raises Invalid if the change names no member to add or remove.
+        """
         name = self.name
-        before = frozenset(rules.groups.get(name, ()))
+        stored_members = frozenset(rules.groups.get(name, ()))
         if self.change == "make" and name in rules.groups:
             raise Conflict(
                 f"There is a group {name}. Change its members instead.",
                 code="group_exists",
             )
         if self.change in {"make", "set"}:
-            return self.members - before, before - self.members
+            return self.members - stored_members, stored_members - self.members
         if name not in rules.groups:
             raise _no_group(name)
         if not self.members:
@@ -541,10 +567,12 @@ class _EditGroup(Struct, frozen=True, kw_only=True):
                 advice=Advice(Remedy.SHOW_ACCESS),
             )
         if self.change == "add":
-            return self.members - before, frozenset()
-        for member in sorted(self.members - before):
+            return self.members - stored_members, frozenset()
+        missing_members = self.members - stored_members
+        if missing_members:
             raise NotFound(
-                f"{member} is not in the group {name}.", advice=Advice(Remedy.SHOW_ACCESS)
+                f"{min(missing_members)} is not in the group {name}.",
+                advice=Advice(Remedy.SHOW_ACCESS),
             )
         return frozenset(), self.members
 
@@ -554,13 +582,17 @@ class _EndPerson(Struct, frozen=True):
 
     who: str
     ended_by: Principals
-    """Those of the administrator who asks for it."""
+    """The principals of the administrator who ends the access."""
     runtime: Runtime
     by: str
     note: str
 
     def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
-        """Return the event, or none if the access was ended before."""
+        """
+        Return the event, or nothing if the access was ended before.
+
+        Raises Unauthenticated if the administrator's own access was ended before.
+        """
         # of two administrators who end each other, the one whose commit came first stays
         if any(ended.who in self.ended_by for ended in rules.ended):
             raise Unauthenticated(
@@ -583,7 +615,7 @@ class _AdmitPerson(Struct, frozen=True):
     note: str
 
     def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
-        """Return the event, or none if the access is not ended."""
+        """Return the event, or nothing if the access was not ended."""
         if all(ended.who != self.who for ended in rules.ended):
             return ()
         at = self.runtime.now()
@@ -594,8 +626,8 @@ def _no_group(name: str) -> NotFound:
     return NotFound(f"There is no group {quoted(name)}.", advice=Advice(Remedy.SHOW_ACCESS))
 
 
-def _listed(granted: grants.Granted) -> ListedGrant:
-    """Return a stored grant as a list has it."""
+def _listed_grant(granted: grants.Granted) -> ListedGrant:
+    """Return a stored grant as a list for people and programs has it."""
     fields = grants.canonical_fields(grants.parse_granted(granted, grants.NO_GROUPS))
     return ListedGrant(
         id=granted.id,

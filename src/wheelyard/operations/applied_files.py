@@ -39,12 +39,14 @@ class FileDrift(Struct, frozen=True, kw_only=True):
 
 class AppliedFiles:
     """
-    Applies files at the start of a server, and knows what differs from them. Threads may share it.
+    Applies files at the start of a server, and compares what is in force with them.
+
+    Threads may share it.
 
     Args:
-        applying: Applies them.
-        files: What they say.
-        retries: What repeats that if another server starts at the same time.
+        applying: Applies and compares the files.
+        files: What the files say, in the order in which they are applied.
+        retries: Repeats the applying if another server starts at the same time.
     """
 
     def __init__(
@@ -53,17 +55,19 @@ class AppliedFiles:
         self._applying = applying
         self._files = tuple(files)
         self._retries = retries
-        self._logged = 0
-        """The differences that the log has told of last."""
+        self._logged_differences = 0
+        """How many differences there were when they were logged last."""
 
     def put_into_force(self) -> tuple[ApplyReport, ...]:
         """
         Apply the files, unless the same ones were applied last, and return what that changes.
 
-        Nothing is pruned, and public packages that are in use stop no file. Raises Invalid or
-        Conflict if a file cannot be applied. It is tried again if another server changes the same
-        things at the same time. Raises Unavailable if that goes on (code `overloaded`), the store
-        does not answer, or a document is damaged.
+        Nothing is pruned, and public packages that are in use stop no file. If another server
+        changes the same things at the same time, the files are applied again.
+
+        Raises Invalid or Conflict if a file cannot be applied. Raises Unavailable if other servers
+        do not stop changing the same things (code `overloaded`), if the store does not answer, or
+        if a document is damaged.
         """
         # nobody answers a question at the start, and what clients have asked for decides no start
         options = ApplyOptions(note=f"serve on {node()}", even_if_public=True)
@@ -73,52 +77,55 @@ class AppliedFiles:
             try:
                 return self._applying.apply(self._files, BY, options)
             except Conflict as fault:
-                # no other one goes away by itself, such as an index with packages that has to go
+                # any other conflict stays, such as that of a file that removes an index with
+                # packages
                 if fault.code != CHANGED_MEANWHILE:
                     raise
         raise self._retries.exhausted("what describes the index")
 
     def drifts(self) -> Iterator[FileDrift]:
         """
-        Yield for each file how what is in force differs from it, also if it does not.
+        Yield for each file how what is in force differs from it, also if nothing differs.
 
         Raises Unavailable if the store does not answer, or a document is damaged.
         """
         state = self._applying.read_state()
         reports = self._applying.compare(self._files, state)
         for file, report in zip(self._files, reports, strict=True):
-            number = len(report.changes)
-            sentences = [_last_applied_text(file, state.indexes.applied.get(file.source))]
-            if number:
+            last_applied = state.indexes.applied.get(file.source)
+            differences = len(report.changes)
+            sentences = [_describe_last_applied(file, last_applied)]
+            if differences:
                 changes = report.changes[:NAMED_DIFFERENCES]
                 names = ", ".join(f"{change.kind} {change.name}" for change in changes)
-                sentences.append(f"{counted(number, 'difference')} to what is in force: {names}.")
-            yield FileDrift(source=file.source, differences=number, text=" ".join(sentences))
+                count_text = counted(differences, "difference")
+                sentences.append(f"{count_text} to what is in force: {names}.")
+            yield FileDrift(source=file.source, differences=differences, text=" ".join(sentences))
 
     def count_differences(self) -> int:
         """
-        Return how many things differ from the files, and log them if that has changed.
+        Return how many things differ from the files, and log them if this number has changed.
 
         Raises Unavailable if the store does not answer, or a document is damaged.
         """
         drifts = tuple(self.drifts())
-        number = sum(drift.differences for drift in drifts)
-        # Two threads that count at once may both log it, which does no harm.
-        if number != self._logged:
+        differences = sum(drift.differences for drift in drifts)
+        # two threads that count at once may both log them, which does no harm
+        if differences != self._logged_differences:
             for drift in drifts:
                 logger.warning("file %s: %s", drift.source, drift.text)
-        self._logged = number
-        return number
+        self._logged_differences = differences
+        return differences
 
 
-def _last_applied_text(file: SourcedTables, last: AppliedFile | None) -> str:
-    """Return which file of this name was applied last, and by whom, in a sentence."""
-    if last is None:
+def _describe_last_applied(file: SourcedTables, last_applied: AppliedFile | None) -> str:
+    """Return which file with the name of `file` was applied last, and by whom, in a sentence."""
+    if last_applied is None:
         return "It was never applied."
-    what = "It was applied last"
-    if last.digest != file.tables.digest:
-        what = "Another file of this name was applied last"
-    who = last.by
-    if last.note:
-        who = f"{who}, {last.note}"
-    return f"{what} on {last.at:%Y-%m-%d %H:%M} UTC by {who}."
+    beginning = "It was applied last"
+    if last_applied.digest != file.tables.digest:
+        beginning = "Another file of this name was applied last"
+    author = last_applied.by
+    if last_applied.note:
+        author = f"{author}, {last_applied.note}"
+    return f"{beginning} on {last_applied.at:%Y-%m-%d %H:%M} UTC by {author}."

@@ -1,10 +1,10 @@
 """
 What a file that describes the index changes in the documents of a store.
 
-A plan is made from the documents and the file alone, so that showing it and doing it are one. What
-closes something comes before what opens something: rights are taken away first, then indexes
-change, then rights are given. So nobody can read at any time what they could read neither before
-nor afterwards.
+A plan is made from the documents and the file alone, so that the plan that is shown is the plan
+that is carried out. What closes something comes before what opens something: rights are taken away
+first, then indexes change, then rights are given. So nobody can read, between two commits, what
+they could read neither before nor afterwards.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,13 +35,13 @@ class IndexState(Struct, frozen=True):
 
     indexes: stored_indexes.IndexList
     access: grants.AccessRules
-    named: Mapping[str, Any]
-    """Those of the kinds of `NAMED`, by the noun of each."""
+    table_lists: Mapping[str, Any]
+    """The document of each kind of `NAMED`, by the noun of the kind."""
 
     @property
-    def of_kinds(self) -> tuple[tuple[index_file.NamedTables, TableList[Any]], ...]:
+    def kinds_with_lists(self) -> tuple[tuple[index_file.NamedTables, TableList[Any]], ...]:
         """The kinds of `NAMED`, each with its document."""
-        return tuple((kind, self.named[kind.noun]) for kind in index_file.NAMED)
+        return tuple((kind, self.table_lists[kind.noun]) for kind in index_file.NAMED)
 
 
 class AppliedChange(Struct, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ class AppliedChange(Struct, frozen=True, kw_only=True):
 class TableStep(Struct, frozen=True):
     """Changes of the tables of a kind of `NAMED`, which are one commit."""
 
-    of: index_file.NamedTables
+    file_kind: index_file.NamedTables
     events: tuple[TableEvent, ...]
 
 
@@ -69,35 +69,37 @@ class Plan(Struct, frozen=True, kw_only=True):
     changes: tuple[AppliedChange, ...]
     taken_rights: tuple[grants.AnyAccessEvent, ...]
     early_steps: tuple[TableStep, ...]
-    """What comes before the changes of indexes, as it takes something away."""
+    """The steps before the changes of indexes, as they take something away."""
     indexes: tuple[stored_indexes.AnyIndexEvent, ...]
     late_steps: tuple[TableStep, ...]
+    """The steps after the changes of indexes."""
     given_rights: tuple[grants.AnyAccessEvent, ...]
 
     def events_of(self, noun: str) -> tuple[Any, ...]:
         """Return the changes of the tables of a kind of `NAMED`."""
         events: list[TableEvent] = []
         for step in self.early_steps + self.late_steps:
-            if step.of.noun == noun:
+            if step.file_kind.noun == noun:
                 events += step.events
         return tuple(events)
 
     @property
     def after(self) -> IndexState:
-        """The documents once all of it is done."""
-        documents = dict[str, Any]()
-        for named, stored in self.before.of_kinds:
-            events = self.events_of(named.noun)
-            documents[named.noun] = _fold(named.kind.apply, stored, events)
+        """The documents once the whole plan is committed."""
+        table_lists = dict[str, Any]()
+        for file_kind, stored in self.before.kinds_with_lists:
+            events = self.events_of(file_kind.noun)
+            table_lists[file_kind.noun] = _fold(file_kind.kind.apply, stored, events)
+        rights = self.taken_rights + self.given_rights
         return IndexState(
-            _fold(stored_indexes.INDEX_KIND.apply, self.before.indexes, self.indexes),
-            _fold(grants.apply, self.before.access, self.taken_rights + self.given_rights),
-            documents,
+            indexes=_fold(stored_indexes.INDEX_KIND.apply, self.before.indexes, self.indexes),
+            access=_fold(grants.apply, self.before.access, rights),
+            table_lists=table_lists,
         )
 
 
 def _fold(apply: Callable[[D, E], D], document: D, events: Iterable[E]) -> D:
-    """Return a document after events, as the commit makes it."""
+    """Return the document that a commit of events makes of `document`."""
     for event in events:
         document = apply(document, event)
     return document
@@ -109,11 +111,11 @@ class Planner:
 
     Args:
         tables: What the file says.
-        source: Its name, which the things that it makes or changes keep.
-        by: The principal of who applies it.
+        source: The name of the file. It is stored with each thing that the file makes or changes.
+        by: The principal of who applies the file.
         at: The time (UTC).
         new_id: Returns a random text, for the id of a grant.
-        prunes: Whether what earlier files of this source have made, and this one lacks, is removed.
+        prunes: Whether things of this source that the file lacks are removed.
     """
 
     def __init__(
@@ -133,31 +135,32 @@ class Planner:
         self._new_id = new_id
         self._prunes = prunes
         self._changes = list[AppliedChange]()
-        self._becoming = dict[str, grants.GrantFields]()
-        """The grant of the file that each stored one is, or becomes, by its id."""
+        self._grants_to_keep = dict[str, grants.GrantFields]()
+        """The grant of the file for each stored grant that stays, by the id of the stored grant."""
 
     def plan(self, state: IndexState) -> Plan:
         """
         Return what the file changes in the documents of `state`.
 
-        Raises Conflict (code `group_in_use`) if a group that has to go is needed by others.
+        Raises Conflict (code `group_in_use`) if a group is removed that a grant or a namespace
+        still names.
         """
         self._changes = []
-        self._becoming = self._grants_of_file(state.access)
+        self._grants_to_keep = self._match_grants(state.access)
 
-        # Each of these notes its changes for the plan, in the order in which people read them: what
-        # goes, what changes, what comes.
-        taken_rights = list(self._revoked(state.access))
-        taken_rights += self._taken_groups(state)
-        early_steps = tuple(self._early_steps(state))
+        # Each step adds its changes to `self._changes`, in the order in which people read them:
+        # what goes, what changes, what comes.
+        taken_rights = list(self._plan_revocations(state.access))
+        taken_rights += self._plan_group_losses(state)
+        early_steps = tuple(self._plan_early_steps(state))
         indexes = list[stored_indexes.AnyIndexEvent]()
-        indexes += self._removed(index_file.INDEXES, state.indexes)
-        indexes += self._main(state.indexes.main)
-        indexes += self._given_indexes(state.indexes)
-        indexes += self._retention(state.indexes.retention)
-        late_steps = tuple(self._late_steps(state))
-        given_rights = list(self._given_groups(state.access))
-        given_rights += self._granted(state.access)
+        indexes += self._plan_removals(index_file.INDEXES, state.indexes)
+        indexes += self._plan_main(state.indexes.main)
+        indexes += self._plan_indexes(state.indexes)
+        indexes += self._plan_retention(state.indexes.retention)
+        late_steps = tuple(self._plan_late_steps(state))
+        given_rights = list(self._plan_group_gains(state.access))
+        given_rights += self._plan_grants(state.access)
         return Plan(
             before=state,
             changes=tuple(self._changes),
@@ -173,155 +176,167 @@ class Planner:
         self._changes.append(AppliedChange(kind=kind, name=name, outcome=outcome, text=text))
 
     def _is_pruned(self, source: str) -> bool:
-        """Return whether what has a source goes if the file lacks it."""
+        """Return whether a thing of a source is removed if the file lacks it."""
         return self._prunes and source == self._source
 
-    def _early_steps(self, state: IndexState) -> Iterator[TableStep]:
-        """Yield what is removed of each kind, and with it what comes if all has to fit."""
-        for named in index_file.NAMED:
-            stored = state.named[named.noun]
-            events = list(self._removed(named, stored))
-            if named.is_whole:
-                # what comes may only fit once what goes is gone, so both are one commit
-                events += self._given(named, stored)
-            yield TableStep(named, tuple(events))
+    def _plan_early_steps(self, state: IndexState) -> Iterator[TableStep]:
+        """Yield the removals of each kind, with all changes of the kinds that have to fit."""
+        for file_kind in index_file.NAMED:
+            stored = state.table_lists[file_kind.noun]
+            events = list(self._plan_removals(file_kind, stored))
+            if file_kind.is_whole:
+                # a new table may only fit once another one is removed, so both are one commit
+                events += self._plan_tables(file_kind, stored)
+            yield TableStep(file_kind, tuple(events))
 
-    def _late_steps(self, state: IndexState) -> Iterator[TableStep]:
-        """Yield what comes and changes of each kind that is left."""
-        for named in index_file.NAMED:
-            if not named.is_whole:
-                yield TableStep(named, tuple(self._given(named, state.named[named.noun])))
+    def _plan_late_steps(self, state: IndexState) -> Iterator[TableStep]:
+        """Yield the new and changed tables of the kinds of which the early steps only remove."""
+        for file_kind in index_file.NAMED:
+            if not file_kind.is_whole:
+                events = self._plan_tables(file_kind, state.table_lists[file_kind.noun])
+                yield TableStep(file_kind, tuple(events))
 
-    def _removed(self, named: index_file.NamedTables, stored: TableList[Any]) -> Iterator[Any]:
-        """Yield the removal of each table that is pruned, as the file lacks it."""
-        kind = named.kind
-        names_in_file = {keys[kind.name_key] for keys in self._tables.of(named.noun)}
+    def _plan_removals(
+        self, file_kind: index_file.NamedTables, stored: TableList[Any]
+    ) -> Iterator[Any]:
+        """Yield the removal of each stored table that the file lacks, and that is pruned."""
+        kind = file_kind.kind
+        names_in_file = {keys[kind.name_key] for keys in self._tables.of(file_kind.noun)}
         for table in stored.tables:
             if table.name not in names_in_file and self._is_pruned(table.source):
-                self._note(named.noun, table.name, "removed", kind.describe_keys(table.keys))
+                self._note(file_kind.noun, table.name, "removed", kind.describe_keys(table.keys))
                 yield kind.removed(at=self._at, by=self._by, name=table.name)
 
-    def _given(self, named: index_file.NamedTables, stored: TableList[Any]) -> Iterator[Any]:
-        """Yield the new tables, and the changes of others, in the order of the file."""
-        kind = named.kind
-        for keys in self._tables.of(named.noun):
+    def _plan_tables(
+        self, file_kind: index_file.NamedTables, stored: TableList[Any]
+    ) -> Iterator[Any]:
+        """Yield the additions and the changes of tables, in the order of the file."""
+        kind = file_kind.kind
+        for keys in self._tables.of(file_kind.noun):
             name = str(keys[kind.name_key])
             text = kind.describe_keys(keys)
-            before = stored.find(name)
-            if before is None:
-                self._note(named.noun, name, "added", text)
+            table = stored.find(name)
+            if table is None:
+                self._note(file_kind.noun, name, "added", text)
                 yield kind.added(at=self._at, by=self._by, keys=keys, source=self._source)
             # a command or an earlier version may have written the same keys in another way
-            elif _as_written(named.canonical, before.keys) != keys:
-                self._note(named.noun, name, "changed", text)
+            elif _canonical_keys(file_kind.canonical, table.keys) != keys:
+                self._note(file_kind.noun, name, "changed", text)
                 yield kind.changed(at=self._at, by=self._by, keys=keys, source=self._source)
 
-    def _main(
+    def _plan_main(
         self, stored: stored_indexes.StoredIndex | None
     ) -> Iterator[stored_indexes.AnyIndexEvent]:
-        """Yield the change of main, which is as no file has changed it if this one lacks it."""
-        before: stored_indexes.IndexKeys = {}
+        """
+        Yield the change of main, if it changes.
+
+        If the file has no `[main]`, the keys of main stay, or all go if they are pruned.
+        """
+        stored_keys: stored_indexes.IndexKeys = {}
         source = ""
         if stored is not None:
-            before = _as_written(index_file.canonical_main, stored.keys)
+            stored_keys = _canonical_keys(index_file.canonical_main, stored.keys)
             source = stored.source
         keys = self._tables.main
         if keys is None and self._is_pruned(source):
             keys = {}
-        if keys is not None and keys != before:
+        if keys is not None and keys != stored_keys:
             self._note("index", MAIN, "changed", stored_indexes.INDEX_KIND.describe_keys(keys))
             yield stored_indexes.MainChanged(
                 at=self._at, by=self._by, keys=keys, source=self._source
             )
 
-    def _given_indexes(
+    def _plan_indexes(
         self, stored: stored_indexes.IndexList
     ) -> Iterator[stored_indexes.AnyIndexEvent]:
-        """Yield the changes of indexes that are there, and then the new ones."""
-        # noted after the changes, as people read the plan in this order
-        made = list[stored_indexes.IndexMade]()
+        """Yield the changes of stored indexes, and then the new indexes."""
+        # people read the plan in this order: changes first, then what is new
+        new_indexes = list[stored_indexes.IndexKeys]()
         for keys in self._tables.index:
             name = str(keys["name"])
-            before = stored.find(name)
-            if before is None:
-                made.append(
-                    stored_indexes.IndexMade(
-                        at=self._at, by=self._by, keys=keys, source=self._source
-                    )
-                )
-            elif _as_written(index_file.canonical_index, before.keys) != keys:
+            index = stored.find(name)
+            if index is None:
+                new_indexes.append(keys)
+            elif _canonical_keys(index_file.canonical_index, index.keys) != keys:
                 self._note("index", name, "changed", stored_indexes.INDEX_KIND.describe_keys(keys))
                 yield stored_indexes.IndexChanged(
                     at=self._at, by=self._by, keys=keys, source=self._source
                 )
-        for event in made:
-            text = stored_indexes.INDEX_KIND.describe_keys(event.keys)
-            self._note("index", str(event.keys["name"]), "added", text)
-            yield event
+        for keys in new_indexes:
+            text = stored_indexes.INDEX_KIND.describe_keys(keys)
+            self._note("index", str(keys["name"]), "added", text)
+            yield stored_indexes.IndexMade(at=self._at, by=self._by, keys=keys, source=self._source)
 
-    def _retention(
+    def _plan_retention(
         self, stored: stored_indexes.StoredRetention | None
     ) -> Iterator[stored_indexes.AnyIndexEvent]:
-        """Yield the replacement of the rules of retention by those of the file."""
-        before: tuple[stored_indexes.RetentionKeys, ...] = ()
+        """Yield the event that replaces the rules of retention, if they change."""
+        stored_rules: tuple[stored_indexes.RetentionKeys, ...] = ()
         source = ""
         if stored is not None:
-            before = _as_written(canonical_rules, stored.rules)
+            stored_rules = _canonical_keys(canonical_rules, stored.rules)
             source = stored.source
         rules = self._tables.retention
         if rules is None and self._is_pruned(source):
             rules = ()
-        if rules is None or rules == before:
+        if rules is None or rules == stored_rules:
             return
         outcome: Outcome = "changed"
-        described = rules
-        if not before:
+        described_rules = rules
+        if not stored_rules:
             outcome = "added"
         elif not rules:
             outcome = "removed"
-            described = before
-        self._note("retention", "rules", outcome, stored_indexes.describe_rules(described))
+            described_rules = stored_rules
+        self._note("retention", "rules", outcome, stored_indexes.describe_rules(described_rules))
         yield stored_indexes.RetentionChanged(
             at=self._at, by=self._by, rules=rules, source=self._source
         )
 
-    def _grants_of_file(self, rules: grants.AccessRules) -> dict[str, grants.GrantFields]:
-        """Return the grant of the file that each stored one is, or becomes, by its id."""
-        stored = {granted.id: _canonical(granted.grant) for granted in rules.grants}
-        in_file = set(self._tables.grant)
-        becoming = {grant_id: fields for grant_id, fields in stored.items() if fields in in_file}
-        # One with another note is the same grant, so it keeps its id: whoever has written that
-        # down, as in a script that revokes it, still finds it.
-        ids_by_right = dict[grants.GrantFields, list[str]]()
-        for grant_id, fields in stored.items():
-            if grant_id not in becoming:
-                ids_by_right.setdefault(_without_note(fields), []).append(grant_id)
-        equal_grants = set(becoming.values())
-        for fields in self._tables.grant:
-            ids = ids_by_right.get(_without_note(fields))
-            if ids and fields not in equal_grants:
-                becoming[ids.pop()] = fields
-        return becoming
+    def _match_grants(self, rules: grants.AccessRules) -> dict[str, grants.GrantFields]:
+        """
+        Return the grant of the file for each stored grant that stays, by the id of the stored one.
 
-    def _revoked(self, rules: grants.AccessRules) -> Iterator[grants.AnyAccessEvent]:
-        """Yield the revocation of each grant that is pruned, as the file lacks it."""
+        A stored grant stays if the file has an equal grant, or one that differs in its note alone.
+        """
+        grants_in_file = set(self._tables.grant)
+        matches = dict[str, grants.GrantFields]()
+        # A grant with another note is the same grant, and keeps its id: a script that revokes it by
+        # the id still finds it.
+        ids_by_right = dict[grants.GrantFields, list[str]]()
         for granted in rules.grants:
-            if granted.id not in self._becoming and self._is_pruned(granted.source):
+            stored_fields = _canonical_grant(granted.grant)
+            if stored_fields in grants_in_file:
+                matches[granted.id] = stored_fields
+            else:
+                ids = ids_by_right.setdefault(_without_note(stored_fields), [])
+                ids.append(granted.id)
+        equal_grants = set(matches.values())
+        for fields in self._tables.grant:
+            ids_with_other_note = ids_by_right.get(_without_note(fields))
+            if ids_with_other_note and fields not in equal_grants:
+                matches[ids_with_other_note.pop()] = fields
+        return matches
+
+    def _plan_revocations(self, rules: grants.AccessRules) -> Iterator[grants.AnyAccessEvent]:
+        """Yield the revocation of each stored grant that the file lacks, and that is pruned."""
+        for granted in rules.grants:
+            if granted.id not in self._grants_to_keep and self._is_pruned(granted.source):
                 self._note("grant", granted.id, "removed", grants.describe_fields(granted.grant))
                 yield grants.Revoked(at=self._at, by=self._by, id=granted.id)
 
-    def _granted(self, rules: grants.AccessRules) -> Iterator[grants.AnyAccessEvent]:
-        """Yield the changes of grants that have another note, and then the new grants."""
+    def _plan_grants(self, rules: grants.AccessRules) -> Iterator[grants.AnyAccessEvent]:
+        """Yield the changes of grants whose note changes, and then the new grants."""
         for granted in rules.grants:
-            fields = self._becoming.get(granted.id)
-            if fields is not None and fields != _canonical(granted.grant):
-                # no event changes a grant, so there are two, in one commit
+            fields = self._grants_to_keep.get(granted.id)
+            if fields is not None and fields != _canonical_grant(granted.grant):
+                # two events in one commit, as no event changes a grant
                 self._note("grant", granted.id, "changed", grants.describe_fields(fields))
                 yield grants.Revoked(at=self._at, by=self._by, id=granted.id)
                 yield self._new_grant(granted.id, fields)
-        stored = set(self._becoming.values())
+        stored_grants = set(self._grants_to_keep.values())
         for fields in self._tables.grant:
-            if fields not in stored:
+            if fields not in stored_grants:
                 grant_id = f"g{self._new_id()[:8]}"
                 self._note("grant", grant_id, "added", grants.describe_fields(fields))
                 yield self._new_grant(grant_id, fields)
@@ -331,26 +346,32 @@ class Planner:
             at=self._at, by=self._by, id=grant_id, grant=fields, source=self._source
         )
 
-    def _taken_groups(self, state: IndexState) -> Iterator[grants.AnyAccessEvent]:
-        """Yield the members that groups lose, and the groups that go."""
+    def _plan_group_losses(self, state: IndexState) -> Iterator[grants.AnyAccessEvent]:
+        """
+        Yield the removals of members from groups, and then the removals of groups.
+
+        Raises Conflict (code `group_in_use`) if a grant or a namespace that stays names a removed
+        group.
+        """
         rules = state.access
         # who leaves a group loses its rights now; who joins it gets them with the last commit
         for name, members in self._tables.groups.items():
-            removed = tuple(sorted(set(rules.groups.get(name, ())) - set(members)))
-            if removed:
-                yield self._group_changed(name, removed=removed)
+            stored_members = set(rules.groups.get(name, ()))
+            removed_members = tuple(sorted(stored_members - set(members)))
+            if removed_members:
+                yield self._group_changed(name, removed=removed_members)
         for name, members in rules.groups.items():
             source = rules.group_sources.get(name, "")
             if name not in self._tables.groups and self._is_pruned(source):
                 self._require_no_grant(name, rules)
-                self._require_no_namespace(name, state.named[NAMESPACE_KIND.noun])
+                self._require_no_namespace(name, state.table_lists[NAMESPACE_KIND.noun])
                 self._note("group", name, "removed", ", ".join(members))
                 yield grants.GroupDeleted(at=self._at, by=self._by, name=name)
 
     def _require_no_grant(self, group: str, rules: grants.AccessRules) -> None:
-        """Raise Conflict if a group that goes has a grant that stays."""
+        """Raise Conflict if a grant that stays names a group that is removed."""
         for granted in rules.grants:
-            is_kept = granted.id in self._becoming or not self._is_pruned(granted.source)
+            is_kept = granted.id in self._grants_to_keep or not self._is_pruned(granted.source)
             if is_kept and group in grants.groups_in(granted.grant.who):
                 raise Conflict(
                     f"The group {group} is not in the file, and grant {granted.id} needs it. Put "
@@ -359,12 +380,12 @@ class Planner:
                 )
 
     def _require_no_namespace(self, group: str, namespaces: TableList[Any]) -> None:
-        """Raise Conflict if a group that goes owns a namespace that stays."""
-        in_file = {keys["name"]: keys for keys in self._tables.namespace}
+        """Raise Conflict if a namespace that stays is owned by a group that is removed."""
+        keys_in_file = {keys["name"]: keys for keys in self._tables.namespace}
         for table in namespaces.tables:
-            is_kept = table.name in in_file or not self._is_pruned(table.source)
-            # the owners that it has once the file is applied
-            keys = in_file.get(table.name, table.keys)
+            is_kept = table.name in keys_in_file or not self._is_pruned(table.source)
+            # the keys that the namespace has once the file is applied
+            keys = keys_in_file.get(table.name, table.keys)
             if is_kept and group in groups_of_owners(keys):
                 raise Conflict(
                     f"The group {group} is not in the file, and owns the namespace {table.name}. "
@@ -372,18 +393,18 @@ class Planner:
                     code=MEETS_OTHER,
                 )
 
-    def _given_groups(self, rules: grants.AccessRules) -> Iterator[grants.AnyAccessEvent]:
-        """Yield the new groups, and the members that groups get."""
+    def _plan_group_gains(self, rules: grants.AccessRules) -> Iterator[grants.AnyAccessEvent]:
+        """Yield the new groups, and the members that groups get, in the order of the file."""
         for name, members in self._tables.groups.items():
-            before = rules.groups.get(name)
-            added = tuple(sorted(set(members) - set(before or ())))
+            stored_members = rules.groups.get(name)
+            added_members = tuple(sorted(set(members) - set(stored_members or ())))
             text = ", ".join(members) or "no members"
-            if before is None:
+            if stored_members is None:
                 self._note("group", name, "added", text)
-            elif tuple(sorted(before)) != members:
+            elif tuple(sorted(stored_members)) != members:
                 self._note("group", name, "changed", text)
-            if added or before is None:
-                yield self._group_changed(name, added=added)
+            if added_members or stored_members is None:
+                yield self._group_changed(name, added=added_members)
 
     def _group_changed(
         self, name: str, added: tuple[str, ...] = (), removed: tuple[str, ...] = ()
@@ -400,48 +421,51 @@ class Planner:
 
 def tables_of(state: IndexState) -> index_file.IndexTables:
     """
-    Return what the documents say, as a file that says it.
+    Return the tables of a file that says what the documents say.
 
-    Its `main` and `retention` are None if nobody has changed them. Keys are as equal ones are
-    written, and those that this version does not understand stay as they are.
+    `main` and `retention` of the tables are None if nobody has changed them. All keys are in their
+    canonical form, but those that this version does not understand, which stay as they are.
     """
-    rules = state.access
     main: stored_indexes.IndexKeys | None = None
     if state.indexes.main is not None and state.indexes.main.keys:
-        main = _as_written(index_file.canonical_main, state.indexes.main.keys)
+        main = _canonical_keys(index_file.canonical_main, state.indexes.main.keys)
     retention: tuple[stored_indexes.RetentionKeys, ...] | None = None
     if state.indexes.retention is not None:
-        retention = _as_written(canonical_rules, state.indexes.retention.rules)
-    named = {index_file.INDEXES.noun: _canonical_tables(index_file.INDEXES, state.indexes)}
-    for kind, stored in state.of_kinds:
-        named[kind.noun] = _canonical_tables(kind, stored)
+        retention = _canonical_keys(canonical_rules, state.indexes.retention.rules)
+    tables_by_noun = {index_file.INDEXES.noun: _canonical_tables(index_file.INDEXES, state.indexes)}
+    for file_kind, stored in state.kinds_with_lists:
+        tables_by_noun[file_kind.noun] = _canonical_tables(file_kind, stored)
+    # a dict has equal grants once, in the order of the first of them
+    grants_in_order = dict[grants.GrantFields, None]()
+    for granted in state.access.grants:
+        grants_in_order[_canonical_grant(granted.grant)] = None
     return index_file.IndexTables(
         main=main,
-        groups=dict(rules.groups),
-        grant=tuple(dict.fromkeys(_canonical(granted.grant) for granted in rules.grants)),
+        groups=dict(state.access.groups),
+        grant=tuple(grants_in_order),
         retention=retention,
-        **named,
+        **tables_by_noun,
     )
 
 
 def _canonical_tables(
-    named: index_file.NamedTables, stored: TableList[Any]
+    file_kind: index_file.NamedTables, stored: TableList[Any]
 ) -> tuple[TableKeys, ...]:
     """Return the keys of the stored tables of a kind, as a file has them."""
-    return tuple(_as_written(named.canonical, table.keys) for table in stored.tables)
+    return tuple(_canonical_keys(file_kind.canonical, table.keys) for table in stored.tables)
 
 
-def _as_written(canonical: Callable[[D], D], keys: D) -> D:
-    """Return stored keys as equal ones are written, or unchanged if this version refuses them."""
+def _canonical_keys(canonical: Callable[[D], D], keys: D) -> D:
+    """Return stored keys in their canonical form, or unchanged if this version refuses them."""
     try:
         return canonical(keys)
     except (Invalid, InvalidField):
-        # as a newer version writes them: they differ from those of each file of this one
+        # a newer version has written them, so no file of this version has equal ones
         return keys
 
 
-def _canonical(fields: grants.GrantFields) -> grants.GrantFields:
-    """Return a stored grant as equal ones are written, or unchanged if this version refuses it."""
+def _canonical_grant(fields: grants.GrantFields) -> grants.GrantFields:
+    """Return a stored grant in its canonical form, or unchanged if this version refuses it."""
     try:
         return index_file.canonical_grant(fields)
     except Invalid:
@@ -449,5 +473,5 @@ def _canonical(fields: grants.GrantFields) -> grants.GrantFields:
 
 
 def _without_note(fields: grants.GrantFields) -> grants.GrantFields:
-    """Return what makes a grant the same one."""
+    """Return the fields of a grant that say who may do what. The note is not one of them."""
     return replace(fields, note="")

@@ -1,9 +1,10 @@
 """
-Puts into force what a file says of the index: one plan, which is shown or done.
+Puts into force what a file says of the index, by one plan, which is shown or carried out.
 
 Each document gets one commit, or two where rights are both taken away and given. A commit is only
-made on what the plan was made from: what somebody has changed meanwhile is never overwritten. The
-digest of the file is written last. So who is killed on the way does it again, and ends at the same.
+made to the state from which the plan was made: what somebody has changed meanwhile is never
+overwritten. The digest of the file is written last. So if the process is killed on the way, the
+same file again does what is left.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -113,23 +114,23 @@ class SourcedTables(Struct, frozen=True):
     tables: IndexTables
 
 
-class _Step(Struct, frozen=True, kw_only=True):
-    """A file, and what becomes of it."""
+class _PlannedFile(Struct, frozen=True, kw_only=True):
+    """A file, with the plan and the report that are made for it."""
 
     file: SourcedTables
     plan: Plan
     report: ApplyReport
-    is_same: bool
-    """Whether it was applied last of its source."""
-    is_kept: bool
-    """Whether it is left alone for that reason."""
+    was_applied: bool
+    """Whether this is the file that was applied last of its source."""
+    is_passed_over: bool
+    """Whether nothing of the plan is committed, as the file was applied last of its source."""
 
 
 class _AnonymousReading(Struct, frozen=True):
-    """What readers without a credential get of an index."""
+    """What readers without a credential get from an index."""
 
     text: str = NOTHING
-    """What they may read: nothing, everything, or patterns of names."""
+    """What these readers may read: nothing, everything, or patterns of names."""
     content: tuple[Any, ...] = ()
     """What the index shows: its parts, its rules, and the names that it merges."""
 
@@ -150,26 +151,31 @@ class Applying(Struct, frozen=True):
     """Whether the settings close all indexes, whatever the store says."""
 
     @property
-    def _named(self) -> dict[str, StoredTables[Any, Any, Any, Any]]:
+    def _tables_by_noun(self) -> dict[str, StoredTables[Any, Any, Any, Any]]:
         """What changes the tables of each kind of `NAMED`, by the noun of the kind."""
         all_tables = (self.publishers, self.namespaces, self.webhooks)
         return {tables.kind.noun: tables for tables in all_tables}
 
     def read_state(self) -> IndexState:
         """Return the documents as they are in the store now."""
-        return IndexState(
-            self.indexes.in_force.stored(),
-            self.access.read_stored(),
-            {noun: tables.read_stored() for noun, tables in self._named.items()},
-        )
+        indexes = self.indexes.in_force.stored()
+        access = self.access.read_stored()
+        table_lists = dict[str, TableList[Any]]()
+        for noun, tables in self._tables_by_noun.items():
+            table_lists[noun] = tables.read_stored()
+        return IndexState(indexes=indexes, access=access, table_lists=table_lists)
 
     def show(self) -> IndexTables:
-        """Return what describes the index now, with the webhooks that have a secret marked."""
+        """
+        Return the tables of a file that describes the index as it is now.
+
+        A webhook that has a secret gets a key that says so, and never the secret.
+        """
         tables = tables_of(self.read_state())
-        with_secret = {row.name for row in self.webhooks.show() if row.secret_from}
+        names_with_secret = {row.name for row in self.webhooks.show() if row.secret_from}
         webhooks = list[TableKeys]()
         for keys in tables.webhook:
-            if keys[WEBHOOK_KIND.name_key] in with_secret:
+            if keys[WEBHOOK_KIND.name_key] in names_with_secret:
                 webhooks.append({**keys, "secret": KEPT})
             else:
                 webhooks.append(keys)
@@ -185,87 +191,98 @@ class Applying(Struct, frozen=True):
         """
         Put into force what files say, one after the other, and return what that changes.
 
-        Nothing is written in a dry run, or unless all of them can be applied. A file that was
-        applied last of its source is left alone, unless `options.again` is set.
+        Nothing is written in a dry run, or if one of the files cannot be applied. A file that was
+        applied last of its source is passed over, unless `options.again` is set.
 
         Raises Invalid if an index, a group, a grant, a publisher or a namespace of a file does not
-        fit into what is there. Raises Conflict (code `index_exists`) if something else has the name
-        of a new index, (code `index_in_use`) if an index that has to go has packages or is a layer,
-        or while an index of an earlier version is called main, (code `group_in_use`) if a group
-        that has to go is needed by what stays, (code `namespace_overlaps`) if a namespace is in, or
-        around, one of other owners, and (code `too_many_webhooks`) if there would be too many.
-        Unless an option allows it, raises Conflict (code `own_access`) if whoever has the
+        fit into what is stored. Raises Conflict (code `index_exists`) if something else has the
+        name of a new index, (code `index_in_use`) if a removed index has packages or is a layer, or
+        while an index of an earlier version is called main, (code `group_in_use`) if a grant or a
+        namespace that stays names a removed group, (code `namespace_overlaps`) if a namespace is
+        in, or around, one of other owners, and (code `too_many_webhooks`) if there would be too
+        many. Unless an option allows it, raises Conflict (code `own_access`) if whoever has the
         principals `keep_admin` would be no administrator any more, (code `opens_index`) if anybody
         could read by an open index what needs a right in its own, and (code `hides_public_names`)
         if a namespace would hide public names in use.
 
         Raises Conflict (code `changed_meanwhile`) if somebody else changes the same things at the
-        same time. An error after the first commit leaves a part in force, and the same files again
-        do the rest.
+        same time. After an error that follows the first commit, a part is in force, and the same
+        files again do the rest.
         """
         state = self.read_state()
-        steps = list[_Step]()
+        planned_files = list[_PlannedFile]()
         for file in files:
-            step = self._step(file, by, options, state)
-            if not step.is_kept:
-                self._require_valid(step.plan, keep_admin, options)
-            steps.append(step)
+            planned = self._plan_file(file, by, options, state)
+            if not planned.is_passed_over:
+                self._require_valid(planned.plan, keep_admin, options)
+            planned_files.append(planned)
             # a later file may need what this one brings, such as a group
-            state = step.plan.after
+            state = planned.plan.after
         # only now, as the last file may be the one that cannot be applied
         if not options.dry_run:
-            for step in steps:
-                self._do(step, by, options)
-        return tuple(step.report for step in steps)
+            for planned in planned_files:
+                self._carry_out(planned, by, options)
+        return tuple(planned.report for planned in planned_files)
 
     def compare(self, files: Sequence[SourcedTables], state: IndexState) -> tuple[ApplyReport, ...]:
         """
-        Return what files would change in these documents, also if they cannot be applied.
+        Return what files would change in the documents of `state`, also if they cannot be applied.
 
-        Nothing is pruned: what earlier files have made, and these lack, is no difference.
+        Nothing is pruned: what earlier files have made, and these files lack, is no difference.
         """
         reports = list[ApplyReport]()
         for file in files:
-            # also what was applied already: it may have been changed by hand since
-            step = self._step(file, "", ApplyOptions(again=True), state)
-            reports.append(step.report)
-            state = step.plan.after
+            # also for a file that was applied: people may have changed its things by hand since
+            planned = self._plan_file(file, "", ApplyOptions(again=True), state)
+            reports.append(planned.report)
+            state = planned.plan.after
         return tuple(reports)
 
-    def _step(
+    def _plan_file(
         self, file: SourcedTables, by: str, options: ApplyOptions, before: IndexState
-    ) -> _Step:
-        """Return what becomes of a file, by the documents `before`. Nothing is checked."""
-        plan = self._plan(file, by, before, prunes=options.prune)
-        applied = before.indexes.applied.get(file.source)
-        is_same = False
-        if applied is not None and applied.digest == file.tables.digest:
-            # applied without pruning, it may have left what pruning would remove now
-            is_same = applied.prunes or not options.prune
-        is_kept = is_same and not options.again
-        earlier: stored_indexes.AppliedFile | None = None
-        if is_kept:
-            earlier = applied
+    ) -> _PlannedFile:
+        """
+        Return the plan and the report of a file for the documents `before`.
+
+        Nothing is checked, and nothing is written.
+        """
+        plan = self._make_plan(file, by, before, prunes=options.prune)
+        last_applied = before.indexes.applied.get(file.source)
+        was_applied = False
+        if last_applied is not None and last_applied.digest == file.tables.digest:
+            # applied without pruning, the file may have left what pruning would remove now
+            was_applied = last_applied.prunes or not options.prune
+        is_passed_over = was_applied and not options.again
+        is_carried_out = not is_passed_over and not options.dry_run
+        reported_file: stored_indexes.AppliedFile | None = None
+        if is_passed_over:
+            reported_file = last_applied
         report = ApplyReport(
             source=file.source,
             changes=plan.changes,
-            anonymous=tuple(self._anonymous_changes(before, plan.after)),
-            is_done=not plan.changes or not (is_kept or options.dry_run),
-            problems=tuple(self._problems(plan, file.tables)),
-            applied=earlier,
+            anonymous=tuple(self._find_anonymous_changes(before, plan.after)),
+            is_done=is_carried_out or not plan.changes,
+            problems=tuple(self._find_problems(plan, file.tables)),
+            applied=reported_file,
         )
-        return _Step(file=file, plan=plan, report=report, is_same=is_same, is_kept=is_kept)
+        return _PlannedFile(
+            file=file,
+            plan=plan,
+            report=report,
+            was_applied=was_applied,
+            is_passed_over=is_passed_over,
+        )
 
-    def _do(self, step: _Step, by: str, options: ApplyOptions) -> None:
-        """Commit the plan of a file, and then that it was applied."""
-        if step.is_kept:
+    def _carry_out(self, planned: _PlannedFile, by: str, options: ApplyOptions) -> None:
+        """Commit the plan of a file, and then that the file was applied."""
+        if planned.is_passed_over:
             return
-        self._commit(step.plan, by)
-        # last: whoever dies before has applied a part, and the same file again does the rest
-        if not step.is_same:
-            self._note_applied(step.file, by, options)
+        self._commit(planned.plan, by)
+        # last: if the process dies before, a part is applied, and the same file does the rest
+        if not planned.was_applied:
+            self._note_applied(planned.file, by, options)
 
-    def _plan(self, file: SourcedTables, by: str, state: IndexState, *, prunes: bool) -> Plan:
+    def _make_plan(self, file: SourcedTables, by: str, state: IndexState, *, prunes: bool) -> Plan:
         """Return what a file changes in the documents of `state`."""
         runtime = self.indexes.runtime
         planner = Planner(
@@ -274,15 +291,15 @@ class Applying(Struct, frozen=True):
         return planner.plan(state)
 
     def _require_valid(self, plan: Plan, keep_admin: Principals, options: ApplyOptions) -> None:
-        """Raise Invalid or Conflict unless the documents are right after a plan."""
+        """Raise Invalid or Conflict unless the documents are valid after a plan."""
         if plan.changes and plan.before.indexes.find(MAIN) is not None:
-            # nobody could tell later which of the two the file means
+            # nobody could tell later which of two indexes called main the file means
             raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
         after = plan.after
         self._require_indexes(plan, after.indexes, even_if_open=options.even_if_open)
         self._require_rights(plan, after)
-        self._require_named(plan, after)
-        # a dry run names the public packages in `problems`, and refuses nothing for them
+        self._require_tables(plan, after)
+        # a dry run names the public packages in `problems`, and raises nothing because of them
         if not options.dry_run and not options.even_if_public:
             for change in plan.events_of(NAMESPACE_KIND.noun):
                 if isinstance(change, NamespaceGranted):
@@ -290,14 +307,15 @@ class Applying(Struct, frozen=True):
         if not options.even_if_own:
             require_still_admin(keep_admin, plan.before.access, after.access)
 
-    def _require_named(self, plan: Plan, after: IndexState) -> None:
-        """Raise Invalid or Conflict unless all tables of each kind fit together."""
-        for publisher in plan.events_of(PUBLISHER_KIND.noun):
-            self.publishers.require_fit(publisher, after.named[PUBLISHER_KIND.noun])
-        for namespace in plan.events_of(NAMESPACE_KIND.noun):
-            self.namespaces.require_no_overlap(namespace, after.named[NAMESPACE_KIND.noun])
-        if any(isinstance(event, TableAdded) for event in plan.events_of(WEBHOOK_KIND.noun)):
-            self.webhooks.require_few(len(after.named[WEBHOOK_KIND.noun].tables))
+    def _require_tables(self, plan: Plan, after: IndexState) -> None:
+        """Raise Invalid or Conflict unless the tables of each kind of `NAMED` fit together."""
+        for event in plan.events_of(PUBLISHER_KIND.noun):
+            self.publishers.require_fit(event, after.table_lists[PUBLISHER_KIND.noun])
+        for event in plan.events_of(NAMESPACE_KIND.noun):
+            self.namespaces.require_no_overlap(event, after.table_lists[NAMESPACE_KIND.noun])
+        webhook_events = plan.events_of(WEBHOOK_KIND.noun)
+        if any(isinstance(event, TableAdded) for event in webhook_events):
+            self.webhooks.require_few(len(after.table_lists[WEBHOOK_KIND.noun].tables))
 
     def _require_indexes(
         self, plan: Plan, after: stored_indexes.IndexList, *, even_if_open: bool
@@ -317,38 +335,39 @@ class Applying(Struct, frozen=True):
         require_lists_fit(definitions, plan.before.indexes, after, even_if_open=even_if_open)
 
     def _require_rights(self, plan: Plan, after: IndexState) -> None:
-        """Raise Invalid if a new right names a group, or an index, that there is not."""
+        """Raise Invalid if a new right names a group, or an index, that does not exist."""
         groups = after.access.groups.keys()
         for event in plan.given_rights:
             if not isinstance(event, grants.Granted):
                 continue
-            who = "a grant of the file names"
-            _require_groups(grants.groups_in(event.grant.who) - groups, who)
+            naming = "a grant of the file names"
+            _require_no_missing_group(grants.groups_in(event.grant.who) - groups, naming)
             for index in event.grant.index.split(","):
-                _require_index(index, after.indexes, who)
+                _require_index(index, after.indexes, naming)
         for change in plan.events_of(NAMESPACE_KIND.noun):
             if isinstance(change, NamespaceGranted | NamespaceChanged):
-                who = "a namespace of the file names"
-                _require_groups(groups_of_owners(change.keys) - groups, who)
+                naming = "a namespace of the file names"
+                _require_no_missing_group(groups_of_owners(change.keys) - groups, naming)
         for change in plan.events_of(PUBLISHER_KIND.noun):
             if isinstance(change, TableAdded | TableChanged):
-                who = f"the publisher {quoted(change.keys['id'])} names"
-                for index in str(change.keys.get("index", MAIN)).split(","):
-                    _require_index(index, after.indexes, who)
+                naming = f"the publisher {quoted(change.keys['id'])} names"
+                index_names = str(change.keys.get("index", MAIN))
+                for index in index_names.split(","):
+                    _require_index(index, after.indexes, naming)
 
     def _commit(self, plan: Plan, by: str) -> None:
         """
         Commit the events of a plan, each document in its turn.
 
-        Whoever dies between two of these commits has taken away more than it has given: nobody can
-        read meanwhile what they could read neither before nor afterwards. The same file again does
+        A process that dies between two of these commits has taken away more than it has given, so
+        nobody can read what they could read neither before nor afterwards. The same file again does
         what is left.
         """
         access = self._commit_access(plan.before.access, plan.taken_rights)
-        # before the indexes, as it takes something away, such as a publisher
-        named = self._commit_steps(plan.before.named, plan.early_steps)
+        # before the indexes, as these steps take something away, such as a publisher
+        table_lists = self._commit_steps(plan.before.table_lists, plan.early_steps)
         self._commit_indexes(plan.before.indexes, plan.indexes, by)
-        self._commit_steps(named, plan.late_steps)
+        self._commit_steps(table_lists, plan.late_steps)
         # last, as grants may name indexes that were made just now
         self._commit_access(access, plan.given_rights)
 
@@ -359,11 +378,11 @@ class Applying(Struct, frozen=True):
         if not events:
             return expected
 
-        # What the events do not touch may have changed meanwhile: it does not matter to the plan.
+        # only the rights of these events matter to the plan: others may have changed meanwhile
         def intent(rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
             for event in events:
-                if _right_of(rules, event) != _right_of(expected, event):
-                    raise _changed(_title_of_right(event))
+                if _find_right(rules, event) != _find_right(expected, event):
+                    raise _changed_meanwhile(_name_right(event))
             return tuple(events)
 
         return self.access.commit(intent).after
@@ -374,7 +393,8 @@ class Applying(Struct, frozen=True):
         """Commit changes of tables, and return the documents afterwards."""
         after = dict(expected)
         for step in steps:
-            after[step.of.noun] = self._commit_tables(expected[step.of.noun], step)
+            noun = step.file_kind.noun
+            after[noun] = self._commit_tables(expected[noun], step)
         return after
 
     def _commit_tables(self, expected: TableList[Any], step: TableStep) -> TableList[Any]:
@@ -383,17 +403,18 @@ class Applying(Struct, frozen=True):
             return expected
 
         def intent(stored: TableList[Any]) -> tuple[TableEvent, ...]:
-            kind = step.of.kind
+            kind = step.file_kind.kind
             # tables that have to fit together were checked with all others of the list
-            if step.of.is_whole and stored.tables != expected.tables:
-                raise _changed(f"The list of {kind.title}")
+            if step.file_kind.is_whole and stored.tables != expected.tables:
+                raise _changed_meanwhile(f"The list of {kind.title}")
             for event in step.events:
-                name = _name_of(event, kind)
+                name = _table_name(event, kind)
                 if stored.find(name) != expected.find(name):
-                    raise _changed(f"The {kind.noun} {quoted(name)}")
+                    raise _changed_meanwhile(f"The {kind.noun} {quoted(name)}")
             return step.events
 
-        after: TableList[Any] = self._named[step.of.noun].commit(intent).after
+        tables = self._tables_by_noun[step.file_kind.noun]
+        after: TableList[Any] = tables.commit(intent).after
         return after
 
     def _commit_indexes(
@@ -402,24 +423,29 @@ class Applying(Struct, frozen=True):
         events: Sequence[stored_indexes.AnyIndexEvent],
         by: str,
     ) -> None:
-        """Commit changes of indexes, and look once more for names and packages that came."""
+        """
+        Commit changes of indexes, and then confirm each change.
+
+        Raises Conflict if an upload has taken the name of a new index, or has put a package into a
+        removed index, since the plan was checked. That change is then taken back.
+        """
         if not events:
             return
 
         def intent(stored: stored_indexes.IndexList) -> tuple[stored_indexes.AnyIndexEvent, ...]:
-            # all of them: whether an index opens a layer follows from the other ones, too
-            is_same = (
+            # all indexes: whether one of them opens a layer also follows from the others
+            is_unchanged = (
                 stored.main == expected.main
                 and stored.tables == expected.tables
                 and stored.retention == expected.retention
             )
-            if not is_same:
-                raise _changed("The list of indexes, or of rules of retention,")
+            if not is_unchanged:
+                raise _changed_meanwhile("The list of indexes, or of rules of retention,")
             return tuple(events)
 
         self.indexes.commit(intent)
-        # An upload looks for an index after it has put its mark, and this looks for marks after the
-        # commit. So one of both sees the other, whichever is first.
+        # An upload puts its mark, and then looks for an index. Here the index is committed, and
+        # then marks are looked for. So one of the two sees the other, whichever is first.
         for event in events:
             self.indexes.confirm(event, expected, by)
 
@@ -435,12 +461,13 @@ class Applying(Struct, frozen=True):
         )
         self.indexes.commit(lambda _stored: (event,))
 
-    def _problems(self, plan: Plan, tables: IndexTables) -> Iterator[str]:
+    def _find_problems(self, plan: Plan, tables: IndexTables) -> Iterator[str]:
         """
-        Yield what asks for a look in a plan, in sentences.
+        Yield the problems that the documents have after a plan, in sentences.
 
-        That is an index that is not served, as a layer is unknown, a namespace that hides public
-        packages in use, and a webhook of the file that nothing can be sent to, as it has no secret.
+        A problem is an index that is not served, as a layer is unknown, a namespace that hides
+        public packages in use, or a webhook of the file to which nothing can be sent, as it has no
+        secret.
         """
         not_served = self.indexes.in_force.read(plan.after.indexes).problems
         for event in plan.indexes:
@@ -449,40 +476,40 @@ class Applying(Struct, frozen=True):
                 yield not_served[name]
         for change in plan.events_of(NAMESPACE_KIND.noun):
             if isinstance(change, NamespaceGranted):
-                why = self.namespaces.describe_hidden_names(change.keys)
-                if why:
-                    yield why
+                problem = self.namespaces.describe_hidden_names(change.keys)
+                if problem:
+                    yield problem
         if tables.webhook:
-            problems = self.webhooks.problems(plan.after.named[WEBHOOK_KIND.noun])
-            names = {str(keys[WEBHOOK_KIND.name_key]) for keys in tables.webhook}
-            for name in sorted(names & problems.keys()):
+            problems = self.webhooks.problems(plan.after.table_lists[WEBHOOK_KIND.noun])
+            names_in_file = {str(keys[WEBHOOK_KIND.name_key]) for keys in tables.webhook}
+            for name in sorted(names_in_file & problems.keys()):
                 yield f"webhook {name}: {problems[name]}"
 
-    def _anonymous_changes(
+    def _find_anonymous_changes(
         self, before: IndexState, after: IndexState
     ) -> Iterator[AnonymousChange]:
         """Yield the indexes that answer otherwise to readers without a credential."""
-        reading_before = self._anonymous_reading(before)
-        reading_after = self._anonymous_reading(after)
-        names = reading_before.keys() | reading_after.keys()
-        for name in sorted(names, key=lambda name: (name != MAIN, name)):
-            earlier = reading_before.get(name, _AnonymousReading())
-            later = reading_after.get(name, _AnonymousReading())
-            # what an index shows that nobody may read without a credential is no matter here
-            if earlier == later or earlier.text == later.text == NOTHING:
+        readings_before = self._anonymous_readings(before)
+        readings_after = self._anonymous_readings(after)
+        for name in _sorted_main_first(readings_before.keys() | readings_after.keys()):
+            reading_before = readings_before.get(name, _AnonymousReading())
+            reading_after = readings_after.get(name, _AnonymousReading())
+            # the content of an index does not matter if nobody may read it without a credential
+            is_closed = reading_before.text == reading_after.text == NOTHING
+            if is_closed or reading_before == reading_after:
                 continue
-            text = later.text
-            if text == earlier.text:
+            text = reading_after.text
+            if text == reading_before.text:
                 text = f"{text}, of other layers or by other rules"
-            yield AnonymousChange(index=name, before=earlier.text, after=text)
+            yield AnonymousChange(index=name, before=reading_before.text, after=text)
 
-    def _anonymous_reading(self, state: IndexState) -> dict[str, _AnonymousReading]:
+    def _anonymous_readings(self, state: IndexState) -> dict[str, _AnonymousReading]:
         """Return what anybody may read of each index, by the name of the index."""
         if self.is_private:
             return {}
         served = self.indexes.in_force.read(state.indexes).with_main
         patterns = _anonymous_patterns(state.access)
-        reading = dict[str, _AnonymousReading]()
+        readings = dict[str, _AnonymousReading]()
         for name, definition in served.items():
             text = EVERYTHING
             if not definition.is_open:
@@ -490,8 +517,13 @@ class Applying(Struct, frozen=True):
                 text = ", ".join(sorted(readable)) or NOTHING
             parts = tuple(parts_of(definition, served))
             content = (parts, definition.rules, definition.merge.texts)
-            reading[name] = _AnonymousReading(text, content)
-        return reading
+            readings[name] = _AnonymousReading(text, content)
+        return readings
+
+
+def _sorted_main_first(names: Collection[str]) -> list[str]:
+    """Return names of indexes in alphabetical order, with main before all others."""
+    return sorted(names, key=lambda name: (name != MAIN, name))
 
 
 def _anonymous_patterns(rules: grants.AccessRules) -> dict[str, set[str]]:
@@ -499,16 +531,22 @@ def _anonymous_patterns(rules: grants.AccessRules) -> dict[str, set[str]]:
     patterns = dict[str, set[str]]()
     for granted in rules.grants:
         if ANONYMOUS in granted.grant.who:
-            for index in (granted.grant.index or MAIN).split(","):
+            # a grant of an earlier version that names no index is about main
+            index_names = granted.grant.index or MAIN
+            for index in index_names.split(","):
                 patterns.setdefault(index, set()).update(granted.grant.projects)
     return patterns
 
 
-def _right_of(rules: grants.AccessRules, event: grants.AnyAccessEvent) -> object:
-    """Return what of the document an event changes."""
+def _find_right(rules: grants.AccessRules, event: grants.AnyAccessEvent) -> object:
+    """
+    Return the part of the document that an event changes, to compare two states of it.
+
+    That is the grants with the id or the fields of the event, or the members of its group.
+    """
     match event:
         case grants.Revoked(id=grant_id):
-            return next((granted for granted in rules.grants if granted.id == grant_id), None)
+            return [granted for granted in rules.grants if granted.id == grant_id]
         case grants.Granted(grant=fields):
             return [granted.id for granted in rules.grants if granted.grant == fields]
         case grants.GroupChanged(name=name) | grants.GroupDeleted(name=name):
@@ -517,8 +555,8 @@ def _right_of(rules: grants.AccessRules, event: grants.AnyAccessEvent) -> object
             return None
 
 
-def _title_of_right(event: grants.AnyAccessEvent) -> str:
-    """Return what an event changes, in words for a message."""
+def _name_right(event: grants.AnyAccessEvent) -> str:
+    """Return the subject of a message about the grant or the group that an event changes."""
     match event:
         case grants.Revoked(id=grant_id):
             return f"The grant {grant_id}"
@@ -528,8 +566,8 @@ def _title_of_right(event: grants.AnyAccessEvent) -> str:
             return "A grant of the file"
 
 
-def _name_of(event: TableEvent, kind: TableKind[Any, Any, Any]) -> str:
-    """Return the name of the table that an event is about."""
+def _table_name(event: TableEvent, kind: TableKind[Any, Any, Any]) -> str:
+    """Return the name of the table that an event is about, or an empty text for none."""
     match event:
         case TableRemoved(name=name):
             return name
@@ -550,27 +588,37 @@ def _index_name(event: stored_indexes.AnyIndexEvent) -> str:
             return ""
 
 
-def _changed(what: str) -> Conflict:
-    """Return the error for what is not any more as the plan was made from."""
+def _changed_meanwhile(subject: str) -> Conflict:
+    """Return the error for something that has changed since the plan was made."""
     return Conflict(
-        f"{what} was changed meanwhile by somebody else. Look at the plan as it is now, and apply "
-        "the file again.",
+        f"{subject} was changed meanwhile by somebody else. Look at the plan as it is now, and "
+        "apply the file again.",
         code=CHANGED_MEANWHILE,
     )
 
 
-def _require_groups(missing: Collection[str], who: str) -> None:
-    """Raise Invalid if there is a missing group. `who` says what names it."""
-    if missing:
-        raise _no_such(f"group {quoted(min(missing))}", who)
+def _require_no_missing_group(missing_groups: Collection[str], naming: str) -> None:
+    """
+    Raise Invalid if there is a missing group.
+
+    `naming` says what names the group. It ends the sentence "There is no group, which ...".
+    """
+    if missing_groups:
+        raise _missing(f"group {quoted(min(missing_groups))}", naming)
 
 
-def _require_index(name: str, after: stored_indexes.IndexList, who: str) -> None:
-    """Raise Invalid if a name is that of no index of a list."""
+def _require_index(name: str, after: stored_indexes.IndexList, naming: str) -> None:
+    """
+    Raise Invalid if `name` is neither that of an index of a list, nor main, nor `*`.
+
+    `naming` says what names the index. It ends the sentence "There is no index, which ...".
+    """
     if name not in {MAIN, EVERY_INDEX} and after.find(name) is None:
-        raise _no_such(f"index {quoted(name)}", who)
+        raise _missing(f"index {quoted(name)}", naming)
 
 
-def _no_such(what: str, who: str) -> Invalid:
-    """Return the error for a group or an index that a file names, and nothing makes."""
-    return Invalid(f"There is no {what}, which {who}. Add it to the file.", code=WRONG_FILE)
+def _missing(group_or_index: str, naming: str) -> Invalid:
+    """Return the error for a group or an index that a file names, and that does not exist."""
+    return Invalid(
+        f"There is no {group_or_index}, which {naming}. Add it to the file.", code=WRONG_FILE
+    )

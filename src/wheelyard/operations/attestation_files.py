@@ -16,29 +16,34 @@ _OBJECTS: Final = Decoder(dict[str, Raw])
 
 def read_attestations(distribution: Path) -> str:
     """
-    Return the JSON of the attestations beside a distribution, or an empty text without any.
+    Return the attestations beside a distribution as a JSON array, in the order of their filenames.
 
-    They are in files `DISTRIBUTION.KIND.attestation`, in the order of the names of these. Raises
-    Invalid (code `invalid_attestations`) if one cannot be read, or is no JSON object.
+    The files are called `DISTRIBUTION.KIND.attestation`. Returns an empty text if there are none.
+    Raises Invalid (code `invalid_attestations`) if a file cannot be read, or is no JSON object.
     """
-    beside = distribution.parent.glob(f"{escape(distribution.name)}.?*{ATTESTATION_SUFFIX}")
-    objects = [_read_object(path) for path in sorted(beside)]
+    pattern = f"{escape(distribution.name)}.?*{ATTESTATION_SUFFIX}"
+    attestation_paths = sorted(distribution.parent.glob(pattern))
+    objects = [_read_object(path) for path in attestation_paths]
     if not objects:
         return ""
     return f"[{','.join(objects)}]"
 
 
 def without_attestation_files(paths: Iterable[Path]) -> list[Path]:
-    """Return paths without those of attestations of others: a pattern as `dist/*` has both."""
+    """
+    Return paths without the attestations of distributions that are among these paths.
+
+    A pattern such as `dist/*` matches distributions and attestations alike.
+    """
     all_paths = tuple(paths)
     path_set = frozenset(all_paths)
-    return [path for path in all_paths if path_set.isdisjoint(_distributions(path))]
+    return [path for path in all_paths if path_set.isdisjoint(_possible_distributions(path))]
 
 
-def _distributions(path: Path) -> Iterator[Path]:
-    """Yield the paths of which a path may be that of an attestation."""
-    # a distribution and the kind of an attestation may both have dots, so each dot may end the
-    # name of the distribution
+def _possible_distributions(path: Path) -> Iterator[Path]:
+    """Yield the path of each distribution of which `path` may be an attestation."""
+    # the name of a distribution and the kind of an attestation may both have dots, so any dot may
+    # be the end of the name
     if path.name.endswith(ATTESTATION_SUFFIX):
         name = path.name.removesuffix(ATTESTATION_SUFFIX).rpartition(".")[0]
         while name:
@@ -47,10 +52,14 @@ def _distributions(path: Path) -> Iterator[Path]:
 
 
 def _read_object(path: Path) -> str:
-    """Return the text of a file with a JSON object. Raises Invalid if it is none."""
+    """
+    Return the text of a file with a JSON object.
+
+    Raises Invalid if the file cannot be read, or is no JSON object.
+    """
     try:
         text = path.read_text("utf-8")
-        # The server verifies it. Here, text that is no object would break the list of all.
+        # The server verifies the attestation. Other text would break the array of all of them.
         _OBJECTS.decode(text)
     except OSError as error:
         raise _wrong(path, f"cannot be read: {error.strerror}") from error

@@ -46,7 +46,7 @@ def log_event(project: Project, event: Event) -> None:
         case EventKind.UPLOADED:
             file = event.file
             uploaded_by = file.uploaded_by
-            if uploaded_by == event.by:  # the line names them already
+            if uploaded_by == event.by:  # the line has this principal already
                 uploaded_by = ""
             fields = {"version": file.version, "sha256": file.sha256, "uploaded_by": uploaded_by}
             if file.promoted_at is not None:
@@ -58,18 +58,19 @@ def log_event(project: Project, event: Event) -> None:
             action = event.what.replace("-", "_")
             fields = {"index": event.promotion.target}
     target = str(project.name)
-    about = dict[str, object](project=project.name)
+    json_fields = dict[str, object](project=project.name)
     if event.files:
         target = f"{project.name}: {', '.join(event.files)}"
-        about["files"] = list(event.files)
-    _log(action, event.by, target, fields, about)
+        json_fields["files"] = list(event.files)
+    _log(action, event.by, target, fields, json_fields)
 
 
 def log_name(action: str, principal: str, name: NormalizedName, *, is_shadow: bool = False) -> None:
     """
-    Log what became of a name that somebody uploads under: `name_claimed`, `name_refused`.
+    Log that an upload has claimed a name, or was refused it: `name_claimed` or `name_refused`.
 
-    If it is a `shadow`, clients may have installed a public package under it: that is a warning.
+    `is_shadow` says that a public package has the name, which clients may have installed: then the
+    line is a warning.
     """
     note = ""
     level = logging.INFO
@@ -91,31 +92,35 @@ def log_session(action: str, principal: str) -> None:
 
 def log_person(action: str, by: str, principal: str, fields: Mapping[str, str]) -> None:
     """
-    Log what became of a person.
+    Log a change of a person's record.
 
-    That is `renamed`, `sessions_ended`, `person_ended`, `person_admitted` or
+    `action` is `renamed`, `sessions_ended`, `person_ended`, `person_admitted` or
     `person_name_released`. `by` is a principal, or the name of the provider.
     """
     _log(action, by, escaped(principal), fields, {"person": principal})
 
 
 def log_access(principal: str, change: str) -> None:
-    """Log a change of the grants and groups in the store, which `change` has in words."""
+    """Log a change of the grants and groups in the store. `change` describes it in words."""
     _log("access_changed", principal, escaped(redact_tokens(change)), {}, {})
 
 
 def log_tables(kind: str, principal: str, change: str) -> None:
-    """Log a change of the indexes, the publishers ... of the store, which `change` has in words."""
+    """
+    Log a change of the tables of a kind, such as indexes or publishers.
+
+    `change` describes it in words.
+    """
     _log(f"{kind}_changed", principal, escaped(redact_tokens(change)), {}, {})
 
 
 def log_decision(decision: Decision) -> None:
     """Log a decision about a package of an upstream index: `approved` or `blocked`."""
     fields = {"reason": decision.reason, "despite": ", ".join(decision.despite)}
-    about: dict[str, object] = {"project": decision.project, "version": decision.version}
+    json_fields: dict[str, object] = {"project": decision.project, "version": decision.version}
     if decision.sha256 is not None:
-        about["sha256"] = list(decision.sha256)
-    _log(decision.verdict, decision.by, decision.target, fields, about)
+        json_fields["sha256"] = list(decision.sha256)
+    _log(decision.verdict, decision.by, decision.target, fields, json_fields)
 
 
 def log_request(principal: str, target: str, reason: str) -> None:
@@ -128,15 +133,19 @@ def _log(
     principal: str,
     target: str,
     fields: Mapping[str, str],
-    about: Mapping[str, object],
+    json_fields: Mapping[str, object],
     level: int = logging.INFO,
 ) -> None:
-    """Log one change with those `fields` that are not empty, and in a JSON line with `about`."""
-    filled = {name: value for name, value in fields.items() if value}
-    # what a stranger has written must not begin a line of its own in a log of text
-    text = "".join(f", {name} {escaped(value)}" for name, value in filled.items())
+    """
+    Log one change, with those `fields` that are not empty.
+
+    If lines are JSON, the line has `json_fields`, too.
+    """
+    filled_fields = {name: value for name, value in fields.items() if value}
+    # the text of a stranger must not begin a new line in a log of text
+    text = "".join(f", {name} {escaped(value)}" for name, value in filled_fields.items())
     # a line in JSON has the values as they are, as JSON escapes them itself
-    facts = {**filled, **about, "action": action, "who": principal}
+    facts = {**filled_fields, **json_fields, "action": action, "who": principal}
     logger.log(
         level,
         "%s by %s: %s%s",

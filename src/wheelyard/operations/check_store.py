@@ -3,13 +3,13 @@ Check of all documents and files of a store, and the probe whether it may be use
 
 A problem is damage, such as listed bytes that are missing or changed, or a journal and a document
 that disagree. A note is about a harmless leftover or a foreign object. Only problems make the
-command fail. The last journal entry and missing project names are always repaired, documents only
-and the list of changes only with `rebuild`. With `sweep`, leftovers are deleted.
+command fail. The last journal entry and missing project names are always repaired. Documents and
+the list of changes are only made again with `rebuild`. With `sweep`, leftovers are deleted.
 
 The permissions on a bucket cannot be looked up, as conditions, holds and proxies decide, too. So
-the format object is written again with its own bytes, which needs the permissions of a commit.
-Where there is none, an empty object is created and deleted. A server probes writing when it starts,
-unless it is read-only, and retries with backoff until it succeeds.
+the probe writes the format object again with its own bytes, which needs the permissions of a
+commit. If the store has no format object, the probe creates an empty object, and deletes it. A
+server probes its store when it starts, unless it is read-only, and goes on until a probe succeeds.
 """
 
 import logging
@@ -53,30 +53,35 @@ MAX_RETRY_SECONDS: Final = 60.0
 """The pause after a failed probe: the first limit, which doubles each time, and the last."""
 NOT_PROBED_YET: Final = "The first write has not ended yet."
 Reason = Callable[[], str]
-"""Returns why no write has succeeded since the server started, or an empty text once one has."""
+"""
+Returns why no write has succeeded since the server started. An empty text means that a write has
+succeeded.
+"""
 Step = Callable[[], object]
 """One operation on the store."""
 logger = logging.getLogger("wheelyard")
 
 
 class CredentialsCheck(Struct, frozen=True):
-    """Checks what is below `credentials/`, but for what has a journal."""
+    """Checks the objects below `credentials/`, but for documents that have a journal."""
 
     store: Store
     publishing_cleanup: PublishingCleanup
     sessions: SessionRecords
     outdated_lines: removed.OutdatedLines
     line_of: removed.LineOf | None
-    """Returns the line of a name in the htpasswd file of the settings. None without such a file."""
+    """
+    Returns the line of a name in the htpasswd file of the settings. None means that the settings
+    name no such file.
+    """
     retries: ConflictRetries
 
     def run(self, findings: Findings, *, sweep: bool) -> None:
         """
-        Add what is wrong to `findings`, and with `sweep`, delete what is past its time.
+        Add the problems to `findings`, and with `sweep`, delete what is of no use any more.
 
-        That is what is of no use any more, such as uses of tokens that are gone, expired sessions,
-        and outdated lines that were replaced. Raises Unavailable if objects cannot be listed or
-        deleted.
+        Of no use are the last uses of tokens that are gone, expired sessions, and outdated lines
+        that were replaced. Raises Unavailable if objects cannot be listed or deleted.
         """
         self._check_tokens(findings, sweep=sweep)
         self._check_sessions(findings)
@@ -87,25 +92,25 @@ class CredentialsCheck(Struct, frozen=True):
             findings.swept += self.publishing_cleanup.run() + self.sessions.remove_expired()
 
     def _check_tokens(self, findings: Findings, *, sweep: bool) -> None:
-        uses = self._token_uses(findings)  # listed first, so that no new token can have one
+        # listed before the tokens, so that none of these uses is of a token that is made meanwhile
+        unowned_uses = self._list_last_uses(findings)
         for entry in self.store.list(keys.TOKENS):
             token_id = entry.key.removeprefix(keys.TOKENS).removesuffix(".json")
             if not is_token_id(token_id) or entry.key != keys.token(token_id):
                 findings.add_foreign_object(entry.key)
                 continue
-            uses.pop(token_id, None)
+            unowned_uses.pop(token_id, None)
             consequence = "its token opens nothing; remove it, and make another token"
             self._check_record(entry.key, TokenRecord, consequence, findings)
-        # what is left is of tokens whose record is gone
-        if uses and sweep:
-            for entry in uses.values():
+        if unowned_uses and sweep:
+            for entry in unowned_uses.values():
                 self.store.delete(entry.key)
-            findings.swept += len(uses)
-        elif uses:
-            objects = counted(len(uses), "object")
+            findings.swept += len(unowned_uses)
+        elif unowned_uses:
+            objects = counted(len(unowned_uses), "object")
             findings.add_note(f"{objects} under {keys.LAST_USES} belong to no token")
 
-    def _token_uses(self, findings: Findings) -> dict[str, Entry]:
+    def _list_last_uses(self, findings: Findings) -> dict[str, Entry]:
         """Return the objects that say when a token was last used, by the id of the token."""
         uses = dict[str, Entry]()
         for entry in self.store.list(keys.LAST_USES):
@@ -143,7 +148,7 @@ class CredentialsCheck(Struct, frozen=True):
             findings.add_note(f"{objects} under {removed.DEVICE_LOGINS}, of no use any more")
 
     def _check_passwords(self, findings: Findings, *, sweep: bool) -> None:
-        """Check the document of outdated lines, of which a sweep drops those that were replaced."""
+        """Check the document of outdated lines. A sweep drops the lines that were replaced."""
         key = removed.CHANGED_PASSWORDS
         stored = read_or_report(self.store, key, findings).stored
         if stored is None:
@@ -157,21 +162,21 @@ class CredentialsCheck(Struct, frozen=True):
             )
             return
 
-        # without such a file nobody knows which lines were replaced
+        # without an htpasswd file nobody knows which lines were replaced
         if self.line_of is None:
             return
-        absent = passwords.absent_names(self.line_of)
-        if absent:
+        absent_names = passwords.absent_names(self.line_of)
+        if absent_names:
             findings.add_note(
                 f"{key} keeps the outdated lines of people who are not in the htpasswd file, as "
-                f"that of another server may have these lines: {', '.join(absent)}"
+                f"that of another server may have these lines: {', '.join(absent_names)}"
             )
         if sweep:
             self._sweep_passwords(self.line_of, findings)
             return
-        replaced = passwords.replaced(self.line_of)
-        if replaced:
-            names = sorted({changed.name for changed in replaced.values()})
+        replaced_lines = passwords.replaced(self.line_of)
+        if replaced_lines:
+            names = sorted({line.name for line in replaced_lines.values()})
             findings.add_note(
                 f"{key} has lines that were replaced, of no use any more: {', '.join(names)}"
             )
@@ -180,21 +185,22 @@ class CredentialsCheck(Struct, frozen=True):
 
     def _sweep_passwords(self, line_of: removed.LineOf, findings: Findings) -> None:
         """
-        Drop the outdated lines that were replaced, and an empty document.
+        Drop the outdated lines that were replaced, and delete the document if it is empty then.
 
         Raises Unavailable if the store does not answer.
         """
         key = removed.CHANGED_PASSWORDS
         try:
             dropped = self.outdated_lines.drop_replaced(line_of, self.retries)
-            left = self.outdated_lines.documents.get(key, "current").value
+            passwords = self.outdated_lines.documents.get(key, "current").value
         except Unavailable as fault:
             if fault.code not in UNREADABLE_CODES:
                 raise
             findings.add_note(f"{key} was not swept: {fault.message}")
             return
-        # no store deletes one version alone: what a copy adds just now comes with the next copy
-        if left is not None and left.is_empty:
+        # A delete has no condition, so it may delete lines that a copy has just added. The next
+        # copy brings them again.
+        if passwords is not None and passwords.is_empty:
             self.store.delete(key)
             dropped = max(dropped, 1)
         findings.swept += dropped
@@ -225,7 +231,7 @@ class CredentialsCheck(Struct, frozen=True):
         consequence: str,
         findings: Findings,
     ) -> None:
-        """Add a problem if a record, which has no journal to rebuild it from, is damaged."""
+        """Add a problem if a record is damaged. It cannot be rebuilt, as it has no journal."""
         stored = read_or_report(self.store, key, findings).stored
         if stored is None:
             return
@@ -239,7 +245,7 @@ class Check(Struct, frozen=True):
     """
     Checks a whole store, and repairs simple damage.
 
-    If asked to, it rebuilds documents and deletes leftovers, too.
+    If asked to, it also rebuilds documents and deletes leftovers.
     """
 
     stores: Stores
@@ -260,7 +266,7 @@ class Check(Struct, frozen=True):
         sweep: bool = False,
     ) -> Findings:
         """
-        Check the whole store, all of its indexes, whoever defines them, and repair simple damage.
+        Check the whole store with all indexes that it has objects of, and repair simple damage.
 
         The missing last entries of journals, missing names of projects, and marks of commits that
         the list of changes lacks are written without any flag. If there is a problem, the next copy
@@ -269,22 +275,23 @@ class Check(Struct, frozen=True):
         deleted: of uploads and deletions, once they are a day old or their filename was deleted, of
         credentials, once their time is over, and scratch files that are a day old.
 
-        `progress` is called from several threads. An object that cannot be read is a problem, and
-        ends nothing. Raises Unavailable if objects cannot be listed or deleted, and before anything
-        is looked at if with `sweep` the clock is wrong (code `clock_differs`), or the store cannot
-        be written.
+        `progress` is called from several threads. The check goes on after an object that cannot be
+        read, which is a problem. Raises Unavailable if objects cannot be listed or deleted. With
+        `sweep`, also raises Unavailable, before anything is read, if the clock is wrong (code
+        `clock_differs`), or the store cannot be written.
         """
         clock = self.sweep.removal.clock
 
         # a wrong clock would let a sweep delete files whose upload is under way
         now = clock.require_agreement() if sweep else clock.estimate()
         findings = Findings()
-        verified = dict[Key, str]()
+        file_faults = dict[Key, str]()
         names = [keys.index_in(prefix) for prefix in self.sweep.removal.indexes()]
         indexes = list[CheckedIndex]()
         for name in names:
-            check = self._index_check(name, verified, now, is_last=name == names[-1])
-            indexes.append(check.run(findings, progress, rebuild=rebuild))
+            is_last = name == names[-1]
+            index_check = self._index_check(name, file_faults, now, is_last=is_last)
+            indexes.append(index_check.run(findings, progress, rebuild=rebuild))
         self.credentials.run(findings, sweep=sweep)
         for kind in DOCUMENTS:
             store = self.stores.documents
@@ -301,8 +308,9 @@ class Check(Struct, frozen=True):
         return findings
 
     def _index_check(
-        self, name: str, verified: dict[Key, str], now: datetime, *, is_last: bool
+        self, name: str, file_faults: dict[Key, str], now: datetime, *, is_last: bool
     ) -> IndexCheck:
+        """Return the check of one index of the store."""
         catalog = self.catalog_of(name)
         return IndexCheck(
             name=name,
@@ -314,19 +322,19 @@ class Check(Struct, frozen=True):
             runtime=self.runtime,
             now=now,
             threads=self.threads,
-            verified=verified,
+            file_faults=file_faults,
             is_last=is_last,
         )
 
     def _check_definitions(self, main: CheckedIndex, findings: Findings) -> None:
-        """Add definitions of indexes that are not served, and names that are taken twice."""
+        """Report the definitions that are not served, and names of both an index and a project."""
         try:
             in_force = self.definitions.load()
-        except WheelyardError:  # the list is a problem already
+        except WheelyardError:  # the check of the list itself has reported the problem
             return
         findings.problems += in_force.problems.values()
         findings.notes += in_force.removed_rules()
-        for name in sorted(in_force.names & main.existing):
+        for name in sorted(in_force.names & main.existing_projects):
             findings.problems.append(
                 f"index {name}: a project of main has this name, too; its page at /{name}/ is that "
                 "of the index"
@@ -348,10 +356,10 @@ class Check(Struct, frozen=True):
         orphans = 0
 
         # without the list of names, any project may have existed
-        may_sweep = sweep and all(index.has_names for index in indexes)
+        may_sweep = sweep and all(index.has_all_names for index in indexes)
         for project_orphans in self._find_orphans(now, findings):
             # an inconsistent project may list these bytes once it is restored
-            if any(index.may_list(project_orphans.project) for index in indexes):
+            if any(index.may_list_more(project_orphans.project) for index in indexes):
                 continue
             swept = 0
             if may_sweep:
@@ -360,20 +368,26 @@ class Check(Struct, frozen=True):
             orphans += len(project_orphans.entries) - swept
         if sweep:
             # the spool of a bucket is on a disk of this machine, which has a clock of its own
-            for path in self.spool.leftovers(self.spool.time() - ORPHAN_AGE.total_seconds()):
+            oldest_kept = self.spool.time() - ORPHAN_AGE.total_seconds()
+            for path in self.spool.leftovers(oldest_kept):
                 path.unlink(missing_ok=True)
                 findings.swept += 1
-        scratch = sum(1 for _ in self.spool.leftovers(inf))
+        scratch_files = sum(1 for _ in self.spool.leftovers(inf))
         if orphans:
             findings.add_note(
                 f"{counted(orphans, 'object')} under {keys.FILES} belong to no listed file: "
                 "leftovers of uploads that did not finish, or that are under way"
             )
-        if scratch:
-            files = counted(scratch, "scratch file")
-            findings.add_note(f"{files} of uploads in {self.spool.folder}")
+        if scratch_files:
+            files_text = counted(scratch_files, "scratch file")
+            findings.add_note(f"{files_text} of uploads in {self.spool.folder}")
 
     def _find_orphans(self, now: datetime, findings: Findings) -> list[Orphans]:
+        """
+        Return the files that no project lists.
+
+        Returns nothing, and adds a note, if a document cannot be read: it may list any file.
+        """
         try:
             return self.sweep.find(now, findings)
         except WheelyardError as fault:
@@ -410,13 +424,13 @@ def write_steps(store: Store, key: Key, retries: ConflictRetries) -> tuple[Step,
     """
     Return the steps that write into a store.
 
-    One rewrites the format object with its own bytes. If the store is empty, or that object cannot
-    be read, two steps write and delete an empty object at `key` instead.
+    That is one step, which rewrites the format object with its own bytes. If the store has no
+    format object, or it cannot be read, two steps write and delete an empty object at `key`.
     """
     with suppress(WheelyardError):
         if isinstance(store.get(FORMAT), Stored):
             return (partial(rewrite_format, store, retries),)
-    return scratch_write_steps(store, key)  # the store is empty, or its format cannot be read
+    return scratch_write_steps(store, key)
 
 
 def scratch_write_steps(store: Store, key: Key) -> tuple[Step, ...]:
@@ -429,7 +443,8 @@ def failures_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:
     """
     Run the steps and yield their errors, or nothing if all succeed.
 
-    The first error that is not a missing permission is the last, as all others would be the same.
+    The steps end at the first error other than a missing permission: all later steps would fail
+    alike.
     """
     for step in steps:
         try:
@@ -444,15 +459,15 @@ class StoreProbe:
     """
     Repeats the steps until all succeed, and keeps the reason of a failure.
 
-    The reason is also in `status_file`, for the other processes of a server.
+    Writes the reason into `status_file`, too, for the other processes of a server.
     """
 
     def __init__(
         self, steps: Sequence[Step], runtime: Runtime, status_file: Path | None = None
     ) -> None:
+        # the thread of the probe sets the reason, and all other threads only read it
         self.reason = NOT_PROBED_YET
         """Why the store cannot be written, or an empty text once all steps have succeeded."""
-        # the thread of the probe writes it, and all others only read it
         self._steps = steps
         self._runtime = runtime
         self._status_file = status_file
@@ -475,31 +490,33 @@ class StoreProbe:
         pauses = backoff_pauses(
             self._runtime.random, FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, at_least=0.5
         )
-        logged = ""
+        logged_message = ""
         while True:
             error = next(failures_of(self._steps), None)
             if error is None:
                 self._publish("")
-                if logged:
+                if logged_message:
                     logger.info("the store can be written now, so /ready answers 200")
                 return
-            # whoever asks /ready may not know where the store is
+            # the message may say where the store is, which nobody who asks /ready has to know
             self._publish(f"The log says why ({error.code}).")
-            # once for each reason: the probe goes on as long as a bucket is down
-            if error.message != logged:
-                logged = error.message
-                logger.warning("the store cannot be written, so /ready answers 503: %s", logged)
+            # once for each message: the probe goes on as long as a bucket is down
+            if error.message != logged_message:
+                logged_message = error.message
+                logger.warning(
+                    "the store cannot be written, so /ready answers 503: %s", logged_message
+                )
             self._runtime.pause(next(pauses))
 
     def _publish(self, reason: str) -> None:
-        """Let the threads of this process know the reason, and the other processes by the file."""
+        """Set `reason` for the threads of this process, and write it for the other processes."""
         self.reason = reason
         if self._status_file is not None:
-            # by another name first, so that no process reads half of it
-            with suppress(OSError):  # the next probe writes it again
-                new = self._status_file.with_suffix(".new")
-                new.write_text(reason)
-                new.replace(self._status_file)
+            # under another name first, so that no process reads a part of the text
+            with suppress(OSError):  # the next probe writes the file again
+                new_file = self._status_file.with_suffix(".new")
+                new_file.write_text(reason)
+                new_file.replace(self._status_file)
         self._first_result.set()
 
 
@@ -512,7 +529,7 @@ def recorded_reason(status_file: Path) -> str:
     """
     Return the reason in the `status_file` of the server's probe.
 
-    It is empty once a write has succeeded, and NOT_PROBED_YET if the file cannot be read.
+    The reason is empty once a write has succeeded, and NOT_PROBED_YET if the file cannot be read.
     """
     try:
         return status_file.read_text()

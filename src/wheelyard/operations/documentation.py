@@ -1,10 +1,10 @@
 """
 The documentation of this version, which the package carries: its pages as HTML, and its pictures.
 
-The Markdown is that of `docs/` in the repository. Whoever asks for the first page has all of them
-rendered, that one first, by a process like that for descriptions. It ends after the last one.
-Memory keeps the pages: the server can show them where the store does not answer. So nothing is read
-and no process runs while nobody asks.
+The Markdown files are those of `docs/` in the repository. When somebody asks for a page, that page
+is rendered, and then all others, by a process such as that for descriptions. The process ends after
+the last page. The rendered pages stay in memory, so the server can show them also while the store
+does not answer. Nothing is read, and no process runs, before somebody asks for a page.
 """
 
 import re
@@ -25,12 +25,12 @@ from wheelyard.operations.descriptions.child_process import RenderProcess
 FRONT: Final = ""
 """The path of the front page."""
 README: Final = "README"
-"""The page of a folder, without its suffix."""
+"""The name of the page of a folder, without its suffix."""
 
 _VIEW_BOX: Final = re.compile(rb'viewBox="0 0 ([0-9]+) ([0-9]+)"')
 _WEBP: Final = re.compile(rb"RIFF....WEBPVP8(?:X.{8}(.{3})(.{3})| .{10}(..)(..))", re.DOTALL)
 _HEAD_BYTES: Final = 512
-"""Of a picture: its size is among them."""
+"""How many bytes of a picture are read. Its width and height are among the first bytes."""
 _TITLE: Final = re.compile(r"^# (.+)$", re.MULTILINE)
 _PACKAGE: Final = Path(__file__).parents[1]
 
@@ -39,30 +39,30 @@ class DocumentedPage(Struct, frozen=True):
     """A page of the documentation."""
 
     path: str
-    """Its path below the front page, which ends with a slash: `deploy/linux/`."""
+    """The path of the page below the front page, with a slash at its end: `deploy/linux/`."""
     source: str
-    """The path of its Markdown: `deploy/linux.md`."""
+    """The path of the Markdown file: `deploy/linux.md`."""
     text: str
-    """The Markdown, as GitHub shows it."""
+    """The Markdown, in the dialect of GitHub."""
 
     @property
     def title(self) -> str:
-        """The first heading, as text."""
-        title = _TITLE.search(self.text)
-        if title is None:
+        """The first heading as plain text, or the path of the Markdown file if it has none."""
+        heading = _TITLE.search(self.text)
+        if heading is None:
             return self.source
-        return title[1].replace("`", "")
+        return heading[1].replace("`", "")
 
 
 class DocumentationFolder(Struct, frozen=True):
-    """What the package has of the documentation: nothing, if somebody has left it out."""
+    """The documentation in the package. It is empty if the package was made without it."""
 
     version: str
-    """The version of wheelyard that it is about."""
+    """The version of wheelyard that the documentation is about."""
     pages: Mapping[str, DocumentedPage]
-    """By their paths."""
+    """The pages, by their paths."""
     files: Mapping[str, Path]
-    """The other files, by their paths below the front page: `images/overview.svg`."""
+    """All files but the pages, by their paths below the front page: `images/overview.svg`."""
     sizes: Mapping[str, tuple[int, int]]
     """The width and height of each picture, in pixels, by its path."""
 
@@ -79,9 +79,9 @@ def find_folder() -> Path:
 
 def read_folder(folder: Path) -> DocumentationFolder:
     """
-    Return what is in the folder of the documentation, or no pages and files if it does not exist.
+    Return the pages and the other files of the documentation.
 
-    Raises OSError if a file cannot be read.
+    Both are empty if the folder does not exist. Raises OSError if a file cannot be read.
     """
     pages = dict[str, DocumentedPage]()
     files = dict[str, Path]()
@@ -102,27 +102,31 @@ def read_folder(folder: Path) -> DocumentationFolder:
 
 
 def _picture_size(path: Path) -> tuple[int, int] | None:
-    """Return the width and height of a picture, or None if it is none, or of another type."""
+    """Return the width and height of a picture, or None if the file is no SVG and no WebP."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    box = _VIEW_BOX.search(head)
-    if box is not None:
-        return int(box[1]), int(box[2])
+    view_box = _VIEW_BOX.search(head)
+    if view_box is not None:
+        return int(view_box[1]), int(view_box[2])
     webp = _WEBP.match(head)
     if webp is None:
         return None
-    if webp[1]:  # a VP8X header: each side less one, in three bytes
+    if webp[1]:  # a VP8X header has each side less one, in three bytes
         width = int.from_bytes(webp[1], "little") + 1
         height = int.from_bytes(webp[2], "little") + 1
         return width, height
-    # a VP8 header: each side in 14 bits, and above them how it is scaled, which is no matter here
+    # a VP8 header has each side in the lower 14 bits, and above them a scale, which is ignored
     width = int.from_bytes(webp[3], "little") & 0x3FFF
     height = int.from_bytes(webp[4], "little") & 0x3FFF
     return width, height
 
 
 def page_path(name: str) -> str:
-    """Return the path that a page has, however somebody spells it: `deploy/linux.md`."""
+    """
+    Return the path of a page, such as `deploy/linux/`.
+
+    `name` may be that path with or without its slash, or the name of the Markdown file.
+    """
     stem = name.removesuffix("/").removesuffix(".md")
     folder, _, page = stem.rpartition("/")
     if page == README:
@@ -134,9 +138,9 @@ def page_path(name: str) -> str:
 
 class Documentation:
     """
-    Reads the documentation once, and renders its pages, for any thread, until it is closed.
+    Reads the documentation when somebody asks for it, and renders its pages.
 
-    Nothing is read before somebody asks.
+    Threads may share it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -144,11 +148,11 @@ class Documentation:
         self._process = RenderProcess(is_own=True)
         self._executor = ThreadPoolExecutor(1, "docs")  # starts a thread when it needs one
         self._lock = Lock()
-        """Held while a job is added, never while one runs."""
+        """Held while a job is added, never while a job runs."""
         self._jobs = dict[str, Future[Markup | None]]()
-        """By the path of the page: what waits, runs or is done."""
+        """The jobs that wait, run or are done, by the path of the page that they render."""
         self._is_failing = False
-        """Whether no process can be started, so that what waits is not tried either."""
+        """Whether the last process could not start, so that the waiting jobs do not try either."""
 
     @cached_property
     def folder(self) -> DocumentationFolder:
@@ -157,44 +161,54 @@ class Documentation:
 
     def render(self, path: str) -> Future[Markup | None] | None:
         """
-        Return the HTML of a page that exists, where links lead to files, as in the Markdown.
+        Return the job that renders a page as HTML, with the links as the Markdown has them.
 
-        It is None, now or in the end, if the page cannot be rendered now. All other pages are
-        rendered behind it.
+        The page has to exist. The job, or its result, is None if the page cannot be rendered now.
+        All other pages are rendered after this page.
         """
         with self._lock:
             job = self._jobs.get(path)
-            # a page that could not be rendered is tried again when somebody asks for it again
-            if job is None or (job.done() and job.result() is None):
-                self._begin(path)
+            has_failed = job is not None and job.done() and job.result() is None
+            if job is None or has_failed:
+                self._add_jobs(path)
             return self._jobs.get(path)
 
-    def _begin(self, path: str) -> None:
-        """Add a job for a page, and one for each other page that has none. For within the lock."""
-        pages = self.folder.pages
-        # whoever waits for this page does not wait for all others
-        other_pages = [page for page in pages if page != path and page not in self._jobs]
-        self._is_failing = False
-        with suppress(RuntimeError):  # closed, or this machine has no thread left
-            for added in [path, *other_pages]:
-                self._jobs[added] = self._executor.submit(self._run, pages[added].text)
-            # after the last page, as a process that has nothing to do keeps its memory
-            self._executor.submit(self._process.close)
-
     def close(self) -> None:
-        """End what is rendered, with an error for whoever waits."""
-        # killed in this thread, as the executor's own waits for the answer; then it comes to an end
+        """End all jobs. Who waits for a job gets an error."""
+        # The thread of the executor waits for the answer of the process. So this thread kills the
+        # process, and then the other thread ends.
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._process.kill()
         self._executor.shutdown()
         self._process.close()
 
-    def _run(self, text: str) -> Markup | None:
-        """Return a page as HTML, or None. For the one thread of the executor."""
+    def _add_jobs(self, path: str) -> None:
+        """
+        Add a job for a page, and then one for each page that has no job yet.
+
+        The caller holds the lock.
+        """
+        pages = self.folder.pages
+        # after this page, so that who asks for this page does not wait for all others
+        other_paths = [other for other in pages if other != path and other not in self._jobs]
+        self._is_failing = False
+        with suppress(RuntimeError):  # closed, or this machine has no thread left
+            for page_to_render in [path, *other_paths]:
+                text = pages[page_to_render].text
+                self._jobs[page_to_render] = self._executor.submit(self._render_text, text)
+            # after the last page, as a process keeps its memory while it has nothing to do
+            self._executor.submit(self._process.close)
+
+    def _render_text(self, text: str) -> Markup | None:
+        """
+        Return Markdown as HTML, or None if it cannot be rendered.
+
+        Only the one thread of the executor calls this.
+        """
         if self._is_failing:
             return None
         answer = self._process.render(text, "GFM")
-        # all pages that wait would fail alike, each after the time that a process gets to start
+        # all waiting pages would fail alike, each after the time that a process gets to start
         self._is_failing = answer.get("problem") == "unavailable"
         html = answer.get("html")
         if not html:

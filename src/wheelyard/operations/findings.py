@@ -1,4 +1,4 @@
-"""What checks report, and the check of a document with its journal."""
+"""The findings of a check, and the check of one document with its journal, which adds to them."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -35,24 +35,24 @@ class Findings(Struct):
     """Leftovers that were deleted."""
 
     def add(self, other: "Findings") -> None:
-        """Add the counts and messages of `other` to these."""
-        # numbers and lists alike: `+` adds the ones and joins the others
-        for counter in fields(self):
-            total = getattr(self, counter.name) + getattr(other, counter.name)
-            setattr(self, counter.name, total)
+        """Add the counts and messages of other findings to these findings."""
+        for field in fields(self):
+            # `+` adds two counts, and joins two lists of messages
+            total = getattr(self, field.name) + getattr(other, field.name)
+            setattr(self, field.name, total)
 
     def in_index(self, name: str) -> "Findings":
-        """Return these results, with the name of an index in each message."""
-        beginning = f"index {name}: "
+        """Return these findings, with the name of an index at the beginning of each message."""
+        prefix = f"index {name}: "
         return replace(
             self,
-            problems=[beginning + text for text in self.problems],
-            notes=[replace(note, message=beginning + note.message) for note in self.notes],
-            repaired=[beginning + text for text in self.repaired],
+            problems=[prefix + message for message in self.problems],
+            notes=[replace(note, message=prefix + note.message) for note in self.notes],
+            repaired=[prefix + message for message in self.repaired],
         )
 
     def add_note(self, message: str) -> None:
-        """Add a note against which nothing has to be done."""
+        """Add a note about something against which nothing has to be done."""
         self.notes.append(Caution(message))
 
     def add_foreign_object(self, key: Key) -> None:
@@ -66,7 +66,7 @@ class ReadObject(Struct, frozen=True):
     stored: Stored | None = None
     """The object, or None if it is missing or could not be read."""
     has_failed: bool = False
-    """Whether it could not be read, so that it may be there."""
+    """Whether the object could not be read, so that nobody knows whether the store has it."""
 
 
 def read_or_report(store: Store, key: Key, findings: Findings) -> ReadObject:
@@ -111,7 +111,10 @@ class JournaledCheck(Struct, Generic[D, C]):
     damaged: dict[int, ObjectVersion] = {}
     """The object versions of malformed journal entries, by number."""
     newer: list[str] = []
-    """What of the documents and commits that are no project's only a newer version knows."""
+    """
+    The names of the document and the commits, in words, of which only a newer version knows a part.
+    Always empty for a project, whose unknown parts are kept.
+    """
     is_consistent: bool = True
     """Whether document and journal are intact and agree, as far as they were checked."""
 
@@ -119,29 +122,30 @@ class JournaledCheck(Struct, Generic[D, C]):
         """
         Check document and journal, and write a missing last entry.
 
-        With `rebuild`, the document is made again from an intact journal. Return the document, read
-        or rebuilt. Return None if it is missing, damaged or unreadable, or only a newer version of
-        wheelyard can read it. Raises Unavailable if the journal cannot be listed.
+        With `rebuild`, the document is made again from an intact journal. Returns the document that
+        was read or rebuilt. Returns None if the document is missing, damaged or unreadable, or if
+        only a newer version of wheelyard can read it. Raises Unavailable if the journal cannot be
+        listed.
         """
         self._read_journal()
 
         # read after the journal, so that a concurrent change cannot make the document older
         read = read_or_report(self.store, self.kind.key, self.findings)
         try:
-            document = self._document(read.stored)
-        except Unavailable as fault:  # of a newer version, whatever else it may be
+            document = self._decode_document(read.stored)
+        except Unavailable as fault:  # only a newer version can say more about this document
             self._report(f"{fault.message} Until then it cannot be compared with its journal")
             return None
         if self.newer:
-            # written again by this version, it would lose what only a newer one knows
-            unknown = _unknown_to_this_version(dict.fromkeys(self.newer, ""))
-            self.findings.add_note(f"{self._key} cannot be compared: {unknown}")
+            # this version would write the document without the parts that it does not know
+            advice = _describe_unknown_parts(dict.fromkeys(self.newer, ""))
+            self.findings.add_note(f"{self._key} cannot be compared: {advice}")
             return document
-        agrees = document is None or self._complete(document)
+        has_same_commits = document is None or self._complete_journal(document)
         folded = self._fold()
         if read.has_failed:
             self.is_consistent = False
-        elif agrees:
+        elif has_same_commits:
             return self._compare(document, folded, read.stored, rebuild=rebuild)
         else:
             self._report(
@@ -153,18 +157,22 @@ class JournaledCheck(Struct, Generic[D, C]):
     def _compare(
         self, document: D | None, folded: D | None, stored: Stored | None, *, rebuild: bool
     ) -> D | None:
-        """Compare the document with `folded`, which its journal says, and return the right one."""
-        key = self._key
-        unknown = self._unknown(document)
+        """
+        Compare the document with `folded`, which is the document that its journal makes.
 
-        # made again by this version, it would lose what only a newer one knows
-        if folded is not None and rebuild and not unknown:
+        Returns `document`, or with `rebuild`, `folded`, which is then written.
+        """
+        key = self._key
+        unknown_parts = self._find_unknown_parts(document)
+
+        # this version would write the document without the parts that it does not know
+        if folded is not None and rebuild and not unknown_parts:
             self._rebuild(folded, stored)
             return folded
         if document is None:
             self.is_consistent = False
             if stored or self.commits or self.damaged:
-                advice = unknown
+                advice = unknown_parts
                 if not advice and folded:
                     advice = "fold it again with --rebuild"
                 elif not advice:
@@ -172,8 +180,8 @@ class JournaledCheck(Struct, Generic[D, C]):
                 self._report(
                     f"{key} is missing or damaged, so that {self.kind.consequence}; {advice}"
                 )
-        elif unknown:
-            self.findings.add_note(f"{key} cannot be compared with its journal: {unknown}")
+        elif unknown_parts:
+            self.findings.add_note(f"{key} cannot be compared with its journal: {unknown_parts}")
         elif folded is not None and stored and not self._are_equal(folded, document, stored.body):
             self._report(
                 f"{key} is not what its journal says, so that {self.kind.consequence}; fold it "
@@ -182,23 +190,25 @@ class JournaledCheck(Struct, Generic[D, C]):
         return document
 
     def _are_equal(self, folded: D, document: D, body: bytes) -> bool:
-        """Return whether a document, with these bytes, is what its journal says."""
-        written = self.kind.documents.encode(document)
-        # an older version writes the fields that it does not know last, so their order may differ
-        return self.kind.documents.encode(folded) == written and len(written) == len(body)
+        """Return whether a document, with the stored bytes `body`, is what its journal makes."""
+        encoded = self.kind.documents.encode(document)
+        if self.kind.documents.encode(folded) != encoded:
+            return False
+        # not the bytes: an older version writes the fields that it does not know in another order
+        return len(encoded) == len(body)
 
     @property
     def _key(self) -> Key:
         """The key of the document, as messages have it."""
         return self.store.whole_key(self.kind.key)
 
-    def _report(self, what: str) -> None:
+    def _report(self, problem: str) -> None:
         """Add a problem by which document and journal do not agree."""
         self.is_consistent = False
-        self.findings.problems.append(what)
+        self.findings.problems.append(problem)
 
     def _read_journal(self) -> None:
-        """Read the entries of the journal that a listing has."""
+        """Read all entries of the journal that a listing of the store has."""
         for entry in self.store.list(self.kind.entries):
             number = keys.entry_number(self.kind.entries, entry.key)
             if number is None:
@@ -207,7 +217,7 @@ class JournaledCheck(Struct, Generic[D, C]):
                 self._read_commit(number)
 
     def _read_commit(self, number: int) -> None:
-        """Read one entry of the journal, and keep its commit, or its version if it is damaged."""
+        """Read one entry of the journal, and add it to `commits`, or to `damaged`."""
         read = read_or_report(self.store, self.kind.entry_key(number), self.findings)
         if read.has_failed:
             self.is_consistent = False
@@ -216,53 +226,62 @@ class JournaledCheck(Struct, Generic[D, C]):
             return
         with suppress(WheelyardError):
             commit = self.kind.decode_entry(self.store, number, read.stored.body)
-            written = self.kind.commits.encode(commit)
-            # the next commit has the digest of the bytes, so they have to be exactly these
-            if written == read.stored.body:
+            encoded = self.kind.commits.encode(commit)
+            # the next commit has the digest of these bytes, so they have to be exactly the same
+            if encoded == read.stored.body:
                 self.commits[number] = commit
                 return
-            self._note_newer(f"a part of commit {number}", read.stored, written)
+            self._note_unknown(f"a part of commit {number}", read.stored, encoded)
         self.damaged[number] = read.stored.version
 
-    def _document(self, stored: Stored | None) -> D | None:
+    def _decode_document(self, stored: Stored | None) -> D | None:
         """
-        Return the document, or None if it is missing, damaged, or has what cannot be.
+        Return the document, or None if it is missing, damaged or invalid.
 
-        Raises Unavailable if only a newer version of wheelyard can read it.
+        Raises Unavailable if only a newer version of wheelyard can read the document.
         """
         if stored is None:
             return None
         try:
             document = self.kind.documents.decode(self._key, stored.body)
             self.kind.require_valid(document)
-            written = self.kind.documents.encode(document)
-            self._note_newer(f"a part of {self._key}", stored, written)
+            encoded = self.kind.documents.encode(document)
+            self._note_unknown(f"a part of {self._key}", stored, encoded)
         except WheelyardError as fault:
             if fault.code == NEWER_DOCUMENT:
                 raise
             return None
         return document
 
-    def _note_newer(self, what: str, stored: Stored, written: bytes) -> None:
-        """Note `what` if it is stored with parts that this version has not `written`."""
-        # of a project, all parts are kept
-        if self.kind.project is None and _JSON.decode(stored.body) != _JSON.decode(written):
-            self.newer.append(what)
-
-    def _unknown(self, document: D | None) -> str:
-        """Return what only a newer version knows of document and journal, and what to do then."""
-        commits = [self.commits[number] for number in sorted(self.commits)]
-        unknown = self.kind.unknown_parts(document or self.kind.empty, commits)
-        if not unknown:
-            return ""
-        return _unknown_to_this_version(unknown)
-
-    def _complete(self, document: D) -> bool:
+    def _note_unknown(self, part: str, stored: Stored, encoded: bytes) -> None:
         """
-        Read entries that are newer than the listing.
+        Add `part` to `newer` if this version does not know all that is stored of it.
 
-        If the journal lacks the document's last commit, or has it damaged, it is written there, as
-        the next commit would do. Return whether that entry agrees with the document.
+        `encoded` are the bytes that this version writes of the stored object.
+        """
+        # of a project, all parts are kept
+        if self.kind.project is None and _JSON.decode(stored.body) != _JSON.decode(encoded):
+            self.newer.append(part)
+
+    def _find_unknown_parts(self, document: D | None) -> str:
+        """
+        Return which parts of document and journal only a newer version knows, and what to do.
+
+        An empty text means that this version knows all parts.
+        """
+        commits = [self.commits[number] for number in sorted(self.commits)]
+        versions_by_part = self.kind.unknown_parts(document or self.kind.empty, commits)
+        if not versions_by_part:
+            return ""
+        return _describe_unknown_parts(versions_by_part)
+
+    def _complete_journal(self, document: D) -> bool:
+        """
+        Read the entries that are newer than the listing, and write a missing last entry.
+
+        If the journal lacks the last commit of the document, or has a damaged entry in its place,
+        the commit is written, as the next commit would do. Returns whether the last entry is the
+        last commit of the document.
         """
         for number in range(max(self.commits, default=0) + 1, document.revision):
             if number not in self.damaged:
@@ -274,12 +293,12 @@ class JournaledCheck(Struct, Generic[D, C]):
             encode = self.kind.commits.encode
             return encode(self.commits[last.number]) == encode(last)
 
-        # the writer of the commit died, or still is between the document and the journal
+        # the process that made the commit has died, or has not written its journal entry yet
         self.commits[last.number] = last
         expect = self.damaged.pop(last.number, ABSENT)
         previous = last.number - 1
         if previous and previous not in self.commits and previous not in self.damaged:
-            # no writer leaves two entries out, so somebody may have made the document up
+            # no process leaves two entries out, so the document may be forged: nothing is written
             return True
         key = self.kind.entry_key(last.number)
         body = self.kind.commits.encode(last)
@@ -288,20 +307,25 @@ class JournaledCheck(Struct, Generic[D, C]):
         return True
 
     def _fold(self) -> D | None:
-        """Return the document as the journal says, or None if there is no unbroken journal."""
+        """
+        Return the document that the journal makes.
+
+        Returns None if the journal has no entries, or reports a problem and returns None if an
+        entry is missing or damaged.
+        """
         document = self.kind.empty
-        last = max(self.commits.keys() | self.damaged.keys(), default=0)
-        for number in range(1, last + 1):
+        last_number = max(self.commits.keys() | self.damaged.keys(), default=0)
+        for number in range(1, last_number + 1):
             commit = self.commits.get(number)
-            # an entry of a store that was restored may have the number, and another one before it
+            # after a restore, an entry may follow another commit than the one before it
             if commit is None or commit.previous != self.kind.digest(document):
-                what = "missing"
+                fault = "missing"
                 if commit is not None or number in self.damaged:
-                    what = "damaged"
-                entry = self.store.whole_key(self.kind.entry_key(number))
+                    fault = "damaged"
+                entry_key = self.store.whole_key(self.kind.entry_key(number))
                 self._report(
-                    f"{self._key}: its journal is broken: {entry} is {what}; restore it from a "
-                    "backup"
+                    f"{self._key}: its journal is broken: {entry_key} is {fault}; restore it from "
+                    "a backup"
                 )
                 return None
             document = self.kind.fold(document, commit)
@@ -310,7 +334,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         return document
 
     def _rebuild(self, folded: D, stored: Stored | None) -> None:
-        """Write the document as its journal says, over the version that was read."""
+        """Write the document that the journal makes, over the version that was read."""
         key = self.kind.key
         body = self.kind.documents.encode(folded)
         self.findings.rebuilt += 1
@@ -319,15 +343,19 @@ class JournaledCheck(Struct, Generic[D, C]):
             if stored.body == body:
                 return
             expect = stored.version
-        # a commit that was made meanwhile is not lost: its version is another one
+        # a commit that was made meanwhile is not lost, as it has given the object another version
         if repair(self.store, key, body, expect, self.findings):
             self.findings.repaired.append(f"{self._key}: written again from its journal")
 
 
-def _unknown_to_this_version(unknown: Mapping[str, str]) -> str:
-    """Return what this version does not know, with the versions that do, and what to do then."""
-    versions = " and ".join(sorted(filter(None, set(unknown.values()))))
-    newer = "a newer version of wheelyard"
-    if versions:
-        newer = f"wheelyard {versions} or newer"
-    return f"this version does not know {', '.join(unknown)}; check it with {newer}"
+def _describe_unknown_parts(versions_by_part: Mapping[str, str]) -> str:
+    """
+    Return which parts this version does not know, and with which version to check, in words.
+
+    `versions_by_part` has the version that knows a part, or an empty text if nobody can tell.
+    """
+    known_versions = {version for version in versions_by_part.values() if version}
+    checker = "a newer version of wheelyard"
+    if known_versions:
+        checker = f"wheelyard {' and '.join(sorted(known_versions))} or newer"
+    return f"this version does not know {', '.join(versions_by_part)}; check it with {checker}"

@@ -1,22 +1,23 @@
 """
 Removal of the files with one digest from a project at once, for good, in one or in all indexes.
 
-Indexes share the bytes of a file. So all documents of the project are asked who lists the digest,
-or keeps it in its trash, and nothing is removed while there is such another index, unless it is
-removed from all of them.
+Indexes share the bytes of a file. So the documents of the project in all indexes are read. If
+another index lists the files, or keeps them in its trash, nothing is removed, unless the files are
+removed from all indexes.
 
-1. Each index gets a commit that takes the files out of its list and its trash: the others first. A
-   process that dies in between has removed it from some of them. So does each index that a file is
-   noted as promoted to (`promotion.py`): it never lists a filename that was deleted there.
-2. Then the rendered descriptions go, and the documents about wheel variants that earlier pages
-   link to, and then all objects with this digest. A process that dies before leaves bytes that no
-   index lists. The same removal again finds them by their keys, and so
-   does the sweep.
-3. The documents are read again: it fails if an index lists the bytes by then, as somebody has
-   uploaded or promoted the file meanwhile.
+1. Each index that has the files gets a commit that takes them out of its list and its trash: the
+   other indexes first, then this one. An index to which a file is noted as promoted
+   (`promotion.py`) gets such a commit, too: it never lists a filename that was deleted there. A
+   process that dies in between has removed the files from some indexes.
+2. Then the rendered descriptions are deleted, and the documents about wheel variants that earlier
+   pages link to, and then all objects with this digest. A process that dies before leaves bytes
+   that no index lists. The same removal again finds these bytes by their keys, and so does the
+   sweep.
+3. The documents are read again. The removal fails if an index lists the bytes by then, as somebody
+   has uploaded or promoted the file meanwhile.
 
 A filename that was removed so can neither be restored nor uploaded again here, so no commit can
-list bytes that are about to go.
+list bytes that are about to be deleted.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -71,10 +72,13 @@ class _Holdings(Struct, frozen=True):
     """What the indexes of a store have of a digest."""
 
     filenames: Mapping[str, set[str]]
-    """What each index lists or keeps, or may be about to list, by the name of the index."""
+    """
+    The filenames that each index lists or keeps, or may be about to list, by the name of the index.
+    """
     notes: PromotionNotes
-    """What is noted of promotions of these files."""
+    """The notes that the files have about their promotions."""
     objects: tuple[Key, ...]
+    """The keys of the bytes, and of the objects beside them."""
 
 
 class ImmediateDeletion(Struct, frozen=True):
@@ -101,9 +105,9 @@ class ImmediateDeletion(Struct, frozen=True):
         Remove listed and deleted files with their bytes, with `everywhere` from all indexes.
 
         `caller_in` returns the caller with the rights in an index by its name, and raises NotFound
-        for an index that is not served. After an error some indexes may still list the files. The
-        same removal again goes on. What is gone already is no error. In a dry run nothing is
-        removed.
+        for an index that is not served. After an error some indexes may still list the files, and
+        the same removal again does the rest. Files that are gone already are no error. In a dry run
+        nothing is removed.
 
         Raises Forbidden unless the caller is an administrator, and for `everywhere` one of all
         indexes. Raises Invalid if `sha256` is malformed, or the reason is not one line of text.
@@ -118,24 +122,25 @@ class ImmediateDeletion(Struct, frozen=True):
         if everywhere:
             _require_server_admin(caller)
         digest = parse_sha256(sha256)
-        holdings = self._holdings(name, digest)
+        holdings = self._find_holdings(name, digest)
         other_indexes = sorted(holdings.filenames.keys() - {self.index})
         if other_indexes and not everywhere:
+            names = _list_readable(other_indexes, name, caller_in)
             raise Conflict(
                 "The same bytes are also listed, kept after a deletion, or just promoted in other "
-                f"indexes: {_named(other_indexes, name, caller_in)}. Nothing was removed. An "
-                "administrator of the server can remove them from all.",
+                f"indexes: {names}. Nothing was removed. An administrator of the server can remove "
+                "them from all.",
                 code=LISTED_ELSEWHERE,
                 advice=Advice(Remedy.DELETE_EVERYWHERE, name, sha256=digest),
             )
 
-        # a removal that is done already is no error: it may be repeated, as its first answer
-        # may have got lost
+        # A removal that was done before is no error: a client repeats it if the first answer got
+        # lost.
         if not holdings.filenames and not holdings.objects:
             self._require_known(name, digest, everywhere=everywhere)
         if not dry_run:
             remove = partial(self._remove, name, digest, holdings, caller, reason)
-            # on a full disk, too, as it makes room
+            # with the reserve, as this makes room on a full disk
             self.projects.store.with_reserve(remove)
             self._require_gone(name, digest, caller_in)
         files = list[RemovedFile]()
@@ -143,45 +148,54 @@ class ImmediateDeletion(Struct, frozen=True):
             files += [RemovedFile(index, filename) for filename in filenames]
         return RemovedFiles(name, digest, tuple(sorted(files)), len(holdings.objects))
 
-    def _holdings(self, name: NormalizedName, digest: Sha256) -> _Holdings:
+    def _find_holdings(self, name: NormalizedName, digest: Sha256) -> _Holdings:
         """Return what all indexes of the store have of a digest now."""
         filenames = dict[str, set[str]]()
-        files = list[File]()
-        for index, project in self._documents(name).items():
-            held = self._held(index, project, digest)
-            if held:
-                filenames[index] = {file.filename for file in held}
-                files += held
+        all_files = list[File]()
+        for index, project in self._read_documents(name).items():
+            files = self._files_with_digest(index, project, digest)
+            if files:
+                filenames[index] = {file.filename for file in files}
+                all_files += files
         # a promotion that is between its two commits would list the file after its bytes are gone
-        for index, awaited in self.removal.awaited(name, files).items():
-            filenames.setdefault(index, set()).update(awaited)
-        return _Holdings(filenames, PromotionNotes.of(files), self._objects(name, digest))
+        for index, awaited_filenames in self.removal.awaited(name, all_files).items():
+            filenames.setdefault(index, set()).update(awaited_filenames)
+        notes = PromotionNotes.of(all_files)
+        return _Holdings(filenames, notes, self._list_objects(name, digest))
 
-    def _held(self, index: str, project: Project, digest: Sha256) -> tuple[File, ...]:
-        """Return the files of an index that count: in another one those that keep the bytes."""
+    def _files_with_digest(self, index: str, project: Project, digest: Sha256) -> tuple[File, ...]:
+        """
+        Return the files with a digest that an index lists or has in its trash.
+
+        In another index than this one, files whose time in the trash is over do not count.
+        """
         if index == self.index:
             # also files whose time in the trash is over, as the sweep may not have come yet
-            held = project.files + project.trash
+            files = project.files + project.trash
         else:
-            held = self.removal.kept_files(project, self.removal.clock.estimate())
-        return tuple(file for file in held if file.sha256 == digest)
+            files = self.removal.kept_files(project, self.removal.clock.estimate())
+        return tuple(file for file in files if file.sha256 == digest)
 
-    def _objects(self, name: NormalizedName, digest: Sha256) -> tuple[Key, ...]:
-        """Return the keys of the bytes of files with a digest, and of what is beside them."""
+    def _list_objects(self, name: NormalizedName, digest: Sha256) -> tuple[Key, ...]:
+        """Return the keys of the bytes with a digest, and of the objects beside them."""
         folder = keys.files_with_digest(name, digest)
         return tuple(entry.key for entry in self.removal.stores.files.list(folder))
 
     def _require_known(self, name: NormalizedName, digest: Sha256, *, everywhere: bool) -> None:
-        """Raise NotFound unless a file with this digest was here, or with `everywhere` in any."""
-        for index, project in self._documents(name).items():
+        """
+        Raise NotFound unless this index once had a file with this digest.
+
+        With `everywhere`, any index counts.
+        """
+        for index, project in self._read_documents(name).items():
             if index != self.index and not everywhere:
                 continue
-            # the document has forgotten the digests of what was removed at once
+            # the document has no digests of files that were removed at once, but the journal has
             journal = self.projects_of(index).journal(project)
             for _, commit in journal.find_all(range(1, project.revision + 1)):
                 if commit is None:
                     continue
-                if any(_has_brought(event, digest) for event in commit.events):
+                if any(_is_upload_of(event, digest) for event in commit.events):
                     return
         raise NotFound(
             f"{name} has no file with this digest, and never had one.",
@@ -196,20 +210,23 @@ class ImmediateDeletion(Struct, frozen=True):
         caller: Caller,
         reason: str,
     ) -> None:
-        """Take the files out of all these indexes, and remove the bytes."""
+        """Take the files out of all indexes of `holdings`, and remove the bytes."""
         at = self.removal.clock.now()
-        delete = partial(_Delete, digest, holdings.notes, caller, reason, at)
-        # a process that dies between two of these commits has removed it from some indexes only,
-        # and the same removal again finds the others
+        delete_intent = partial(_Delete, digest, holdings.notes, caller, reason, at)
+        # if the process dies between two commits, the same removal again finds the other indexes
         for index in sorted(holdings.filenames.keys() - {self.index}):
-            self.projects_of(index).change(name, delete(holdings.filenames[index]))
-        # also if it has nothing: the same removal again ends a commit that died before its end
-        self.projects.change(name, delete(holdings.filenames.get(self.index, set())))
-        # From here on no commit can list the bytes by one of these names, so they may go. They are
-        # listed anew, as an upload may have stored some since.
-        objects = self._objects(name, digest)
-        # before the bytes that they are found by
-        remove_results(self._stores_of_indexes(), self._core_metadata(name, digest, objects))
+            intent = delete_intent(holdings.filenames[index])
+            self.projects_of(index).change(name, intent)
+        # also if this index has no such file: the same removal again completes the journal after a
+        # commit that died
+        filenames_here = holdings.filenames.get(self.index, set())
+        self.projects.change(name, delete_intent(filenames_here))
+        # From here on no commit can list the bytes by one of these names, so they may be deleted.
+        # They are listed again, as an upload may have stored bytes meanwhile.
+        objects = self._list_objects(name, digest)
+        # before the core metadata is deleted, by which the descriptions are found
+        core_metadata = self._read_core_metadata(name, digest, objects)
+        remove_results(self._stores_of_indexes(), core_metadata)
         for store in self._stores_of_indexes():
             for entry in store.list(keys.all_kept_variants(name)):
                 store.delete(entry.key)
@@ -218,43 +235,42 @@ class ImmediateDeletion(Struct, frozen=True):
     def _require_gone(
         self, name: NormalizedName, digest: Sha256, caller_in: Callable[[str], Caller]
     ) -> None:
-        """Raise Conflict if an index has the bytes by now."""
-        # whoever lists them by now was faster than this removal has looked, or has committed since
+        """Raise Conflict if an index has got the bytes since the removal looked for them."""
         now = self.removal.clock.now()
         indexes = list[str]()
-        for index, project in self._documents(name).items():
-            kept = self.removal.kept_files(project, now)
-            if any(file.sha256 == digest for file in kept):
+        for index, project in self._read_documents(name).items():
+            kept_files = self.removal.kept_files(project, now)
+            if any(file.sha256 == digest for file in kept_files):
                 indexes.append(index)
         if indexes:
             raise Conflict(
                 "The files with this digest are deleted here, and cannot be restored here. But "
                 "meanwhile the same bytes came to these indexes: "
-                f"{_named(indexes, name, caller_in)}. They are still listed there. To keep "
+                f"{_list_readable(indexes, name, caller_in)}. They are still listed there. To keep "
                 "them, upload the same file there again, as parts of it may be gone. An "
                 "administrator of the server can remove them from all.",
                 code=LISTED_MEANWHILE,
                 advice=Advice(Remedy.DELETE_EVERYWHERE, name, sha256=digest),
             )
 
-    def _documents(self, name: NormalizedName) -> dict[str, Project]:
+    def _read_documents(self, name: NormalizedName) -> dict[str, Project]:
         """Return the documents of a project as they are now, by the name of their index."""
         documents = dict[str, Project]()
         for prefix in self.removal.indexes():
-            # one document, or none if the index never had the project
+            # yields one document, or nothing if the index never had the project
             for project in self.removal.documents(name, (prefix,)):
                 documents[keys.index_in(prefix)] = project
         return documents
 
     def _stores_of_indexes(self) -> Iterator[Store]:
-        """Return the store of documents of each index."""
-        documents = self.removal.stores.documents
-        return (PrefixedStore(documents, prefix) for prefix in self.removal.indexes())
+        """Yield the documents store of each index."""
+        for prefix in self.removal.indexes():
+            yield PrefixedStore(self.removal.stores.documents, prefix)
 
-    def _core_metadata(
+    def _read_core_metadata(
         self, name: NormalizedName, digest: Sha256, objects: Iterable[Key]
     ) -> Iterator[CoreMetadata]:
-        """Yield the core metadata among the objects of files."""
+        """Yield each core metadata among the objects of files with a digest."""
         for key in objects:
             owner = keys.parse_file_key(key)
             if owner is None or key != keys.core_metadata(name, digest, owner.filename):
@@ -266,7 +282,7 @@ class ImmediateDeletion(Struct, frozen=True):
 
 
 class _Delete(Struct, frozen=True):
-    """The intent that an index has no files with a digest, and never gets those by these names."""
+    """The intent to delete the files with a digest from an index, and to block their filenames."""
 
     digest: Sha256
     notes: PromotionNotes
@@ -274,26 +290,25 @@ class _Delete(Struct, frozen=True):
     reason: str
     at: datetime
     filenames: set[str]
-    """What it had, or was about to list."""
+    """The filenames that the index had, or was about to list, before the first commit."""
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """
-        Return the event, if `project` has any of them.
+        Return the event that deletes the files, or nothing if there is no file to delete.
 
-        Raises Conflict if one of them was promoted meanwhile.
+        Raises Conflict if one of the files was promoted meanwhile.
         """
-        # a file may have been deleted or restored meanwhile
-        held = project.files + project.trash
-        files = [file for file in held if file.sha256 == self.digest]
+        # from the document of the commit: a file may have been deleted or restored meanwhile
+        files = [file for file in project.files + project.trash if file.sha256 == self.digest]
         self.notes.require_no_other(files)
-        names = {file.filename for file in files}
-        # What a promotion is about to list gets its deletion now, before it is there. But other
-        # bytes may have come by one of these names, and they stay.
-        names |= self.filenames.difference(project.deleted_filenames, project.by_filename)
-        if not names:
+        # A filename that a promotion is about to list is deleted before it is listed. If the index
+        # has got other bytes under the filename, these stay.
+        awaited = self.filenames.difference(project.deleted_filenames, project.by_filename)
+        filenames = {file.filename for file in files} | awaited
+        if not filenames:
             return ()
         event = Event.deleted(
-            tuple(sorted(names)),
+            tuple(sorted(filenames)),
             self.reason,
             Deletion(at_once=True),
             at=self.at,
@@ -303,8 +318,8 @@ class _Delete(Struct, frozen=True):
         return (event,)
 
 
-def _has_brought(event: Event, digest: Sha256) -> bool:
-    """Return whether an event has listed a file with a digest."""
+def _is_upload_of(event: Event, digest: Sha256) -> bool:
+    """Return whether an event has added a file with a digest to an index."""
     return event.what == EventKind.UPLOADED and event.file.sha256 == digest
 
 
@@ -328,8 +343,14 @@ def _require_server_admin(caller: Caller) -> None:
         )
 
 
-def _named(indexes: Iterable[str], name: NormalizedName, caller_in: Callable[[str], Caller]) -> str:
-    """Return the indexes in which the caller may read a project, and the number of the others."""
+def _list_readable(
+    indexes: Iterable[str], name: NormalizedName, caller_in: Callable[[str], Caller]
+) -> str:
+    """
+    Return the names of indexes, with commas between, for the caller.
+
+    Indexes in which the caller may not read the project are counted, and not named.
+    """
     texts = list[str]()
     unreadable = 0
     for index in indexes:
@@ -347,5 +368,5 @@ def _may_read(index: str, name: NormalizedName, caller_in: Callable[[str], Calle
     try:
         return caller_in(index).may(Action.READ, name)
     except NotFound:
-        # it is not served: only an administrator of the server knows of it
+        # only an administrator of the server may know of an index that is not served
         return caller_in(MAIN).administers_server

@@ -1,15 +1,16 @@
 """
 Changes of the indexes in the store.
 
-The name of an index is no project of main, and no project gets the name of an
-index later. Two processes decide about that at once by this rule: each writes its own wish first,
-and looks for that of the other then. An upload of a new project puts its mark, and looks for a
-definition before its commit. Whoever makes an index commits the definition, looks for marks, names
-and documents, and takes the definition back if there are any. So never both stay. If both are
-refused, one of them succeeds when it tries again.
+An index and a project of main never have one name. Two processes that want one name at the same
+time keep to that by this rule: each writes first, and then looks for what the other has written.
+An upload of a new project puts its mark, and looks for a definition before its commit. The process
+that makes an index commits the definition, looks for marks, names and documents, and takes the
+definition back if it finds any. So the index and the project never both stay. If both are refused,
+one of them succeeds when it tries again.
 
-An index is not removed while it has packages. An upload that comes while it is removed may stay in
-the store: nothing of it is shown or deleted, and it is there again once the index is made again.
+An index is not removed while it has packages. An upload to it while it is removed may stay in the
+store. Nothing of the upload is shown or deleted, and once the index is made again, it has the
+package.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -77,11 +78,11 @@ class IndexAdministration(
     Args:
         in_force: The definitions of all indexes.
         projects: The projects of main.
-        files: What knows the documents of all indexes.
-        access: Has the grants.
-        publishers: Has the trusted publishers.
-        tokens: Has the API tokens.
-        runtime: Its clock.
+        files: Reads the documents of all indexes.
+        access: The grants.
+        publishers: The trusted publishers.
+        tokens: The API tokens.
+        runtime: The clock of the process.
     """
 
     def __init__(  # noqa: PLR0913 - one for each kind of thing that names indexes
@@ -113,29 +114,29 @@ class IndexAdministration(
         """
         Add an index to the store, and return it.
 
-        Its warnings say, too, which rights and rules of retention named it before. Raises Invalid
+        Its warnings also say which rights and rules of retention named it before. Raises Invalid
         (code `invalid_index` or `invalid_field`) if a key or the note is wrong, a layer does not
         exist, or layers lead in a circle. Raises Conflict (code `index_exists`) if something else
-        has the name. An index that was made is taken back if that came meanwhile. Raises Conflict
-        (code `opens_index`) unless `even_if_open` if anybody could read packages by it that they
-        may not read in their own index, and (code `index_in_use`) if a key names main while an
-        index of an earlier version is called so. Raises NotFound if another process has removed it
-        meanwhile.
+        has the name, also if it has got the name meanwhile: then the index is taken back. Raises
+        Conflict (code `opens_index`) unless `even_if_open` if anybody could read packages by it
+        that they may not read in their own index, and (code `index_in_use`) if a key names main
+        while an index of an earlier version is called so. Raises NotFound if another process has
+        removed the index meanwhile.
         """
         require_fit = partial(self.require_lists, even_if_open=even_if_open)
         committed, name = self.commit_added(keys, by, note, require_fit)
-        # only now: an upload that looks for the definition finds it, or its mark is found here
+        # after the commit: an upload finds the definition, or its mark is found here
         for event in committed.events:
             self.confirm(event, committed.before, by)
-        listed = self.listed_after(committed, name)
-        # what is of an index that had the name before, or of one that was to come
-        naming = self._naming(name)
-        if not naming:
-            return listed
+        listed_index = self.listed_after(committed, name)
+        # rights may name an index that had the name before, or one that was still to be made
+        rights_text = self._count_rights_in(name)
+        if not rights_text:
+            return listed_index
         caution = Caution(
-            f"these named the index {name} before it was made, and hold in it now: {naming}"
+            f"these named the index {name} before it was made, and hold in it now: {rights_text}"
         )
-        return replace(listed, warnings=(*listed.warnings, caution))
+        return replace(listed_index, warnings=(*listed_index.warnings, caution))
 
     def change(
         self,
@@ -150,13 +151,13 @@ class IndexAdministration(
         """
         Give other values to keys of an index, main or another, and return it.
 
-        None leaves a key out. Raises NotFound if there is no such index. Raises Invalid (code
-        `invalid_index` or `invalid_field`) if a key or the note is wrong, also for another name.
-        Raises Conflict (code `index_changed`) if `as_of` is not when it was last changed, where
-        None is no matter, (code `removed_rule`) if the index keeps a rule that this version does
-        not know, (code `index_in_use`) if it is main, or a key names main, while an index of an
-        earlier version is called so, and (code `opens_index`) unless `even_if_open` if anybody
-        could read packages by it that they may not read in their own index.
+        A value of None takes the key away. Raises NotFound if there is no such index. Raises
+        Invalid (code `invalid_index` or `invalid_field`) if a key or the note is wrong, or if the
+        name is another one. Raises Conflict (code `index_changed`) if `as_of` is given and is not
+        the time of the last change, (code `removed_rule`) if the index keeps a rule that this
+        version does not know, (code `index_in_use`) if it is main, or a key names main, while an
+        index of an earlier version is called so, and (code `opens_index`) unless `even_if_open` if
+        anybody could read packages by it that they may not read in their own index.
         """
         require_fit = partial(self.require_lists, even_if_open=even_if_open)
         committed = self.commit_changed(name, keys, by, note, as_of, require_fit)
@@ -174,11 +175,11 @@ class IndexAdministration(
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         self.require_removable(name, self.read_stored())
         self._require_empty(name)
-        # before the commit: where they cannot be read, nothing is removed
+        # before the commit: if the rights cannot be read, nothing is removed
         warnings = tuple(self.warnings(name))
 
         committed = self.commit(partial(self._events_of_removal, name, by, note))
-        # a process that dies before this leaves an index without definition, perhaps with a package
+        # a process that dies before this may leave a package in an index without definition
         for event in committed.events:
             self.confirm(event, committed.before, by)
         return warnings
@@ -186,7 +187,11 @@ class IndexAdministration(
     def _events_of_removal(
         self, name: str, by: str, note: str, stored: stored_indexes.IndexList
     ) -> tuple[stored_indexes.AnyIndexEvent, ...]:
-        """Return the event of a removal, in its commit: an index may be a layer by now."""
+        """
+        Return the event that removes an index, for its commit.
+
+        Raises an error if the index cannot be removed by now, such as when it has become a layer.
+        """
         self.require_removable(name, stored)
         self.require_no_layer(name, stored)
         return (stored_indexes.IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
@@ -195,11 +200,12 @@ class IndexAdministration(
         self, event: stored_indexes.AnyIndexEvent, before: stored_indexes.IndexList, by: str
     ) -> None:
         """
-        Take a change that was just committed back if the name, or a package, came meanwhile.
+        Look again after a commit whether it was allowed, and take the change back if not.
 
-        `before` is the list before the commit. Raises Conflict (code `index_exists` for an index
-        that was made, `index_in_use` for one that was removed) then. The change is also taken back
-        if nobody can say whether that is so. That raises Unavailable.
+        `before` is the list of indexes before the commit. Raises Conflict (code `index_exists`) if
+        something else has got the name of a new index, and (code `index_in_use`) if a removed index
+        has got a package. The change is also taken back if the store does not answer, and this
+        raises Unavailable.
         """
         if isinstance(event, stored_indexes.IndexMade):
             name = str(event.keys["name"])
@@ -211,7 +217,7 @@ class IndexAdministration(
                 raise
         elif isinstance(event, stored_indexes.IndexRemoved):
             try:
-                # somebody may have begun to upload to it meanwhile
+                # somebody may have begun to upload to the index meanwhile
                 self.require_unused(event.name)
             except WheelyardError:
                 self._put_back(event.name, before, by)
@@ -245,11 +251,11 @@ class IndexAdministration(
 
     def require_known(self, name: str) -> None:
         """
-        Raise Conflict unless a right can name indexes: `name` has commas between those of several.
+        Raise Conflict (code `unknown_index`) unless a right can name an index.
 
-        The code is `unknown_index`, and the field of the error `index`. For main it is
-        `index_in_use` while an index of an earlier version has its name. Raises Invalid for a
-        malformed name.
+        `name` may also be several names, with commas between. The field of the error is `index`.
+        For main, the code is `index_in_use` while an index of an earlier version is called so.
+        Raises Invalid for a malformed name.
         """
         for text in name.split(","):
             index = parse_right_index(text.strip())
@@ -266,17 +272,18 @@ class IndexAdministration(
 
     def require_free(self, name: str) -> None:
         """
-        Raise Conflict (code `index_exists`) if what is no index has the name.
+        Raise Conflict (code `index_exists`) if something other than an index has the name.
 
-        Raises Invalid (code `invalid_index`) if no index can have it.
+        Raises Invalid (code `invalid_index`) if no index can have the name.
         """
         parse_index_name(name)
         if name in self.in_force.roots:
             raise _taken(name, "the settings have it in server.roots.")
         if name in self.in_force.labels:
             raise _taken(name, "it is the label of an upstream index of the settings.")
-        if what := owner_of_name(self._projects, name):
-            raise _taken(name, what)
+        owner = owner_of_name(self._projects, name)
+        if owner:
+            raise _taken(name, owner)
 
     def require_lists(
         self,
@@ -288,31 +295,31 @@ class IndexAdministration(
         """
         Raise an error if the indexes do not fit together after an event.
 
-        It is Invalid (code `invalid_index`) for a layer that does not exist, or a circle of layers.
-        It is Conflict (code `opens_index`), unless `even_if_open`, if an open index would show a
-        closed one, and Conflict (code `index_in_use`) if a key names main while an index of an
+        Raises Invalid (code `invalid_index`) for a layer that does not exist, or a circle of
+        layers. Raises Conflict (code `opens_index`), unless `even_if_open`, if an open index would
+        show a closed one, and (code `index_in_use`) if a key names main while an index of an
         earlier version is called so.
         """
         if isinstance(event, TableAdded | TableChanged):
             names_main = removed.with_former_main(event.keys) != event.keys
             if names_main:
-                # nobody could tell later which of the two it means
+                # nobody could tell later which of two indexes called main the key means
                 _require_no_former_main(stored)
         after = self.kind.apply(stored, event)
         require_lists_fit(self.in_force, stored, after, even_if_open=even_if_open)
 
     def checked(self, keys: stored_indexes.IndexKeys, name: str | None) -> stored_indexes.IndexKeys:
         """
-        Return keys as they are kept. Those of main have no name.
+        Return the keys of an index as they are stored. The keys of main have no name.
 
-        Raises Invalid (code `invalid_field` or `invalid_index`) if one is wrong.
+        Raises Invalid (code `invalid_field` or `invalid_index`) if a key is wrong.
         """
-        named = stored_indexes.with_main(keys)
+        stored_keys = stored_indexes.with_main(keys)
         if name == MAIN:
-            self.in_force.read_main(named)
+            self.in_force.read_main(stored_keys)
         else:
-            read_definition(named)
-        return named
+            read_definition(stored_keys)
+        return stored_keys
 
     def has_key(self, key: str, table: stored_indexes.IndexKeys) -> bool:
         """Return whether a table can have a key, also one of an earlier version."""
@@ -320,33 +327,33 @@ class IndexAdministration(
         return key in INDEX_KEYS or key in removed.REMOVED_KEYS
 
     def is_same(self, new: stored_indexes.IndexKeys, before: stored_indexes.IndexKeys) -> bool:
-        """Return whether keys say the same, by whatever name they call main."""
+        """Return whether keys describe the same index, by whatever name they call main."""
         return stored_indexes.with_main(new) == stored_indexes.with_main(before)
 
     def keys_before(
         self, before: StoredTable, changes: Mapping[str, Any]
     ) -> stored_indexes.IndexKeys:
         """
-        Return the keys that a change starts from: without the rules of earlier versions.
+        Return the keys that a change starts from, without the rules of earlier versions.
 
-        Raises Conflict (code `removed_rule`) unless the change takes these away.
+        Raises Conflict (code `removed_rule`) unless the change takes these rules away.
         """
         _require_nothing_removed(before.name or MAIN, before.keys, changes)
         return removed.without_removed_rules(before.keys)
 
     def require_change(self, before: StoredTable, new: stored_indexes.IndexKeys) -> None:
-        """Raise Conflict (code `removed_rule`) if a filter goes, and no rule hides a file."""
+        """Raise Conflict (code `removed_rule`) if no rule takes the place of a removed filter."""
         _require_keys_of_filter(before.name, before.keys, new)
 
     def changed_event(self, name: str) -> Callable[..., stored_indexes.AnyIndexEvent]:
-        """Return the class of the event for a change of an index: main has one of its own."""
+        """Return the class of the event for a change of an index. Main has a class of its own."""
         if name == MAIN:
             return stored_indexes.MainChanged
         return stored_indexes.IndexChanged
 
     def require_stored(self, name: str, stored: stored_indexes.IndexList) -> StoredTable:
         """
-        Return the table of an index. Main is there also if nobody has changed it.
+        Return the table of an index. Main has a table also if nobody has changed it.
 
         Raises NotFound if there is no such index. Raises Conflict (code `index_in_use`) for main
         while an index of an earlier version is called so.
@@ -359,15 +366,16 @@ class IndexAdministration(
         return super().require_stored(name, stored)
 
     def taken(self, name: str) -> Conflict:
-        """Return the error for a new index with the name of another one."""
+        """Return the error for a new index with the name of another index."""
         return _taken(name, "there is one in the store.")
 
     def require_removable(self, name: str, stored: stored_indexes.IndexList) -> None:
         """
-        Raise an error unless there is such an index, and it can be removed, whatever is in it.
+        Raise an error unless an index exists and may be removed once it is empty.
 
-        It is NotFound if there is none, and Invalid (code `invalid_index`) for main. It is Conflict
-        (code `index_in_use`) for main while an index of an earlier version is called so.
+        Raises NotFound if there is no such index, and Invalid (code `invalid_index`) for main.
+        Raises Conflict (code `index_in_use`) for main while an index of an earlier version is
+        called so.
         """
         self.require_stored(name, stored)
         if name == MAIN:
@@ -381,7 +389,8 @@ class IndexAdministration(
         """
         Return the names of the projects of an index.
 
-        Raises Conflict (code `index_in_use`) if one of them has files, or may restore some.
+        Raises Conflict (code `index_in_use`) if a project has files, or deleted files that can be
+        restored.
         """
         names = set[str]()
         for project in self._files.projects_of(name):
@@ -392,14 +401,16 @@ class IndexAdministration(
                     code=INDEX_IN_USE,
                     advice=Advice(Remedy.DELETE, project.name, versions=ALL_VERSIONS, index=name),
                 )
-            kept = self._files.kept_files(project, self._files.clock.now())
-            if kept:
+            kept_files = self._files.kept_files(project, self._files.clock.now())
+            if kept_files:
                 days = (KEPT_FOR + RESTORE_TIME).days
                 raise Conflict(
                     f"The index {quoted(name)} has deleted files that can be restored, such as of "
                     f"{project.name}. Try again {days} days after their deletion.",
                     code=INDEX_IN_USE,
-                    advice=Advice(Remedy.DELETE_NOW, project.name, name, sha256=kept[0].sha256),
+                    advice=Advice(
+                        Remedy.DELETE_NOW, project.name, name, sha256=kept_files[0].sha256
+                    ),
                 )
         return names
 
@@ -407,17 +418,19 @@ class IndexAdministration(
         """
         Raise Conflict (code `index_in_use`) if an index has files, or gets a project now.
 
-        Deleted files that can be restored count. Whoever adds a project looks for the index after
-        its mark is written: one of both sees the other.
+        Deleted files that can be restored count, too. The upload of a project puts its mark, and
+        then looks for the index. So the upload sees that the index is removed, or this sees the
+        mark.
         """
         folder = keys.index_folder(name)
-        # the marks first: a mark that is gone again has left a document
-        coming = set[str]()
+        # the marks first: if a mark is gone by now, its commit has left a document
+        pending_projects = set[str]()
         for entry in self._files.stores.documents.list(f"{folder}{keys.PENDING}"):
             mark = keys.parse_pending_mark(Key(entry.key.removeprefix(folder)))
             if mark is not None:
-                coming.add(mark.project)
-        for project in coming - self._require_empty(name):
+                pending_projects.add(mark.project)
+        projects = self._require_empty(name)
+        for project in pending_projects - projects:
             raise Conflict(
                 f"Somebody uploads {project} to the index {quoted(name)} now, or such an upload "
                 "was interrupted, which counts for a day. Try again later.",
@@ -426,14 +439,19 @@ class IndexAdministration(
 
     def warnings(self, name: str) -> Iterator[Caution]:
         """Yield a warning if rights or rules of retention name an index that is to be removed."""
-        naming = self._naming(name)
-        if naming:
+        rights_text = self._count_rights_in(name)
+        if rights_text:
             yield Caution(
-                f"{naming} for the index {name}: they hold again if an index of this name is made"
+                f"{rights_text} for the index {name}: they hold again if an index of this name is "
+                "made"
             )
 
-    def _naming(self, name: str) -> str:
-        """Return how many rights and rules of retention name an index, in words, or nothing."""
+    def _count_rights_in(self, name: str) -> str:
+        """
+        Return how many rights and rules of retention name an index, in words.
+
+        An empty text means that nothing names the index.
+        """
         now = self.runtime.now()
         counts = {"grant": 0, "publisher": 0, "token": 0, "retention rule": 0}
         for grant in self.access.show().grants:
@@ -450,7 +468,7 @@ class IndexAdministration(
         return " and ".join(counted(count, kind) for kind, count in counts.items() if count)
 
     def require_no_layer(self, name: str, stored: stored_indexes.IndexList) -> None:
-        """Raise Conflict (code `index_in_use`) if another index has an index as a layer."""
+        """Raise Conflict (code `index_in_use`) if an index is a layer of another index."""
         definitions = self.in_force.read(stored).definitions
         # sorted, so that the same index is named each time
         for upper_name in sorted(definitions):
@@ -462,26 +480,26 @@ class IndexAdministration(
                 )
 
     def listed_in(self, stored: stored_indexes.IndexList) -> Iterable[stored_indexes.ListedIndex]:
-        """Yield the indexes of a document as a list has them, with their problems: first main."""
+        """Yield a row with its problem and warnings for main, and then for each other index."""
         indexes = self.in_force.read(stored)
-        main = stored_indexes.ListedIndex(name=MAIN, keys={})
+        main_row = stored_indexes.ListedIndex(name=MAIN, keys={})
         if stored.main is not None:
-            main = replace(self.kind.listed_row(stored.main), name=MAIN)
-        yield self._judged(main, MAIN, indexes)
+            main_row = replace(self.kind.listed_row(stored.main), name=MAIN)
+        yield self._with_warnings(main_row, MAIN, indexes)
         for index in stored.tables:
             name = index.name
             if name == MAIN:
                 name = FORMER_MAIN
-            yield self._judged(self.kind.listed_row(index), name, indexes)
+            yield self._with_warnings(self.kind.listed_row(index), name, indexes)
 
-    def _judged(
+    def _with_warnings(
         self, row: stored_indexes.ListedIndex, name: str, indexes: KnownIndexes
     ) -> stored_indexes.ListedIndex:
-        """Return a row with why it is not served, or what is probably wrong with it."""
+        """Return the row of an index with the reason why it is not served, and its warnings."""
         definition = indexes.with_main.get(name)
         warnings: tuple[Caution, ...] = ()
         if definition is not None:
-            warnings = tuple(self._own_warnings(definition, indexes))
+            warnings = tuple(self._warnings_of(definition, indexes))
         return replace(row, problem=indexes.problems.get(name, ""), warnings=warnings)
 
     def listed_after(
@@ -490,32 +508,32 @@ class IndexAdministration(
         name: str,
     ) -> stored_indexes.ListedIndex:
         """
-        Return an index after a commit, with the warnings that are new for any index.
+        Return an index after a commit, with the warnings that the commit has caused for any index.
 
-        Raises NotFound if another process has removed it.
+        Raises NotFound if another process has removed the index.
         """
-        listed = super().listed_after(committed, name)
-        # a change of one index may have others show what is not open
+        listed_index = super().listed_after(committed, name)
+        # by a change of one index, another one may show packages that are not open
         before = self.in_force.read(committed.before).with_main
         warnings_before = set(self.in_force.open_layers(before, before))
         after = self.in_force.read(committed.after).with_main
-        # those of the index itself are in its row already
+        # the row of the changed index has its own warnings already
         other_names = [other_name for other_name in after if other_name != name]
-        cautions = self.in_force.open_layers(other_names, after)
-        new = tuple(caution for caution in cautions if caution not in warnings_before)
-        return replace(listed, warnings=listed.warnings + new)
+        new_warnings = list[Caution]()
+        for caution in self.in_force.open_layers(other_names, after):
+            if caution not in warnings_before:
+                new_warnings.append(caution)
+        return replace(listed_index, warnings=(*listed_index.warnings, *new_warnings))
 
-    def _own_warnings(
-        self, definition: IndexDefinition, indexes: KnownIndexes
-    ) -> Iterator[Caution]:
-        """Yield what of the definition of an index may not be meant."""
+    def _warnings_of(self, definition: IndexDefinition, indexes: KnownIndexes) -> Iterator[Caution]:
+        """Yield a warning for each part of a definition that is probably not meant so."""
         name = definition.name
         yield from unknown_sources(definition, indexes.names)
         yield from warnings_of_removed(definition)
         yield from self.in_force.open_layers((name,), indexes.with_main)
         has_files = False
         if not definition.has_packages:
-            with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same
+            with suppress(Unavailable):  # a missing warning fails no list and no change
                 has_files = any(project.files for project in self._files.projects_of(name))
         if has_files:
             yield Caution(
@@ -534,16 +552,16 @@ def _require_nothing_removed(
     name: str, before: Mapping[str, Any], table: Mapping[str, Any]
 ) -> None:
     """Raise Conflict unless a change takes away the rules and the filter of earlier versions."""
-    kept = [rule for rule in removed.removed_rules(before) if rule not in table]
-    if kept:
+    kept_rules = [rule for rule in removed.removed_rules(before) if rule not in table]
+    if kept_rules:
         raise Conflict(
-            removed.describe_removed_rules(name, kept),
+            removed.describe_removed_rules(name, kept_rules),
             code=removed.REMOVED_RULE,
-            advice=Advice(Remedy.EMPTY_KEYS, name, keys=tuple(kept)),
+            advice=Advice(Remedy.EMPTY_KEYS, name, keys=tuple(kept_rules)),
         )
-    text = removed.removed_filter(before)
-    if text and stored_indexes.FILTER not in table:
-        caution = removed.removed_filter_warning(name, text)
+    filter_text = removed.removed_filter(before)
+    if filter_text and stored_indexes.FILTER not in table:
+        caution = removed.removed_filter_warning(name, filter_text)
         raise Conflict(caution.message, code=removed.REMOVED_RULE, advice=caution.advice)
 
 
@@ -551,8 +569,8 @@ def _require_keys_of_filter(
     name: str, before: stored_indexes.IndexKeys, after: stored_indexes.IndexKeys
 ) -> None:
     """Raise Conflict (code `removed_rule`) if a filter is taken away, and no rule hides a file."""
-    text = removed.removed_filter(before)
-    if text and not removed.removed_filter(after) and not read_definition(after).hides_files:
+    loses_filter = removed.removed_filter(before) and not removed.removed_filter(after)
+    if loses_filter and not read_definition(after).hides_files:
         raise Conflict(
             f"The filter of the index {name} is taken away with keys of rules in its place, as it "
             "would show every file without any. To have no rules, remove the index and make it "
@@ -561,7 +579,7 @@ def _require_keys_of_filter(
         )
 
 
-def _taken(name: str, why: str) -> Conflict:
-    """Return the error for an index whose name something else has, which a sentence says."""
-    message = f"No index can be named {quoted(name)}: {why} Choose another name."
+def _taken(name: str, reason: str) -> Conflict:
+    """Return the error for a name that no index can have, for a reason, which is a sentence."""
+    message = f"No index can be named {quoted(name)}: {reason} Choose another name."
     return Conflict(message, code=stored_indexes.INDEX_EXISTS, field=stored_indexes.NAME)

@@ -1,8 +1,9 @@
 """
 The definitions of indexes in force, which the store keeps.
 
-They change while servers run, which read them as any document. One that does not fit any more, as
-its layer was taken out of the settings, is not served, and all others are.
+They change while servers run, and each server reads them as any other document. An index whose
+definition does not fit any more, such as when its layer was taken out of the settings, is not
+served. All other indexes are.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -39,17 +40,17 @@ class KnownIndexes(Struct, frozen=True):
     """The definitions of all indexes."""
 
     main: IndexDefinition
-    """The definition of main. If that cannot be served, one that opens nothing."""
+    """The definition of main. If main cannot be served, a definition that opens nothing."""
     definitions: Mapping[str, IndexDefinition]
     """The definitions of all indexes but main that are served, by name."""
     problems: Mapping[str, str]
-    """Why some are not served, in sentences, by name."""
+    """Why an index is not served, in a sentence, by the name of the index."""
     names: frozenset[str]
-    """All names but that of main."""
+    """The names of all indexes but main."""
 
     @property
     def with_main(self) -> dict[str, IndexDefinition]:
-        """The definitions of all indexes that are served, by name, also main."""
+        """The definitions of all indexes that are served, also of main, by name."""
         served = dict[str, IndexDefinition]()
         if MAIN not in self.problems:
             served[MAIN] = self.main
@@ -65,12 +66,12 @@ class IndexDefinitions:
     """
     Returns the definitions of all indexes.
 
-    Threads may share it. Each method raises Unavailable if they cannot be read.
+    Threads may share it. Each method raises Unavailable if the definitions cannot be read.
 
     Args:
         records: The definitions in the store.
-        roots: `[server] roots`.
-        labels: The labels of the upstream indexes.
+        roots: The names of `[server] roots`, which no index can have.
+        labels: The labels of the upstream indexes, which can be layers.
         is_private: Whether the settings close all indexes, whatever their `read` says.
     """
 
@@ -88,21 +89,25 @@ class IndexDefinitions:
         """Whether the settings close all indexes, whatever their `read` says."""
         self.labels = labels
         """The labels of the upstream indexes, which can be layers."""
-        # Threads may set it at once. Each value is right for its version, so any may be the last.
-        self._last: tuple[ObjectVersion, KnownIndexes] | None = None
+        # Threads may set this at once. Any value may be the last, as each names its version.
+        self._read_last: tuple[ObjectVersion, KnownIndexes] | None = None
+        """The definitions that were read last, after the version of their document."""
         self._is_unused = False
-        """Whether this process knows that nobody has made or changed an index so far."""
+        """Whether this process has found that nobody has made or changed an index so far."""
 
     def peek(self) -> KnownIndexes | None:
-        """Return all definitions, or None if those of a remote store have to be read first."""
+        """Return all definitions, or None if they have to be read from a remote store first."""
         snapshot = self.records.peek()
-        if snapshot is None or (snapshot.value is None and not self._is_unused):
+        if snapshot is None:
             return None
-        return self._known(snapshot)
+        if snapshot.value is None and not self._is_unused:
+            # perhaps the document is lost, and only a request to the store can tell
+            return None
+        return self._definitions_in(snapshot)
 
     def load(self) -> KnownIndexes:
         """Return all definitions, read from the store if they may have changed."""
-        return self._known(self.snapshot("fresh"))
+        return self._definitions_in(self.snapshot("fresh"))
 
     def served(self) -> Mapping[str, IndexDefinition]:
         """Return the definition of each index but main that is served, by name."""
@@ -113,37 +118,38 @@ class IndexDefinitions:
         return self.load().names
 
     def stored(self) -> IndexList:
-        """Return what the store has now: an empty list if nobody has changed an index."""
+        """Return the list that the store has now. It is empty if nobody has changed an index."""
         return self.snapshot("current").value or IndexList()
 
     def snapshot(self, max_age: MaxAge) -> Snapshot[IndexList]:
         """
-        Return the document with its version, and None as its value if nobody has changed an index.
+        Return the document of the indexes with its version.
 
-        Raises Unavailable if it is lost.
+        Its value is None if nobody has changed an index. Raises Unavailable if the document is
+        lost.
         """
         snapshot = self.records.get(max_age)
         if snapshot.value is None and not self._is_unused:
-            # an installer that gets 404 for an index continues with its next one
+            # raises, as an installer that gets 404 for an index continues with its next index
             self.records.require_not_lost("which indexes there are")
             self._is_unused = True
         return snapshot
 
-    def _known(self, snapshot: Snapshot[IndexList]) -> KnownIndexes:
-        """Return the definitions in a document, which are read once for each version of it."""
-        last = self._last
-        if last is not None and last[0] == snapshot.version:
-            return last[1]
+    def _definitions_in(self, snapshot: Snapshot[IndexList]) -> KnownIndexes:
+        """Return the definitions in a document, which are parsed once for each version of it."""
+        read_last = self._read_last
+        if read_last is not None and read_last[0] == snapshot.version:
+            return read_last[1]
         definitions = self.read(snapshot.value or IndexList())
-        self._last = (snapshot.version, definitions)
+        self._read_last = (snapshot.version, definitions)
         return definitions
 
     def read(self, stored: IndexList) -> KnownIndexes:
         """
-        Return the definitions in such a document.
+        Return the definitions in a list of indexes.
 
-        What is wrong with one, or with its layers, is in `problems`, and raises nothing. Such an
-        index is not served, and a wrong main opens nothing.
+        If a definition is wrong, or does not fit its layers, `problems` says so, and nothing is
+        raised. Such an index is not served, and such a main opens nothing.
         """
         definitions = dict[str, IndexDefinition]()
         problems = dict[str, str]()
@@ -163,15 +169,15 @@ class IndexDefinitions:
                 continue
             table = index.keys
             if has_former_main:
-                # where it says main, it means the index that an earlier version has called so
+                # where a key says main, it means the index that an earlier version has called so
                 table = removed.with_former_main(table)
             try:
                 definition = read_definition(removed.without_removed_rules(table))
             except Invalid as fault:
                 problems[index.name] = fault.message
                 continue
-            # an index with a filter of an earlier version shows no file, and one with rules gets
-            # none by promotion
+            # an index with a filter of an earlier version shows no file, and an index with rules
+            # of an earlier version gets no file by promotion
             definitions[index.name] = replace(
                 definition,
                 removed_rules=removed.removed_rules(index.keys),
@@ -181,27 +187,31 @@ class IndexDefinitions:
             problems[name] = _label_of_index(name)
             del definitions[name]
 
-        # last, as an index above one that is not served is not served either
+        # last, as an index is not served if one of its layers is not
         problems |= misfits(definitions, self.labels, unreadable=problems)
-        served = {name: value for name, value in definitions.items() if name not in problems}
+        served = dict[str, IndexDefinition]()
+        for name, definition in definitions.items():
+            if name not in problems:
+                served[name] = definition
         names = definitions.keys() | problems.keys()
         return KnownIndexes(main, served, problems, frozenset(names - {MAIN}))
 
     def read_main(self, keys: Mapping[str, Any]) -> IndexDefinition:
-        """Return the definition of main with these keys. Raises Invalid if one is wrong."""
+        """Return the definition of main with these keys. Raises Invalid if a key is wrong."""
         return read_main(keys, has_upstream=bool(self.labels.in_order))
 
     def closed_main(self, problem: str) -> IndexDefinition:
-        """Return the definition of main while nobody can say what it is: it opens nothing."""
+        """Return a definition of main that opens nothing, for while its own cannot be read."""
         return closed_main(problem, has_upstream=bool(self.labels.in_order))
 
     def closed_layers(
         self, name: str, definitions: Mapping[str, IndexDefinition]
     ) -> tuple[str, ...]:
         """
-        Return the indexes that are not open and that this one shows, or none if it is not open.
+        Return the names of the closed indexes that an open index shows.
 
-        `definitions` are those of all indexes, also of main.
+        Returns nothing if the index is not open. `definitions` are those of all indexes, also of
+        main.
         """
         return closed_layers(definitions[name], definitions)
 
@@ -209,19 +219,19 @@ class IndexDefinitions:
         self, names: Iterable[str], definitions: Mapping[str, IndexDefinition]
     ) -> Iterator[Caution]:
         """
-        Yield a warning for each of these indexes that shows anybody what is not open.
+        Yield a warning for each of these indexes that is open and shows a closed index.
 
-        There is none if the settings close all indexes.
+        Yields nothing if the settings close all indexes.
         """
         if self.is_private:
             return
         for name in names:
-            closed = self.closed_layers(name, definitions)
-            if closed:
+            closed_names = self.closed_layers(name, definitions)
+            if closed_names:
+                closed_text = describe_indexes(closed_names)
                 yield Caution(
-                    f"Anybody may read the index {name}, which shows packages of "
-                    f"{describe_indexes(closed)}, where a right is needed. If that is not meant, "
-                    f"give {name} read=granted.",
+                    f"Anybody may read the index {name}, which shows packages of {closed_text}, "
+                    f"where a right is needed. If that is not meant, give {name} read=granted.",
                     Advice(Remedy.CHANGE_INDEX, name),
                 )
 
@@ -235,10 +245,11 @@ class IndexDefinitions:
 
     def require_start(self) -> None:
         """
-        Raise Invalid (code `bad_setting`) if no server can start with these settings.
+        Raise Invalid (code `bad_setting`) if the settings use the name of an index.
 
-        That is: if the label of an upstream index, or one of `server.roots`, is the name of an
-        index. Damaged definitions stop no start: nothing is open, and warnings say it.
+        Neither the label of an upstream index nor a name in `server.roots` may be the name of an
+        index. A server starts also with damaged definitions: then no index is open, and warnings
+        say so.
         """
         try:
             names = self.load().names
@@ -279,7 +290,7 @@ def _label_of_index(label: str) -> str:
 
 
 def warnings_of_removed(definition: IndexDefinition) -> Iterator[Caution]:
-    """Yield what the rules, or the filter, of earlier versions lead to in an index."""
+    """Yield a warning for the rules, and for the filter, of earlier versions in a definition."""
     if definition.removed_rules:
         yield removed.removed_rules_warning(definition.name, definition.removed_rules)
     if definition.removed_filter:
@@ -288,22 +299,23 @@ def warnings_of_removed(definition: IndexDefinition) -> Iterator[Caution]:
 
 def owner_of_name(projects: Projects, name: str) -> str:
     """
-    Return in a sentence what of main has the name of an index, or an empty text.
+    Return a sentence about the project of main that has a name, for a new index.
 
-    Whoever makes an index looks here after the definition is written, as an upload of a new project
-    looks for a definition after its mark is written: one of both sees the other. Raises Unavailable
-    if the store does not answer, or if a document is damaged.
+    An empty text means that main has no such project. The process that makes an index calls this
+    after it has committed the definition. An upload of a new project puts its mark, and then looks
+    for a definition. So one of the two sees the other. Raises Unavailable if the store does not
+    answer, or if a document is damaged.
     """
     project = NormalizedName(name)
-    # the marks first: a mark that is gone again has left a document
+    # the marks first: if a mark is gone by now, its commit has left a document
     marks = projects.store.list(keys.pending_marks(project))
-    is_coming = any(keys.parse_pending_mark(entry.key) is not None for entry in marks)
+    is_being_uploaded = any(keys.parse_pending_mark(entry.key) is not None for entry in marks)
     document = projects.documents.get(keys.project(project), "current").value
     if document is not None and document.exists:
         return "it is the name of a project of main."
     if project in projects.names.get_current().as_set:
         return "it is a private name of main. If nobody needs it, release it first."
-    if is_coming:
+    if is_being_uploaded:
         return (
             "somebody uploads a project of this name now, or an upload of one was interrupted, "
             "which counts for a day."
@@ -312,16 +324,17 @@ def owner_of_name(projects: Projects, name: str) -> str:
 
 
 def unknown_sources(definition: IndexDefinition, names: Collection[str]) -> Iterator[Caution]:
-    """Yield a warning for each index in `promote_from` that is none of these names."""
+    """Yield a warning for each index in `promote_from` that is neither main nor in `names`."""
     for source in definition.promotion.promote_from:
         if source != MAIN and source not in names:
             yield names_no_index(f"promote_from of the index {definition.name}", source)
 
 
-def names_no_index(what: str, name: str) -> Caution:
-    """Return the warning that something names an index that does not exist."""
+def names_no_index(subject: str, name: str) -> Caution:
+    """Return the warning that something, the `subject`, names an index that does not exist."""
     return Caution(
-        f"{what} names the index {name}, which does not exist: correct the name, or add the index"
+        f"{subject} names the index {name}, which does not exist: correct the name, or add the "
+        "index"
     )
 
 

@@ -1,9 +1,9 @@
 """
 Renaming of an index that an earlier version has made under the name that main has now.
 
-It is done to a store that no server has open. A process may die after each step, and the same
-renaming again goes on: the documents are copied, what names the index gets its new name, the
-definition is committed, and the documents at the old place are deleted last.
+No server may have the store open. First the documents are copied, then rights that name the index
+get its new name, then the definition is committed, and last the documents at the old place are
+deleted. If the process dies after any step, the same renaming again goes on.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 
 class IndexRename(Struct, frozen=True):
-    """Gives the index that has the name of main another one, with all that it has."""
+    """Gives another name to the index that has the name of main, with its documents and rights."""
 
     administration: IndexAdministration
     documents: Store
@@ -38,69 +38,77 @@ class IndexRename(Struct, frozen=True):
 
     def rename(self, name: str, by: str, note: str = "") -> stored_indexes.ListedIndex:
         """
-        Rename the index, and what names it: grants, publishers, tokens and layers. Return it.
+        Rename the index in all that names it: grants, publishers, tokens and layers.
 
-        A renaming that was interrupted goes on. Raises NotFound if no index has the name of main.
-        Raises Invalid (code `invalid_index`) if no index can have the new name, and Conflict (code
-        `index_exists`) if another one has it, or had documents there. Raises Invalid, too, if the
-        note is not one line of text. Raises Conflict (code `index_in_use`) if its documents change
+        Returns the index under its new name. A renaming that was interrupted goes on. Raises
+        NotFound if no index has the name of main. Raises Invalid (code `invalid_index`) if no index
+        can have the new name, and Conflict (code `index_exists`) if another index has the new name,
+        or the store has documents of such an index. Raises Invalid, too, if the note is not one
+        line of text. Raises Conflict (code `index_in_use`) if documents of the index change
         meanwhile, and Unavailable if the store does not answer.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         administration = self.administration
         stored = administration.in_force.stored()
-        former = stored.find(MAIN)
-        has_documents = any(True for _ in self._objects())
-        if former is None and not (has_documents and stored.find(name) is not None):
+        former_main = stored.find(MAIN)
+        has_documents = next(self._list_documents(), None) is not None
+        is_interrupted = has_documents and stored.find(name) is not None
+        if former_main is None and not is_interrupted:
             raise NotFound(
                 "No index of this store is called main but the one at its root, which stays so."
             )
-        if former is not None:
-            self._prepare(name, former.keys, stored)
-            self._copy(name)
-            # before the definition: from then on main is the index at the root
+        if former_main is not None:
+            self._require_usable(name, former_main.keys, stored)
+            self._copy_documents(name)
+            # before the definition: once that is committed, main is the index at the root
             self._rename_in_rights(name, by, note)
-            self._commit(name, by, note)
-        self._delete(name)
+            self._commit_definitions(name, by, note)
+        self._delete_documents(name)
         return next(row for row in administration.show() if row.name == name)
 
-    def _prepare(
+    def _require_usable(
         self, name: str, table: stored_indexes.IndexKeys, stored: stored_indexes.IndexList
     ) -> None:
-        """Raise Invalid or Conflict if the index cannot have this name."""
+        """Raise Invalid or Conflict if the index cannot have the new name."""
         administration = self.administration
         if stored.find(name) is not None:
             raise Conflict(
                 f"There is an index {quoted(name)} already.", code=stored_indexes.INDEX_EXISTS
             )
         administration.require_free(name)
-        # a rule or a filter of an earlier version is told of once the index has its name
-        read_definition(without_removed_rules(_renamed(table, name)))
+        # rules of an earlier version raise nothing: the renamed index gets a warning about them
+        renamed_keys = without_removed_rules(_renamed_keys(table, name))
+        read_definition(renamed_keys)
 
-    def _objects(self) -> Iterator[tuple[Key, str]]:
-        """Yield the key of each document of the index, and the end of it."""
+    def _list_documents(self) -> Iterator[tuple[Key, str]]:
+        """Yield the key of each document at the old place, and the part behind the folder."""
         for entry in self.documents.list(keys.FORMER_MAIN_FOLDER):
             yield entry.key, entry.key.removeprefix(keys.FORMER_MAIN_FOLDER)
 
-    def _copy(self, name: str) -> None:
-        """Copy the documents to their new place, as far as they are not there already."""
-        for key, end in self._objects():
-            target = Key(f"{keys.index_folder(name)}{end}")
-            body = self._body(key)
-            copied = self._body(target)
-            if copied is None and body is not None:
-                self.documents.put(target, body, ABSENT)
-            elif copied != body:
+    def _copy_documents(self, name: str) -> None:
+        """Copy the documents to their new place, unless the store has a copy already."""
+        for key, key_in_index in self._list_documents():
+            new_key = Key(f"{keys.index_folder(name)}{key_in_index}")
+            body = self._read_body(key)
+            copied_body = self._read_body(new_key)
+            if copied_body is None and body is not None:
+                self.documents.put(new_key, body, ABSENT)
+            elif copied_body != body:
                 raise Conflict(
                     f"An index {quoted(name)} had documents before. Choose another name.",
                     code=stored_indexes.INDEX_EXISTS,
                 )
 
-    def _delete(self, name: str) -> None:
-        """Delete the documents at the old place, of which each was copied."""
-        # a list, as each step deletes what the listing goes over
-        for key, end in list(self._objects()):
-            if self._body(key) != self._body(Key(f"{keys.index_folder(name)}{end}")):
+    def _delete_documents(self, name: str) -> None:
+        """
+        Delete the documents at the old place.
+
+        Raises Conflict for a document that differs from its copy.
+        """
+        # a list, as a listing must not go on while its objects are deleted
+        for key, key_in_index in list(self._list_documents()):
+            new_key = Key(f"{keys.index_folder(name)}{key_in_index}")
+            if self._read_body(key) != self._read_body(new_key):
                 raise Conflict(
                     f"The index is called {name} now, and something still writes {key}. Stop all "
                     "servers of earlier versions, and have the operator compare both objects.",
@@ -108,7 +116,8 @@ class IndexRename(Struct, frozen=True):
                 )
             self.documents.delete(key)
 
-    def _body(self, key: Key) -> bytes | None:
+    def _read_body(self, key: Key) -> bytes | None:
+        """Return the bytes of an object, or None if the store has no such object."""
         stored = self.documents.get(key)
         if not isinstance(stored, Stored):
             return None
@@ -120,10 +129,10 @@ class IndexRename(Struct, frozen=True):
         self.administration.publishers.rename_index(MAIN, name, by, note)
         tokens = self.administration.tokens
         for record in tokens.all():
-            if _in_index(record, name) != record:
-                tokens.update(record.id, partial(_in_index, name=name))
+            if _renamed_token(record, name) != record:
+                tokens.update(record.id, partial(_renamed_token, name=name))
 
-    def _commit(self, name: str, by: str, note: str) -> None:
+    def _commit_definitions(self, name: str, by: str, note: str) -> None:
         """Commit the definition under its new name, and those of the indexes that name it."""
         at = self.administration.runtime.now()
         self.administration.commit(partial(_renaming_events, name, at, by, note))
@@ -132,33 +141,33 @@ class IndexRename(Struct, frozen=True):
 def _renaming_events(
     name: str, at: datetime, by: str, note: str, stored: stored_indexes.IndexList
 ) -> tuple[stored_indexes.AnyIndexEvent, ...]:
-    """Return the events of a renaming, or none if another process has committed them."""
-    former = stored.find(MAIN)
-    if former is None:
+    """Return the events of a renaming, or nothing if another process has committed them."""
+    former_main = stored.find(MAIN)
+    if former_main is None:
         return ()
-    removed_index = stored_indexes.IndexRemoved(at=at, by=by, note=note, name=MAIN)
-    keys_of_index = _renamed(former.keys, name)
+    new_keys = _renamed_keys(former_main.keys, name)
     # one commit: at no time is an index missing that is a layer of another
     events: list[stored_indexes.AnyIndexEvent] = [
-        removed_index,
-        stored_indexes.IndexMade(at=at, by=by, note=note, keys=keys_of_index),
+        stored_indexes.IndexRemoved(at=at, by=by, note=note, name=MAIN),
+        stored_indexes.IndexMade(at=at, by=by, note=note, keys=new_keys),
     ]
     for table in stored.tables:
-        changed = renamed(table.keys, MAIN, name)
-        if table.name != MAIN and changed != table.keys:
-            new_keys = stored_indexes.with_main(changed)
-            events.append(stored_indexes.IndexChanged(at=at, by=by, note=note, keys=new_keys))
+        changed_keys = renamed(table.keys, MAIN, name)
+        if table.name != MAIN and changed_keys != table.keys:
+            stored_keys = stored_indexes.with_main(changed_keys)
+            events.append(stored_indexes.IndexChanged(at=at, by=by, note=note, keys=stored_keys))
     return tuple(events)
 
 
-def _renamed(table: stored_indexes.IndexKeys, name: str) -> stored_indexes.IndexKeys:
+def _renamed_keys(table: stored_indexes.IndexKeys, name: str) -> stored_indexes.IndexKeys:
     """Return the keys of the index under its new name."""
     return stored_indexes.with_main(renamed(table, MAIN, name) | {"name": name})
 
 
-def _in_index(record: TokenRecord, name: str) -> TokenRecord:
-    """Return a token with the new name of the index in place of that of main."""
+def _renamed_token(record: TokenRecord, name: str) -> TokenRecord:
+    """Return a token whose scope names the index by its new name in place of main."""
     scope = record.in_index
     if scope is None:
         return record
-    return replace(record, in_index=replace(scope, index=renamed_in(scope.index, MAIN, name)))
+    renamed_scope = replace(scope, index=renamed_in(scope.index, MAIN, name))
+    return replace(record, in_index=renamed_scope)

@@ -1,4 +1,4 @@
-"""What the rights in indexes lead to that may not be meant, for whoever changes them."""
+"""Warnings about rights in indexes that are of no use, for those who change these rights."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,8 +15,8 @@ def grant_warnings(grant: Grant, definitions: Definitions) -> Iterator[Caution]:
     actions = grant.scope.actions
     for name in grant.scope.indexes:
         definition = definitions.get(name)
-        takes_none = definition is not None and not definition.has_packages
-        if takes_none and Action.UPLOAD in actions and Action.ADMIN not in actions:
+        takes_no_uploads = definition is not None and not definition.has_packages
+        if takes_no_uploads and Action.UPLOAD in actions and Action.ADMIN not in actions:
             yield Caution(
                 f"the index {name} has no packages of its own, so that nobody uploads to it or "
                 "changes them there; for that, grant the right in the index that has them"

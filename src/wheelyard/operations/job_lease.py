@@ -1,4 +1,4 @@
-"""The lease of a daily job: one process does it, and another one goes on if that dies."""
+"""The lease of a daily job: one process does the job, and another one goes on if that one dies."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,7 +14,7 @@ from wheelyard.errors import Conflict
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
 
 LEASE_TIME: Final = timedelta(minutes=10)
-"""How long the job waits for a process that has died."""
+"""How long a lease is valid. So long the job waits for a process that has died."""
 RENEWAL_SECONDS: Final = 120.0
 """The age from which a lease is renewed."""
 
@@ -24,8 +24,9 @@ class LeaseDocument(Struct, frozen=True, omit_defaults=True):
 
     revision: int = 0
     holder: str = ""
-    """A random text that, with `revision`, makes each write another one."""
+    """A random text of the process that has written the document last."""
     ends: datetime | None = None
+    """When the lease of the holder ends."""
     completed: datetime | None = None
     """When the job was done last."""
 
@@ -37,9 +38,9 @@ class JobLease:
     """
     The lease of one job, as one process has it.
 
-    For one thread at a time. Times are those of the store's clock. One in the document that is
-    later than any correct clock can have written counts for nothing, and so does a document that is
-    damaged. Each method raises Unavailable if the store does not answer.
+    One thread at a time may use it. Times are those of the store's clock. A time in the document
+    that is later than any correct clock can have written is ignored, and so is a damaged document.
+    Each method raises Unavailable if the store does not answer.
     """
 
     def __init__(self, store: Store, job: str, clock: StoreClock) -> None:
@@ -56,13 +57,13 @@ class JobLease:
         """
         Take the lease if nobody has it, and the job was not done within `every`.
 
-        Return zero if it was taken, else after how long to try again.
+        Returns zero if the lease was taken, or else after how long to try again.
         """
         self._document, self._version = self._read()
         document = self._document
         now = self._clock.now()
         wait = timedelta()
-        # one that this process has itself, as it has not given it back, may be taken again
+        # a lease that this process has not given back may be taken again by this process
         if document.ends is not None and document.holder != self._holder:
             wait = _until(document.ends, now, LEASE_TIME)
         if document.completed is not None:
@@ -70,20 +71,19 @@ class JobLease:
         if wait:
             return wait
         try:
-            # compare-and-swap with what was read above: of several processes one gets it
+            # a compare-and-swap with the version that was read: one of several processes succeeds
             self._put(ends=now + LEASE_TIME)
         except Conflict:
-            # another process has taken it since it was read
             return LEASE_TIME
         return timedelta()
 
     def renew(self) -> None:
         """
-        Renew the lease if that is due.
+        Renew the lease if it is older than `RENEWAL_SECONDS`.
 
-        Raises Conflict if another process has taken it.
+        Raises Conflict if another process has taken the lease.
         """
-        # by the clock of this process, as that of the store would cost a request each time
+        # by the clock of this process, as the clock of the store would cost a request each time
         if self._monotonic() >= self._renew_at:
             self._put(ends=self._clock.now() + LEASE_TIME)
 
@@ -91,7 +91,7 @@ class JobLease:
         """
         Give the lease back, and write that the job is done.
 
-        Raises Conflict if another process has taken it.
+        Raises Conflict if another process has taken the lease.
         """
         now = self._clock.now()
         self._put(ends=now, completed=now)
@@ -100,12 +100,12 @@ class JobLease:
         """
         Give the lease back, though the job is not done.
 
-        Raises Conflict if another process has taken it.
+        Raises Conflict if another process has taken the lease.
         """
         self._put(ends=self._clock.now())
 
     def _read(self) -> tuple[LeaseDocument, ObjectVersion]:
-        """Return the document and its version. A damaged one is read as if there was none."""
+        """Return the document, or an empty one if it is missing or damaged, and its version."""
         return read_usable(self._store, self._key, _CODEC, LeaseDocument())
 
     def _put(self, *, ends: datetime, completed: datetime | None = None) -> None:
@@ -120,7 +120,7 @@ class JobLease:
         )
         body = _CODEC.encode(document)
         version = self._version
-        # on a full disk, too, as the job may be what makes room
+        # with the reserve, as the job may make room on a full disk
         put = partial(self._store.put, self._key, body, version)
         self._version = self._store.with_reserve(put)
         self._document = document
@@ -129,19 +129,24 @@ class JobLease:
 
 def last_completed(store: Store, job: str) -> datetime | None:
     """
-    Return when a job was done last, or None if it never was, or that is not known.
+    Return when a job was done last.
 
-    Raises Unavailable if the store does not answer.
+    None means that it was never done, or that the document is damaged. Raises Unavailable if the
+    store does not answer.
     """
     document, _ = read_usable(store, keys.lease(job), _CODEC, LeaseDocument())
     return document.completed
 
 
 def _until(moment: datetime, now: datetime, longest: timedelta) -> timedelta:
-    """Return how long it is until `moment`, or zero if that has passed, or is too far away."""
+    """
+    Return how long it is until `moment`, or zero if it has passed.
+
+    Returns zero also if it is more than `longest`, and the time of a lease, away.
+    """
     wait = moment - now
-    # later than any correct clock can have written: without this limit, a process whose clock was
-    # years ahead would keep all others from the job
+    # Such a moment is later than any correct clock can have written. Without this limit, a process
+    # whose clock was years ahead would keep all others from the job.
     if wait > longest + LEASE_TIME:
         return timedelta()
     return max(wait, timedelta())

@@ -61,7 +61,7 @@ from wheelyard.rendering.feeds import FeedEntry, latest_entries
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """A time before every event."""
 NAMED_LOSSES: Final = 10
-"""Lost commits of a project that a problem names."""
+"""How many lost commits of a project a problem names."""
 RESTORED: Final = (
     "the store was restored, or its list of changes begun again: journals may have lost entries "
     "that were shown before"
@@ -69,15 +69,15 @@ RESTORED: Final = (
 
 PAGE_COMMITS: Final = 50
 """
-The commits of an older page. The newest page has these and the ones behind them, at most twice as
-many, so that an older page never changes.
+How many commits an older page has. An older page never changes, so the newest page has up to twice
+as many.
 """
 ACCESS_COMMITS: Final = 50
-"""The changes of grants that are read for the newest page of who may manage the project."""
+"""How many of the last changes of grants are read for the newest page of a project's history."""
 DECISION_COMMITS: Final = 200
-"""The commits that are read. Decisions in force are known without them."""
+"""How many of the last commits of decisions are read. Decisions in force are in the document."""
 CHANGED_PROJECTS: Final = 40
-"""How many projects the feed looks at: those with the newest commits."""
+"""How many projects the feed reads: those with the newest commits."""
 
 
 class JournalSource(Protocol):
@@ -85,20 +85,21 @@ class JournalSource(Protocol):
 
     def changed(self, since: datetime) -> tuple[Sequence[NormalizedName], list[str]]:
         """
-        Return the projects that may have new commits: at first all, then those changed since.
+        Return the projects that may have new commits, and problems with the list of changes.
 
-        Projects that have not changed after the time `since` may be left out. With them come
-        problems with the list of changes, as sentences. Raises Unavailable if not even the projects
-        are known.
+        The first call returns all projects, and a later call those that have changed since the call
+        before. Projects that have not changed after the time `since` may be left out. Problems are
+        sentences. Raises Unavailable if not even the projects are known.
         """
         ...
 
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
         """
-        Yield a project's commits with their numbers, newest first, down to the one behind `after`.
+        Yield the commits of a project whose numbers are above `after`, newest first.
 
-        None is a commit that the journal has lost. Raises NotFound for an unknown project, and
-        Unavailable if the store does not answer, or the document is damaged.
+        Each has its number before it, and is None if the journal has lost it. Raises NotFound for
+        an unknown project, and Unavailable if the store does not answer, or the document is
+        damaged.
         """
         ...
 
@@ -120,11 +121,13 @@ class JournalSource(Protocol):
 
 
 class DocumentSource(Protocol):
-    """Gives the events of a document that is no project's."""
+    """Gives the events of a document other than that of a project."""
 
     def events_after(self, number: int) -> Iterator[tuple[int, OtherEvent]]:
         """
-        Yield the events of the commits behind `number`, oldest first, with their commit's number.
+        Yield the events of the commits whose numbers are above `number`, oldest first.
+
+        Each event has the number of its commit before it.
 
         Raises Unavailable if the store does not answer.
         """
@@ -139,19 +142,20 @@ class StoreJournals(Struct):
     tokens: TokenRecords
     only: NormalizedName | None = None
     _serial: int | None = None
-    """The newest serial at the last look."""
+    """The newest serial at the last call of `changed`, or None before the first one."""
 
     def changed(self, since: datetime) -> tuple[Sequence[NormalizedName], list[str]]:
         """
         Return the projects that may have new commits, and problems with the list of changes.
 
-        They are those changed since the last look, or at the first one, since the time `since`. If
-        the list of changes is damaged, the first look is at all projects. If `only` is set, it is
-        that project each time. Commits without a serial get one, if the store can be written.
-        Raises Unavailable if not even the projects are known.
+        The first call returns the projects that have changed since the time `since`, and a later
+        call those that have changed since the call before. If the list of changes is damaged, the
+        first call returns all projects. If `only` is set, each call returns that project. Commits
+        without a serial get one, if the store can be written. Raises Unavailable if not even the
+        projects are known.
         """
         if self.only is not None:
-            return (self.only,), []  # reading it tells whether it has changed
+            return (self.only,), []  # its commits tell whether it has changed
         problems = list[str]()
         try:
             if self._serial is not None:
@@ -159,31 +163,35 @@ class StoreJournals(Struct):
                     changes, self._serial = self.changes.since(self._serial)
                     return _projects_in(changes), problems
                 except NotFound:
-                    # the list no longer knows the serial, so the newer ones may be of other commits
+                    # the list was restored, so later serials may belong to other commits now
                     problems.append(RESTORED)
             # an event may be dated earlier than the commit before it
             changes, self._serial = self.changes.made_since(since - CLOCK_TOLERANCE)
             return _projects_in(changes), problems
         except Unavailable as fault:
-            # who has begun with the list goes on with it: all projects would be read each time
+            # not after the first call: a reader that follows changes would read all projects often
             if fault.code != DAMAGED or self._serial is not None:
                 raise
-            documents = self.projects.store.list(keys.PROJECTS)
-            names = (keys.project_of(entry.key) for entry in documents)
-            self._serial = 0  # a later look waits for the list, and then begins with it
-            return list(filter(None, names)), [fault.message]
+            names = list[NormalizedName]()
+            for entry in self.projects.store.list(keys.PROJECTS):
+                name = keys.project_of(entry.key)
+                if name is not None:
+                    names.append(name)
+            self._serial = 0  # later calls raise until the list is readable, and then begin with it
+            return names, [fault.message]
 
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
         """
-        Yield a project's commits with their numbers, newest first, down to the one behind `after`.
+        Yield the commits of a project whose numbers are above `after`, newest first.
 
-        None is a commit that the journal has lost. Raises NotFound for an unknown project, and
-        Unavailable if the store does not answer, or the document is damaged.
+        Each has its number before it, and is None if the journal has lost it. Raises NotFound for
+        an unknown project, and Unavailable if the store does not answer, or the document is
+        damaged.
         """
         document = self.projects.documents.get(keys.project(name), "current").value
         project = document or self.projects.get(name)  # a released name has a journal, too
         journal = self.projects.journal(project)
-        if self.only is None:  # several projects are read at a time anyway
+        if self.only is None:  # one thread for each project, as several projects are read at a time
             journal = replace(journal, threads=1)
         for number, commit in journal.find_all(range(project.revision, after, -1)):
             if commit is None:
@@ -210,24 +218,25 @@ class StoreJournals(Struct):
 
 
 class JournalPart(Struct, frozen=True):
-    """Entries, in order of time, and problems: sentences about what could not be read."""
+    """Entries, in the order of their times, and problems."""
 
     entries: list[JournalEntry]
     problems: list[str]
+    """Sentences about what could not be read."""
 
 
 class DocumentJournal(Struct):
-    """The journal of one document that is no project's."""
+    """The journal of one document other than that of a project."""
 
-    what: str
-    """Its entries in words, such as `the changes of grants`."""
+    title: str
+    """The entries of the journal in words, such as `the changes of grants`."""
     source: DocumentSource
     only: NormalizedName | None = None
     """The project whose entries are read, or None for all."""
     newest: int = 0
     """The number of the last commit that was read."""
     at: datetime = BEGINNING
-    """When its first event was."""
+    """The time of the first event of that commit."""
 
 
 class _LastCommit(Struct, frozen=True):
@@ -235,19 +244,20 @@ class _LastCommit(Struct, frozen=True):
 
     number: int = 0
     id: str = ""
-    """Empty if the journal has lost it."""
+    """The id of the commit, or an empty text if the journal has lost it."""
     at: datetime = BEGINNING
+    """The time of the last event of the commit."""
 
 
 class JournalReader(Struct):
     """
     Reads the entries of a source from the time `since` on, before the time `until` if it is given.
 
-    With `by`, only those of a principal, or of the tokens of an owner, are read. With `what`, only
-    those of this kind are read.
+    With `by`, only entries of a principal, or of the tokens of an owner, are read. With `what`,
+    only entries of this kind are read.
 
-    If another commit has the number of the last one that was read, or none, the store was restored:
-    then what is later than that one is read.
+    If the number of the last commit that was read belongs to another commit now, or to no commit,
+    the store was restored. Then all entries that are later than that commit are read.
     """
 
     source: JournalSource
@@ -256,11 +266,11 @@ class JournalReader(Struct):
     what: str = ""
     until: datetime | None = None
     documents: tuple[DocumentJournal, ...] = ()
-    """Further journals whose entries are read, too."""
-    _last: dict[NormalizedName, _LastCommit] = {}
+    """The journals of other documents, which are read before those of projects."""
+    _last_commits: dict[NormalizedName, _LastCommit] = {}
     """The last commit that was read of each project."""
-    _failed: list[NormalizedName] = []
-    """Projects that could not be read at the last call."""
+    _failed_projects: list[NormalizedName] = []
+    """The projects that could not be read at the last call."""
 
     def read(self, progress: Callable[[int, str], None]) -> JournalPart:
         """
@@ -272,89 +282,98 @@ class JournalReader(Struct):
         """
         result = JournalPart([], [])
         for journal in self.documents:
-            self._read_other(journal, result, self.since)
+            self._read_document(journal, result, self.since)
         try:
             self._read_projects(result, progress)
         except NotFound:
-            if not result.entries:  # a public project, which has decisions alone
+            # a public project has decisions, and no journal of its own
+            if not result.entries:
                 raise
         # a stable sort: in a project, entries of one time stay in the order of its commits
         result.entries.sort(key=attrgetter("at"))
         return result
 
     def _read_projects(self, result: JournalPart, progress: Callable[[int, str], None]) -> None:
+        """Add the entries of the changed projects that no call has returned to `result`."""
         changed, problems = self.source.changed(self.since)
         result.problems.extend(problems)
-        # the source does not name again what could not be read the last time
-        names = list(dict.fromkeys([*changed, *self._failed]))
-        self._failed = []
-        # several threads read projects, and this one alone changes what is remembered of them
-        parts = prefetch_map(self._read_new, names)
-        for name, (part, newest) in zip(names, parts, strict=True):
+        # the source does not name a project again that could not be read the last time
+        names = list(dict.fromkeys([*changed, *self._failed_projects]))
+        self._failed_projects = []
+        # several threads read projects, and only this thread changes the attributes
+        parts = prefetch_map(self._read_new_entries, names)
+        for name, (part, last_commit) in zip(names, parts, strict=True):
             progress(len(names), name)
             result.entries.extend(part.entries)
             result.problems.extend(part.problems)
-            if newest is None:
-                self._failed.append(name)
+            if last_commit is None:
+                self._failed_projects.append(name)
             else:
-                self._last[name] = newest
+                self._last_commits[name] = last_commit
 
-    def _read_new(self, name: NormalizedName) -> tuple[JournalPart, _LastCommit | None]:
-        return self._read_project(name, self._last.get(name, _LastCommit()), self.since)
+    def _read_new_entries(self, name: NormalizedName) -> tuple[JournalPart, _LastCommit | None]:
+        """Return the entries of a project that no call has returned, and its last commit."""
+        last_commit = self._last_commits.get(name, _LastCommit())
+        return self._read_project(name, last_commit, self.since)
 
-    def _read_other(self, journal: DocumentJournal, result: JournalPart, since: datetime) -> None:
-        """Add the entries of another journal, from that time on, that no call has returned."""
-        last = (journal.newest, journal.at)
-        is_continued = not journal.newest
+    def _read_document(
+        self, journal: DocumentJournal, result: JournalPart, since: datetime
+    ) -> None:
+        """Add the entries of another document, from a time on, that no call has returned."""
+        last_number = journal.newest
+        last_at = journal.at
+        is_continued = not last_number
         try:
-            # the last one once more, which tells whether the journal is still the same
-            for number, event in journal.source.events_after(max(journal.newest - 1, 0)):
-                is_continued = is_continued or (number, event.at) == last
+            # from the last commit that was read: it tells whether the journal is still the same
+            for number, event in journal.source.events_after(max(last_number - 1, 0)):
+                if number == last_number and event.at == last_at:
+                    is_continued = True
                 if not is_continued:
                     break
                 if number > journal.newest:
                     journal.newest = number
                     journal.at = event.at
-                if number > last[0] and event.at >= since:
+                if number > last_number and event.at >= since:
                     by_name = self._name_of(event.by, result.problems)
                     entry = other_entry_of(number, event, by_name)
                     if journal.only in (None, entry.project):
                         self._add(entry, result)
         except Unavailable as fault:
-            result.problems.append(f"{journal.what} cannot be read: {fault.message}")
+            result.problems.append(f"{journal.title} cannot be read: {fault.message}")
             return
         if not is_continued:
-            # the store was restored: its commits have numbers that were read already
+            # the store was restored, so numbers that were read belong to other commits now
             journal.newest = 0
-            self._read_other(journal, result, journal.at + timedelta.resolution)
+            self._read_document(journal, result, journal.at + timedelta.resolution)
 
     def _read_project(
-        self, name: NormalizedName, last: _LastCommit, since: datetime
+        self, name: NormalizedName, last_read: _LastCommit, since: datetime
     ) -> tuple[JournalPart, _LastCommit | None]:
         """
-        Return what a project has behind `last`, and its last commit, or None if it is unreadable.
+        Return the entries of a project behind the commit `last_read`, and its last commit now.
 
-        Threads call it, so it changes nothing here.
+        The commit is None if the project cannot be read. Several threads call this, so it changes
+        no attribute.
         """
-        limit = since - CLOCK_TOLERANCE
+        oldest = since - CLOCK_TOLERANCE
 
         # newest first, down to the commit that was read last: if its number belongs to another
-        # commit now, or to none, the store was restored
+        # commit now, or to no commit, the store was restored
         commits = list[CommitJson]()
-        lost = list[int]()
-        newest = last
+        lost_numbers = list[int]()
+        last_commit = last_read
         part = JournalPart([], [])
-        is_continued = not last.number
+        is_continued = not last_read.number
         try:
-            for number, commit in self.source.commits(name, max(last.number - 1, 0)):
-                if number == last.number:
-                    is_continued = commit is None or last.id in {"", commit.id}
+            for number, commit in self.source.commits(name, max(last_read.number - 1, 0)):
+                if number == last_read.number:
+                    is_continued = commit is None or last_read.id in {"", commit.id}
                     break
-                if number > newest.number:
-                    newest = _last_commit(number, commit)
+                if number > last_commit.number:
+                    last_commit = _last_commit(number, commit)
                 if commit is None:
-                    lost.append(number)
-                elif all(event.at < limit for event in commit.events):
+                    lost_numbers.append(number)
+                elif all(event.at < oldest for event in commit.events):
                     # all commits before are older, as clocks differ by less than the tolerance
                     is_continued = True
                     break
@@ -363,23 +382,23 @@ class JournalReader(Struct):
         except Unavailable as fault:
             return JournalPart([], [f"{name} cannot be read: {fault.message}"]), None
         if not is_continued:
-            # from the first commit on, but without what is as old as what was read before
-            since = max(since, last.at + timedelta.resolution)
-            part, last_commit = self._read_project(name, _LastCommit(), since)
-            part.problems.insert(0, RESTORED)
-            return part, last_commit
-        if lost:
-            part.problems.append(lost_message(name, lost))
+            # from the first commit on, but only entries that are later than those read before
+            since = max(since, last_read.at + timedelta.resolution)
+            whole_part, last_commit_now = self._read_project(name, _LastCommit(), since)
+            whole_part.problems.insert(0, RESTORED)
+            return whole_part, last_commit_now
+        if lost_numbers:
+            part.problems.append(lost_message(name, lost_numbers))
         for commit in reversed(commits):
             for event in commit.events:
                 if event.at >= since:
                     by_name = event.by_name or self._name_of(event.by, part.problems)
                     self._add(entry_of(name, commit.number, event, by_name), part)
-        return part, newest
+        return part, last_commit
 
     def _add(self, entry: JournalEntry, part: JournalPart) -> None:
-        """Add an entry to a part, with its owner, unless the reader leaves it out."""
-        # before the comparison, which looks at the owner of a token, too
+        """Add an entry to a part, with its owner, if the filters of the reader let it through."""
+        # before `is_by`, which also compares the owner of a token
         entry = replace(entry, owner=self._owner_of(entry.by, part.problems))
         if self.by and not entry.is_by(self.by):
             return
@@ -389,6 +408,7 @@ class JournalReader(Struct):
             part.entries.append(entry)
 
     def _name_of(self, principal: str, problems: list[str]) -> str:
+        """Return the name of a token. If it cannot be read, add a problem, and return nothing."""
         try:
             return self.source.name_of(principal)
         except Unavailable as fault:
@@ -396,6 +416,7 @@ class JournalReader(Struct):
             return ""
 
     def _owner_of(self, principal: str, problems: list[str]) -> str:
+        """Return the owner of a token. If it cannot be read, add a problem, and return nothing."""
         try:
             return self.source.owner_of(principal)
         except Unavailable as fault:
@@ -409,31 +430,33 @@ def _projects_in(changes: Iterable[ProjectChange]) -> list[NormalizedName]:
 
 
 def _last_commit(number: int, commit: CommitJson | None) -> _LastCommit:
+    """Return what is remembered of a commit. None is a commit that the journal has lost."""
     if commit is None:
         return _LastCommit(number)
     return _LastCommit(number, commit.id, max(event.at for event in commit.events))
 
 
-def lost_message(name: str, lost: list[int]) -> str:
+def lost_message(name: str, lost_numbers: list[int]) -> str:
     """Return a sentence about the entries that a journal has lost."""
-    numbers = ", ".join(map(str, sorted(lost)[:NAMED_LOSSES]))
-    more = ""
-    if len(lost) > NAMED_LOSSES:
-        more = f" and {len(lost) - NAMED_LOSSES} more"
+    named_numbers = sorted(lost_numbers)[:NAMED_LOSSES]
+    numbers_text = ", ".join(map(str, named_numbers))
+    if len(lost_numbers) > NAMED_LOSSES:
+        numbers_text = f"{numbers_text} and {len(lost_numbers) - NAMED_LOSSES} more"
     return (
-        f"the journal of {name} has lost its entries {numbers}{more}. Check the store, and restore "
+        f"the journal of {name} has lost its entries {numbers_text}. Check the store, and restore "
         "them from a backup"
     )
 
 
 class HistoryPart(Struct, frozen=True):
-    """The entries of some commits, and the numbers of commits that the journal has lost."""
+    """One page of a project's history."""
 
     entries: tuple[JournalEntry, ...]
-    """In the order of the journal, oldest first."""
+    """The entries of the page in the order of the journal, oldest first."""
     lost: tuple[int, ...]
+    """The numbers of the commits of the page that the journal has lost."""
     first: int
-    """The number of the first commit."""
+    """The number of the first commit of the page."""
 
 
 class HistoryReader(Struct, frozen=True):
@@ -444,9 +467,10 @@ class HistoryReader(Struct, frozen=True):
 
     def read(self, project: Project, number: int | None = None) -> HistoryPart:
         """
-        Return the newest page, or an older one by its number, of which 1 is the oldest.
+        Return a page of the history of a project.
 
-        Raises NoSuchPage if there is none of this number, and Unavailable if the store does not
+        Without a number, that is the newest page. Older pages have numbers, and 1 is the oldest.
+        Raises NoSuchPage if no older page has this number, and Unavailable if the store does not
         answer.
         """
         count = older_pages(project.revision)
@@ -459,20 +483,23 @@ class HistoryReader(Struct, frozen=True):
             first = (number - 1) * PAGE_COMMITS + 1
             end = first + PAGE_COMMITS
         events = list[tuple[int, EventJson]]()
-        lost = list[int]()
-        for commit_number, commit in self.projects.journal(project).find_all(range(first, end)):
+        lost_numbers = list[int]()
+        journal = self.projects.journal(project)
+        for commit_number, commit in journal.find_all(range(first, end)):
             if commit is None:
-                lost.append(commit_number)
-            else:
-                events += ((commit.number, EventJson.from_event(event)) for event in commit.events)
+                lost_numbers.append(commit_number)
+                continue
+            for event in commit.events:
+                events.append((commit.number, EventJson.from_event(event)))
 
-        # older events have no name, and a name is looked up once however often it stands here
+        # events of earlier versions have no name, so each of these principals is looked up once
         names = self._names_of(event.by for _, event in events if not event.by_name)
         entries = list[JournalEntry]()
-        for commit_number, event in events:
-            by_name = event.by_name or names[event.by]
-            entries.append(entry_of(project.name, commit_number, event, by_name))
-        return HistoryPart(tuple(with_owners(entries, self.tokens)), tuple(lost), first)
+        for commit_number, event_json in events:
+            by_name = event_json.by_name or names[event_json.by]
+            entries.append(entry_of(project.name, commit_number, event_json, by_name))
+        owned_entries = tuple(with_owners(entries, self.tokens))
+        return HistoryPart(owned_entries, tuple(lost_numbers), first)
 
     def with_rights(
         self,
@@ -485,10 +512,10 @@ class HistoryReader(Struct, frozen=True):
         """
         Return the entries of the newest page with the changes of rights that concern the project.
 
-        `index` is the name of the index: rights that do not hold there are left out. The changes
-        are from the last `ACCESS_COMMITS` ones each of the grants and groups, and of the
-        publishers, in the store. One that is older than the entries is left out if there are older
-        pages. Raises Unavailable if these documents or their journals cannot be read.
+        `index` is the name of the index: rights that do not hold there are left out. Of the grants
+        and groups, and of the publishers, the last `ACCESS_COMMITS` commits each are read. If there
+        are older pages, changes that are older than the entries are left out. Raises Unavailable if
+        these documents or their journals cannot be read.
         """
         since = BEGINNING
         if newest.entries and newest.first > 1:
@@ -497,22 +524,24 @@ class HistoryReader(Struct, frozen=True):
         access_commits = access.history(max(0, rules.revision - ACCESS_COMMITS))
         publisher_list = publishers.get().value or PublisherList()
         publisher_commits = publishers.history(max(0, publisher_list.revision - ACCESS_COMMITS))
-        concerning = chain(
+        all_changes = chain(
             _access_events(project.name, index, access_commits),
             _publisher_events(project.name, index, publisher_commits),
         )
-        changes = [(number, event) for number, event in concerning if event.at >= since]
+        changes = [(number, event) for number, event in all_changes if event.at >= since]
         names = self._names_of(event.by for _, event in changes)
-        entries = [other_entry_of(number, event, names[event.by]) for number, event in changes]
-        with_changes = [*newest.entries, *with_owners(entries, self.tokens)]
+        entries_of_rights = list[JournalEntry]()
+        for number, event in changes:
+            entries_of_rights.append(other_entry_of(number, event, names[event.by]))
+        all_entries = [*newest.entries, *with_owners(entries_of_rights, self.tokens)]
         # a stable sort: entries of one time stay in the order of their journals
-        return tuple(sorted(with_changes, key=attrgetter("at")))
+        return tuple(sorted(all_entries, key=attrgetter("at")))
 
     def _names_of(self, principals: Iterable[str]) -> dict[str, str]:
         """Return the name of each principal that is a token, and an empty text for others."""
         names = dict.fromkeys(principals, "")
         for principal in names:
-            with suppress(Unavailable):  # the history is more than its names
+            with suppress(Unavailable):  # the history is shown also without a name
                 names[principal] = self.tokens.name_of(principal)
         return names
 
@@ -521,28 +550,28 @@ def with_owners(entries: Iterable[JournalEntry], tokens: TokenRecords) -> Iterat
     """Yield entries with the owners of the tokens that made them, as far as they can be read."""
     for entry in entries:
         owner = ""
-        with suppress(Unavailable):  # the journal is more than its owners
+        with suppress(Unavailable):  # the journal is shown also without an owner
             owner = tokens.owner_of(entry.by)
         yield replace(entry, owner=owner)
 
 
 def older_pages(revision: int) -> int:
-    """Return the number of older pages of a project with so many commits."""
+    """Return how many older pages the history of a project with `revision` commits has."""
     return max(0, (revision - 1) // PAGE_COMMITS - 1)
 
 
 class _AccessFilter(Struct):
-    """Tells which changes of rights concern a project, of all changes in their order."""
+    """Finds the changes of rights that concern a project, among all changes in their order."""
 
     name: NormalizedName
     index: str
     grants: set[str] = set()
-    """The ids of the grants for the project in the index so far."""
+    """The ids of the grants for the project in the index, of the changes so far."""
     groups: set[str] = set()
     """The names of the groups in these grants."""
 
     def concerns(self, event: AnyAccessEvent) -> bool:
-        """Return whether a change is one of the grants for the project, or of their groups."""
+        """Return whether a change is about a grant for the project, or a group of such a grant."""
         match event:
             case Granted(id=grant_id, grant=fields):
                 scope = scope_of(fields)
@@ -552,7 +581,7 @@ class _AccessFilter(Struct):
                 self.groups |= groups_in(fields.who)
                 return True
             case Revoked(id=grant_id):
-                # a revocation has only the id: whose rights end is known from the grant
+                # a revocation has only the id, so its grant says for which projects it was
                 return grant_id in self.grants
             case GroupChanged(name=group) | GroupDeleted(name=group):
                 return group in self.groups
@@ -592,7 +621,7 @@ def _publisher_events(
 
 
 def _gives_rights(publisher: PublisherKeys, name: NormalizedName, index: str) -> bool:
-    """Return whether a publisher, which may be malformed, gives rights for a project there."""
+    """Return whether a publisher, which may be malformed, may upload a project to an index."""
     with suppress(Invalid):
         indexes = parse_right_indexes(str(publisher.get("index", "")), Action.UPLOAD)
         scope = Scope(Action.UPLOAD, tuple(_patterns_of(publisher)), indexes)
@@ -601,6 +630,7 @@ def _gives_rights(publisher: PublisherKeys, name: NormalizedName, index: str) ->
 
 
 def _patterns_of(publisher: PublisherKeys) -> Iterator[Pattern]:
+    """Yield the patterns of the projects of a publisher, without malformed ones."""
     for text in publisher.get("projects", ()):
         with suppress(Invalid):
             yield parse_pattern(str(text))
@@ -610,40 +640,41 @@ def decision_history(records: DecisionRecords, name: NormalizedName) -> tuple[li
     """
     Return the decisions about a project, newest first, and whether these are all.
 
-    They are those in force, and of those that others have replaced the ones that were made lately.
-    The journal is that of all projects, and its last `DECISION_COMMITS` commits are read.
-
-    Raises Unavailable if the store does not answer, or an entry is damaged or missing.
+    All decisions in force are returned. A decision that was replaced is returned if it is in one of
+    the last `DECISION_COMMITS` commits of the journal, which is one for all projects. Raises
+    Unavailable if the store does not answer, or an entry is damaged or missing.
     """
     document = records.get().value or DecisionList()
     after = max(0, document.revision - DECISION_COMMITS)
-    recent = list[Decision]()
+    recent_decisions = list[Decision]()
     for commit in records.history(after):
-        recent += (decision for decision in commit.events if decision.project == name)
-    recent.reverse()
-    in_force = (decision for decision in document.decisions if decision.project == name)
-    # made before the commits that were read, and not replaced since
-    older = [decision for decision in in_force if decision not in recent]
-    older.sort(key=attrgetter("at"), reverse=True)
-    return recent + older, after == 0
+        recent_decisions += (decision for decision in commit.events if decision.project == name)
+    recent_decisions.reverse()
+    # those in force that were made before the commits that were read
+    older_decisions = list[Decision]()
+    for decision in document.decisions:
+        if decision.project == name and decision not in recent_decisions:
+            older_decisions.append(decision)
+    older_decisions.sort(key=attrgetter("at"), reverse=True)
+    return recent_decisions + older_decisions, after == 0
 
 
 def read_latest(
     read: Callable[[NormalizedName], Project], names: Iterable[NormalizedName], *, is_local: bool
 ) -> Iterator[FeedEntry]:
     """
-    Yield the newest releases and changes of these projects, without unreadable ones.
+    Yield the newest releases and changes of these projects. Unreadable projects are left out.
 
     `read` returns a private project, or raises NotFound or Unavailable. Threads may call it.
     """
 
-    def read_if_there(name: NormalizedName) -> Project | None:
+    def read_or_none(name: NormalizedName) -> Project | None:
         with suppress(NotFound, Unavailable):
             return read(name)
         return None
 
     # handing work to threads takes longer than reading a file
     threads = 1 if is_local else PREFETCH_THREADS
-    for project in prefetch_map(read_if_there, names, threads):
+    for project in prefetch_map(read_or_none, names, threads):
         if project is not None:
             yield from latest_entries(project)

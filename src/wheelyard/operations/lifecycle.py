@@ -1,15 +1,14 @@
 """
 Yank, unyank, pin, unpin, delete and restore of files, and the status of projects.
 
-A deleted file is kept for `KEPT_FOR`: its record in the trash of the document, its bytes where they
-are. Nobody is given them, and its filename stays taken. `immediate_deletion.py` has what removes
-bytes at once. Where everybody can read the bucket, they always go at once.
+A deleted file is kept for `KEPT_FOR`: its record is in the trash of the document, and its bytes
+stay where they are, but nobody can download them. Its filename stays taken. If everybody can read
+the bucket, a delete removes the bytes at once. `immediate_deletion.py` does so on demand.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -52,14 +51,15 @@ REASON_LIMIT: Final = 1024
 
 class Selection(Struct, frozen=True):
     """
-    Selects all files of one version or of a set of versions, or only some of them.
+    Selects files of one version or of a set of versions: all of them, or those with given names.
 
-    Pre-releases are in a set as PEP 440 orders them: `<2` has 1.9rc1 and not 2.0rc1.
+    A set of versions has pre-releases, too, in the order of PEP 440: `<2` has 1.9rc1, but not
+    2.0rc1.
     """
 
     versions: Version | SpecifierSet
     filenames: frozenset[str] | None = None
-    """Selects only files of these names. None of them may be missing."""
+    """The names of the files to select, of which none may be missing. None selects all files."""
 
     def files_of(
         self,
@@ -71,19 +71,23 @@ class Selection(Struct, frozen=True):
         """
         Return the selected files of a project.
 
-        `kept` are its deleted files that can be restored, for a message.
-
-        Raises NotFound if the project or one of the named files does not exist, or no file is
-        selected. With `allow_deleted`, deleted files are not missing, so that a delete can be
-        repeated. They are not returned.
+        `kept` are the deleted files that can be restored, for an error message. Raises NotFound if
+        the project or one of the named files does not exist, or no file is selected. With
+        `allow_deleted`, a deleted file raises nothing, so that a delete can be repeated, but it is
+        not returned.
         """
         selected = self.of(project.files)
         self.require_known(project, kept, allow_deleted=allow_deleted)
         return selected
 
     def of(self, files: Iterable[File]) -> tuple[File, ...]:
-        """Return those of the files that are selected."""
-        return tuple(file for file in files if self.has(Version(file.version), file.filename))
+        """Return the files that are selected."""
+        selected = list[File]()
+        for file in files:
+            version = Version(file.version)
+            if self.has(version, file.filename):
+                selected.append(file)
+        return tuple(selected)
 
     def require_known(
         self,
@@ -95,36 +99,49 @@ class Selection(Struct, frozen=True):
         """
         Raise NotFound if a named file or the project does not exist, or no file is selected.
 
-        `kept` are the deleted files that can be restored, for a message. With `allow_deleted`,
-        deleted files are not missing.
+        `kept` are the deleted files that can be restored, for an error message. With
+        `allow_deleted`, a deleted file raises nothing.
         """
         if not project.exists:
             raise unknown_project(project.name)
-        names = {file.filename for file in self.of(project.files)}
-        deleted = self.deleted_in(project)
+        known_filenames = {file.filename for file in self.of(project.files)}
+        deleted_filenames = self.deleted_in(project)
         if allow_deleted:
-            names.update(deleted)
-        missing = list[str]()
+            known_filenames.update(deleted_filenames)
+        missing_filenames = list[str]()
         if self.filenames is not None:
-            missing = sorted(self.filenames - names)
-        if missing or not names:
-            # a message is about one file: who gets it asks again for the rest
-            if deleted and (not missing or missing[0] in deleted):
-                raise self._deleted(project.name, missing, kept)
-            raise NotFound(
-                f"{project.name} has no {self.what(missing)}.",
-                advice=Advice(Remedy.LIST_FILES, project.name),
-            )
+            missing_filenames = sorted(self.filenames - known_filenames)
+        if not missing_filenames and known_filenames:
+            return
+        # a message is about the first missing file, or if no file is named, about the version
+        was_deleted = bool(deleted_filenames)
+        if missing_filenames:
+            was_deleted = missing_filenames[0] in deleted_filenames
+        if was_deleted:
+            raise self._deleted_error(project.name, missing_filenames, kept)
+        raise NotFound(
+            f"{project.name} has no {self.describe(missing_filenames)}.",
+            advice=Advice(Remedy.LIST_FILES, project.name),
+        )
 
-    def _deleted(self, name: str, missing: Sequence[str], kept: Iterable[File]) -> NotFound:
-        """Return the error for deleted files, or the first of the missing ones."""
-        fact = f"{name} has no {self.what(missing)} any more, as it was deleted."
-        filenames = {file.filename for file in self.of(kept)}
-        if not filenames or (missing and missing[0] not in filenames):
+    def _deleted_error(
+        self, name: str, missing_filenames: Sequence[str], kept: Iterable[File]
+    ) -> NotFound:
+        """
+        Return the error for the first of the missing files, which was deleted.
+
+        If no file is missing by its name, the error is for the selected versions.
+        """
+        fact = f"{name} has no {self.describe(missing_filenames)} any more, as it was deleted."
+        kept_filenames = {file.filename for file in self.of(kept)}
+        can_be_restored = bool(kept_filenames)
+        if missing_filenames:
+            can_be_restored = missing_filenames[0] in kept_filenames
+        if not can_be_restored:
             return NotFound(f"{fact} It cannot be restored. Publish a new version.")
         advice = Advice(Remedy.RESTORE, name)
-        if missing:
-            advice = replace(advice, filename=missing[0])
+        if missing_filenames:
+            advice = replace(advice, filename=missing_filenames[0])
         if isinstance(self.versions, SpecifierSet):
             return NotFound(fact, advice=replace(advice, versions=str(self.versions)))
         return NotFound(fact, advice=replace(advice, version=str(self.versions)))
@@ -133,20 +150,20 @@ class Selection(Struct, frozen=True):
         """Return the selected filenames of deleted files."""
         filenames = list[str]()
         for filename in project.deleted_filenames:
-            # its record may be gone, so the version is that of the name
+            # from the filename, as the record of the file may be gone
             version = parse_known_filename(filename, project.name).version
             if self.has(version, filename):
                 filenames.append(filename)
         return tuple(filenames)
 
-    def what(self, filenames: Sequence[str] = ()) -> str:
-        """Return the selected versions in words, or the first of these files of them."""
-        what = f"version {self.versions}"
+    def describe(self, filenames: Sequence[str] = ()) -> str:
+        """Return the selected versions in words, or the first of these filenames with them."""
+        versions_text = f"version {self.versions}"
         if isinstance(self.versions, SpecifierSet):
-            what = f"version in {quoted(str(self.versions))}"
+            versions_text = f"version in {quoted(str(self.versions))}"
         if not filenames:
-            return what
-        return f"file {quoted(filenames[0])} of {what}"
+            return versions_text
+        return f"file {quoted(filenames[0])} of {versions_text}"
 
     def has(self, version: Version, filename: str) -> bool:
         """Return whether a file of a version is selected."""
@@ -161,32 +178,36 @@ class Changed(Struct, frozen=True):
     """The result of a change of files."""
 
     project: Project
-    """The project after the change, or in a dry run, as it is."""
+    """The project after the change, or in a dry run, the project as it is."""
     before: Project
-    """The project that the change has found."""
+    """The project before the change."""
     files: tuple[File, ...]
-    """The files, as they were, that the change has changed, or would change."""
+    """The files, as they were before, that the change has changed, or would change."""
     keep_until: datetime | None = None
     """Until when the files of a delete can be restored, in UTC, or None if they cannot be."""
 
 
 class PromotionNotes(Struct, frozen=True):
-    """What was noted of promotions of files to other indexes, before their bytes are to go."""
+    """
+    The promotions that are noted in the records of files before their bytes are removed.
 
-    noted: frozenset[tuple[str, str]] = frozenset()
-    """The names of files, each with the name of an index that it is promoted to."""
+    A commit that removes the bytes compares these with the notes of that moment.
+    """
+
+    targets: frozenset[tuple[str, str]] = frozenset()
+    """Each name of a file with the name of an index to which it is promoted."""
 
     @classmethod
     def of(cls, files: Iterable[File]) -> "PromotionNotes":
-        """Return what is noted of these files."""
-        noted = set[tuple[str, str]]()
+        """Return the promotions that are noted in the records of these files."""
+        targets = set[tuple[str, str]]()
         for file in files:
-            noted.update((file.filename, target) for target in file.targets)
-        return cls(frozenset(noted))
+            targets.update((file.filename, target) for target in file.targets)
+        return cls(frozenset(targets))
 
     def require_no_other(self, files: Iterable[File]) -> None:
-        """Raise Conflict if more is noted of files by now: another index is about to list them."""
-        if not PromotionNotes.of(files).noted <= self.noted:
+        """Raise Conflict if files have another note by now: an index is about to list them."""
+        if not PromotionNotes.of(files).targets <= self.targets:
             raise Conflict("The release was promoted meanwhile. Do it again.")
 
 
@@ -196,9 +217,9 @@ class Lifecycle(Struct, frozen=True):
 
     All files of a change are one commit. In a dry run nothing is written.
 
-    Each method returns the result of the change. It raises Forbidden if the caller may not manage
-    the project, Invalid if the reason is not one line of text, NotFound if the project or the
-    selected files do not exist, and Unavailable if the store does not answer.
+    A method that makes a change returns its result. Such a method raises Forbidden if the caller
+    may not manage the project, Invalid if the reason is not one line of text, NotFound if the
+    project or the selected files do not exist, and Unavailable if the store does not answer.
     """
 
     projects: Projects
@@ -206,7 +227,7 @@ class Lifecycle(Struct, frozen=True):
     removal: FileRemoval
     runtime: Runtime
     quota_check: QuotaCheck | None = None
-    """None without any quota."""
+    """Checks the quotas. None if there are no quotas."""
 
     def change(
         self,
@@ -219,24 +240,24 @@ class Lifecycle(Struct, frozen=True):
         dry_run: bool = False,
     ) -> Changed:
         """
-        Yank or unyank files (PEP 592), pin, unpin or delete them, or restore deleted ones.
+        Yank or unyank files (PEP 592), pin, unpin or delete them, or restore deleted files.
 
-        A file that is so already is left alone, except that a yank or a pin may change the reason.
-        Rules of retention delete no release of which a file is pinned. A delete that raises
-        Unavailable may have been committed. The sweep deletes bytes that are left.
-
-        Where deleted bytes go at once, a delete raises Conflict if a file is just being promoted to
-        another index.
+        A file that already is as the action would leave it stays unchanged, except that a yank or a
+        pin may change the reason. Rules of retention delete no release of which a file is pinned. A
+        delete that raises Unavailable may have been committed. The sweep deletes bytes that are
+        left. If deleted bytes are removed at once, a delete raises Conflict while a file is being
+        promoted to another index.
 
         A file is restored exactly as it was, except that it is pinned if a rule of retention has
-        deleted it. Raises NotFound (code `not_kept`) if a named file is not kept, or none of those
-        selected is. Raises Conflict if the bytes of one of them are damaged (code `not_intact`), or
-        if the files in the trash have changed meanwhile. Raises TooLarge (code `quota_exceeded`) if
-        a quota has no room for them, and Invalid (code `variant_conflict`) if a wheel with a label
-        does not fit its release any more.
+        deleted it. A restore raises NotFound (code `not_kept`) if a named file is not kept, or none
+        of the selected files is. It raises Conflict if the bytes of a file are damaged (code
+        `not_intact`), or if the files in the trash have changed meanwhile. It raises TooLarge (code
+        `quota_exceeded`) if a quota has no room for the files, and Invalid (code
+        `variant_conflict`) if a wheel with a label does not fit its release any more.
         """
         change = partial(self._change, action, caller, name, selection, reason, dry_run=dry_run)
-        # a yank too: it is what stops the installations of a release, and is as small
+        # Both may use the reserve of a full disk: a delete makes room, and a yank, which needs
+        # little room, stops the installations of a release.
         if action in {"delete", "yank"} and not dry_run:
             return self.projects.store.with_reserve(change)
         return change()
@@ -253,17 +274,17 @@ class Lifecycle(Struct, frozen=True):
     ) -> Changed:
         """Do what `change` does, without the reserve of a disk."""
         require_manager(caller, name, reason)
-        verified: Mapping[str, File] = {}
+        verified_files: Mapping[str, File] = {}
         notes: PromotionNotes | None = None
         quotas: FileQuotas | None = None
 
-        # What asks the store is asked before the commit: an intent is a pure function.
+        # The store is asked before the commit, as an intent is a pure function.
         if action == "restore":
-            verified = self._verified(name, selection)
+            verified_files = self._verify_files(name, selection)
             if self.quota_check is not None:
                 quotas = self.quota_check.for_files()
         if action == "delete" and not self.removal.keeps_deleted:
-            notes = self._settled_notes(name, selection)
+            notes = self._require_no_promotion(name, selection)
         intent = _Change(
             lifecycle=self,
             action=action,
@@ -271,13 +292,13 @@ class Lifecycle(Struct, frozen=True):
             selection=selection,
             reason=reason,
             at=self._time_of(action, dry_run=dry_run),
-            verified=verified,
+            verified_files=verified_files,
             notes=notes,
             quotas=quotas,
         )
         if dry_run:
             project = self.projects.read_for_update(name)
-            intent(project)  # raises what the change would
+            intent(project)  # raises the errors that the change would raise
             keep_until: datetime | None = None
             if action == "delete":
                 keep_until = self._keep_until(intent.at)
@@ -285,7 +306,7 @@ class Lifecycle(Struct, frozen=True):
         committed = self.projects.change(name, intent)
         files = intent.select(committed.before)
         if action == "delete":
-            return self._deleted(committed, files)
+            return self._finish_delete(committed, files)
         return Changed(committed.after, committed.before, files)
 
     def delete_chosen(
@@ -295,29 +316,36 @@ class Lifecycle(Struct, frozen=True):
         choose: Callable[[Project], Mapping[str, tuple[File, ...]]],
     ) -> Changed:
         """
-        Delete the files that `choose` returns for the project, by the reason, in one commit.
+        Delete the files of a project that `choose` returns, in one commit.
 
-        `choose` is a pure function, and asked again for each commit that others were faster with.
-        It chooses no file that is pinned or was promoted: another index may have its bytes. A file
-        that is restored afterwards is pinned.
+        `choose` returns files by the reason of their deletion. It is a pure function, and is called
+        again with a later document if another commit was faster. It must choose no file that is
+        pinned or was promoted: another index may have the bytes of such a file. A file that is
+        restored afterwards is pinned.
         """
         caller.require(Action.MANAGE, name)
         intent = _DeleteChosen(self, choose, caller, self._time_of("delete"))
-        # on a full disk, too, as it makes room
-        return self.projects.store.with_reserve(partial(self._delete_chosen, name, intent))
+        delete = partial(self._delete_chosen, name, intent)
+        # with the reserve, as this makes room on a full disk
+        return self.projects.store.with_reserve(delete)
 
     def _delete_chosen(self, name: NormalizedName, intent: "_DeleteChosen") -> Changed:
         """Commit a deletion by rules, and return its result."""
         committed = self.projects.change(name, intent)
-        files = tuple(chain.from_iterable(intent.choose(committed.before).values()))
-        return self._deleted(committed, files)
+        files = list[File]()
+        for files_of_reason in intent.choose(committed.before).values():
+            files += files_of_reason
+        return self._finish_delete(committed, tuple(files))
 
-    def _deleted(self, committed: CommittedProject, files: tuple[File, ...]) -> Changed:
-        """Return the result of a delete, once the bytes are removed that are not kept."""
-        keep_until = next((event.deletion.keep_until for event in committed.events), None)
+    def _finish_delete(self, committed: CommittedProject, files: tuple[File, ...]) -> Changed:
+        """Remove the bytes of deleted files if they are not kept, and return the result."""
+        keep_until: datetime | None = None
+        if committed.events:
+            # all events of a delete have the same time
+            keep_until = committed.events[0].deletion.keep_until
         if files and keep_until is None:
-            # After the commit: whoever dies in between leaves bytes that nothing lists, which the
-            # sweep deletes. The same delete again does not, as it finds no file any more.
+            # After the commit: a process that dies in between leaves bytes that nothing lists. The
+            # sweep deletes them. The same delete again does not, as it finds no file any more.
             name = committed.after.name
             objects = list[Key]()
             for file in files:
@@ -327,15 +355,15 @@ class Lifecycle(Struct, frozen=True):
 
     def _time_of(self, action: ReleaseAction, *, dry_run: bool = False) -> datetime:
         """
-        Return the time of a change: by the store's clock if it decides how long bytes are kept.
+        Return the time of a change, by the store's clock if it decides how long bytes are kept.
 
-        For before the commit, as the store may have to be asked.
+        This may ask the store, so it is called before the commit.
         """
         if action not in {"delete", "restore"}:
             return self.runtime.now()
         clock = self.removal.clock
         if dry_run:
-            # it also works where the store cannot be written, as on a full disk
+            # an estimate needs no write, so a dry run also works on a full disk
             return clock.estimate()
         return clock.now()
 
@@ -350,7 +378,7 @@ class Lifecycle(Struct, frozen=True):
     ) -> Event:
         """Return the event of the deletion of files, by a caller or by rules of retention."""
         keep_until = self._keep_until(at)
-        # what cannot be restored needs no note that a restored file has to be pinned
+        # `by_rule` has a restored file pinned, so it is only needed if the files can be restored
         deletion = Deletion(keep_until=keep_until, by_rule=by_rule and keep_until is not None)
         by = caller.principal
         by_name = caller.name
@@ -366,32 +394,39 @@ class Lifecycle(Struct, frozen=True):
         """
         Return the selected files of the trash, or none if all selected files are listed.
 
-        Raises NotFound (code `not_kept`) if a named file cannot be restored, or none of those
-        selected.
+        Raises NotFound (code `not_kept`) if a named file cannot be restored, or if none of the
+        selected files can be restored.
         """
         selection.require_known(project, allow_deleted=True)
         files = selection.of(self.kept_files(project))
-        names = {file.filename for file in files}
-        lost = [name for name in selection.deleted_in(project) if name not in names]
-        # a file that is named has to come back, and of a version, at least one
-        if lost and (selection.filenames is not None or not files):
-            why = "everybody can read the bucket, so the bytes of a deleted file go at once"
+        filenames = {file.filename for file in files}
+        lost_filenames = list[str]()
+        for filename in selection.deleted_in(project):
+            if filename not in filenames:
+                lost_filenames.append(filename)
+        # each named file has to be restored, and of a version, at least one file
+        if lost_filenames and (selection.filenames is not None or not files):
+            reason = "everybody can read the bucket, so the bytes of a deleted file go at once"
             if self.removal.keeps_deleted:
-                why = (
+                reason = (
                     f"deleted files are kept for {KEPT_FOR.days} days, unless they were deleted at "
                     "once"
                 )
             raise NotFound(
-                f"{quoted(lost[0])} cannot be restored: {why}. Publish a new version.",
+                f"{quoted(lost_filenames[0])} cannot be restored: {reason}. Publish a new version.",
                 code="not_kept",
             )
         return files
 
-    def _verified(self, name: NormalizedName, selection: Selection) -> Mapping[str, File]:
-        """Return the files to restore, of which the store has all bytes, by filename."""
-        # as it is now: a cached document may be older than the deletion
+    def _verify_files(self, name: NormalizedName, selection: Selection) -> Mapping[str, File]:
+        """
+        Return the files to restore, by filename.
+
+        Raises Conflict (code `not_intact`) if the store lacks bytes of a file.
+        """
+        # the current document, as a cached one may be older than the deletion
         files = self.restorable(self.projects.get_current(name), selection)
-        # the sweep, or somebody with the bucket, may have removed bytes of a file in the trash
+        # the sweep, or somebody who may write the bucket, may have removed bytes of a deleted file
         for file in files:
             if not self.files.is_intact(name, file):
                 raise Conflict(
@@ -402,18 +437,18 @@ class Lifecycle(Struct, frozen=True):
                 )
         return {file.filename: file for file in files}
 
-    def _settled_notes(self, name: NormalizedName, selection: Selection) -> "PromotionNotes":
+    def _require_no_promotion(self, name: NormalizedName, selection: Selection) -> PromotionNotes:
         """
-        Return what is noted of promotions of the selected files, which are over.
+        Return the promotions that are noted in the records of the selected files.
 
-        Raises Conflict while another index may be about to list one of them.
+        Raises Conflict while another index may be about to list one of the files.
         """
         files = selection.of(self.projects.get_current(name).files)
         # the target would list a file whose bytes are gone
-        awaiting = ", ".join(self.removal.awaited(name, files))
-        if awaiting:
+        targets = ", ".join(self.removal.awaited(name, files))
+        if targets:
             raise Conflict(
-                f"The release is being promoted to {awaiting}, or a promotion has died. Promote it "
+                f"The release is being promoted to {targets}, or a promotion has died. Promote it "
                 "again, and then delete it. Or an administrator removes its files from all "
                 "indexes.",
                 advice=Advice(Remedy.DELETE_EVERYWHERE, name),
@@ -421,7 +456,11 @@ class Lifecycle(Struct, frozen=True):
         return PromotionNotes.of(files)
 
     def _keep_until(self, at: datetime) -> datetime | None:
-        """Return until when a file that is deleted now can be restored, or None for never."""
+        """
+        Return until when a file that is deleted at a time can be restored.
+
+        None means that it cannot be restored.
+        """
         if not self.removal.keeps_deleted:
             return None
         return at + KEPT_FOR
@@ -432,20 +471,19 @@ class Lifecycle(Struct, frozen=True):
         """
         Set a project's status (PEP 792) with its reason, and return the project afterwards.
 
-        Nothing is written if it has that status for that reason.
+        Nothing is written if the project has that status for that reason already.
         """
         require_manager(caller, name, reason)
-        change = partial(
-            self.projects.change, name, _SetStatus(status, reason, caller, self.runtime)
-        )
-        # quarantine stops installations, as a yank does: also on a full disk
+        intent = _SetStatus(status, reason, caller, self.runtime)
+        change = partial(self.projects.change, name, intent)
+        # quarantine stops installations, as a yank does, so it may use the reserve of a full disk
         if status is Status.QUARANTINED:
             return self.projects.store.with_reserve(change).after
         return change().after
 
 
-# These intents are asked again for each commit that others were faster with: a file may be gone by
-# then.
+# A commit calls each of these intents again, with a later document, if another commit was faster: a
+# file may be gone by then.
 
 
 class _Change(Struct, frozen=True, kw_only=True):
@@ -457,32 +495,45 @@ class _Change(Struct, frozen=True, kw_only=True):
     selection: Selection
     reason: str
     at: datetime
-    verified: Mapping[str, File]
-    """The files to restore whose bytes were looked at, by filename."""
+    verified_files: Mapping[str, File]
+    """The files to restore, whose bytes are in the store, by filename."""
     notes: PromotionNotes | None
-    """What was noted of promotions of files whose bytes are to go, or None if none go."""
+    """The promotions of the files, or None if no bytes are removed."""
     quotas: FileQuotas | None
-    """What the quotas leave for files to restore, or None without any."""
+    """The room that the quotas leave for files to restore, or None if there are no quotas."""
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
-        """Return the event, or none if the files are so already."""
+        """
+        Return the event, or nothing if the files already are as the change would leave them.
+
+        Raises NotFound, Conflict, TooLarge or Invalid, as `Lifecycle.change` says.
+        """
         files = self.select(project)
         is_restore = self.action == "restore"
-        # the store was not asked for the bytes of any other file
-        if is_restore and any(self.verified.get(file.filename) != file for file in files):
+        if is_restore and not self._are_verified(files):
             raise Conflict(f"The trash of {project.name} has changed meanwhile. Try again.")
         if self.notes is not None:
             self.notes.require_no_other(files)
         if self.quotas is not None and files:
-            self.quotas.require_room(project, size_of_files([file.size for file in files]))
+            size = size_of_files([file.size for file in files])
+            self.quotas.require_room(project, size)
         if is_restore:
             require_fit(VariantCheck(self.lifecycle.files, project), files)
         if not files:
             return ()
-        return (self._event(tuple(file.filename for file in files)),)
+        filenames = tuple(file.filename for file in files)
+        return (self._event(filenames),)
+
+    def _are_verified(self, files: Iterable[File]) -> bool:
+        """Return whether all files are among those whose bytes the store was asked for."""
+        return all(self.verified_files.get(file.filename) == file for file in files)
 
     def select(self, project: Project) -> tuple[File, ...]:
-        """Return the files that the change changes."""
+        """
+        Return the files that the action changes.
+
+        Raises NotFound if the project or a selected file does not exist.
+        """
         if self.action == "restore":
             return self.lifecycle.restorable(project, self.selection)
         is_delete = self.action == "delete"
@@ -493,31 +544,33 @@ class _Change(Struct, frozen=True, kw_only=True):
         return tuple(file for file in files if self._changes_mark(file))
 
     def _changes_mark(self, file: File) -> bool:
-        """Return whether a file gets a yank or a pin, loses it, or gets another reason for it."""
-        mark = file.yanked
+        """Return whether the action changes the yank or the pin of a file, or its reason."""
+        stored_reason = file.yanked
         if self.action in {"pin", "unpin"}:
-            mark = file.pinned
+            stored_reason = file.pinned
         if self.action in {"unyank", "unpin"}:
-            return mark is not None
-        # a reason is changed and never removed: who repeats a yank need not know it
-        return mark is None or self.reason not in {"", mark}
+            return stored_reason is not None
+        if stored_reason is None:
+            return True
+        # a yank without a reason keeps the stored reason, so that a yank can be repeated
+        return self.reason not in {"", stored_reason}
 
-    def _event(self, names: tuple[str, ...]) -> Event:
+    def _event(self, filenames: tuple[str, ...]) -> Event:
         """Return the event of the change of files with these names."""
         if self.action == "delete":
-            return self.lifecycle.deleted_event(self.caller, names, self.reason, self.at)
+            return self.lifecycle.deleted_event(self.caller, filenames, self.reason, self.at)
         return Event(
             what=_KINDS[self.action],
             at=self.at,
             by=self.caller.principal,
             by_name=self.caller.name,
-            files=names,
+            files=filenames,
             reason=self.reason,
         )
 
 
 class _DeleteChosen(Struct, frozen=True):
-    """The intent to delete what rules of retention choose."""
+    """The intent to delete the files that rules of retention choose."""
 
     lifecycle: Lifecycle
     choose: Callable[[Project], Mapping[str, tuple[File, ...]]]
@@ -525,11 +578,13 @@ class _DeleteChosen(Struct, frozen=True):
     at: datetime
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
-        """Return an event for each reason."""
+        """Return an event for each reason of a deletion."""
         events = list[Event]()
         for reason, files in self.choose(project).items():
-            names = tuple(file.filename for file in files)
-            event = self.lifecycle.deleted_event(self.caller, names, reason, self.at, by_rule=True)
+            filenames = tuple(file.filename for file in files)
+            event = self.lifecycle.deleted_event(
+                self.caller, filenames, reason, self.at, by_rule=True
+            )
             events.append(event)
         return tuple(events)
 
@@ -543,7 +598,7 @@ class _SetStatus(Struct, frozen=True):
     runtime: Runtime
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
-        """Return the event, or none if the project has that status for that reason."""
+        """Return the event, or nothing if the project has that status for that reason already."""
         if not project.exists:
             raise unknown_project(project.name)
         if project.status == self.status and project.reason == self.reason:

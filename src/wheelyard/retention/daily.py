@@ -33,7 +33,9 @@ def first_run_text(first_run: datetime, deleted: int) -> str:
 
 def next_daily_run(retention: Retention) -> datetime | None:
     """
-    Return before when no daily run comes, or None if one comes as soon as a server looks.
+    Return the earliest time of the next daily run.
+
+    None means that a daily run comes as soon as a server looks whether it is due.
 
     Raises Unavailable if the store does not answer.
     """
@@ -49,32 +51,33 @@ def next_daily_run(retention: Retention) -> datetime | None:
 
 class DailyRetention:
     """
-    Applies the rules once a day, unless another process or an administrator has.
+    Applies the rules once a day, unless another process or an administrator has applied them.
 
     The first run by new rules comes an hour after the store first knew them.
 
     Args:
-        find: Returns what deletes by the rules that the store has now, or None without rules.
-        runtime: That of the process.
+        find_retention: Returns what deletes by the rules that the store has now, or None if the
+            store has no rules.
+        runtime: The clock, the pauses and the randomness of the process.
     """
 
-    def __init__(self, find: Callable[[], Retention | None], runtime: Runtime) -> None:
-        self._find = find
+    def __init__(self, find_retention: Callable[[], Retention | None], runtime: Runtime) -> None:
+        self._find_retention = find_retention
         self._runtime = runtime
-        self._logged = ""
-        """The last failure that the log has. Each is there once."""
+        self._logged_failure = ""
+        """The failure that was logged last, which is not logged again while it lasts."""
         self._is_waiting = False
         """Whether the first run by the present rules is still to come."""
-        self._announced: datetime | None = None
-        """The first run that the log has told of last."""
+        self._announced_first_run: datetime | None = None
+        """The time of the first run that was logged last."""
 
     def start(self) -> None:
         """Start `run` in a daemon thread, and return at once."""
         Thread(target=self.run, name="retention", daemon=True).start()
 
     def run(self) -> None:
-        """Apply the rules whenever that is due, for ever."""
-        # at once, as a process may live for minutes: the hour passes without it
+        """Apply the rules whenever a run is due, for ever."""
+        # at once: if this process ends after some minutes, the hour before the first run goes on
         self.announce()
         # at random, so that servers which were started together do not meet at the lease
         self._runtime.pause(self._runtime.random.uniform(*FIRST_LOOK_SECONDS))
@@ -87,31 +90,32 @@ class DailyRetention:
 
     def announce(self) -> None:
         """
-        Log when the first run comes, and what it would delete, if it is still to come.
+        Log when the first run by the present rules comes, and what it would delete.
 
-        New rules are written down as known from now. A failure is logged, and not raised.
+        Logs nothing once the first run may begin. New rules are written down as known from now. A
+        failure is logged, and not raised.
         """
         try:
-            retention = self._find()
+            retention = self._find_retention()
             if retention is not None:
                 self._is_known_long_enough(retention)
         except WheelyardError as error:
-            self._log(error.message)
+            self._log_failure(error.message)
 
     def run_if_due(self) -> None:
         """
-        Apply the rules if that is due. A failure of the store is logged, and not raised.
+        Apply the rules if a run is due. A failure of the store is logged, and not raised.
 
-        New rules are written down as known from now, and are not applied yet.
+        New rules are written down as known from now, and are not applied in this call.
         """
         report = None
         try:
-            retention = self._find()
+            retention = self._find_retention()
             if retention is not None and self._is_known_long_enough(retention):
                 report = retention.run(DAILY, every=EVERY)
-        # the thread goes on: the next look may find a store that answers
+        # the thread goes on: the next look may find_retention a store that answers
         except WheelyardError as error:
-            self._log(f"no complete run of retention today: {error.message}")
+            self._log_failure(f"no complete run of retention today: {error.message}")
             return
         if report is None:
             return
@@ -121,25 +125,24 @@ class DailyRetention:
                 failures.append(f"rule {rule.number}: {rule.hindrance}")
         failures += [project.why for project in report.skipped]
         failures += report.warnings
-        self._log("; ".join(failures))
+        self._log_failure("; ".join(failures))
         if report.deleted:
             logger.info("retention has deleted %s", counted(len(report.deleted), "release"))
 
     def _is_known_long_enough(self, retention: Retention) -> bool:
-        """Return whether the store has had the rules for an hour, and else log what comes."""
-        # this writes down that the rules are known, if no process has done so yet
-        first_run = retention.rules_clock.first_run()
+        """Return whether the store has had the rules for an hour. If not, log the first run."""
+        first_run = retention.rules_clock.ensure_first_run()
         self._is_waiting = first_run > retention.clock.now()
         if not self._is_waiting:
             return True
-        if first_run != self._announced:
+        if first_run != self._announced_first_run:
             deleted = retention.preview(DAILY).deleted
             logger.warning("retention: %s", first_run_text(first_run, len(deleted)))
-            self._announced = first_run
+            self._announced_first_run = first_run
         return False
 
-    def _log(self, failure: str) -> None:
-        """Log a failure, or note with an empty text that there is none any more."""
-        if failure and failure != self._logged:
+    def _log_failure(self, failure: str) -> None:
+        """Log a failure, unless it was logged last. An empty text says that the failure is over."""
+        if failure and failure != self._logged_failure:
             logger.warning("retention: %s", failure)
-        self._logged = failure
+        self._logged_failure = failure

@@ -1,7 +1,7 @@
-"""Which releases of a project the rules delete, which are kept, and why."""
+"""Which releases of a project the rules delete, which are why_kept, and why."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from operator import attrgetter
 
 from msgspec import Struct
@@ -20,39 +20,41 @@ class RuleInForce(Struct, frozen=True):
 
     rule: RetentionRule
     downloads: LastDownloads | None = None
-    """Those of the days that the rule asks for. None for a rule that asks for none."""
+    """
+    The downloads of the days that the rule asks for. None if the rule asks for no downloads.
+    """
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
-    """What the rules say of a release that one of them is about."""
+    """What the rules say of a release that at least one rule is about."""
 
     version: str
     files: tuple[File, ...]
     rules: tuple[RetentionRule, ...]
-    """Those that would delete it."""
-    kept: tuple[str, ...]
-    """Why it is kept: what protects it, or for each rule the condition that it does not meet."""
+    """The rules that would delete the release."""
+    why_kept: tuple[str, ...]
+    """What protects the release, or for each rule the condition that the release does not meet."""
 
     @property
     def is_deleted(self) -> bool:
-        """Whether the release goes."""
-        return bool(self.rules) and not self.kept
+        """Whether the release is deleted."""
+        return bool(self.rules) and not self.why_kept
 
     @property
     def reason(self) -> str:
-        """Why it goes, for the journal: what the first rule says that deletes it."""
+        """Why the release is deleted, for the journal: the reason of the first rule."""
         return self.rules[0].reason
 
 
 class _Release(Struct, frozen=True):
-    """A release of a project with its version, by which releases are in an order."""
+    """A release of a project, with its version as a value that can be sorted."""
 
     version: Version
     files: tuple[File, ...]
 
     @property
     def is_yanked(self) -> bool:
-        """Whether installers pass over it."""
+        """Whether installers pass over the release, as all of its files are yanked."""
         return all(file.yanked is not None for file in self.files)
 
     @property
@@ -64,142 +66,184 @@ class _Release(Struct, frozen=True):
 
 def judge(project: Project, rules: Sequence[RuleInForce], now: datetime) -> list[Judgement]:
     """
-    Return what rules say of the releases of a project that any of them is about, newest first.
+    Return what rules say of the releases of a project, newest first.
 
-    The rules are those about the project. Raises ValueError if the document has a version that is
-    none.
+    `rules` are those about the project. A release that none of them is about has no judgement.
+    Raises ValueError if a version in the document is not valid (PEP 440).
     """
-    releases = sorted(_releases(project), key=attrgetter("version"), reverse=True)
-    installed = _release_to_install(releases)
+    releases = sorted(_parse_releases(project), key=attrgetter("version"), reverse=True)
+    latest = _find_latest(releases)
     judgements = list[Judgement]()
 
-    # newest first: what counts for an older release is which newer ones no rule deletes
-    newer = list[_Release]()
+    # newest first: whether an older release goes depends on the newer ones that stay
+    newer_releases = list[_Release]()
     for release in releases:
-        rules_of_release = [rule for rule in rules if rule.rule.is_about(release.version)]
-        deleting = list[RetentionRule]()
-        kept = list[str]()
+        rules_of_release = list[RuleInForce]()
+        for rule_in_force in rules:
+            if rule_in_force.rule.is_about(release.version):
+                rules_of_release.append(rule_in_force)
+        deleting_rules = list[RetentionRule]()
+        unmet_conditions = list[str]()
         for rule_in_force in rules_of_release:
-            why = _unmet(rule_in_force, project.name, release, newer, now)
-            if why:
-                kept.append(f"{rule_in_force.rule.title}: {why}")
+            condition = _find_unmet_condition(
+                rule_in_force, project.name, release, newer_releases, now
+            )
+            if condition:
+                unmet_conditions.append(f"{rule_in_force.rule.title}: {condition}")
             else:
-                deleting.append(rule_in_force.rule)
-        if deleting:
-            # one rule is enough to delete, so the conditions of others keep nothing
-            kept = list(_protections(project, release, is_installed=release is installed))
+                deleting_rules.append(rule_in_force.rule)
+        why_kept = unmet_conditions
+        if deleting_rules:
+            # one rule is enough to delete, so the conditions of other rules keep nothing
+            why_kept = list(_find_protections(project, release, is_latest=release is latest))
         judgement = Judgement(
             version=release.files[0].version,
             files=release.files,
-            rules=tuple(deleting),
-            kept=tuple(kept),
+            rules=tuple(deleting_rules),
+            why_kept=tuple(why_kept),
         )
         if rules_of_release:
             judgements.append(judgement)
         if not judgement.is_deleted:
-            newer.append(release)
+            newer_releases.append(release)
     return judgements
 
 
 def dated_releases(project: Project, judgements: Sequence[Judgement]) -> tuple[DatedRelease, ...]:
-    """Return the releases of a project, the oldest first, if any of them goes, else none."""
-    deleted = {judgement.version for judgement in judgements if judgement.is_deleted}
-    if not deleted:
+    """
+    Return all releases of a project with their days, the oldest first.
+
+    Returns nothing if no release of the project is deleted.
+    """
+    deleted_versions = {judgement.version for judgement in judgements if judgement.is_deleted}
+    if not deleted_versions:
         return ()
-    releases = [
-        DatedRelease(
-            version=files[0].version,
-            day=min(file.uploaded_at for file in files).date(),
+    releases = list[DatedRelease]()
+    for files in project.by_release.values():
+        version = files[0].version
+        first_upload = min(file.uploaded_at for file in files)
+        release = DatedRelease(
+            version=version,
+            day=first_upload.date(),
             is_yanked=all(file.yanked is not None for file in files),
-            is_deleted=files[0].version in deleted,
+            is_deleted=version in deleted_versions,
         )
-        for files in project.by_release.values()
-    ]
+        releases.append(release)
     return tuple(sorted(releases, key=attrgetter("day")))
 
 
 class Choice(Struct, frozen=True):
-    """Chooses what goes of a project: a pure function of the document, for its commit."""
+    """
+    Chooses the files of a project that are deleted, for the commit that deletes them.
+
+    It is a pure function of the document, as a commit may call it again with a later document.
+    """
 
     rules: Sequence[RuleInForce]
     now: datetime
-    goes: Callable[[Judgement], bool] = attrgetter("is_deleted")
+    is_chosen: Callable[[Judgement], bool] = attrgetter("is_deleted")
     """Returns whether the release of a judgement is deleted."""
 
     def __call__(self, project: Project) -> Mapping[str, tuple[File, ...]]:
-        """Return the files to delete, by the reason."""
+        """Return the files to delete, by the reason of their deletion."""
         # again with the document that the commit changes: a release may be pinned since a run
         # has read the project
-        chosen = dict[str, tuple[File, ...]]()
+        files_by_reason = dict[str, tuple[File, ...]]()
         for judgement in judge(project, self.rules, self.now):
-            if self.goes(judgement):
+            if self.is_chosen(judgement):
                 reason = judgement.reason
-                chosen[reason] = chosen.get(reason, ()) + judgement.files
-        return chosen
+                files_by_reason[reason] = files_by_reason.get(reason, ()) + judgement.files
+        return files_by_reason
 
 
-def _releases(project: Project) -> Iterator[_Release]:
-    """Yield the releases of a project, or raise ValueError for a version that is none."""
+def _parse_releases(project: Project) -> Iterator[_Release]:
+    """Yield the releases of a project. Raises ValueError for a version that is not valid."""
     for files in project.by_release.values():
         yield _Release(Version(files[0].version), tuple(files))
 
 
-def _release_to_install(releases: Sequence[_Release]) -> _Release | None:
-    """Return the release that installers choose: the last final one, else the last one."""
-    # PEP 592: what is yanked is chosen only where nothing else is there
-    offered = [release for release in releases if not release.is_yanked] or releases
-    for release in offered:
+def _find_latest(releases: Sequence[_Release]) -> _Release | None:
+    """
+    Return the release that installers choose, or None if there are no releases.
+
+    That is the newest final release, or the newest pre-release if none is final (PEP 440).
+    `releases` are in order, the newest first.
+    """
+    # PEP 592: a yanked release is chosen only where all are yanked
+    candidates = [release for release in releases if not release.is_yanked]
+    if not candidates:
+        candidates = list(releases)
+    for release in candidates:
         if not release.version.is_prerelease:
             return release
-    # PEP 440: a pre-release is chosen if there is no final one
-    return offered[0] if offered else None
+    if not candidates:
+        return None
+    return candidates[0]
 
 
-def _unmet(
+def _find_unmet_condition(
     rule_in_force: RuleInForce,
     name: NormalizedName,
     release: _Release,
-    newer: Sequence[_Release],
+    newer_releases: Sequence[_Release],
     now: datetime,
 ) -> str:
     """
-    Return a condition of a rule that a release does not meet, in words, or an empty text.
+    Return a condition of a rule that a release does not meet, in words.
 
-    `newer`: the newer releases that no rule deletes.
+    An empty text means that the release meets all conditions, so that the rule deletes it.
+    `newer_releases` are the newer releases that no rule deletes.
     """
     rule = rule_in_force.rule
-
-    # Releases that installers choose before this one. A final release is not replaced by a
-    # pre-release, and nothing by a release that is yanked.
-    preferred = list[_Release]()
-    for newer_release in newer:
-        is_replacement = release.version.is_prerelease or not newer_release.version.is_prerelease
-        if rule.is_about(newer_release.version) and not newer_release.is_yanked and is_replacement:
-            preferred.append(newer_release)
-    if rule.keep_last is not None and len(preferred) < rule.keep_last:
-        return f"among the last {rule.keep_last}"
+    if rule.keep_last is not None:
+        replacements = [newer for newer in newer_releases if _replaces(newer, release, rule)]
+        if len(replacements) < rule.keep_last:
+            return f"among the last {rule.keep_last}"
     if release.complete_since + rule.least_age > now:
         days = counted(rule.least_age // timedelta(days=1), "day")
         return f"in the index for less than {days}"
     if rule_in_force.downloads is not None:
-        # files of one release may spell its version in more than one way (PEP 440)
-        dates = [rule_in_force.downloads.of(name, file.version) for file in release.files]
-        last_day = max(filter(None, dates), default=None)
+        last_day = _find_last_download(rule_in_force.downloads, name, release)
         if last_day is not None:
             return f"downloaded on {last_day}"
     return ""
 
 
-def _protections(project: Project, release: _Release, *, is_installed: bool) -> Iterator[str]:
-    """Yield what keeps a release whatever rules say."""
+def _replaces(newer_release: _Release, release: _Release, rule: RetentionRule) -> bool:
+    """
+    Return whether installers choose a newer release in place of a release, as a rule counts.
+
+    A yanked release replaces nothing, and a pre-release replaces no final release.
+    """
+    if newer_release.is_yanked or not rule.is_about(newer_release.version):
+        return False
+    return release.version.is_prerelease or not newer_release.version.is_prerelease
+
+
+def _find_last_download(
+    downloads: LastDownloads, name: NormalizedName, release: _Release
+) -> date | None:
+    """Return the last day on which a release was downloaded, or None if it was not."""
+    days = list[date]()
+    for file in release.files:
+        # files of one release may spell its version in more than one way (PEP 440)
+        day = downloads.of(name, file.version)
+        if day is not None:
+            days.append(day)
+    return max(days, default=None)
+
+
+def _find_protections(project: Project, release: _Release, *, is_latest: bool) -> Iterator[str]:
+    """Yield each fact, in words, by which a release is kept whatever the rules say."""
     if not project.status.serves_files:
         yield f"the project is {project.status}"
-    if is_installed:
+    if is_latest:
         yield "the latest release"
-    pins = [file.pinned for file in release.files if file.pinned is not None]
-    if pins:
-        note = pins[0]
-        yield f"pinned: {note}" if note else "pinned"
+    pin_notes = [file.pinned for file in release.files if file.pinned is not None]
+    if pin_notes and pin_notes[0]:
+        yield f"pinned: {pin_notes[0]}"
+    elif pin_notes:
+        yield "pinned"
     if any(file.promoted_at is not None for file in release.files):
         yield "promoted from another index"
     if any(file.promoted_to for file in release.files):

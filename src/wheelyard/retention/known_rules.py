@@ -1,9 +1,10 @@
 """
 Since when a store has its rules of retention, by its own clock.
 
-The first daily run comes an hour after that, so that somebody can look at what the rules delete. A
-document beside the leases says since when. A copy of a store has none, and one that was put back
-file by file has another version of the list of indexes: there, too, the hour begins anew.
+The first daily run comes an hour after the store first knew the rules, so that somebody can look at
+what they delete. A document beside the leases says since when the rules are known. The copy of a
+store has no such document, and a store that was put back file by file has another version of the
+list of indexes: in both, the hour begins anew.
 """
 
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec, Snapshot, read_usable
@@ -28,22 +30,22 @@ KEY: Final[Key] = keys.lease("retention-rules")
 
 
 class KnownRules(Struct, frozen=True, omit_defaults=True):
-    """The stored document."""
+    """The stored document that says since when the rules are known."""
 
     rules: str = ""
     """The SHA-256 of the rules and of when they were changed, in hexadecimal digits."""
     revision: int = 0
-    """That of the list of indexes, when it was looked at last."""
+    """The revision of the list of indexes when a process looked at the list last."""
     version: ObjectVersion = ABSENT
-    """The one by which the store tells that list from others."""
+    """The version of the object with that list of indexes."""
     since: datetime | None = None
     """When the store first knew the rules, by its own clock."""
 
-    def is_same_store(self, current: "KnownRules") -> bool:
-        """Return whether the store was not put back to an earlier state since."""
-        if self.revision == current.revision:
-            return self.version == current.version
-        return self.revision < current.revision
+    def is_same_store(self, present_rules: "KnownRules") -> bool:
+        """Return whether the store was not put back to an earlier state since this was written."""
+        if self.revision == present_rules.revision:
+            return self.version == present_rules.version
+        return self.revision < present_rules.revision
 
 
 _CODEC: Final = Codec(KnownRules)
@@ -51,15 +53,15 @@ _CODEC: Final = Codec(KnownRules)
 
 class RulesClock:
     """
-    Says since when a store has its present rules, and writes it down.
+    Says since when a store has its present rules, and writes that time into the store.
 
     Each method raises Unavailable if the store does not answer.
 
     Args:
-        documents: The store that has them.
-        clock: Its clock.
-        indexes: The list of indexes as it is now, which has at least one rule.
-        retries: What repeats a write if another process writes at the same time.
+        documents: The store that has the rules.
+        clock: The clock of that store.
+        indexes: The list of indexes as the store has it now, with at least one rule.
+        retries: Repeats a write if another process writes at the same time.
     """
 
     def __init__(
@@ -72,48 +74,54 @@ class RulesClock:
         self._documents = documents
         self._clock = clock
         self._retries = retries
-        stored = indexes.value or IndexList()
-        self._current = KnownRules(
-            rules=sha256(encode(stored.retention)).hexdigest(),
-            revision=stored.revision,
+        index_list = indexes.value or IndexList()
+        self._present_rules = KnownRules(
+            rules=sha256(encode(index_list.retention)).hexdigest(),
+            revision=index_list.revision,
             version=indexes.version,
         )
 
     def read_first_run(self) -> datetime | None:
-        """Return from when on a daily run deletes, or None while no process has seen the rules."""
-        written, _ = self._read()
-        if written.since is None or not self._is_current(written):
-            return None
-        return written.since + FIRST_RUN_AFTER
+        """
+        Return from when on a daily run deletes.
 
-    def first_run(self) -> datetime:
-        """Return from when on a daily run deletes. New rules are written down as known from now."""
+        None means that no process has seen the present rules yet. Writes nothing.
+        """
+        known_rules, _ = self._read()
+        if known_rules.since is None or not self._is_current(known_rules):
+            return None
+        return known_rules.since + FIRST_RUN_AFTER
+
+    def ensure_first_run(self) -> datetime:
+        """
+        Return from when on a daily run deletes.
+
+        Rules that no process has seen yet are written down as known from now.
+        """
         for _ in self._retries.attempts():
-            written, version = self._read()
-            since = written.since
-            if since is None or not self._is_current(written):
+            known_rules, version = self._read()
+            since = known_rules.since
+            if since is None or not self._is_current(known_rules):
                 # new rules, or a store that was put back: the hour begins now
                 since = self._clock.now()
-            elif written.version == self._current.version:
+            elif known_rules.version == self._present_rules.version:
                 return since + FIRST_RUN_AFTER
-            document = KnownRules(
-                rules=self._current.rules,
-                revision=self._current.revision,
-                version=self._current.version,
-                since=since,
-            )
-            put = partial(self._documents.put, KEY, _CODEC.encode(document), version)
+            body = _CODEC.encode(replace(self._present_rules, since=since))
+            put = partial(self._documents.put, KEY, body, version)
             try:
                 # also on a full disk, which retention is to help against
                 self._documents.with_reserve(put)
-            except Conflict:  # another process has written it since it was read
+            except Conflict:  # another process has written the document since it was read
                 continue
             return since + FIRST_RUN_AFTER
         raise self._retries.exhausted("since when the rules of retention are known")
 
     def _read(self) -> tuple[KnownRules, ObjectVersion]:
+        """Return the stored document, or an empty one if none can be used, and its version."""
         return read_usable(self._documents, KEY, _CODEC, KnownRules())
 
-    def _is_current(self, written: KnownRules) -> bool:
-        """Return whether a document is about the rules that the store has now, and this store."""
-        return written.rules == self._current.rules and written.is_same_store(self._current)
+    def _is_current(self, known_rules: KnownRules) -> bool:
+        """Return whether a document was written in this store, and about its present rules."""
+        if known_rules.rules != self._present_rules.rules:
+            return False
+        return known_rules.is_same_store(self._present_rules)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
@@ -62,7 +63,7 @@ class _JudgedProject(Struct, frozen=True):
     rules: tuple[RuleInForce, ...]
     judgements: Sequence[Judgement]
     releases: tuple[DatedRelease, ...] = ()
-    """All of the project, if any of them goes."""
+    """All releases of the project, or none if nothing of the project is deleted."""
     fault: str = ""
     """Why the project cannot be judged, or empty."""
 
@@ -71,8 +72,8 @@ class Retention(Struct, frozen=True, kw_only=True):
     """
     Shows what rules delete, and deletes it.
 
-    Each method that takes a caller raises Forbidden unless that is an administrator. Each method
-    raises Unavailable if the store does not answer.
+    Each method that takes a caller raises Forbidden unless the caller is an administrator. Each
+    method raises Unavailable if the store does not answer.
     """
 
     rules: Sequence[RetentionRule]
@@ -80,10 +81,10 @@ class Retention(Struct, frozen=True, kw_only=True):
     indexes: Callable[[str], RetainedIndex]
     """Returns the index of a name. Raises NotFound if there is none."""
     documents: Store
-    """That of main, which has the lease."""
+    """The documents store of main, which has the lease."""
     clock: StoreClock
     requirements: Callable[[Caller], RequirementCheck]
-    """Returns what finds the releases that lack then what they require."""
+    """Returns, for a caller, what finds the releases whose requirements a deletion takes away."""
     is_local: bool
     is_read_only: bool
 
@@ -91,50 +92,57 @@ class Retention(Struct, frozen=True, kw_only=True):
         """
         Return when a run of all rules was complete last.
 
-        It is None if none was, or if that is not known.
+        None means that no run was complete yet, or that nobody knows of one.
         """
         return last_completed(self.documents, JOB)
 
     def preview(
-        self, caller: Caller, only: str | None = None, *, keeps: bool = False
+        self, caller: Caller, only: str | None = None, *, with_kept: bool = False
     ) -> RetentionReport:
         """
-        Return what a run would delete, and if `keeps` is set, what it would keep and why.
+        Return what a run would delete, and if `with_kept` is set, what it would keep and why.
 
-        `only`: the name of one index whose rules are applied, or None for all rules. Without rules
-        about it, the report is empty, also if there is no such index.
+        `only`: the name of one index whose rules are applied, or None for all rules. If no rule is
+        about that index, the report is empty, also if there is no such index.
         """
         _require_administrator(caller)
-        return _Pass(self, caller, self.clock.estimate(), keeps=keeps).report(only)
+        preview = _Pass(self, caller, self.clock.estimate(), with_kept=with_kept)
+        return preview.report(only)
 
     def preview_projects(
-        self, caller: Caller, most: int, *, keeps: bool = False
+        self, caller: Caller, most: int, *, with_kept: bool = False
     ) -> RetentionPreview:
-        """Return the preview of all rules, with so many projects of which most bytes would go."""
+        """
+        Return the preview of all rules, and the projects of which most bytes would be deleted.
+
+        `most`: how many projects are returned. `with_kept`: whether the report has what is kept.
+        """
         _require_administrator(caller)
-        review = _Pass(self, caller, self.clock.estimate(), keeps=keeps)
-        return RetentionPreview(review.report(None, most), tuple(review.projects))
+        preview = _Pass(self, caller, self.clock.estimate(), with_kept=with_kept)
+        report = preview.report(None, most)
+        return RetentionPreview(report, tuple(preview.projects))
 
     def run(
         self,
         caller: Caller,
         only: str | None = None,
         *,
-        keeps: bool = False,
+        with_kept: bool = False,
         every: timedelta = timedelta(),
         plan: str | None = None,
     ) -> RetentionReport | None:
         """
-        Delete what rules say, and return what was deleted, and if `keeps` is set, what was kept.
+        Delete what rules say, and return what was deleted, and with `with_kept`, what was kept.
 
         `only`: the name of one index whose rules are applied, or None for all rules. Only a run of
-        all rules counts as complete for `every`. `plan` is that of a preview, of which nothing else
-        is deleted. Raises Conflict if a preview has another plan by now, and then deletes nothing.
+        all rules counts as complete for `every`. `plan` is the plan of a preview: then nothing but
+        that is deleted. Raises Conflict if a preview has another plan by now, and then deletes
+        nothing.
 
-        With `every`, return None if a run was complete within it, or another process does the same
-        now. Without it, raises Conflict (code `retention_running`) while another process does.
-        Raises that, too, if another process has taken over meanwhile. Then some projects may be
-        done.
+        With `every`, returns None if the last complete run is more recent than that, or while
+        another process deletes by rules. Without `every`, raises Conflict (code
+        `retention_running`) while another process deletes by rules. Raises the same Conflict if
+        another process has taken over the lease during the run. Then some projects may be done.
 
         Raises NotFound if there is no index `only`. Raises Forbidden (code `read_only`) on a
         read-only server. Raises Unavailable (code `clock_differs`), before anything is deleted, if
@@ -150,29 +158,36 @@ class Retention(Struct, frozen=True, kw_only=True):
         if only is not None:
             self.indexes(only)  # raises NotFound before anything is locked or deleted
         now = self.clock.require_agreement()
-        agreed = None
+        agreed_releases = None
         if plan is not None:
-            agreed = self._agreed(caller, only, plan)
+            agreed_releases = self._require_plan(caller, only, plan)
         lease = JobLease(self.documents, JOB, self.clock)
         if lease.take(every):
             if every:
                 return None
-            raise _running()
+            raise _already_running()
 
         # should this process die, the lease ends by itself, and the next run does the rest
         try:
-            report = _Pass(self, caller, now, lease, agreed, keeps=keeps).report(only)
-            # the daily run, if there is one, still has the rules about other indexes to apply
+            deletion = _Pass(self, caller, now, lease, agreed_releases, with_kept=with_kept)
+            report = deletion.report(only)
+            # after a run for one index, the daily run has the rules about the others to apply
             if only is None:
                 lease.complete()
             else:
                 lease.give_back()
         except Conflict as conflict:
-            raise _running() from conflict
+            raise _already_running() from conflict
         return report
 
-    def _agreed(self, caller: Caller, only: str | None, plan: str) -> frozenset[JudgedRelease]:
-        """Return what a person has agreed to delete, or raise Conflict if that has changed."""
+    def _require_plan(
+        self, caller: Caller, only: str | None, plan: str
+    ) -> frozenset[JudgedRelease]:
+        """
+        Return the releases that a plan deletes.
+
+        Raises Conflict if a preview has another plan by now.
+        """
         report = self.preview(caller, only)
         if report.plan != plan:
             raise Conflict(
@@ -191,85 +206,91 @@ class _Pass:
         caller: Caller,
         now: datetime,
         lease: JobLease | None = None,
-        agreed: frozenset[JudgedRelease] | None = None,
+        agreed_releases: frozenset[JudgedRelease] | None = None,
         *,
-        keeps: bool,
+        with_kept: bool,
     ) -> None:
         self.projects = list[ThinnedProject]()
-        """Those of which most bytes go, as many as the report was asked for."""
+        """The projects of which most bytes are deleted, as many as `report` was asked for."""
         self._most = 0
         self._retention = retention
         self._caller = caller
         self._lease = lease
-        self._agreed = agreed
-        """What may be deleted, or None for all that the rules say."""
-        self._keeps = keeps
+        self._agreed_releases = agreed_releases
+        """The only releases that may be deleted, or None for all that the rules delete."""
+        self._with_kept = with_kept
         self._now = now
         """
-        By the store's clock. One time for all: what becomes old enough meanwhile stays until the
-        next run.
+        The time of the pass, by the store's clock, which is one for all projects: a release that
+        becomes old enough during the pass stays until the next run.
         """
-        self._states = list[RuleState]()
-        self._deleted = list[JudgedRelease]()
-        self._kept = list[JudgedRelease]()
-        self._skipped = list[SkippedProject]()
-        self._files = dict[str, dict[NormalizedName, list[File]]]()
-        """The files of what is deleted, by the names of index and project."""
+        self._rule_states = list[RuleState]()
+        self._deleted_releases = list[JudgedRelease]()
+        self._kept_releases = list[JudgedRelease]()
+        self._skipped_projects = list[SkippedProject]()
+        self._deleted_files = dict[str, dict[NormalizedName, list[File]]]()
+        """The files of the deleted releases, by the name of the index and of the project."""
 
     def report(self, only: str | None, most: int = 0) -> RetentionReport:
         """
-        Judge, and perhaps delete, what the rules of one index or all are about.
+        Judge the releases that rules are about, and return what becomes of them.
 
-        So many projects as `most` says are in `projects` then.
+        A pass with a lease deletes them, too. `only`: the name of one index whose rules are
+        applied, or None for all rules. `most`: how many projects `projects` has afterwards.
         """
-        self._most = most
-        rules = [rule for rule in self._retention.rules if only is None or rule.index == only]
-        for name in sorted({rule.index for rule in rules}):
-            self._pass_over(name, [rule for rule in rules if rule.index == name])
+        self._project_limit = most
+        rules_by_index = dict[str, list[RetentionRule]]()
+        for rule in self._retention.rules:
+            if only is None or rule.index == only:
+                rules_by_index.setdefault(rule.index, []).append(rule)
+        for index_name in sorted(rules_by_index):
+            self._apply_to_index(index_name, rules_by_index[index_name])
         return RetentionReport(
-            rules=tuple(sorted(self._states, key=lambda state: state.number)),
-            deleted=tuple(self._deleted),
-            kept=tuple(self._kept),
-            skipped=tuple(self._skipped),
-            warnings=tuple(self._warnings()),
+            rules=tuple(sorted(self._rule_states, key=attrgetter("number"))),
+            deleted=tuple(self._deleted_releases),
+            kept=tuple(self._kept_releases),
+            skipped=tuple(self._skipped_projects),
+            warnings=tuple(self._find_lost_requirements()),
         )
 
-    def _warnings(self) -> Iterator[str]:
-        """Yield which releases are left without a version that they require."""
+    def _find_lost_requirements(self) -> Iterator[str]:
+        """Yield, in words, which releases are left without a version that they require."""
         check = self._retention.requirements(self._caller)
-        for index_name, files in self._files.items():
+        for index_name, files in self._deleted_files.items():
             yield from check.of_deletion(index_name, files)
 
-    def _pass_over(self, index_name: str, rules: Sequence[RetentionRule]) -> None:
-        """Judge, and perhaps delete, what rules say of one index."""
+    def _apply_to_index(self, index_name: str, rules: Sequence[RetentionRule]) -> None:
+        """Judge the projects of one index by its rules, and delete if this is a run."""
         try:
             index = self._retention.indexes(index_name)
         except NotFound as missing:
-            self._states += [_state(rule, missing.message) for rule in rules]
+            self._rule_states += [_state_of(rule, missing.message) for rule in rules]
             return
         try:
-            listed = index.projects.names.get().value
+            name_list = index.projects.names.get().value
         except Unavailable as fault:
             if fault.code not in UNREADABLE_CODES:
                 raise
-            self._states += [_state(rule, fault.message) for rule in rules]
+            self._rule_states += [_state_of(rule, fault.message) for rule in rules]
             return
-        names = listed.names if listed else ()
-        in_force = list[RuleInForce]()
+        names: Sequence[NormalizedName] = ()
+        if name_list is not None:
+            names = name_list.names
+        rules_in_force = list[RuleInForce]()
 
         # a rule whose facts are missing deletes nothing, and the others go on
         for rule in rules:
-            hindrance, downloads = _facts_for(index, rule)
-            self._states.append(_state(rule, hindrance))
+            hindrance, downloads = _read_needed_downloads(index, rule)
+            self._rule_states.append(_state_of(rule, hindrance))
             if not hindrance:
-                in_force.append(RuleInForce(rule, downloads))
-        if not in_force:
+                rules_in_force.append(RuleInForce(rule, downloads))
+        if not rules_in_force:
             return
-        for judged in self._judge_projects(index, names, in_force):
+        for judged in self._judge_projects(index, names, rules_in_force):
             if judged.fault:
-                self._skip(index, judged.name, judged.fault)
+                self._note_skipped(index, judged.name, judged.fault)
             else:
-                self._settle(index, judged)
+                self._finish_project(index, judged)
 
     def _judge_projects(
         self,
@@ -280,12 +301,17 @@ class _Pass:
         """Yield what rules say of each project of an index, read ahead in several threads."""
         # a folder answers at once: reading ahead is for buckets
         threads = 1 if self._retention.is_local else MAX_CONCURRENT_READS
-        yield from prefetch_map(partial(self._judge_project, index, rules), names, threads)
+        judge_by_name = partial(self._judge_project, index, rules)
+        yield from prefetch_map(judge_by_name, names, threads)
 
     def _judge_project(
         self, index: RetainedIndex, rules: Sequence[RuleInForce], name: NormalizedName
     ) -> _JudgedProject:
-        """Return what rules say of a project, in a thread that reads ahead: nothing is noted."""
+        """
+        Return what rules say of a project.
+
+        A thread that reads ahead calls this, so it changes nothing of the pass.
+        """
         rules_of_project = tuple(rule for rule in rules if rule.rule.projects.match(name))
         if not rules_of_project:  # no document is read
             return _JudgedProject(name, (), ())
@@ -299,64 +325,78 @@ class _Pass:
             if fault.code not in UNREADABLE_CODES:
                 raise
             return _JudgedProject(name, rules_of_project, (), fault=fault.message)
-        except (ValueError, TypeError):  # a version that is none, or a time without its offset
+        except (ValueError, TypeError):  # an invalid version, or a time without its offset
             damage = f"The document of {name} is damaged."
             return _JudgedProject(name, rules_of_project, (), fault=damage)
         return _JudgedProject(name, rules_of_project, judgements, releases)
 
-    def _goes(self, index: RetainedIndex, name: NormalizedName, judgement: Judgement) -> bool:
-        """Return whether a release is deleted: by the rules, and by what a person agreed to."""
+    def _is_chosen(self, index: RetainedIndex, name: NormalizedName, judgement: Judgement) -> bool:
+        """Return whether the rules delete a release, and a person has agreed to it if asked."""
         if not judgement.is_deleted:
             return False
-        return self._agreed is None or _judged_release(index, name, judgement) in self._agreed
+        if self._agreed_releases is None:
+            return True
+        return _judged_release(index, name, judgement) in self._agreed_releases
 
-    def _settle(self, index: RetainedIndex, judged: _JudgedProject) -> None:
-        """Delete what goes of a project, if this is a run, and note what was judged."""
+    def _finish_project(self, index: RetainedIndex, judged: _JudgedProject) -> None:
+        """Delete the chosen releases of a project, if this is a run, and note what was judged."""
         judgements = judged.judgements
-        goes = partial(self._goes, index, judged.name)
-        if self._lease is not None and any(map(goes, judgements)):
+        is_chosen = partial(self._is_chosen, index, judged.name)
+        if self._lease is not None and any(map(is_chosen, judgements)):
             # before each deletion: a process that has stood still raises Conflict here
             self._lease.renew()
-            choice = Choice(judged.rules, self._now, goes)
+            choice = Choice(judged.rules, self._now, is_chosen)
             try:
                 changed = index.lifecycle.delete_chosen(self._caller, judged.name, choice)
             except Unavailable as fault:
                 if fault.code not in UNREADABLE_CODES:
                     raise
-                self._skip(index, judged.name, fault.message)
+                self._note_skipped(index, judged.name, fault.message)
                 return
-            # as the commit has judged
+            # the commit may have judged a later document than the one that was read ahead
             judgements = judge(changed.before, judged.rules, self._now)
         for judgement in judgements:
-            if goes(judgement):
-                of_index = self._files.setdefault(index.name, {})
-                of_index.setdefault(judged.name, []).extend(judgement.files)
-                self._deleted.append(_judged_release(index, judged.name, judgement))
-            elif self._keeps:
-                self._kept.append(_judged_release(index, judged.name, judgement))
-        if judged.releases and self._most:
-            self._note(index, judged)
+            if is_chosen(judgement):
+                files_by_project = self._deleted_files.setdefault(index.name, {})
+                files_by_project.setdefault(judged.name, []).extend(judgement.files)
+                self._deleted_releases.append(_judged_release(index, judged.name, judgement))
+            elif self._with_kept:
+                self._kept_releases.append(_judged_release(index, judged.name, judgement))
+        if judged.releases and self._project_limit:
+            self._note_thinned(index, judged)
 
-    def _note(self, index: RetainedIndex, judged: _JudgedProject) -> None:
-        """Keep the releases of a project of which more goes than of others."""
-        deleted = [judgement for judgement in judged.judgements if judgement.is_deleted]
+    def _note_thinned(self, index: RetainedIndex, judged: _JudgedProject) -> None:
+        """Add a project to `projects`, and drop the one that loses the fewest bytes if too many."""
+        size = 0
+        for judgement in judged.judgements:
+            if judgement.is_deleted:
+                size += sum(file.size for file in judgement.files)
         project = ThinnedProject(
-            index=index.name,
-            name=judged.name,
-            bytes=sum(file.size for judgement in deleted for file in judgement.files),
-            releases=judged.releases,
+            index=index.name, name=judged.name, bytes=size, releases=judged.releases
         )
         self.projects.append(project)
-        self.projects.sort(key=lambda other: (-other.bytes, other.index, other.name))
+        self.projects.sort(key=_most_bytes_first)
         # an index may have many projects, each with many releases
-        del self.projects[self._most :]
+        del self.projects[self._project_limit :]
 
-    def _skip(self, index: RetainedIndex, name: NormalizedName, why: str) -> None:
-        self._skipped.append(SkippedProject(index=index.name, project=name, why=why))
+    def _note_skipped(self, index: RetainedIndex, name: NormalizedName, why: str) -> None:
+        self._skipped_projects.append(SkippedProject(index=index.name, project=name, why=why))
 
 
-def _facts_for(index: RetainedIndex, rule: RetentionRule) -> tuple[str, LastDownloads | None]:
-    """Return why a rule cannot be applied, or an empty text, and the downloads that it needs."""
+def _most_bytes_first(project: ThinnedProject) -> tuple[int, str, str]:
+    """Return the sort key of a project: the bytes that it loses, then its names."""
+    return (-project.bytes, project.index, project.name)
+
+
+def _read_needed_downloads(
+    index: RetainedIndex, rule: RetentionRule
+) -> tuple[str, LastDownloads | None]:
+    """
+    Return why a rule cannot be applied to an index, and the downloads that the rule needs.
+
+    The reason is an empty text if the rule can be applied. The downloads are None if the rule does
+    not ask for downloads, or cannot be applied.
+    """
     if not index.has_packages:
         return "The index has no packages of its own, so there is nothing to delete.", None
     days = rule.not_downloaded_days
@@ -373,7 +413,7 @@ def _facts_for(index: RetainedIndex, rule: RetentionRule) -> tuple[str, LastDown
     return "", downloads
 
 
-def _state(rule: RetentionRule, hindrance: str) -> RuleState:
+def _state_of(rule: RetentionRule, hindrance: str) -> RuleState:
     return RuleState(
         number=rule.number,
         index=rule.index,
@@ -394,7 +434,7 @@ def _judged_release(
         files=len(judgement.files),
         bytes=sum(file.size for file in judgement.files),
         rules=tuple(rule.number for rule in judgement.rules),
-        why=judgement.kept or tuple(rule.reason for rule in judgement.rules),
+        why=judgement.why_kept or tuple(rule.reason for rule in judgement.rules),
     )
 
 
@@ -403,7 +443,7 @@ def _require_administrator(caller: Caller) -> None:
         raise caller.forbidden("use rules of retention, which is for administrators")
 
 
-def _running() -> Conflict:
+def _already_running() -> Conflict:
     return Conflict(
         "Another process deletes by rules of retention now, or has died. Try again in ten minutes.",
         code=RUNNING,

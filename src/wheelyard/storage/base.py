@@ -29,13 +29,13 @@ from wheelyard.storage.location import BucketLocation
 T = TypeVar("T")
 
 Key = NewType("Key", str)
-"""A slash-separated path, 1 to 1024 bytes of UTF-8. A store's are built by `catalog.keys` only."""
+"""A slash-separated path, 1 to 1024 bytes of UTF-8. Only `catalog.keys` makes keys of stores."""
 
 ObjectVersion = NewType("ObjectVersion", str)
-"""An opaque id of what is at a key, to be compared with ==, and never parsed."""
+"""An opaque id of the object at a key, to be compared with ==, and never parsed."""
 
 FileBody = bytes | Path
-"""The bytes of a file, or a file on disk that has them, which the caller removes."""
+"""The bytes of a file, or the path of a file on disk, which the caller removes."""
 
 ABSENT: Final = ObjectVersion("")
 """The version of an object that does not exist."""
@@ -76,15 +76,15 @@ class Entry(NamedTuple):  # a listing has thousands
     size: int
     """Bytes."""
     modified: float
-    """When it was written, in seconds since the epoch, by the store's clock."""
+    """When the object was written, in seconds since the epoch, by the store's clock."""
 
     def state(self, now: float) -> str:
         """
         Return a text that changes whenever the object is written.
 
         A service whose times are whole seconds does not show a second write of the same size in the
-        same second. So an entry that is not settled at `now` has a text of its own, which a later
-        listing does not have.
+        same second. So an entry that is not settled at `now` has another text than a later listing
+        of the same object.
         """
         state = f"{self.modified!r}.{self.size}"
         if self.is_settled(now):
@@ -93,7 +93,7 @@ class Entry(NamedTuple):  # a listing has thousands
 
     def is_settled(self, now: float) -> bool:
         """
-        Return whether any later write gives another time or size.
+        Return whether any later write of the object gives another time or size.
 
         `now` is in seconds since the epoch.
         """
@@ -138,8 +138,8 @@ class Store(Protocol):
         """
         Write a file, whose key contains its digest.
 
-        An object that is there already has its bytes. It is written again, so that its `modified`
-        is now. A body on disk is sent in pieces.
+        If the object exists, it has the same bytes. It is written again nevertheless, so that its
+        `modified` is now. A body on disk is sent in pieces.
         """
         ...
 
@@ -149,8 +149,8 @@ class Store(Protocol):
 
         A chunk has at most CHUNK_BYTES. All chunks are of one version of the object. Offsets behind
         its end give no bytes. Raises NotFound, before it returns, if the object does not exist. The
-        iterator raises Unavailable if the rest of that version cannot be read, as of an object that
-        a bucket has replaced meanwhile.
+        iterator raises Unavailable if the other chunks of that version cannot be read, such as when
+        the object was replaced in a bucket meanwhile.
         """
         ...
 
@@ -164,21 +164,24 @@ class Store(Protocol):
 
     def time(self, key: Key) -> float:
         """
-        Return the time by the store's clock, in seconds since the epoch, perhaps whole ones.
+        Return the time by the store's clock, in seconds since the epoch, perhaps in whole seconds.
 
-        It is the `modified` of an object that is written for that, which is at `key` if the store
-        has no other way. Its bytes mean nothing. Raises Unavailable if it cannot be written.
+        That is the `modified` of an object that is written for this purpose. The object is at `key`
+        if the store has no other way, and its bytes mean nothing. Raises Unavailable if it cannot
+        be written.
         """
         self.put(key, b"{}\n", None)
-        # a `get` tells no time, but a listing has that of each object
-        return next(self.list(key)).modified
+        # a `get` does not tell when an object was written, but a listing does
+        entry = next(self.list(key))
+        return entry.modified
 
     def with_reserve(self, action: Callable[[], T]) -> T:
         """
-        Return the result of an action that deletes, or is to: it may use the reserve of a disk.
+        Return the result of an action that may use the reserve of a disk.
 
-        So may what ends access or stops installations, which cannot wait until there is room. Only
-        a store in a folder has a reserve. On a full disk the action is called again.
+        Only an action that makes room, ends access or stops installations may do so, as it cannot
+        wait until there is room. Only a store in a folder has a reserve. On a full disk the action
+        is called again.
         """
         return action()
 
@@ -186,7 +189,7 @@ class Store(Protocol):
         """
         Return a URL for the download of an object, or None if clients have to ask the server.
 
-        It is valid for half of `lifetime` at least. The object need not exist.
+        The URL is valid for half of `lifetime` at least. The object need not exist.
         """
         del key, lifetime
         return None
@@ -197,7 +200,7 @@ class Store(Protocol):
         return None
 
     def whole_key(self, key: Key) -> Key:
-        """Return the key as people find it: with the folder that this store is of another one."""
+        """Return the key with the folder of this store, if the store is a part of another one."""
         return key
 
     def bucket_object(self, key: Key) -> tuple[BucketLocation, str] | None:
@@ -210,7 +213,7 @@ class Stores(Struct, frozen=True):
     """Where the objects of an index are: each store may be a location of its own."""
 
     documents: Store
-    """Documents, journals, and what can be made again from them."""
+    """Documents, journals, and objects that can be made again from them."""
     credentials: Store
     """Tokens, sessions, and the grants and groups."""
     files: Store

@@ -20,17 +20,20 @@ class BucketObject(Struct, frozen=True, kw_only=True):
     """The metadata of one object in a bucket."""
 
     name: str
-    """Without the prefix."""
+    """The name of the object without the prefix of the location."""
     version: str
-    """Differs after each write."""
+    """The version of the object, which differs after each write."""
     size: int
-    """Bytes as stored."""
+    """The number of bytes as they are stored."""
     created: datetime
-    """When this version was written, UTC."""
+    """When this version was written (UTC)."""
     metadata: Mapping[str, str] | None = None
-    """Custom metadata, as the uploader set it. None if a listing lacks it, and `find` has it."""
+    """
+    Custom metadata, as the uploader set it. None in the listing of a service that leaves it out:
+    `find` returns it.
+    """
     md5: str = ""
-    """Hexadecimal. Empty if the service does not tell it."""
+    """The MD5 digest in hexadecimal, or empty if the service does not tell it."""
     is_compressed: bool = False
     """Whether a download may have another size and other digests than the object."""
 
@@ -39,8 +42,8 @@ class BucketReader(ABC):
     """
     Lists and reads the objects below a location.
 
-    Threads may share it. `str` of it is that location. Every public method may raise Unavailable. A
-    service adds the methods with an underscore, each of which raises Failure.
+    Threads may share it. `str` of a reader is its location. Every public method may raise
+    Unavailable. A service adds the abstract methods with an underscore, which raise Failure.
     """
 
     def __init__(self, location: BucketLocation) -> None:
@@ -59,7 +62,11 @@ class BucketReader(ABC):
 
     @abstractmethod
     def _find(self, name: str) -> BucketObject:
-        """Return an object with its metadata, or raise Failure, of the kind ABSENT for none."""
+        """
+        Return an object with its metadata.
+
+        Raises Failure, of the kind ABSENT if there is no such object.
+        """
 
     @abstractmethod
     def _read(self, name: str, version: str) -> Iterator[bytes]:
@@ -99,12 +106,14 @@ class BucketReader(ABC):
 
         Raises NotFound if the object was replaced or deleted, also from the iterator.
         """
-        # two blocks: the request fails here, and each chunk in the hands of the caller
+        # The request fails here, and each chunk fails when the caller takes it: so there are two
+        # blocks.
         with self._faults(READ):
             chunks = self._read(name, version)
-        return self._chunks(chunks)
+        return self._with_faults(chunks)
 
-    def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _with_faults(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield chunks, and turn a Failure of theirs into NotFound or Unavailable."""
         with self._faults(READ):
             yield from chunks
 
@@ -114,8 +123,8 @@ class BucketReader(ABC):
         try:
             yield
         except Failure as failure:
-            # a listing fails so if there is no bucket
+            # only for a read: a listing has a failure of this kind if there is no bucket
             if failure.kind is FailureKind.ABSENT and rights is READ:
                 raise NotFound("It was replaced or deleted after it was listed.") from failure
-            # no outage begins: an import that cannot read one file must still try the next
+            # no outage begins: an import that cannot read one file must still try the next file
             raise unavailable(failure, self._location, rights) from failure

@@ -1,11 +1,12 @@
 """
-What is done around the single requests of a store in a bucket, whichever service it is.
+The store in a bucket of any service, made of the single requests that the service adds.
 
 A request is repeated for some seconds after a failure that passes. A failed precondition is a lost
-race. But if an earlier try may have been executed, it may be the result of that. Then the object is
-read: if it has the bytes of the write, the write has succeeded, else the outcome is unknown.
+race. But if an earlier try of the same write may have been executed, the precondition may have
+failed because of that try. Then the object is read: if it has the bytes of the write, the write has
+succeeded, or else the outcome is unknown.
 
-While a bucket does not answer, one call in a few seconds asks it, and the others fail at once.
+While a bucket does not answer, one call in a few seconds asks it, and all other calls fail at once.
 """
 
 import logging
@@ -40,25 +41,26 @@ T = TypeVar("T")
 Downloads = Literal["auto", "redirect", "proxy", "public"]
 
 URL_CACHE_ENTRIES: Final = 4096
-"""Cached URLs, of about 1.3 KB each."""
+"""How many URLs, of about 1.3 KB each, are cached."""
 FIRST_PAUSE_SECONDS: Final = 0.2
 """Upper limit of the first random pause between two tries. The limit doubles each time."""
 MAX_PAUSE_SECONDS: Final = 4.0
+"""Upper limit of all random pauses between two tries."""
 READ_RETRY_SECONDS: Final = 8.0
 """Seconds after which a read is not repeated: an installer waits for 15."""
 WRITE_RETRY_SECONDS: Final = 20.0
 """Seconds after which a write, or a part of a large file, is not repeated."""
 FILE_TRIES: Final = 3
-"""Tries of a large file as a whole."""
+"""How often a large file is sent as a whole."""
 FILE_SETTLED_SECONDS: Final = 3600.0
-"""The age up to which a file of the right size is taken for one that was just sent."""
+"""The age up to which a file of the right size counts as the file that was just sent."""
 COOL_DOWN_SECONDS: Final = 2.0
 """Seconds for which no request is sent to a bucket after a call had no answer."""
 PROBE_SECONDS: Final = 15.0
 """Seconds that the first call after the cool-down has for an answer. Other calls fail meanwhile."""
 LOG_LINES_PER_MINUTE: Final = 6
 TOO_MANY_REQUESTS: Final = 429
-"""The status of a request that was not executed, unlike that of 503."""
+"""The status of a request that was not executed. A request with the status 503 may have been."""
 IMMUTABLE_CACHING: Final = "max-age=31536000, immutable"
 
 
@@ -66,7 +68,7 @@ class PublicUrls(Struct, frozen=True):
     """The URLs of a bucket that everybody may read."""
 
     base: str
-    """Of the bucket, with a slash at the end."""
+    """The URL of the bucket, with a slash at its end."""
 
     def url(self, name: str, lifetime: timedelta) -> str:
         """Return the object's URL, which does not expire."""
@@ -89,9 +91,9 @@ class UrlSigner(Protocol):
 
 class SignedUrls:
     """
-    Signs URLs, and reuses each for at most half of its lifetime, and `longest` seconds.
+    Signs URLs, and reuses a URL for at most half of its lifetime, and at most `longest` seconds.
 
-    Threads may share it. Concurrent callers of one URL share a call of the signer.
+    Threads may share it. Callers that want one URL at the same time share a call of the signer.
     """
 
     def __init__(self, signer: UrlSigner, now: Clock, longest: float = inf) -> None:
@@ -99,14 +101,16 @@ class SignedUrls:
         self._now = now
         self._longest = longest
         self._urls: LruCache[tuple[str, timedelta, int], Future[str | None]]
-        """By object name, lifetime, and number of the window of time."""
+        """The URLs by object name, lifetime, and number of the window of time."""
         self._urls = LruCache(URL_CACHE_ENTRIES)
-        # held for a look-up alone, and never while a signer asks its service
+        # held while the cache is used, and never while a signer asks its service
         self._lock = Lock()
 
     def url(self, name: str, lifetime: timedelta) -> str | None:
         """
-        Return a URL, valid for half of `lifetime` at least, or None if none can be signed.
+        Return the URL of an object, valid for half of `lifetime` at least.
+
+        None means that no URL can be signed for the object.
 
         Raises Unavailable if signing is denied (code `signing_denied`), or if the service does not
         answer (code `signing_unavailable`). An error is not cached.
@@ -114,21 +118,22 @@ class SignedUrls:
         # all calls in one window of time get the same URL, so that a client can cache the download
         half_seconds = max(1, int(lifetime.total_seconds()) // 2)
         window_seconds = min(half_seconds, self._longest)
-        place = (name, lifetime, int(self._now() // window_seconds))
-        own_future: Future[str | None] | None = None
+        window_number = int(self._now() // window_seconds)
+        cache_key = (name, lifetime, window_number)
+        new_future: Future[str | None] | None = None
         with self._lock:
-            future = self._urls.get(place)
+            future = self._urls.get(cache_key)
             if future is None:
-                own_future = future = Future()
-                self._urls.put(place, future, 1)
-        # whoever has put the future signs, and all that come meanwhile wait for its result
-        if own_future is not None:
+                new_future = future = Future()
+                self._urls.put(cache_key, future, 1)
+        # the thread that has made the future signs, and all others wait for its result
+        if new_future is not None:
             try:
-                own_future.set_result(self._signer.sign(name, lifetime))
+                new_future.set_result(self._signer.sign(name, lifetime))
             except BaseException as error:  # noqa: BLE001 - raised by `future.result()`
-                # first out of the cache, so that the next caller asks again
-                self._urls.discard(place)
-                own_future.set_exception(error)
+                # out of the cache before that, so that the next caller asks again
+                self._urls.discard(cache_key)
+                new_future.set_exception(error)
         return future.result()
 
 
@@ -168,68 +173,72 @@ def download_urls(
     return SignedUrls(signer, now, longest)
 
 
-def signing_error(why: str, *, is_denied: bool) -> Unavailable:
-    """Return the Unavailable for a URL that cannot be signed, with the sentence `why`."""
-    message = f"Download URLs cannot be signed. {why}"
-    if is_denied:  # until an operator gives the right, so a client need not come again
+def signing_error(reason: str, *, is_denied: bool) -> Unavailable:
+    """Return the Unavailable for a URL that cannot be signed, for a reason, which is a sentence."""
+    message = f"Download URLs cannot be signed. {reason}"
+    if is_denied:  # without `retry_after`, as an operator has to give the right first
         return Unavailable(message, code="signing_denied")
     return Unavailable(message, code="signing_unavailable", retry_after=RETRY_AFTER_SECONDS)
 
 
 class Outage(Struct):
-    """Whether a bucket does not answer, as all threads know that share it."""
+    """Whether a bucket does not answer, as all threads that use it have found out."""
 
     monotonic: Clock
-    _asked_again_at: float = 0.0
+    _next_probe_at: float = 0.0
+    """When a call may ask the bucket again, by the monotonic clock. 0 if there is no outage."""
     _status: int = 0
-    """That of the failure it began with, and its code, as other calls have no answer to tell of."""
+    """The status of the failure with which the outage began, for the errors of other calls."""
     _code: str = ""
+    """The code of that failure."""
     _lock: Lock = field(default_factory=Lock)
 
     def take_turn(self) -> bool:
         """
         Return whether this call is the one that asks whether an outage has ended.
 
-        It is False if there is no outage. After True, other calls fail until `end`, or for
-        `PROBE_SECONDS`. Raises Failure (OUTAGE) if another call asks, or if it is too early to ask.
+        Returns False if there is no outage. After True, other calls fail until `end` is called, or
+        for `PROBE_SECONDS`. Raises Failure (OUTAGE) if another call asks, or if it is too early to
+        ask.
         """
         # without the lock: a call that misses the beginning of an outage only asks in vain
-        if not self._asked_again_at:
+        if not self._next_probe_at:
             return False
         with self._lock:
             now = self.monotonic()
-            if now < self._asked_again_at:
+            if now < self._next_probe_at:
                 raise Failure(FailureKind.OUTAGE, self._status, self._code)
-            # should this call never come back, another one asks after that
-            self._asked_again_at = now + PROBE_SECONDS
+            # if this call gets no answer at all, another call asks after this time
+            self._next_probe_at = now + PROBE_SECONDS
             return True
 
     def begin(self, failure: Failure) -> None:
-        """Let calls fail for the cool-down: a call has given up on the bucket."""
-        # without the lock, as `end` does: what two threads write at once differs by moments
+        """Let calls fail for the cool-down, as a call had no answer from the bucket."""
+        # without the lock, as in `end`: the values of two threads at once differ by moments
         self._status = failure.status
         self._code = failure.code
-        # last, so that a call which sees the outage has a failure to tell of
-        self._asked_again_at = self.monotonic() + COOL_DOWN_SECONDS
+        # last, so that a call which sees the outage also sees the failure
+        self._next_probe_at = self.monotonic() + COOL_DOWN_SECONDS
 
     def end(self) -> None:
-        """Let calls ask the bucket: it has answered."""
-        self._asked_again_at = 0.0
+        """Let calls ask the bucket, as it has answered."""
+        self._next_probe_at = 0.0
 
 
 class BucketStore(base.Store, ABC):
     """
     A store in a bucket.
 
-    A service adds its single requests (`..._once` and `entries`). Each raises Failure if it has no
-    success, and is repeated here.
+    A service adds its single requests (`..._once` and `entries`). A request raises Failure if it
+    does not succeed, and is repeated here.
     """
 
     large_file_bytes: ClassVar[int]
-    """Bytes from which a file is sent in parts, which take memory."""
+    """The size from which a file is sent in parts, which take memory."""
     large_files_at_a_time: ClassVar[int]
+    """How many of such files are sent at a time."""
     resent_after: ClassVar[frozenset[FailureKind]]
-    """Failures after which a file is sent again as a whole."""
+    """The failures after which a file is sent again as a whole."""
 
     def __init__(
         self,
@@ -251,17 +260,18 @@ class BucketStore(base.Store, ABC):
         """
         Return an object, whole.
 
-        Raises Failure, of the kind UNCHANGED if it has the version `unless`, and of the kind ABSENT
-        if there is none.
+        Raises Failure, of the kind UNCHANGED if the object has the version `unless`, and of the
+        kind ABSENT if there is no such object.
         """
 
     @abstractmethod
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
         """
-        Return the chunks of an object, up to `stop`, which is behind `start`, if it is given.
+        Return the chunks of an object from `start` up to `stop`, or to its end without a `stop`.
 
-        Raises Failure, of the kind ABSENT if there is none, and OUT_OF_RANGE if it ends before
-        `start`. The iterator raises Failure, too.
+        `stop` is greater than `start`. Raises Failure, of the kind ABSENT if there is no such
+        object, and OUT_OF_RANGE if the object ends before `start`. The iterator raises Failure,
+        too.
         """
 
     @abstractmethod
@@ -271,16 +281,16 @@ class BucketStore(base.Store, ABC):
         """
         Write an object if it has the version `expect`, and return its new version.
 
-        Raises Failure of the kind CONFLICT if it has another version.
+        Raises Failure, of the kind CONFLICT if the object has another version.
         """
 
     @abstractmethod
     def send_once(self, name: str, path: Path, size: int, kind: base.WebType) -> None:
-        """Write the file at a path."""
+        """Write the file at a path, or raise Failure."""
 
     @abstractmethod
     def delete_once(self, name: str) -> None:
-        """Delete an object, or raise Failure, of the kind ABSENT if there is none."""
+        """Delete an object. Raises Failure, of the kind ABSENT if there is no such object."""
 
     @abstractmethod
     def entries(self, prefix: str, after: str) -> Iterator[base.Entry]:
@@ -291,7 +301,7 @@ class BucketStore(base.Store, ABC):
         """
 
     def name_of(self, key: Key) -> str:
-        """Return the name of an object in the bucket, or raise Unavailable if it can have none."""
+        """Return the name of an object in the bucket. Raises Unavailable if no name is possible."""
         return self.location.name_of(key)
 
     def account_email(self) -> str | None:
@@ -313,11 +323,11 @@ class BucketStore(base.Store, ABC):
         Return an iterator of the bytes from `start` up to `stop`.
 
         Raises NotFound, before it returns, if the object does not exist. The iterator raises
-        Unavailable if the download breaks off, as of an object that was replaced meanwhile.
+        Unavailable if the download breaks off, such as when the object was replaced meanwhile.
         """
         is_empty = stop is not None and stop <= start
         if is_empty:
-            # no service has empty ranges; that the object exists, its first byte shows as well
+            # no service has empty ranges, so the first byte shows whether the object exists
             start = 0
             stop = 1
         name = self.name_of(key)
@@ -326,12 +336,13 @@ class BucketStore(base.Store, ABC):
         except Failure as failure:
             if failure.kind is FailureKind.ABSENT:
                 raise NotFound(f"The store holds nothing at {key}.") from failure
-            # what begins behind the end of an object has no bytes, and exists (RFC 9110, 416)
+            # the object exists, and has no bytes behind its end (RFC 9110, status 416)
             if failure.kind is FailureKind.OUT_OF_RANGE:
                 return iter(())
             raise self.fault(failure, failures.READ) from failure
-        chunks = self._chunks(chunks)
+        chunks = self._with_faults(chunks)
         if is_empty:
+            # without the chunk with the first byte
             return islice(chunks, 1, None)
         return chunks
 
@@ -345,8 +356,8 @@ class BucketStore(base.Store, ABC):
         """
         Write a document if it has the version `expect`, and return its new version.
 
-        Raises Conflict if it has another one. After Unavailable the write may have happened, or
-        still may.
+        Raises Conflict if the object has another version. After Unavailable the write may have
+        happened, or may still happen.
         """
         self.before_write()
         kind = kind or self._web_type(key)
@@ -358,9 +369,9 @@ class BucketStore(base.Store, ABC):
 
     def put_file(self, key: Key, body: base.FileBody, kind: base.WebType | None = None) -> None:
         """
-        Write a file: bytes by one request, a body on disk by one or several.
+        Write a file: bytes by one request, and a file on disk by one or several requests.
 
-        Only some large ones are sent at a time. The others wait.
+        `large_files_at_a_time` large files are sent at a time, and others wait.
         """
         self.before_write()
         name = self.name_of(key)
@@ -370,14 +381,14 @@ class BucketStore(base.Store, ABC):
                 self.repeat(WRITE_RETRY_SECONDS, self.put_once, name, body, None, kind)
             except Failure as failure:
                 # the key has the digest: an object of this size has these bytes
-                if not failure.is_unclear or not self._has_just_got(key, len(body)):
+                if not failure.is_unclear or not self._was_just_written(key, len(body)):
                     raise self.fault(failure, failures.WRITE) from failure
             return
         with storage_faults("the upload"):
             size = body.stat().st_size
         memory: AbstractContextManager[object] = nullcontext()
         if size > self.large_file_bytes:
-            # each holds parts of its file in memory, so the others wait here for one to end
+            # each upload has parts of its file in memory, so further ones wait here
             memory = self._large_files
         with memory:
             pauses = list(islice(self._pauses(), FILE_TRIES - 1))
@@ -390,7 +401,7 @@ class BucketStore(base.Store, ABC):
         try:
             self.repeat(WRITE_RETRY_SECONDS, self.delete_once, self.name_of(key))
         except Failure as failure:
-            # an earlier try, whose answer was lost, may have deleted it
+            # absent is no error: an earlier try, whose answer was lost, may have deleted it
             if failure.kind is not FailureKind.ABSENT:
                 raise self.fault(failure, failures.DELETE) from failure
 
@@ -403,11 +414,11 @@ class BucketStore(base.Store, ABC):
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """
-        Return a URL for the download, or None if the server has to stream it.
+        Return a URL for the download of an object, or None if the server has to stream it.
 
-        That is so of all objects, or of one whose URL cannot be signed. Raises Unavailable if
-        signing is denied (code `signing_denied`), or if the service does not answer (code
-        `signing_unavailable`).
+        The server streams all objects of some buckets, and an object whose URL cannot be signed.
+        Raises Unavailable if signing is denied (code `signing_denied`), or if the service does not
+        answer (code `signing_unavailable`).
         """
         if self._urls is None:
             return None
@@ -421,33 +432,33 @@ class BucketStore(base.Store, ABC):
         self, seconds: float, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """
-        Return what a request returns, sent again after failures that pass.
+        Return the result of a request, which is sent again after failures that pass.
 
-        No try begins after `seconds`. During an outage there is one, or none. Any answer ends it.
-        Raises the Failure of the last try, whose `is_unclear` says whether any try may have been
-        executed, or Failure (OUTAGE) without a try.
+        No try begins after `seconds`. During an outage there is one try at most. Any answer of the
+        bucket ends the outage. Raises the Failure of the last try, whose `is_unclear` says whether
+        any try may have been executed, or Failure (OUTAGE) without a try.
         """
-        end = self.runtime.monotonic()
+        last_try_at = self.runtime.monotonic()
 
-        # the call that asks during an outage has one try: others fail until it has ended
+        # a call that asks during an outage has one try, as other calls fail until it has ended
         if not self._outage.take_turn():
-            end += seconds
+            last_try_at += seconds
         is_unclear = False
         pauses = self._pauses()
         while True:
             try:
                 result = request(*args, **kwargs)
             except Failure as failure:
-                # a 503 may come after the request was executed, and a 429 does not
+                # a 503 may come after the request was executed, but a 429 does not
                 if failure.kind is FailureKind.THROTTLED and failure.status != TOO_MANY_REQUESTS:
                     is_unclear = True
-                # also of earlier tries: the last one may have lost against what they have written
+                # of all tries: the last one may have conflicted with the write of an earlier one
                 is_unclear |= failure.is_unclear
                 failure.is_unclear = is_unclear
-                if failure.kind not in failures.SILENCE:  # any answer shows that the bucket answers
+                if failure.kind not in failures.SILENCE:  # the bucket has answered
                     self._outage.end()
                 pause = next(pauses) + failure.retry_after
-                is_too_late = self.runtime.monotonic() + pause >= end
+                is_too_late = self.runtime.monotonic() + pause >= last_try_at
                 if failure.kind not in failures.TRANSIENT or is_too_late:
                     raise
             else:
@@ -457,19 +468,20 @@ class BucketStore(base.Store, ABC):
 
     def fault(self, failure: Failure, rights: failures.Rights) -> Unavailable:
         """
-        Return the Unavailable for a call that is given up, and log it, up to a limit.
+        Return the Unavailable for a call that is given up, and log it.
 
-        An outage begins if the bucket does not answer. A call that failed by one is not logged.
+        If the bucket did not answer, an outage begins. Some lines a minute are logged, and none for
+        a call that failed because of an outage.
         """
         fault = failures.unavailable(failure, self.location, rights)
         if failure.kind in failures.SILENCE:
             self._outage.begin(failure)
-        if failure.kind is FailureKind.OUTAGE:  # which the call that it began with has logged
+        if failure.kind is FailureKind.OUTAGE:  # the call with which it began has logged it
             return fault
-        left_out = self._log_limit.acquire()
-        if left_out is not None:
-            more = f" ({left_out} more since the last such line)" if left_out else ""
-            logger.warning("%s%s", fault.message, more)
+        unlogged = self._log_limit.acquire()
+        if unlogged is not None:
+            suffix = f" ({unlogged} more since the last such line)" if unlogged else ""
+            logger.warning("%s%s", fault.message, suffix)
         return fault
 
     def _get(self, key: Key, unless: base.ObjectVersion | None, seconds: float) -> base.Found:
@@ -491,29 +503,29 @@ class BucketStore(base.Store, ABC):
         self, key: Key, body: bytes, expect: base.ObjectVersion | None, failure: Failure
     ) -> base.ObjectVersion:
         """
-        Return the version that a write has made although it ended with a failure.
+        Return the version that a write has made, although its last try has failed.
 
         Raises Conflict only if no try of the write can have succeeded. Raises Unavailable if the
-        write may have succeeded, or still may.
+        write may have succeeded, or may still succeed.
         """
-        has_lost = failure.kind is FailureKind.CONFLICT
+        is_conflict = failure.kind is FailureKind.CONFLICT
         if failure.kind is FailureKind.ABSENT and expect:
-            has_lost = True  # a service may say so of an object that has not the version
-        if has_lost and not failure.is_unclear:
+            is_conflict = True  # the answer of some services if the object has another version
+        if is_conflict and not failure.is_unclear:
             raise Conflict(base.conflict_message(key)) from failure
         answers_reads = False
         if failure.is_unclear:
-            # without an answer to the write, a read may have none either, so there is one try
-            seconds = READ_RETRY_SECONDS if has_lost else 0.0
-            # an earlier try may have been executed, and the last may have lost against that one
+            # if the write had no answer, a read may have none either, so there is one try
+            seconds = READ_RETRY_SECONDS if is_conflict else 0.0
+            # an earlier try may have been executed: then the object has these bytes
             with suppress(Failure):
                 current = self._get(key, None, seconds)
                 if isinstance(current, base.Stored) and current.body == body:
                     return current.version
                 answers_reads = True
-        if failure.status == TOO_MANY_REQUESTS:  # nobody need have changed it
+        if failure.status == TOO_MANY_REQUESTS:  # perhaps nobody else has changed the object
             failure = Failure(FailureKind.THROTTLED, failure.status)
-        elif has_lost:
+        elif is_conflict:
             raise Unavailable(
                 f"Another writer has changed {key}, and whether this change came first is not "
                 "known. Read it again.",
@@ -527,40 +539,50 @@ class BucketStore(base.Store, ABC):
     def _is_sent(
         self, key: Key, path: Path, size: int, kind: base.WebType, *, is_last: bool
     ) -> bool:
-        """Send a file, and return whether it has arrived. Raise Unavailable if no try is left."""
+        """
+        Send a file, and return whether it has arrived.
+
+        Raises Unavailable if it has not arrived, and may not be sent again, as after the last try.
+        """
         try:
             self.send_once(self.name_of(key), path, size, kind)
         except Failure as failure:
-            # after a lost answer the service has no upload any more that could be completed
-            is_open = failure.kind in (FailureKind.ABSENT, FailureKind.REFUSED, FailureKind.UNCLEAR)
-            if is_open and self._has_just_got(key, size):
+            # the upload may be complete: if that answer was lost, the service then knows no upload
+            may_have_arrived = failure.kind in (
+                FailureKind.ABSENT,
+                FailureKind.REFUSED,
+                FailureKind.UNCLEAR,
+            )
+            if may_have_arrived and self._was_just_written(key, size):
                 return True
             if is_last or failure.kind not in self.resent_after:
                 raise self.fault(failure, failures.WRITE) from failure
             return False
         return True
 
-    def _has_just_got(self, key: Key, size: int) -> bool:
+    def _was_just_written(self, key: Key, size: int) -> bool:
         """Return whether a file of this size was written within the last hour."""
-        # an older one may be what another upload has left, which a cleanup is about to delete
+        # an older file may be the leftover of another upload, which a sweep is about to delete
         with suppress(Unavailable):
             # a listing tells the size without the bytes; the first entry may have a longer key
             entry = next(self.list(key), None)
             if entry is not None and entry.key == key and entry.size == size:
-                # the clock of a machine that is far behind would make each old one a recent one
+                # `abs`: to a clock that is far behind, each old file would be a recent one
                 return abs(self.runtime.seconds() - entry.modified) < FILE_SETTLED_SECONDS
         return False
 
-    def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _with_faults(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Yield the chunks of a download, or raise Unavailable if it breaks off."""
         try:
             yield from chunks
         except Failure as failure:
-            fault = failure
-            # the object is another one now: its bytes must not follow those of the first
+            reported_failure = failure
+            # another object has the name now, whose bytes must not follow those of the first one
             if failure.kind in (FailureKind.ABSENT, FailureKind.CONFLICT):
-                fault = Failure(FailureKind.UNCLEAR, failure.status, "when a download goes on")
-            raise self.fault(fault, failures.READ) from failure
+                reported_failure = Failure(
+                    FailureKind.UNCLEAR, failure.status, "when a download goes on"
+                )
+            raise self.fault(reported_failure, failures.READ) from failure
 
     def _pauses(self) -> Iterator[float]:
         return backoff_pauses(self.runtime.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)

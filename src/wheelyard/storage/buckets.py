@@ -1,4 +1,4 @@
-"""Opening of buckets: the library of a service is imported for a bucket there only."""
+"""Opening of buckets: imports the library of a service when a bucket of that service is opened."""
 
 from typing import Protocol
 
@@ -37,7 +37,7 @@ class BucketService(Protocol):
     def store_opener(
         self, location: BucketLocation, runtime: Runtime, counter: OperationCounter
     ) -> StoreOpener:
-        """Return what opens the stores, with `location` for messages."""
+        """Return the opener of stores by one connection. `location` is for error messages."""
 
     def open_bucket_reader(self, location: BucketLocation, runtime: Runtime) -> BucketReader:
         """Return a reader of a bucket that is no store."""
@@ -48,7 +48,7 @@ class ConnectedBucket(Struct, frozen=True):
 
     documents: BucketStore
     files: BucketStore
-    """With the caching headers of what never changes. Perhaps in another bucket."""
+    """The store of files, which tells clients that they never change. Perhaps another bucket."""
 
 
 def open_bucket(
@@ -74,7 +74,7 @@ def open_bucket(
     documents_downloads = downloads
     if downloads == "public":
         cache_scope = "public"
-        # with a bucket of their own, only that of the files is public
+        # if the files have a bucket of their own, only that bucket is public
         if files_location is not None:
             documents_downloads = "auto"
     documents = opener.open_store(location, documents_downloads, "")

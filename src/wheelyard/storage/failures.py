@@ -1,5 +1,5 @@
 """
-Failures of requests to a bucket: what kind each is, and the Unavailable that an operator gets.
+Failures of requests to a bucket: their kinds, and the Unavailable that an operator gets.
 
 The text of a library may contain a secret (a signature in a URL, a token sent to a login server, a
 whole key file), so none of it goes into a message.
@@ -27,14 +27,15 @@ _GIVE: Final = {
     AZURE: "Give the server a managed identity, or set AZURE_STORAGE_CONNECTION_STRING, or "
     "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY.",
 }
-"""How a server gets credentials."""
-_MISSING: Final = {
+"""How a server gets credentials, by service."""
+_MISSING_BUCKET: Final = {
     GOOGLE: "does not exist, or these credentials may not see it (storage.objects.list is what "
     "they need). Check the name, or create it.",
     S3: "does not exist. Check its name and the account, or create it.",
     AZURE: "does not exist. Check its name and the storage account, or create it.",
 }
-_LACKING: Final = {
+"""How a sentence about a missing bucket ends, by service."""
+_LACKING_RIGHT: Final = {
     GOOGLE: "the permission {right} on {0}. Grant them roles/storage.objectUser there "
     "(roles/storage.objectViewer is enough for reading).",
     S3: "the right {right} on {0}. Allow it in the policy of the user or role, and look for what "
@@ -42,24 +43,30 @@ _LACKING: Final = {
     AZURE: "the role {1.azure} on {0}. Grant them the role {1.azure} on {1.azure_scope}; if they "
     "have it, look at the network rules of the storage account.",
 }
-"""What somebody lacks, and how they get it. {1} are the rights of the request."""
+"""
+Which right credentials lack, and how they get it, by service. {0} is the bucket, and {1} are the
+rights that the request needs.
+"""
 
 
 class FailureKind(Enum):
-    """What an error says, and so what may be done after it."""
+    """The kinds of failed requests, by which it is decided what is done next."""
 
     ABSENT = auto()
     UNCHANGED = auto()
     CONFLICT = auto()
     """A condition did not hold: nothing was written by this request."""
     BUSY = auto()
-    """Another write of the same object is under way, or (of some services) it exists already."""
+    """
+    Another write of the same object is under way. Some services answer so, too, if the object to
+    make exists.
+    """
     THROTTLED = auto()
-    """Nothing was done. Later it will be."""
+    """Too many requests: nothing was done, and the same request succeeds later."""
     UNCLEAR = auto()
-    """No answer, or that of a broken server: the request may have been executed."""
+    """No answer, or the answer of a broken server: the request may have been executed."""
     NO_TOKEN = auto()
-    """The servers that give out tokens do not answer: nothing was asked of the bucket."""
+    """The servers that give tokens do not answer, so no request was sent to the bucket."""
     OUTAGE = auto()
     """An earlier call had no answer, so no request was sent."""
     OUT_OF_RANGE = auto()
@@ -74,11 +81,11 @@ class FailureKind(Enum):
     BAD_NAME = auto()
     """A listing has a name that the library does not take, so that it ends there."""
     REFUSED = auto()
-    """Any other answer that would come again."""
+    """Any other answer that a repeated request would get again."""
 
 
 SILENCE: Final = frozenset({FailureKind.UNCLEAR, FailureKind.NO_TOKEN})
-"""Failures after which other calls had better wait."""
+"""Failures without an answer of the bucket, with which an outage begins."""
 TRANSIENT: Final = SILENCE | {FailureKind.BUSY, FailureKind.THROTTLED}
 """Failures after which a request is repeated."""
 _BY_STATUS: Final = {
@@ -115,7 +122,7 @@ class Failure(Exception):
         self.status = status
         """The HTTP status. 0 if there was no answer."""
         self.code = code
-        """The code in the body of the answer, or what is wrong with it in words."""
+        """The code in the body of the answer, or what is wrong with the answer in words."""
         self.right = right
         """The right that the answer names as missing."""
         self.retry_after = retry_after
@@ -124,8 +131,8 @@ class Failure(Exception):
         """Whether this try, or an earlier one of the same request, may have been executed."""
 
     @property
-    def said(self) -> str:
-        """The status and the code of the answer."""
+    def answer_text(self) -> str:
+        """The status and the code of the answer, or an empty text if there was no answer."""
         status = str(self.status) if self.status else ""
         return f"{status} {self.code}".strip()
 
@@ -188,7 +195,7 @@ _TEXTS: Final = {
     "it again. Check whether a proxy or an emulator stands between this machine and the service; "
     "if none does, update wheelyard, or report it.",
 }
-"""The message of each kind. That of other kinds is that of REFUSED."""
+"""The message for each kind. Any other kind has the message of REFUSED."""
 _CODES: Final = {
     FailureKind.THROTTLED: OVERLOADED,
     FailureKind.NO_BUCKET: "bucket_missing",
@@ -204,29 +211,32 @@ def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> U
     """
     Return the Unavailable for a failed request: what is wrong, and what an operator can do.
 
-    `rights` are those that the request needs. If the answer names another one, the message does. A
-    failure of the kind ABSENT is that of a missing bucket (code `bucket_missing`). Only what passes
-    has a `retry_after`.
+    `rights` are the rights that the request needs. If the answer names another right, the message
+    names that. A failure of the kind ABSENT is reported as a missing bucket (code
+    `bucket_missing`). Only the error of a failure that passes by itself has a `retry_after`.
     """
     kind = failure.kind
     if kind in (FailureKind.UNCLEAR, FailureKind.OUTAGE):
-        # in an outage, the status is that of the call it began with
+        # in an outage, the status is that of the call with which it began
         kind = FailureKind.UNCLEAR if failure.status else FailureKind.OUTAGE
     elif kind is FailureKind.ABSENT:
-        # an absent object is no error of a store, so what is missing here is the bucket
+        # stores handle an absent object themselves, so here the bucket is absent
         kind = FailureKind.NO_BUCKET
     right = failure.right
     if not right:
-        # Azure's text names its role itself, and has no place for a right
+        # not for Azure, whose text names the role, and no right
         right = rights.google if location.scheme == GOOGLE else rights.s3
-    answer = f" ({failure.said})" if failure.said else ""
-    message = _TEXTS.get(kind, _TEXTS[FailureKind.REFUSED]).format(
+    answer_text = failure.answer_text
+    in_brackets = f" ({answer_text})" if answer_text else ""
+    lacking_right = _LACKING_RIGHT[location.scheme].format(location.root, rights, right=right)
+    template = _TEXTS.get(kind, _TEXTS[FailureKind.REFUSED])
+    message = template.format(
         location.root,
-        status=failure.said,
-        said=answer,
+        status=answer_text,
+        said=in_brackets,
         give=_GIVE[location.scheme],
-        missing=_MISSING[location.scheme],
-        lacking=_LACKING[location.scheme].format(location.root, rights, right=right),
+        missing=_MISSING_BUCKET[location.scheme],
+        lacking=lacking_right,
     )
     if kind in (FailureKind.OUTAGE, FailureKind.THROTTLED, *SILENCE):
         return Unavailable(message, code=_CODES.get(kind), retry_after=RETRY_AFTER_SECONDS)

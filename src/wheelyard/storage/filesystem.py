@@ -30,7 +30,11 @@ NETWORK_TYPES = ("nfs", "cifs", "smb", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs"
 
 
 class storage_faults(Struct, frozen=True):  # noqa: N801 - used as a function, like `contextlib.suppress`
-    """Turns an OSError of a block into Unavailable about `what`: on a full disk `storage_full`."""
+    """
+    Turns an OSError of a block into an Unavailable.
+
+    `what` is the object of the message. The code is `storage_full` if there is no room left.
+    """
 
     what: str
 
@@ -70,16 +74,16 @@ def write_all(descriptor: int, body: FileBody) -> None:
 
 def sync_file(descriptor: int) -> None:
     """Make the bytes of an open file durable, or raise OSError."""
-    # a disk may take milliseconds for it, in which another upload may have the turn to compute
+    # a disk may take milliseconds, in which another upload may compute
     with waiting():
         os.fsync(descriptor)
 
 
 def sync_folder(path: str) -> None:
     """
-    Make the names in a folder durable, unless the folder was deleted meanwhile.
+    Make the names in a folder durable, or raise OSError.
 
-    Raises OSError if that fails.
+    Does nothing if the folder was deleted meanwhile.
     """
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDONLY)
@@ -91,13 +95,12 @@ def sync_folder(path: str) -> None:
 
 def open_no_follow(path: str, flags: int) -> int:
     """
-    Return the descriptor of the file, or with O_DIRECTORY of the folder, at an absolute path.
+    Return a descriptor of the file, or with O_DIRECTORY of the folder, at an absolute path.
 
-    On Linux the path of the open file is compared, so a symbolic link is noticed whenever it was
-    made. Elsewhere the path is resolved after opening, so a folder that was a link only in between
-    is not noticed.
-
-    Raises OSError if it cannot be opened, with ELOOP if the path has a symbolic link in it.
+    Raises OSError if it cannot be opened, with ELOOP if the path has a symbolic link in it. On
+    Linux the path of the open file is compared, so a link is noticed whenever it was made.
+    Elsewhere the path is resolved after the file was opened, so a link that was there only while
+    the file was opened is not noticed.
     """
     # O_NOFOLLOW would report a link to a folder as "not a folder"; `_is_at` finds that link
     if not flags & os.O_DIRECTORY:
@@ -116,28 +119,34 @@ def walk_no_follow(
     """
     Yield the visible files whose paths begin with `prefix` and are greater than `after`, sorted.
 
-    All that is no folder is a file here, also a symbolic link, with its own status. Paths are
-    relative to `root`. Names that begin with a dot are left out. A folder that is missing has no
-    files. `folder` is for the walk itself: the one to read, with a slash at its end. Raises OSError
-    if a folder cannot be read, with ELOOP if `root` or `folder` leads through a symbolic link.
+    Paths are relative to `root`. Anything that is no folder counts as a file, also a symbolic link,
+    which has its own status. Names that begin with a dot are left out. A missing folder has no
+    files. Raises OSError if a folder cannot be read, with ELOOP if `root` or `folder` leads through
+    a symbolic link.
+
+    `folder` is only for the recursion: the folder to read, with a slash at its end.
     """
-    folder = folder or prefix[: prefix.rfind("/") + 1]
-    for name, is_folder in _names(f"{root}/{folder}".rstrip("/")):
+    if not folder:
+        # the longest folder in which all these files are
+        folder = prefix[: prefix.rfind("/") + 1]
+    for name, is_folder in _visible_names(f"{root}/{folder}".rstrip("/")):
         path = f"{folder}{name}"
         if is_folder:
-            # skip a folder that can have no path with the prefix and above `after`
-            if path.startswith(prefix[: len(path)]) and path >= after[: len(path)]:
+            may_have_prefix = path.startswith(prefix[: len(path)])
+            may_be_greater = path >= after[: len(path)]
+            if may_have_prefix and may_be_greater:
                 yield from walk_no_follow(root, prefix, after, path)
         elif path.startswith(prefix) and path > after:
             with suppress(FileNotFoundError):  # deleted since its folder was read
                 yield path, os.lstat(f"{root}/{path}")
 
 
-def _names(folder: str) -> list[tuple[str, bool]]:
+def _visible_names(folder: str) -> list[tuple[str, bool]]:
     """
-    Return the visible names in a folder, sorted, and of each whether it is a folder.
+    Return the names in a folder that do not begin with a dot, sorted, each with its kind.
 
-    The name of a folder ends with a slash, so names are in the order of the keys below them.
+    The second value is whether the name is that of a folder. Such a name ends with a slash, so
+    names are in the order of the keys below them. A missing folder has no names.
     """
     try:
         descriptor = open_no_follow(folder, os.O_DIRECTORY)
@@ -186,7 +195,7 @@ def remote_file_system(folder: Path, mounts: Path = MOUNT_TABLE) -> str | None:
         if len(fields) < 3:  # noqa: PLR2004 - the fields above
             continue
         path = fields[1].replace("\\040", " ")
-        # the longest path above the folder is that of its mount; a later mount hides an earlier
+        # the mount with the longest path has the folder, and a later mount hides an earlier one
         if path and folder.resolve().is_relative_to(path) and len(path) >= len(longest_path):
             longest_path = path
             file_system = fields[2]
@@ -196,10 +205,13 @@ def remote_file_system(folder: Path, mounts: Path = MOUNT_TABLE) -> str | None:
 
 
 def _is_at(descriptor: int, path: str) -> bool:
-    """Return whether an open file is, or was until its replacement, at a path without links."""
+    """
+    Return whether an open file is at a path, and the path has no link.
+
+    A file that was replaced or deleted after it was opened counts as being at its path.
+    """
     try:
-        actual = os.readlink(f"{DESCRIPTOR_LINKS}/{descriptor}")  # noqa: PTH115 - hot
+        actual_path = os.readlink(f"{DESCRIPTOR_LINKS}/{descriptor}")  # noqa: PTH115 - hot
     except OSError:  # not Linux, or without /proc
         return os.path.realpath(path) == path
-    # a writer may have replaced the object since it was opened, whose bytes stay as they were
-    return actual in (path, path + DELETED_SUFFIX)
+    return actual_path in (path, path + DELETED_SUFFIX)

@@ -1,7 +1,7 @@
 """
-Stores whose objects are in another one: a part of it, read-only, or measured.
+Stores whose objects are in another store: a part of it, a read-only view, or one that is measured.
 
-The metrics belong to no registry until a server puts them into its own.
+The metrics belong to no registry until a server puts them into its registry.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ class ForwardingStore(Store):
     """
     A store that passes each call on to another one.
 
-    A subclass whose keys are not those of the other store has a `_full` and a `list` of its own.
+    A subclass whose keys differ from those of the other store overrides `_full` and `list`.
     """
 
     __slots__ = ()
@@ -100,7 +100,7 @@ class ForwardingStore(Store):
         return self.inner.path_of(self._full(key))
 
     def whole_key(self, key: Key) -> Key:
-        """Return the key as people find it: that which the other store tells of its own."""
+        """Return the key with all folders, as the other store returns it."""
         return self.inner.whole_key(self._full(key))
 
     def bucket_object(self, key: Key) -> tuple[BucketLocation, str] | None:
@@ -113,13 +113,13 @@ class PrefixedStore(ForwardingStore):
     """
     The objects of `inner` whose keys begin with `prefix`.
 
-    Its keys are what follows the prefix. Nothing else of `inner` can be read, written or deleted
-    through it.
+    The keys of this store are those of `inner` without the prefix. No other object of `inner` can
+    be read, written or deleted through it.
     """
 
     inner: Store
     prefix: str
-    """Ends with a slash."""
+    """The beginning of the keys, with a slash at its end."""
 
     def list(self, prefix: str, after: str = "") -> Iterator[base.Entry]:
         """Yield the entries of this part, with their keys in it."""
@@ -134,11 +134,13 @@ class PrefixedStore(ForwardingStore):
 
 @dataclass(frozen=True, slots=True)
 class ReadOnlyStore(ForwardingStore):
-    """The objects of `inner`: each attempt to write one raises Unavailable, and says why."""
+    """The objects of `inner`, which cannot be written: each attempt raises Unavailable."""
 
     inner: Store
     why: str = "server.read_only forbids it."
+    """Why nothing is written, in a sentence for the message."""
     code: str = READ_ONLY
+    """The code of the Unavailable."""
 
     def delete(self, key: Key) -> NoReturn:
         """Raise Unavailable, which says why nothing is deleted."""
@@ -163,7 +165,7 @@ class Operation(Struct, frozen=True, order=True):
 
 
 class OperationCounter:
-    """Counts bucket operations, free ones, too, in any thread."""
+    """Counts bucket operations, also those that cost nothing. Threads may share it."""
 
     def __init__(self) -> None:
         self.metric = Counter(
@@ -199,10 +201,10 @@ class StoreMetrics:
 @dataclass(frozen=True, slots=True)
 class InstrumentedStore(ForwardingStore):
     """
-    A store that passes every call on to `inner`, and records the duration of those that do I/O.
+    A store that passes every call on to `inner`, and records the durations of calls that do I/O.
 
-    A read is timed until it returns its iterator, as the rest depends on the consumer. A listing is
-    timed to its end, with the time that its consumer takes.
+    A read is timed until it returns its iterator, as the time after that depends on the consumer. A
+    listing is timed to its end, with the time that its consumer takes.
     """
 
     inner: Store
@@ -210,7 +212,7 @@ class InstrumentedStore(ForwardingStore):
 
     def get(self, key: Key, unless: base.ObjectVersion | None = None) -> base.Found:
         """Return the document that `inner` has at the key, and record the call."""
-        # without `_timed`, whose calls would be a tenth of those for a remembered page
+        # without `_timed`, which would be a tenth of all function calls for a cached page
         started_at = self.metrics.monotonic()
         outcome = "error"
         try:
@@ -263,7 +265,7 @@ class InstrumentedStore(ForwardingStore):
 
     @contextmanager
     def _timed(self, verb: str) -> Iterator[None]:
-        """Record how long the block takes, and what came of it."""
+        """Record how long the block takes, and its outcome."""
         started_at = self.metrics.monotonic()
         outcome = "ok"
         try:

@@ -5,17 +5,17 @@ Safe between threads and processes. An object is a file at its key below the roo
 `.spool/`, is fsynced, and gets its name in one step: by `link` if the key must be new, else by
 `rename` under a lock. The folder is fsynced before the call returns. No file is changed in place.
 
-An object's version is its modification time in nanoseconds, inode and size. A replacement is dated
-a microsecond after the replaced file at least, under the lock. So versions never repeat, and one
-`stat` shows whether an object has changed.
+An object's version is its modification time in nanoseconds, inode and size. The modification time
+of a replacement is at least a microsecond after that of the replaced file, under the lock. So
+versions never repeat, and one `stat` shows whether an object has changed.
 
-The root may be a symbolic link. Below it no link is followed. Objects are opened without following
-links. So is the folder of a write, and the object gets its name in the folder that is open. Before
-a delete, each folder of the key is checked. A user who can write to the store can still create a
-link between that check and the delete.
+The root may be a symbolic link. Below it no link is followed: objects, and the folders of writes,
+are opened without following links, and an object gets its name in the folder that is open. Before a
+delete, each folder of the key is checked. A user who can write to the store can still create a link
+between that check and the delete.
 
-The group of the store may read its objects. Only the owner may use what is private: the spool, the
-locks, and the keys that are named when the store is opened.
+The group of the store may read its objects. Only the owner may use private folders: the spool, the
+locks, and those of the keys that are named when the store is opened.
 """
 
 import os
@@ -48,15 +48,15 @@ FOLDER_MODE = 0o750
 PRIVATE_FOLDER_MODE: Final = 0o700
 PRIVATE_FILE_MODE: Final = 0o600
 OTHERS_RIGHTS: Final = 0o077
-"""The bits of a mode that are for the group and for everybody."""
+"""The bits of a mode with the rights of the group and of everybody."""
 MAX_FOLDER_ATTEMPTS = 64
 """How often a write is tried if a delete removes the folder of its key meanwhile."""
 MTIME_JITTER_BITS = 20
-"""The modification time of a written file is moved by so many random bits of nanoseconds."""
+"""How many random bits of nanoseconds are added to the modification time of a written file."""
 NO_KEY: Final = re.compile(r"(?!)")
 """Matches no key."""
 TICK_NANOSECONDS: Final = 1000
-"""The least time between two versions of an object. Seconds as a float tell it apart."""
+"""The least time between two versions of an object: a float of seconds is as fine as that."""
 
 
 class LocalStore(base.Store):
@@ -65,10 +65,14 @@ class LocalStore(base.Store):
 
     The constructor raises Unavailable if the folder cannot be created or used.
 
-    `random` gives different modification times to writes within one tick of the clock. Objects
-    whose keys begin with `private` are for the owner of the folder alone. The empty prefix is all.
-    New objects whose keys begin with a match of `refetchable` are not synced: after a power cut
-    they may be missing or cut off, and whoever reads one notices that.
+    Args:
+        root: The folder.
+        random: Gives different modification times to writes within one tick of the clock.
+        private: The beginning of the keys of objects that only the owner of the folder may use. An
+            empty text is for all objects, and None for no objects.
+        refetchable: Matches the beginning of the keys of objects that are not synced when they are
+            new. After a power cut such an object may be missing or cut off, which its readers
+            notice.
     """
 
     def __init__(
@@ -86,9 +90,10 @@ class LocalStore(base.Store):
         self._lock_folder = f"{self._root}/{LOCKS}"
         private_folders = [f"{self._spool_folder}/", f"{self._lock_folder}/"]
         if private is not None:
-            # the empty prefix is the root itself
-            private_folders.append(f"{self._root}/{private}".rstrip("/") + "/")
-        self._private = tuple(private_folders)  # as `startswith` takes them
+            # for an empty text, this is the root itself
+            private_folder = f"{self._root}/{private}"
+            private_folders.append(f"{private_folder.rstrip('/')}/")
+        self._private_folders = tuple(private_folders)  # a tuple for `startswith`
         self._reserve = Reserve(self._root, self._lock_folder, self._spool_folder)
         self._has_put = False
         self.spool = Spool(Path(self._spool_folder), self._reserve)
@@ -97,7 +102,7 @@ class LocalStore(base.Store):
             for folder in (self._root, self._spool_folder, self._lock_folder):
                 self._new_folder(folder)
                 self._require_no_links(folder)
-            for path in self._private:
+            for path in self._private_folders:
                 _protect(Path(path))
         except OSError as error:
             raise _unusable(root, error) from error
@@ -110,7 +115,7 @@ class LocalStore(base.Store):
             if unless and _version(os.lstat(path)) == unless:
                 return base.NOT_MODIFIED
             with open(path, "rb", buffering=0, opener=filesystem.open_no_follow) as file:
-                # of the open file: another may have its name by now
+                # the version of the open file, as another file may have its name by now
                 return base.Stored(file.read(), _version(os.fstat(file.fileno())))
         except (FileNotFoundError, NotADirectoryError):
             # NotADirectoryError: an object has the name of a folder of this key
@@ -145,12 +150,12 @@ class LocalStore(base.Store):
         """
         Write a document atomically and durably, and return its version.
 
-        The first write of a process makes the reserve of the disk, too, if there is room. Raises
+        The first write of a process also makes the reserve of the disk, if there is room. Raises
         Conflict if the object has another version than `expect`, and Unavailable (code
         `storage_full`) if there is no room.
         """
         del kind
-        # what is there already must not be lost
+        # also if an object is replaced, as its old bytes must not be lost without the new ones
         is_synced = expect != ABSENT or not self._refetchable.match(key)
         with (
             filesystem.storage_faults(str(key)),
@@ -165,10 +170,10 @@ class LocalStore(base.Store):
 
     def put_file(self, key: Key, body: base.FileBody, kind: base.WebType | None = None) -> None:
         """
-        Write a file atomically, and durably unless it is `refetchable`, whatever is there.
+        Write a file atomically, whatever is stored there, and durably unless it is `refetchable`.
 
         A body in the spool is linked, not copied. Raises Unavailable (code `storage_full`) if there
-        is no room but that of the reserve.
+        is no room beside the reserve.
         """
         del kind
         is_synced = not self._refetchable.match(key)
@@ -181,22 +186,25 @@ class LocalStore(base.Store):
 
     def delete(self, key: Key) -> None:
         """Delete the object, if there is one, and then the empty folders above it."""
-        self.with_reserve(partial(self._delete, key))  # the lock may need room
+        # with the reserve, as a lock file may need room on a full disk
+        self.with_reserve(partial(self._delete, key))
 
     def _delete(self, key: Key) -> None:
-        target = Path(self._path(key))
+        """Do what `delete` does, without the reserve."""
+        path = Path(self._path(key))
         with filesystem.storage_faults(str(key)):
-            self._require_no_links(str(target.parent))
+            self._require_no_links(str(path.parent))
             # under the lock of the key: a writer compares a version, and then replaces the object
             with self._locked(key), suppress(FileNotFoundError, NotADirectoryError):
-                target.unlink()
-            # the object is gone for all readers: what fails from here on fails no deletion
+                path.unlink()
+            # the object is gone for all readers, so an error from here on does not matter
             with suppress(OSError):
-                filesystem.sync_folder(str(target.parent))
-                # ends at the first folder that is not empty, as `rmdir` refuses it
-                while str(target.parent) != self._root:
-                    target = target.parent
-                    target.rmdir()
+                filesystem.sync_folder(str(path.parent))
+                # `rmdir` refuses the first folder that is not empty, which ends the loop
+                folder = path.parent
+                while str(folder) != self._root:
+                    folder.rmdir()
+                    folder = folder.parent
 
     def list(self, prefix: str, after: str = "") -> Iterator[base.Entry]:
         """Yield the entries whose key begins with `prefix` and is greater than `after`, sorted."""
@@ -207,8 +215,8 @@ class LocalStore(base.Store):
             for path, status in filesystem.walk_no_follow(self._root, prefix, after):
                 yield base.Entry(Key(path), status.st_size, status.st_mtime)
         except OSError as error:
-            where = str(error.filename).removeprefix(f"{self._root}/")
-            raise _unreadable(Key(where), error) from error
+            folder = str(error.filename).removeprefix(f"{self._root}/")
+            raise _unreadable(Key(folder), error) from error
 
     def time(self, key: Key) -> float:
         """Return the time by the clock of the file system, from a file in the spool."""
@@ -218,10 +226,10 @@ class LocalStore(base.Store):
 
     def with_reserve(self, action: Callable[[], T]) -> T:
         """
-        Return the result of an action, called again with the reserve if there is no room for it.
+        Return the result of an action, which may use the reserve of the disk.
 
-        The action says so by Unavailable (code `storage_full`). Afterwards the reserve is made
-        again, as far as there is room.
+        If the action raises Unavailable (code `storage_full`), it is called again with the room of
+        the reserve. Afterwards the reserve is made again, as far as there is room.
         """
         try:
             result = action()
@@ -238,6 +246,7 @@ class LocalStore(base.Store):
         return result
 
     def _fill_reserve(self) -> None:
+        """Give the reserve its size again, as far as there is room."""
         with suppress(OSError):  # the next deletion or upload tries it again
             self._reserve.fill()
 
@@ -254,6 +263,7 @@ class LocalStore(base.Store):
             )
 
     def _path(self, key: Key) -> str:
+        """Return the path of an object. Raises Unavailable for a key that no object can have."""
         if key.startswith((".", "/")) or "/." in key or "//" in key or "\0" in key:
             raise base.no_key(key)
         return f"{self._root}/{key}"
@@ -263,21 +273,21 @@ class LocalStore(base.Store):
         """
         Yield the path of a spool file with the bytes of `body`, and remove that name afterwards.
 
-        A body that is in the spool gets a second name there, which the object takes over. Its bytes
-        are synced here if `is_synced`. Whoever wrote it may have done so already.
+        A body that is in the spool gets a second name there, which becomes the object. The bytes of
+        the spool file are synced if `is_synced`, or if they are copied from another file.
         """
         is_spooled = isinstance(body, Path) and body.parent == self.spool.folder
         if is_spooled:
-            path, descriptor = self._linked(str(body))
+            path, descriptor = self._link_in_spool(str(body))
         else:
             path, descriptor = self.spool.open_new()
         try:
             if not is_spooled:
                 filesystem.write_all(descriptor, body)
                 self._jitter_mtime(descriptor)
-            # a copy cannot be synced by whoever wrote the body
+            # a caller may have synced the body, but not the copy
             is_copy = isinstance(body, Path) and not is_spooled
-            # an empty file has no bytes to sync, and its name comes with the folder
+            # an empty file has no bytes to sync, and its name is synced with the folder
             if body and (is_synced or is_copy):
                 filesystem.sync_file(descriptor)
             yield path
@@ -286,7 +296,8 @@ class LocalStore(base.Store):
             with suppress(FileNotFoundError):  # it was renamed
                 os.unlink(path)  # noqa: PTH108 - hot
 
-    def _linked(self, spooled: str) -> tuple[str, int]:
+    def _link_in_spool(self, spooled: str) -> tuple[str, int]:
+        """Give a spool file a second name, and return that path with a descriptor."""
         path = f"{spooled}-{self._random.getrandbits(64):x}"
         os.link(spooled, path)
         return path, os.open(path, os.O_RDONLY)
@@ -299,31 +310,31 @@ class LocalStore(base.Store):
         could have its old version, because inodes are reused.
         """
         status = os.fstat(descriptor)
-        later = status.st_mtime_ns + self._random.getrandbits(MTIME_JITTER_BITS)
-        os.utime(descriptor, ns=(status.st_atime_ns, later))
+        later_ns = status.st_mtime_ns + self._random.getrandbits(MTIME_JITTER_BITS)
+        os.utime(descriptor, ns=(status.st_atime_ns, later_ns))
 
     def _move_into_place(
         self, key: Key, spooled: str, expect: base.ObjectVersion | None, *, is_synced: bool
     ) -> base.ObjectVersion:
         """
-        Give a spool file its name as an object, and return its version.
+        Give a spool file the name of an object, and return its version.
 
-        A crash before leaves a file in the spool, which the next start removes. Raises Conflict if
-        the object has not the version `expect`.
+        A crash before this leaves a file in the spool, which the next start removes. Raises
+        Conflict if the object has another version than `expect`.
         """
         target = self._path(key)
-        if target.startswith(self._private):
-            # before it has its name, so that at no moment the group may read it
+        if target.startswith(self._private_folders):
+            # before the file has its name, so that the group may not read it at any moment
             os.chmod(spooled, PRIVATE_FILE_MODE)  # noqa: PTH101 - a str
         for _ in range(MAX_FOLDER_ATTEMPTS):
-            # missing if a delete has removed the folder since it was made: made again, and tried
+            # FileNotFoundError: a delete has removed the folder, so it is made again
             with suppress(FileNotFoundError), self._opened(_folder_of(target)) as folder:
                 name = target[target.rindex("/") + 1 :]
                 if expect == ABSENT:
                     version = _create(key, spooled, name, folder)
                 else:
                     version = self._replace(key, spooled, name, folder, expect)
-                # before this, a power cut may lose the new name
+                # a power cut before this may lose the new name
                 if is_synced:
                     filesystem.sync_file(folder)
                 return version
@@ -333,21 +344,22 @@ class LocalStore(base.Store):
     def _replace(
         self, key: Key, spooled: str, name: str, folder: int, expect: base.ObjectVersion | None
     ) -> base.ObjectVersion:
-        """Move a spool file over an object, or raise Conflict if that has another version."""
+        """Move a spool file over an object. Raises Conflict if that has another version."""
         # all writers of a key take this lock, so the version that is compared is the one replaced
         with self._locked(key):
             try:
-                replaced = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                old_status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
-                replaced = None
-            if expect is not None and (replaced is None or not _is_at(replaced, expect)):
+                old_status = None
+            if expect is not None and (old_status is None or not _has_version(old_status, expect)):
                 raise Conflict(base.conflict_message(key))
             status = os.stat(spooled)  # noqa: PTH116 - hot
-            if replaced is not None:
-                # two writes in one tick of the clock, or a clock that was set back, would repeat it
-                earliest = replaced.st_mtime_ns + TICK_NANOSECONDS
-                if status.st_mtime_ns < earliest:
-                    os.utime(spooled, ns=(status.st_atime_ns, earliest))
+            if old_status is not None:
+                # A version could repeat otherwise, after two writes in one tick of the clock, or
+                # after the clock was set back.
+                earliest_ns = old_status.st_mtime_ns + TICK_NANOSECONDS
+                if status.st_mtime_ns < earliest_ns:
+                    os.utime(spooled, ns=(status.st_atime_ns, earliest_ns))
                     status = os.stat(spooled)  # noqa: PTH116 - hot
             # the commit point: readers see the old bytes before it, and the new ones after it
             os.replace(spooled, name, dst_dir_fd=folder)
@@ -355,20 +367,25 @@ class LocalStore(base.Store):
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[int]:
-        """Open a folder, made if it is missing, or raise Unavailable if its path has a link."""
+        """
+        Yield a descriptor of a folder, which is made if it is missing.
+
+        Raises Unavailable if the path of the folder has a link in it.
+        """
         try:
             try:
                 folder = filesystem.open_no_follow(path, os.O_DIRECTORY)
             except FileNotFoundError:
-                above = _folder_of(path)
-                if len(above) <= len(self._root):  # an empty mount point may be there now
+                parent_path = _folder_of(path)
+                if len(parent_path) <= len(self._root):  # the disk may not be mounted any more
                     self._check_root()
                 if os.path.islink(path):  # noqa: PTH114 - a str
                     raise filesystem.link_error(path) from None
-                with self._opened(above) as parent:
+                with self._opened(parent_path) as parent:
                     self._new_folder(path)
-                    # a power cut must not lose the folder of an object that is durable
-                    if not self._refetchable.match(f"{above}/"[len(self._root) + 1 :]):
+                    # a power cut must not lose the folder of a durable object
+                    parent_key = f"{parent_path}/"[len(self._root) + 1 :]
+                    if not self._refetchable.match(parent_key):
                         filesystem.sync_file(parent)
                 folder = filesystem.open_no_follow(path, os.O_DIRECTORY)
         except OSError as error:
@@ -381,6 +398,7 @@ class LocalStore(base.Store):
             os.close(folder)
 
     def _require_no_links(self, path: str) -> None:
+        """Raise Unavailable if a path below the root has a symbolic link in it."""
         while path != self._root:
             if os.path.islink(path):  # noqa: PTH114 - a str
                 raise filesystem.link_error(path)
@@ -388,10 +406,14 @@ class LocalStore(base.Store):
 
     @contextmanager
     def _locked(self, key: Key) -> Iterator[None]:
-        """Hold the lock of a key, which keys of the same digest share, against all processes."""
-        # the files are never removed: two processes could lock two files of one name
-        shard = blake2b(key.encode(), digest_size=1).hexdigest()
-        descriptor = self._open_lock(f"{self._lock_folder}/{shard}")
+        """
+        Hold the lock of a key while the block runs, so that no other process has it.
+
+        Keys share 256 locks, by a digest of one byte.
+        """
+        # lock files are never removed, as then two processes could lock two files of one name
+        lock_name = blake2b(key.encode(), digest_size=1).hexdigest()
+        descriptor = self._open_lock(f"{self._lock_folder}/{lock_name}")
         try:
             flock(descriptor, LOCK_EX)
             yield
@@ -399,9 +421,9 @@ class LocalStore(base.Store):
             os.close(descriptor)
 
     def _new_folder(self, folder: str) -> None:
-        """Make a folder, unless it is there, with its rights whatever the umask is."""
+        """Make a folder, unless it exists, with the same rights under any umask."""
         with suppress(FileExistsError):
-            is_private = f"{folder}/".startswith(self._private)
+            is_private = f"{folder}/".startswith(self._private_folders)
             mode = PRIVATE_FOLDER_MODE if is_private else FOLDER_MODE
             os.mkdir(folder, mode)  # noqa: PTH102
             os.chmod(folder, mode)  # noqa: PTH101 - the umask may have taken the group's rights
@@ -412,7 +434,7 @@ class LocalStore(base.Store):
         try:
             return os.open(path, flags)
         except FileNotFoundError:
-            # not exclusively: of two processes that create it, both open the same file
+            # not exclusively: if two processes create the file, both open the same one
             descriptor = os.open(path, flags | os.O_CREAT, filesystem.FILE_MODE)
             os.fchmod(descriptor, filesystem.FILE_MODE)
             return descriptor
@@ -438,7 +460,7 @@ def _unusable(root: Path, error: OSError) -> Unavailable:
 
 
 def is_open_to_others(folder: Path) -> bool:
-    """Return whether others than its owner have a right to a folder, or False if there is none."""
+    """Return whether somebody else than its owner has a right to a folder, if the folder exists."""
     try:
         mode = folder.lstat().st_mode
     except OSError:
@@ -447,9 +469,10 @@ def is_open_to_others(folder: Path) -> bool:
 
 
 def _protect(folder: Path) -> None:
-    """Take the rights of others from a folder that an older version made, if it is this user's."""
-    with suppress(OSError):  # its disk may be read-only
-        # not as root: that might lock out a server that has its access by the group
+    """Take the rights of the group and of everybody from a folder, if this user owns it."""
+    # for folders that older versions have made
+    with suppress(OSError):  # the disk may be read-only
+        # not as root for another user: a server might have its access by the group
         if is_open_to_others(folder) and folder.stat().st_uid == os.geteuid():
             folder.chmod(S_IMODE(folder.stat().st_mode) & ~OTHERS_RIGHTS)
 
@@ -459,13 +482,14 @@ def _folder_of(path: str) -> str:
 
 
 def _create(key: Key, spooled: str, name: str, folder: int) -> base.ObjectVersion:
-    """Give a spool file the name of a new object, or raise Conflict if there is one."""
+    """Give a spool file the name of a new object. Raises Conflict if the object exists."""
     try:
         # the commit point: without a lock, as the kernel lets one of several links succeed
         os.link(spooled, name, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError as error:
-        # a folder is not an object that a reader could find
-        if S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        # not Conflict for a folder, as a reader would find no object there
+        existing = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if S_ISDIR(existing.st_mode):
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR)) from error
         raise Conflict(base.conflict_message(key)) from error
     return _version(os.stat(spooled))  # noqa: PTH116 - hot
@@ -475,8 +499,8 @@ def _version(status: os.stat_result) -> base.ObjectVersion:
     return base.ObjectVersion(f"{status.st_mtime_ns}.{status.st_ino}.{status.st_size}")
 
 
-def _is_at(status: os.stat_result, version: base.ObjectVersion) -> bool:
-    # a link is not an object
+def _has_version(status: os.stat_result, version: base.ObjectVersion) -> bool:
+    """Return whether a file with this status is an object of a version. A link is no object."""
     return not S_ISLNK(status.st_mode) and _version(status) == version
 
 

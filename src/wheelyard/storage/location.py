@@ -12,15 +12,17 @@ S3: Final = "s3"
 AZURE: Final = "az"
 SCHEMES: Final = (GOOGLE, S3, AZURE)
 BUCKET_FORMS: Final = "gs://BUCKET/PREFIX, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX"
-"""How messages name the places in a bucket."""
+"""The forms of a location, as messages name them."""
 PREFIX_LIMIT: Final = 512
-"""Bytes of a prefix. An object name has at most 1024, and the longest store key needs 410."""
+"""
+The most bytes of a prefix. An object name has at most 1024 bytes, and the longest store key 410.
+"""
 
 WEBSITE: Final = "$web"
 """The container that Azure serves as a web site."""
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-"""What any of the services allows. Each allows less."""
+"""A name of a bucket that some service allows. Each service allows fewer names."""
 _LIBRARIES: Final = {
     GOOGLE: ("google-cloud-storage", "gcs", "gcs"),
     S3: ("obstore", "s3", "objects"),
@@ -34,7 +36,7 @@ class BucketLocation(Struct, frozen=True):
 
     bucket: str
     prefix: str = ""
-    """Empty, or path segments that each end in a slash."""
+    """An empty text, or path segments that each end with a slash."""
     scheme: str = GOOGLE
 
     @property
@@ -58,19 +60,21 @@ def is_bucket(location: str) -> bool:
 
 def parse_location(text: str) -> BucketLocation:
     """
-    Return the location that a bucket's URL names.
+    Return the location that the URL of a bucket names.
 
-    Raises Invalid (code `bad_setting`) if it is malformed.
+    Raises Invalid (code `bad_setting`) if the URL is malformed.
     """
-    scheme, _, rest = text.partition("://")
-    bucket, _, path = rest.partition("/")
+    scheme, _, bucket_and_path = text.partition("://")
+    bucket, _, path = bucket_and_path.partition("/")
     prefix = path.strip("/")
     has_safe_segments = True
     if prefix:
-        # obstore strips or refuses these, and Google would take each as it is
-        has_safe_segments = not {"", ".", ".."} & set(prefix.split("/"))
+        # obstore strips or refuses these segments, and Google takes them as they are
+        segments = prefix.split("/")
+        has_safe_segments = not any(segment in {"", ".", ".."} for segment in segments)
         prefix += "/"
-    is_bucket_name = _BUCKET.fullmatch(bucket) or (scheme, bucket) == (AZURE, WEBSITE)
+    is_website = scheme == AZURE and bucket == WEBSITE
+    is_bucket_name = is_website or _BUCKET.fullmatch(bucket)
     is_valid = (
         is_bucket(text)
         and is_bucket_name

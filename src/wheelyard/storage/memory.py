@@ -12,7 +12,7 @@ from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage import base
 
 LEAST_SECONDS: Final = 1e-6
-"""The time between two writes of an object, whatever the clock says."""
+"""The least difference between the times of two writes of an object."""
 
 
 class MemoryStore(base.Store):
@@ -20,31 +20,32 @@ class MemoryStore(base.Store):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # writes and listings take it: the dictionary and the sorted keys have to agree
+        # held by writes and listings, so that the dictionary and the sorted keys agree
         self._lock = Lock()
         self._objects: dict[base.Key, tuple[base.Stored, float]] = {}
-        """Each object, and when it was written."""
+        """Each object, and when it was written, by its key."""
         self._keys: list[base.Key] = []
         """The keys of all objects, sorted for listings."""
         self._writes = 0
+        """The number of writes, which makes versions."""
 
     def get(self, key: base.Key, unless: base.ObjectVersion | None = None) -> base.Found:
         """Return the object, NOT_MODIFIED if its version is `unless`, or None if it is absent."""
-        # without the lock: one look at a dictionary sees an object before or after a write
-        dated = self._objects.get(key)
-        if dated is None:
+        # without the lock: one access to a dictionary gets an object before or after a write
+        stored_and_time = self._objects.get(key)
+        if stored_and_time is None:
             return None
-        stored, _ = dated
+        stored, _ = stored_and_time
         if stored.version == unless:
             return base.NOT_MODIFIED
         return stored
 
     def read(self, key: base.Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return an iterator of the bytes from `start` up to `stop`, or raise NotFound."""
-        dated = self._objects.get(key)
-        if dated is None:
+        stored_and_time = self._objects.get(key)
+        if stored_and_time is None:
             raise NotFound(f"The store holds nothing at {key}.")
-        stored, _ = dated
+        stored, _ = stored_and_time
         body = stored.body[start:stop]
         offsets = range(0, len(body), base.CHUNK_BYTES)
         return (body[offset : offset + base.CHUNK_BYTES] for offset in offsets)
@@ -63,27 +64,29 @@ class MemoryStore(base.Store):
         """
         del kind
         with self._lock:
-            dated = self._objects.get(key)
-            current = base.ABSENT if dated is None else dated[0].version
-            if expect is not None and current != expect:
-                raise Conflict(base.conflict_message(key))
+            current_version = base.ABSENT
             earliest = -inf
-            if dated is None:
+            is_new = key not in self._objects
+            if not is_new:
+                stored, written_at = self._objects[key]
+                current_version = stored.version
+                earliest = written_at + LEAST_SECONDS
+            if expect is not None and current_version != expect:
+                raise Conflict(base.conflict_message(key))
+            if is_new:
                 insort(self._keys, key)
-            else:
-                earliest = dated[1] + LEAST_SECONDS
             self._writes += 1
             version = base.ObjectVersion(str(self._writes))
             # a clock that stands still, as in tests, must not date two versions alike
             modified = max(self._clock(), earliest)
-            # a copy: the caller may go on to change a bytearray
+            # a copy, as the caller may change a bytearray later
             self._objects[key] = (base.Stored(bytes(body), version), modified)
             return version
 
     def put_file(
         self, key: base.Key, body: base.FileBody, kind: base.WebType | None = None
     ) -> None:
-        """Write the bytes, or those of the file, whatever is there."""
+        """Write the bytes, or the bytes of the file, whatever version the object has."""
         content = body.read_bytes() if isinstance(body, Path) else body
         self.put(key, content, None, kind)
 
@@ -106,5 +109,5 @@ class MemoryStore(base.Store):
                 if key.startswith(prefix) and key > after:
                     stored, modified = self._objects[key]
                     entries.append(base.Entry(key, len(stored.body), modified))
-        # outside of the lock: whoever reads the listing may write meanwhile
+        # outside of the lock, as the caller may write while it reads the listing
         return iter(entries)

@@ -2,9 +2,9 @@
 The spool: a folder of temporary files for upload bodies that are being received and checked.
 
 A local store's spool is on the file system of the store, so that a spooled file becomes an object
-by a link, without a copy. The process that writes a file has locked it (`flock`), so that what a
-killed one has left is known. A file that waits without being open has another name, and only its
-age says that nobody needs it any more.
+by a link, without a copy. A process that writes a file has locked it (`flock`), so an unlocked file
+is the leftover of a killed process. A complete file that waits without being open has another name,
+and only its age says that nobody needs it any more.
 """
 
 import os
@@ -23,12 +23,15 @@ FILE_PREFIX = "upload-"
 WAITING_PREFIX: Final = f"{FILE_PREFIX}waiting-"
 """The prefix of files that are complete, and that no process has locked."""
 WAITING_SECONDS: Final = 86_400.0
-"""Seconds after which nobody needs such a file any more."""
+"""Seconds after which nobody needs a waiting file any more."""
 MAX_RESERVE_BYTES: Final = 1024**3
 RESERVED_PART: Final = 20
-"""The twentieth part of a disk, and at most a GiB, is left for what must be stored."""
-_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_EXISTING: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+"""
+Files that need not be stored leave a twentieth of a disk free, and at most a GiB, for files that
+must be stored.
+"""
+_NEW_FILE_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_EXISTING_FILE_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Spool:
@@ -37,7 +40,7 @@ class Spool:
     def __init__(self, folder: Path, reserve: Reserve | None = None) -> None:
         self.folder = folder
         self._reserve = reserve
-        """What uploads must leave of the disk, or None."""
+        """The reserve of the store on the same disk, or None for the spool of a bucket."""
 
     def create(self) -> tuple[Path, BinaryIO]:
         """
@@ -54,7 +57,8 @@ class Spool:
         """
         Yield the path and the writer of a temporary file, which is removed in the end.
 
-        Raises Unavailable if it cannot be created. The writer raises OSError, as of a full disk.
+        Raises Unavailable if the file cannot be created. The writer raises OSError, such as on a
+        full disk.
         """
         path, file = self.create()
         try:
@@ -71,9 +75,9 @@ class Spool:
         """
         while True:
             path = f"{self.folder}/{FILE_PREFIX}{token_hex(16)}"
-            descriptor = os.open(path, _NEW, FILE_MODE)
+            descriptor = os.open(path, _NEW_FILE_FLAGS, FILE_MODE)
             try:
-                # a process that starts may have removed it before it was locked
+                # a process that starts may have removed the file before it was locked
                 if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
                     os.fchmod(descriptor, FILE_MODE)
                     return path, descriptor
@@ -102,9 +106,10 @@ class Spool:
 
     def remove_abandoned(self) -> None:
         """
-        Remove the temporary files that no living process needs, as far as that is possible.
+        Remove the temporary files that no living process needs, as far as possible.
 
-        Those that wait without a lock go by their age, by the clock of the file system.
+        Waiting files, which have no lock, are removed by their age, by the clock of the file
+        system.
         """
         # at the start of a server or a copy, while other processes may write to the same spool
         for path in self.folder.glob(f"{FILE_PREFIX}*"):
@@ -112,8 +117,8 @@ class Spool:
                 is_waiting = path.name.startswith(WAITING_PREFIX)
                 if is_waiting and path.lstat().st_mtime > self._time() - WAITING_SECONDS:
                     continue
-                descriptor = os.open(path, _EXISTING)
-                # the kernel has released the lock of a process that died
+                descriptor = os.open(path, _EXISTING_FILE_FLAGS)
+                # the kernel has released the locks of a process that died
                 try:
                     # the name may have gone to another file between `open` and the lock
                     if try_lock(descriptor) and _is_at(descriptor, path):
@@ -123,23 +128,25 @@ class Spool:
 
     def with_reserve_kept(self) -> AbstractContextManager[None]:
         """
-        Return what lets a block write a part of a file, while the reserve has its size.
+        Return the context in which a block may write a part of a file: the reserve is whole.
 
-        To enter it raises OSError (ENOSPC) if the reserve cannot get its size.
+        Entering it raises OSError (ENOSPC) if the reserve cannot be made whole.
         """
-        if self._reserve is None:  # the spool of a bucket, on a disk that has no objects
+        if self._reserve is None:  # the disk of a bucket's spool has no objects
             return nullcontext()
         return self._reserve.kept()
 
     def require_room(self, size: int) -> None:
         """
-        Raise OSError if `size` more bytes would leave less room than uploads need.
+        Raise OSError (ENOSPC) if `size` more bytes would leave less room than uploads need.
 
-        It is for files that need not be stored: they must not fill the disk of those that must.
+        This is for files that need not be stored, as they must not take the room of uploads.
         """
         disk = os.statvfs(self.folder)
-        reserve = min(MAX_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // RESERVED_PART)
-        if disk.f_bavail * disk.f_frsize < size + reserve:
+        disk_bytes = disk.f_blocks * disk.f_frsize
+        free_bytes = disk.f_bavail * disk.f_frsize
+        room_for_uploads = min(MAX_RESERVE_BYTES, disk_bytes // RESERVED_PART)
+        if free_bytes < size + room_for_uploads:
             raise OSError(ENOSPC, os.strerror(ENOSPC))
 
     def leftovers(self, older_than: float) -> Iterator[Path]:

@@ -41,7 +41,7 @@ def open_place(
     """Open `BUCKET/PREFIX` as another process would, which has checked no bucket yet."""
 
     def opened(path: str = "wheels", downloads: Downloads = "auto") -> ConnectedBucket:
-        monkeypatch.setattr(connect, "_checks", {})
+        monkeypatch.setattr(connect, "_condition_checks", {})
         return Opener()(service.location(path), patience, downloads=downloads).bucket
 
     return opened

@@ -145,7 +145,7 @@ def open_as(enforcing: EnforcingS3, monkeypatch: pytest.MonkeyPatch) -> Iterator
     location = enforcing.service.location(f"wheels/{token_hex(4)}")
 
     def opened(user: str) -> Store:
-        monkeypatch.setattr(connect, "_checks", {})
+        monkeypatch.setattr(connect, "_condition_checks", {})
         for name, value in enforcing.environment(user).items():
             monkeypatch.setenv(name, value)
         return store_in(location)

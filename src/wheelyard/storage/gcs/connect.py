@@ -43,22 +43,22 @@ from wheelyard.storage.gcs.store import Credentials, GcsStore
 from wheelyard.storage.location import BucketLocation
 
 RETRY_SECONDS: Final = 30.0
-"""Seconds after which a call is not retried. Long, because no client waits for an import."""
+"""Seconds after which a call of a reader is not retried: no client waits for an import."""
 TIMEOUTS: Final = (5.0, 30.0)
-"""Seconds to connect, and without a byte."""
+"""Seconds to connect, and seconds without a byte, for a reader."""
 OBJECT_FIELDS: Final = "name,generation,size,timeCreated,md5Hash,metadata,contentEncoding"
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
-SECONDS: Final = 5.0
-"""Seconds to wait for IAM. A client waits 15 at most."""
+SIGNING_SECONDS: Final = 5.0
+"""Seconds to wait for IAM. A client waits for 15 seconds at most."""
 SIGNING_CONNECTIONS: Final = 64
 """Idle connections to IAM that are kept open."""
 UNKNOWN_EMAIL: Final = "default"
 """The e-mail of the metadata server's credentials until their first refresh."""
 MAX_CONNECTIONS: Final = 160
 """Idle connections to a bucket that are kept open, at most."""
-_DENIED: Final = re.compile(r"code\W+403\b")
-_COPIES: Final = re.compile(r"/storage/v1/b/[^/]+/o/[^/]+/rewriteTo/")
-_OBJECTS: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
+_DENIED_TEXT: Final = re.compile(r"code\W+403\b")
+_COPY_PATH: Final = re.compile(r"/storage/v1/b/[^/]+/o/[^/]+/rewriteTo/")
+_LIST_PATH: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
 
 # google-auth has no type annotations for these
 _iam_signer: Final[Callable[..., Any]] = iam.Signer
@@ -86,20 +86,22 @@ class GcsReader(BucketReader):
                 retry=self._store.repeated,
             )
             for blob in blobs:
-                yield self._described(blob)
+                yield self._bucket_object(blob)
 
     def _find(self, name: str) -> BucketObject:
-        blob = self._store.client.bucket(self._location.bucket).blob(self._location.name_of(name))
+        bucket = self._store.client.bucket(self._location.bucket)
+        blob = bucket.blob(self._location.name_of(name))
         with gcs_store.google_failures():
             blob.reload(timeout=TIMEOUTS, retry=self._store.repeated)
-            return self._described(blob)
+            return self._bucket_object(blob)
 
     def _read(self, name: str, version: str) -> Iterator[bytes]:
         object_name = self._location.name_of(name)
         store = self._store
         return store.repeat(RETRY_SECONDS, store.stream_once, object_name, 0, None, version)
 
-    def _described(self, blob: Blob) -> BucketObject:
+    def _bucket_object(self, blob: Blob) -> BucketObject:
+        """Return the metadata that Google's library has read of an object."""
         return BucketObject(
             name=blob.name.removeprefix(self._location.prefix),
             version=str(int(blob.generation)),
@@ -112,7 +114,7 @@ class GcsReader(BucketReader):
 
 
 def _hexadecimal(encoded: str | None) -> str:
-    """Return a digest in hexadecimal, or an empty text if there is none that can be read."""
+    """Return a digest in hexadecimal, or an empty text if it is missing or malformed."""
     try:
         return b64decode(encoded or "", validate=True).hex()
     except NotBase64:
@@ -127,10 +129,10 @@ class GoogleSigner:
         self._endpoint = endpoint
         session = Session()
         gcs_store.set_up_session(session, endpoint, SIGNING_CONNECTIONS)
-        # without a time limit, IAM's silence would hold a thread for two minutes
-        self._request: Callable[..., Any] = partial(Request(session), timeout=SECONDS)
+        # without a time limit, a thread would wait for two minutes if IAM does not answer
+        self._request: Callable[..., Any] = partial(Request(session), timeout=SIGNING_SECONDS)
         self._credentials = credentials
-        # the scope of a bucket is too narrow for IAM, which credentials with a key do not ask
+        # the scope of a bucket is too narrow for IAM; credentials with a key need no IAM
         is_too_narrow = isinstance(credentials, Scoped) and not isinstance(credentials, Signing)
         if is_too_narrow:
             self._credentials = credentials.with_scopes([SCOPE])
@@ -147,38 +149,39 @@ class GoogleSigner:
             url = blob.generate_signed_url(
                 version="v4",
                 expiration=lifetime,
-                credentials=self._signing(),
+                credentials=self._signing_credentials(),
                 api_access_endpoint=self._endpoint,
             )
             return str(url)
         except (GoogleAuthError, RequestException, ValueError, LookupError, TypeError) as error:
             email = getattr(self._credentials, "service_account_email", None)
-            # google-auth has the status of IAM's answer in its text only
-            is_denied = _DENIED.search(str(error)) is not None
-            why = f"IAM does not sign for {email}."
+            # the exception of google-auth has the status of IAM's answer only in its text
+            is_denied = _DENIED_TEXT.search(str(error)) is not None
+            reason = f"IAM does not sign for {email}."
             if is_denied:
-                why = (
+                reason = (
                     f"The permission iam.serviceAccounts.signBlob on {email} is missing, or the "
                     "API iamcredentials.googleapis.com is off. Grant a role that has it on that "
                     f"account ({DOCUMENTATION}/bucket.md), or have downloads streamed."
                 )
-            raise signing_error(why, is_denied=is_denied) from error
+            raise signing_error(reason, is_denied=is_denied) from error
 
-    def _signing(self) -> Credentials:
-        """Return credentials that sign: by a key, by the one they impersonate, or by IAM."""
+    def _signing_credentials(self) -> Credentials:
+        """Return credentials that sign: by a key, by the account they impersonate, or by IAM."""
         credentials = self._credentials
         if isinstance(credentials, Signing):
             return credentials
-        # the metadata server tells whose its credentials are with the first token
+        # the metadata server tells the e-mail of its account with the first token
         if credentials.service_account_email == UNKNOWN_EMAIL:
             credentials.refresh(self._request)
         email = credentials.service_account_email
-        return _account_credentials(_iam_signer(self._request, credentials, email), email, "")
+        iam_signer = _iam_signer(self._request, credentials, email)
+        return _account_credentials(iam_signer, email, "")
 
 
 def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> GcsReader:
     """
-    Return a reader of a bucket that is no store, whose requests are counted for nobody.
+    Return a reader of a bucket that is no store. Its requests are not in the metrics.
 
     Raises Unavailable (code `storage_credentials`) if there are no credentials.
     """
@@ -190,7 +193,7 @@ def store_opener(
     location: BucketLocation, runtime: Runtime, counter: OperationCounter
 ) -> "GcsStoreOpener":
     """
-    Return what opens stores by one client, with `location` for messages.
+    Return the opener of stores by one client. `location` is for error messages.
 
     Raises Unavailable (code `storage_credentials`) if there are no credentials.
     """
@@ -223,7 +226,7 @@ class GcsStoreOpener(Struct, frozen=True):
 
 
 def operation_of(method: str, path_and_query: str) -> Operation | None:
-    """Return the operation that a request to a bucket is, or None if it is about no object."""
+    """Return the operation of a request to a bucket, or None for a request about no object."""
     path, _, query = path_and_query.partition("?")
     if path.startswith(("/upload/", "/resumable/upload/")):
         # of a large upload, only the first request is billed
@@ -235,28 +238,33 @@ def operation_of(method: str, path_and_query: str) -> Operation | None:
         return None
     if method == "DELETE":
         return Operation("delete", "free")
-    if _COPIES.search(path):
+    if _COPY_PATH.search(path):
         return Operation("copy", "A")
-    return Operation("list", "A") if _OBJECTS.search(path) else Operation("get", "B")
+    return Operation("list", "A") if _LIST_PATH.search(path) else Operation("get", "B")
 
 
 def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
-    """Return a client for many threads, whose answered requests are counted."""
+    """
+    Return a client for many threads, whose answered requests are counted.
+
+    Raises Unavailable (code `storage_credentials`) if there are no credentials.
+    """
     client = _new_client(location)
-    # with the cache it would read the bucket's metadata, which needs one more permission
+    # to fill this cache, the client would read the bucket's metadata, which needs a permission
     client._bucket_metadata_cache = None  # noqa: SLF001 - the other way is a variable of the process
     session = client._http  # noqa: SLF001 - the library's one session, made by its own rules
     gcs_store.set_up_session(session, client.api_endpoint, MAX_CONNECTIONS)
 
-    # a hook of the session sees each try, those of the library's own requests, too
-    def answered(response: requests.Response, **_: object) -> None:
+    # a hook of the session gets the answer to each try, also of the library's own requests
+    def count_answer(response: requests.Response, **_: object) -> None:
         operation = operation_of(response.request.method or "", response.request.path_url)
         if operation is not None:
             counter.add(operation)
-        if not response.ok:  # the library does not read a 401, which would lose the connection
+        # the library does not read a 401, and a connection with an unread answer is closed
+        if not response.ok:
             response.content  # noqa: B018 - it reads
 
-    session.hooks["response"].append(answered)
+    session.hooks["response"].append(count_answer)
     return client
 
 
@@ -265,7 +273,7 @@ def _new_client(location: BucketLocation) -> Client:
     try:
         return Client(project=None)
     except (auth.GoogleAuthError, ValueError, OSError, AttributeError, TypeError) as error:
-        # the library raises the last two for a file that is JSON without a key
+        # the library raises AttributeError or TypeError for a file that is JSON without a key
         is_missing = "default credentials were not found" in str(error)
     # outside of the handler: the library's exception may quote a whole key file
     failure = Failure(FailureKind.NO_CREDENTIALS)

@@ -38,18 +38,21 @@ from wheelyard.storage.location import BucketLocation
 T = TypeVar("T")
 
 Credentials = Any
-"""Those of Google's library: each kind is a class of its own, without types."""
+"""The credentials of Google's library: each kind is a class of its own, without types."""
 
 UPLOAD_CHUNK_BYTES: Final = 4 * 1024**2
 """Bytes of the largest file that is sent in one request, and of each chunk of a larger one."""
 READ_TIMEOUTS: Final = (3.0, 6.0)
+"""Seconds to connect, and to wait for an answer, as for the next two."""
 WRITE_TIMEOUTS: Final = (3.0, 10.0)
 UPLOAD_TIMEOUTS: Final = (3.0, 60.0)
-"""Seconds to connect, and to wait for an answer. For a large body the answer comes late."""
+"""These are for a large body, whose answer comes late."""
 SMALL_BODY_BYTES: Final = 256 * 1024
 """Bytes of the largest body that is sent with `WRITE_TIMEOUTS`."""
 MAX_FRUITLESS_RESUMES: Final = 3
-"""How often in a row a stream is resumed although no byte has come."""
+"""How often a stream is resumed in a row without getting a byte."""
+SEARCHED_CHARACTERS: Final = 1000
+"""How many characters of an answer with an error are searched for known words."""
 LIST_FIELDS: Final = "items(name,size,timeCreated),nextPageToken"
 NO_GENERATION: Final = 1
 """A generation that no object has: generations count microseconds since 1970."""
@@ -77,17 +80,18 @@ def credentials_of(client: Client) -> Credentials:
 
 def can_sign(credentials: Credentials) -> bool:
     """Return whether credentials are those of a service account."""
-    # without a key of their own, IAM signs for the account of this e-mail
+    # for credentials without a key, IAM signs for the account with this e-mail
     has_email = getattr(credentials, "service_account_email", None) is not None
     return isinstance(credentials, Signing) or has_email
 
 
 def email_of(credentials: Credentials) -> str | None:
     """
-    Return the e-mail of the account of some credentials, for the journal, or None if it is unknown.
+    Return the e-mail of the account of credentials, for the journal, or None if it is unknown.
 
-    A service account's e-mail is known after the first use of the credentials (before, those of the
-    metadata server have `default`). A user's is known if Google has sent an ID token as well.
+    The e-mail of a service account is known after the first use of the credentials: before that,
+    the e-mail of credentials of the metadata server is `default`. The e-mail of a user is known if
+    Google has sent an ID token with the access token.
     """
     emails = [
         getattr(credentials, "service_account_email", None),
@@ -107,7 +111,7 @@ def google_failures(malformed: FailureKind = FailureKind.UNCLEAR) -> Iterator[No
     """
     Turn every exception of Google's libraries in the block into a Failure.
 
-    An answer that is none of Cloud Storage's is one of the kind `malformed`.
+    An answer that is not from Cloud Storage becomes a Failure of the kind `malformed`.
     """
     try:
         yield
@@ -120,9 +124,10 @@ def google_failures(malformed: FailureKind = FailureKind.UNCLEAR) -> Iterator[No
 
 def failure_of(error: Exception) -> Failure:
     """
-    Return what an exception of Google's libraries says.
+    Return the Failure for an exception of Google's libraries.
 
-    Without an answer that is UNCLEAR, or NO_TOKEN if the servers of tokens gave none.
+    Its kind is UNCLEAR if the bucket has not answered, and NO_TOKEN if the servers that give tokens
+    have not answered.
     """
     if isinstance(error, auth.TransportError):
         return Failure(FailureKind.NO_TOKEN)
@@ -149,8 +154,8 @@ def failure_of_response(response: requests.Response) -> Failure:
     `google_failures`. A `Retry-After` that is a date counts as none.
     """
     status = response.status_code
-    # whoever has answered, a proxy perhaps: only known words are looked for in it
-    text = response.text[:1000]
+    # perhaps a proxy has answered, so only known words are looked for, in the beginning
+    text = response.text[:SEARCHED_CHARACTERS]
     kind = failures.kind_of_status(status)
     if kind is FailureKind.ABSENT and "bucket does not exist" in text:
         kind = FailureKind.NO_BUCKET
@@ -205,7 +210,7 @@ class GcsStore(bucket_store.BucketStore):
             checksum = _CRC32C.search(response.headers.get("X-Goog-Hash", ""))
         if version == unless:  # an emulator may ignore the condition
             raise Failure(FailureKind.UNCHANGED)
-        # what was damaged on the way is asked for again
+        # bytes that were damaged on the way are asked for again, as the failure is UNCLEAR
         digest = google_crc32c.value(body).to_bytes(4, "big")
         if checksum and b64encode(digest).decode() != checksum[1]:
             raise damaged()
@@ -215,9 +220,10 @@ class GcsStore(bucket_store.BucketStore):
         self, name: str, start: int, stop: int | None, generation: str = ""
     ) -> Iterator[bytes]:
         """
-        Return the chunks of an object, up to `stop`, or raise Failure, as the iterator does.
+        Return the chunks of an object from `start` up to `stop`, or to its end without a `stop`.
 
-        With a `generation`, the object must have that one.
+        With a `generation`, the object must have this generation. Raises Failure, and so does the
+        iterator.
         """
         response = self._open(name, start, stop, generation)
         return self._resumed(name, response, start, stop)
@@ -245,7 +251,7 @@ class GcsStore(bucket_store.BucketStore):
                 return ObjectVersion(str(int(blob.generation)))
         except Failure as failure:
             if expect and failure.kind is FailureKind.THROTTLED:
-                # who expects a version must read again after the other write, not wait
+                # the caller expects a version, so it has to read again, and not to wait
                 raise Failure(FailureKind.CONFLICT, failure.status) from failure
             raise
 
@@ -309,12 +315,11 @@ class GcsStore(bucket_store.BucketStore):
 
     def copy(self, source: BucketLocation, name: str, key: Key, kind: WebType) -> None:
         """
-        Have the bucket copy an object of this or another bucket, over one that is there.
+        Have the bucket copy an object of this or another bucket, whatever is at the key.
 
-        `name` is the original's whole name in the bucket of `source`. `key` and `kind` are those of
-        the copy, as in `put`.
-
-        Raises NotFound if the original does not exist, and Unavailable if the bucket refuses.
+        `name` is the whole name of the original in the bucket of `source`. `key` and `kind` are for
+        the copy, as in `put`. Raises NotFound if the original does not exist, and Unavailable if
+        the bucket refuses.
         """
         blob = self._new_blob(self.name_of(key), kind)
         original = self.client.bucket(source.bucket).blob(name)
@@ -338,21 +343,21 @@ class GcsStore(bucket_store.BucketStore):
     def _resumed(
         self, name: str, response: requests.Response, position: int, stop: int | None
     ) -> Iterator[bytes]:
-        """Yield the bytes from `position` on, and after a break the rest of the same generation."""
-        # the rest of another generation must not follow the bytes of the first
+        """Yield the bytes from `position` on. After a break, request the remaining bytes."""
+        # of the same generation, as bytes of another one must not follow those of the first
         generation = response.headers.get("X-Goog-Generation", "")
-        fruitless = 0
+        fruitless_tries = 0
         while True:
-            fruitless += 1
+            fruitless_tries += 1
             try:
                 with google_failures(), closing(response):
                     while chunk := response.raw.read(CHUNK_BYTES, decode_content=False):
                         position += len(chunk)
-                        fruitless = 0
+                        fruitless_tries = 0
                         yield chunk
                     return
             except Failure:
-                if fruitless > MAX_FRUITLESS_RESUMES:
+                if fruitless_tries > MAX_FRUITLESS_RESUMES:
                     raise
             response = self.repeat(
                 bucket_store.READ_RETRY_SECONDS, self._open, name, position, stop, generation
@@ -382,7 +387,7 @@ class GcsStore(bucket_store.BucketStore):
             response: requests.Response = self.client._http.get(  # noqa: SLF001 - the one session
                 self._media_url + quote(name, safe="~"),
                 params={"alt": "media"} | query,
-                # the bytes as stored, whose checksum and offsets they are
+                # the bytes as they are stored, to which the checksum and the offsets belong
                 headers={"Accept-Encoding": "identity"} | (headers or {}),
                 stream=True,
                 timeout=READ_TIMEOUTS,
@@ -407,9 +412,10 @@ def _answer_of(call: Callable[[], T]) -> T:
 
 def generation_of(version: ObjectVersion | None) -> int | None:
     """
-    Return the generation for a precondition: 0 if the object must be absent, None for any.
+    Return the generation for a precondition.
 
-    A version of another kind of store gives a generation that no object has.
+    Returns 0 if the object must be absent, and None if any version will do. For a version of
+    another kind of store, returns a generation that no object has.
     """
     if version is None:
         return None
@@ -418,7 +424,7 @@ def generation_of(version: ObjectVersion | None) -> int | None:
     is_number = version.isascii() and version.isdigit()
     if is_number and len(version) <= MAX_GENERATION_DIGITS:
         return int(version)
-    # another store's version is not a generation: it must match none, and the bucket refuses it
+    # the version of another kind of store: the bucket would refuse it as malformed
     return NO_GENERATION
 
 

@@ -1,8 +1,8 @@
 """
 The check whether a bucket keeps the conditions of writes.
 
-Some services that speak S3 ignore `If-Match`, so that one writer would silently undo what another
-wrote. Some refuse every `If-Match`, so that nothing could ever be changed.
+Some services that speak S3 ignore `If-Match`: then one writer would silently undo what another one
+has written. Some services refuse every `If-Match`: then no document could ever be changed.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ from wheelyard.storage.location import BucketLocation
 P = ParamSpec("P")
 T = TypeVar("T")
 
-STRANGE: Final = ObjectVersion("0123456789abcdef0123456789abcdef")
-"""The ETag of no object here."""
+UNKNOWN_VERSION: Final = ObjectVersion("0123456789abcdef0123456789abcdef")
+"""An ETag that no object of the check has."""
 NOT_KEPT: Final = "conditions_ignored"
 """The error code for a bucket that does not keep the conditions of writes."""
 
@@ -41,7 +41,7 @@ class ConditionalStore(Protocol):
         ...
 
     def delete_once(self, name: str) -> None:
-        """Delete an object, or raise Failure, of the kind ABSENT if there is none."""
+        """Delete an object. Raises Failure, of the kind ABSENT if there is no such object."""
         ...
 
     def repeat(
@@ -55,25 +55,25 @@ class ConditionCheck:
     """The check of one bucket, which any thread makes before the first write of a process."""
 
     def __init__(self) -> None:
-        # held while the bucket is asked: one thread asks, and the other writers wait for it
+        # held while the bucket is asked: one thread asks, and all other writers wait
         self._lock = Lock()
-        self._is_kept: bool | None = None
-        """None until the bucket has answered."""
+        self._keeps_conditions: bool | None = None
+        """Whether the bucket keeps conditions. None until it has answered."""
 
     def ensure(self, store: ConditionalStore) -> None:
         """
         Raise Unavailable (code `conditions_ignored`) unless the bucket keeps conditions.
 
-        The bucket is asked once, by writes of an object that is deleted again. After a lost answer
-        it is asked again for some time, with another key. Raises Failure if that does not help, or
-        after any other error: then the next write asks again.
+        The bucket is asked once, by writes of an object that is deleted again. If an answer is
+        lost, the bucket is asked again for some time, each time with another key. Raises Failure
+        after that time, or after any other error. Then the next write asks again.
         """
-        if self._is_kept is None:
+        if self._keeps_conditions is None:
             with self._lock:
                 # another thread may have got the answer meanwhile
-                if self._is_kept is None:
-                    self._is_kept = store.repeat(WRITE_RETRY_SECONDS, self._ask, store)
-        if not self._is_kept:
+                if self._keeps_conditions is None:
+                    self._keeps_conditions = store.repeat(WRITE_RETRY_SECONDS, self._ask, store)
+        if not self._keeps_conditions:
             raise Unavailable(
                 f"The service of {store.location.root} does not keep the conditions of writes "
                 "(If-None-Match and If-Match), so that writers would overwrite each other. Use a "
@@ -82,17 +82,17 @@ class ConditionCheck:
             )
 
     def _ask(self, store: ConditionalStore) -> bool:
-        """Return whether the bucket keeps conditions, or raise Failure if it does not say."""
+        """Return whether the bucket keeps conditions. Raises Failure if it does not answer that."""
         try:
-            return self._try(store)
+            return self._try_conditions(store)
         except Failure as failure:
-            if failure.status == failures.NOT_IMPLEMENTED:  # what some say to a condition
+            if failure.status == failures.NOT_IMPLEMENTED:  # the answer of some to a condition
                 return False
             raise
 
-    def _try(self, store: ConditionalStore) -> bool:
-        """Write an object of its own in four ways, and return whether conditions decided."""
-        # a key of its own for each try: what an earlier one has left would change the answers
+    def _try_conditions(self, store: ConditionalStore) -> bool:
+        """Write an object four times, and return whether each condition has been kept."""
+        # each time another key, as an object that an earlier try has left would change the answers
         key = store.name_of(Key(f"probe-{store.runtime.new_id()}"))
         try:
             version = store.write_once(key, b"1", ABSENT)
@@ -103,7 +103,7 @@ class ConditionCheck:
         try:
             return (
                 _is_refused(store, key, b"2", ABSENT)
-                and _is_refused(store, key, b"3", STRANGE)
+                and _is_refused(store, key, b"3", UNKNOWN_VERSION)
                 and not _is_refused(store, key, b"4", version)
             )
         finally:
@@ -111,12 +111,12 @@ class ConditionCheck:
 
 
 def _delete(store: ConditionalStore, key: str) -> None:
-    """Delete the object of the check, or raise Failure with the right that this needs."""
+    """Delete the object of the check. Raises Failure, which names the right to delete."""
     try:
         store.delete_once(key)
     except Failure as failure:
         if failure.kind is not FailureKind.ABSENT:
-            # the message would name the right to write otherwise, which is there
+            # otherwise the message would name the right to write, which is not missing
             failure.right = failure.right or failures.DELETE.s3
             raise
 
@@ -126,7 +126,7 @@ def _is_refused(store: ConditionalStore, key: str, body: bytes, expect: ObjectVe
     try:
         store.write_once(key, body, expect)
     except Failure as failure:
-        # a service may answer 409 for what exists
+        # a service may answer 409 if the object exists
         exists = failure.kind is FailureKind.BUSY and expect == ABSENT
         if failure.kind is FailureKind.CONFLICT or exists:
             return True

@@ -1,16 +1,16 @@
 """
 Connections to S3 and Azure: endpoint and credentials as each platform gives them.
 
-S3: keys, a web identity, a container's or an instance's role, which obstore looks for itself, or a
-profile of `~/.aws`, through boto3. AWS_REGION, and AWS_ENDPOINT_URL for another
-service than Amazon's.
+S3: the credentials are keys, a web identity, or the role of a container or an instance, which
+obstore finds itself, or a profile of `~/.aws`, which boto3 reads. AWS_REGION has the region, and
+AWS_ENDPOINT_URL the URL of another service than Amazon's.
 
 Azure: AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with a key, a SAS, a client
 secret, a workload identity, or a managed identity.
 
 obstore strips the slash at the end of a name, so it cannot ask for the object of a folder (`NAME/`,
-where s3pypi has its pages), and lists it like a file. It is read by a client of its own, whose
-endpoint is the URL of the object. Azure has no such objects.
+where s3pypi has its pages), and lists this object like a file. Such an object is read by a client
+of its own, whose endpoint is the URL of the object. Azure has no such objects.
 """
 
 import os
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 PAGE_ENTRIES: Final = 1000
-"""Objects of a page of a listing."""
+"""How many objects a page of a listing has."""
 HEADERS: Final = frozenset(
     {
         "cache-control",
@@ -54,22 +54,24 @@ HEADERS: Final = frozenset(
         "storage-class",
     }
 )
-"""What obstore returns beside custom metadata."""
+"""Headers of an object, which obstore returns among the custom metadata."""
 OWN_SOURCES: Final = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
-"""Variables of credentials that obstore finds itself, before those of a profile."""
+"""Variables with credentials that obstore finds itself. They count more than a profile."""
 KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 PROFILE_FILES: Final = {
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
     "AWS_CONFIG_FILE": "~/.aws/config",
 }
 TEMPORARY_SECONDS: Final = 240
-"""How long a URL is reused that temporary credentials have signed: they are renewed when five
-minutes of their life are left, and the URL dies with them."""
+"""
+How long a URL is reused that temporary credentials have signed. The URL ends with the credentials,
+which are renewed when five minutes of their life are left.
+"""
 _SIGNED_BY_AZURE: Final = re.compile(r"[A-Za-z0-9._/+!-]+")
 """Names for which the signature that obstore makes is right."""
 PROFILE_SECONDS: Final = 300
@@ -81,10 +83,10 @@ DEVELOPMENT: Final = {
     ),
     "BlobEndpoint": "http://127.0.0.1:10000/devstoreaccount1",
 }
-"""What `UseDevelopmentStorage=true` stands for: the published account of the emulator."""
+"""The fields that `UseDevelopmentStorage=true` stands for: the public account of the emulator."""
 
-_checks: Final[dict[tuple[str, str], ConditionCheck]] = {}
-"""By bucket and endpoint, for the life of the process."""
+_condition_checks: Final[dict[tuple[str, str], ConditionCheck]] = {}
+"""The checks of this process, by bucket and endpoint."""
 
 
 class ObjectReader(BucketReader):
@@ -93,7 +95,7 @@ class ObjectReader(BucketReader):
 
     Args:
         location: The bucket and the prefix.
-        config: What obstore needs for the bucket.
+        config: The arguments of a client of obstore for the bucket.
         base: The URL of the bucket, with a slash at its end.
     """
 
@@ -107,36 +109,36 @@ class ObjectReader(BucketReader):
         """Do nothing: obstore closes the connections of a client that nobody has."""
 
     def _objects(self) -> Iterator[BucketObject]:
-        # objects of folders are left out, unless nothing is in the folder: obstore lists `NAME/` as
-        # `NAME`, so an entry waits until the next shows whether it is a folder with something in it
+        # The object of a folder is left out, unless nothing is in the folder. obstore lists `NAME/`
+        # as `NAME`, so each object waits until the next one shows whether it is in that folder.
         folder = self._location.prefix.rstrip("/") or None
         pages = obstore.list(self._clients.reads, folder, chunk_size=PAGE_ENTRIES)
-        last: BucketObject | None = None
-        while page := self._page(pages):
+        waiting_object: BucketObject | None = None
+        while page := self._next_page(pages):
             for meta in page:
                 if f"{meta['path']}/" == self._location.prefix:
                     continue
                 name = meta["path"].removeprefix(self._location.prefix)
-                if last is not None and not name.startswith(f"{last.name}/"):
-                    yield last
-                last = _described(name, meta)
-        if last is not None:
-            yield last
+                if waiting_object is not None and not name.startswith(f"{waiting_object.name}/"):
+                    yield waiting_object
+                waiting_object = _bucket_object(name, meta)
+        if waiting_object is not None:
+            yield waiting_object
 
     def _find(self, name: str) -> BucketObject:
-        clients, object_name = self._place(name)
+        clients, object_name = self._clients_for(name)
         response = _get(clients.reads, object_name, {"head": True})
-        return _described(name, response.meta, response.attributes)
+        return _bucket_object(name, response.meta, response.attributes)
 
     def _read(self, name: str, version: str) -> Iterator[bytes]:
-        clients, object_name = self._place(name)
+        clients, object_name = self._clients_for(name)
         response = _get(clients.downloads, object_name, {})
-        # not by If-Match, as some services refuse it; what obstore resumes is this version
+        # not by If-Match, which some services refuse; obstore only resumes the same version
         if object_store.version_of(response.meta["e_tag"]) != version:
             raise Failure(FailureKind.ABSENT)
         return object_store.chunks_of(response)
 
-    def _page(self, pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
+    def _next_page(self, pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
         """Return the next page of a listing, or an empty one at its end."""
         try:
             return object_store.answer_of(next, pages, ())
@@ -149,8 +151,12 @@ class ObjectReader(BucketReader):
             code="bad_source",
         )
 
-    def _place(self, name: str) -> tuple[object_store.Clients, str]:
-        """Return the clients for an object and its name for them, or raise Failure."""
+    def _clients_for(self, name: str) -> tuple[object_store.Clients, str]:
+        """
+        Return the clients for an object, and the name by which they know the object.
+
+        Raises Failure, of the kind ABSENT for the object of a folder on Azure.
+        """
         object_name = self._location.name_of(name)
         if not object_name.endswith("/"):
             return self._clients, object_name
@@ -165,12 +171,14 @@ class ObjectReader(BucketReader):
 
 
 def _get(client: object_store.Client, name: str, options: "GetOptions") -> "GetResult":
+    """Return the answer of a client about an object, or raise Failure."""
     return object_store.answer_of(obstore.get, client, name, options=options)
 
 
-def _described(
+def _bucket_object(
     name: str, meta: "ObjectMeta", attributes: Mapping[str, str] | None = None
 ) -> BucketObject:
+    """Return the metadata of an object, with custom metadata if there are `attributes`."""
     metadata = None
     if attributes is not None:
         metadata = {key: text for key, text in attributes.items() if key.lower() not in HEADERS}
@@ -184,21 +192,23 @@ def _described(
 
 
 class _Service(Struct, frozen=True):
-    """What obstore is told about a service, and what URLs need to know about it."""
+    """A service as the environment describes it."""
 
     config: Mapping[str, Any]
+    """The arguments of a client of obstore."""
     endpoint: str
-    """Of the account. Empty for Amazon's."""
+    """The URL of the account. Empty for the service of Amazon."""
     public_base: str
+    """The URL of the bucket, with a slash at its end."""
     can_sign: bool = True
     is_temporary: bool = True
-    """Whether a signature ends with the credentials it was made with."""
+    """Whether a signature ends with the credentials that have made it."""
 
 
 def store_opener(
     location: BucketLocation, runtime: Runtime, counter: OperationCounter
 ) -> "ObjectStoreOpener":
-    """Return what opens stores, each of which reads the environment for its own bucket."""
+    """Return an opener of stores. It reads the environment for each bucket."""
     del location
     return ObjectStoreOpener(runtime, counter)
 
@@ -222,7 +232,8 @@ class ObjectStoreOpener(Struct, frozen=True):
         service = _service(location)
         clients = object_store.make_clients(location, service.config)
         # one check for all stores of a bucket, also for a store that is opened again
-        check = _checks.setdefault((location.root, service.endpoint), ConditionCheck())
+        check_key = (location.root, service.endpoint)
+        check = _condition_checks.setdefault(check_key, ConditionCheck())
         signer = ObjectSigner(clients.reads, location) if service.can_sign else None
         longest = TEMPORARY_SECONDS if service.is_temporary else inf
         now = self.runtime.seconds
@@ -245,11 +256,15 @@ def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> ObjectRead
 
 
 def _service(location: BucketLocation) -> _Service:
-    """Return what the environment says of the service of a bucket, or raise Invalid."""
+    """
+    Return the service of a bucket, as the environment describes it.
+
+    Raises Invalid if a variable is malformed or missing, and Unavailable without credentials.
+    """
     environ = os.environ  # noqa: TID251 - the variables of these services, as all their tools read them
     prefix = "AZURE_" if location.scheme == AZURE else "AWS_"
     for name, text in environ.items():
-        # obstore, which reads them too, panics when it puts one into a header
+        # obstore reads these variables, too, and panics if such a text comes into a header
         if name.startswith(prefix) and not text.isprintable():
             raise Invalid(
                 f"{name} has a line break or another control character. Remove it.",
@@ -278,25 +293,26 @@ class ObjectSigner(Struct, frozen=True):
         try:
             return object_store.answer_of(obstore.sign, self.client, "GET", name, lifetime)
         except Failure as failure:
-            why = unavailable(failure, self.location, SIGN).message
-            raise signing_error(why, is_denied=failure.kind is FailureKind.DENIED) from failure
+            reason = unavailable(failure, self.location, SIGN).message
+            is_denied = failure.kind is FailureKind.DENIED
+            raise signing_error(reason, is_denied=is_denied) from failure
 
 
 def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
-    """Return what the environment says of S3, or raise Unavailable without credentials."""
+    """Return the S3 service of the environment. Raises Unavailable without credentials."""
     endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL", "")
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION", "us-east-1")
     config: dict[str, Any] = {"disable_bulk_delete": True, "region": region}
     if endpoint:
         config["endpoint"] = endpoint.rstrip("/")
         public_base = f"{endpoint.rstrip('/')}/{location.bucket}/"
-    elif "." in location.bucket:  # the certificate is for one part before the host
+    elif "." in location.bucket:  # the certificate is for one label before the host
         public_base = f"https://s3.{region}.amazonaws.com/{location.bucket}/"
     else:
         config["virtual_hosted_style_request"] = True
         public_base = f"https://{location.bucket}.s3.{region}.amazonaws.com/"
 
-    # explicit keys: obstore, which reads another copy of the environment, looks nowhere else then
+    # With explicit keys, obstore looks for no other ones: it reads another copy of the environment.
     for name in KEYS:
         if environ.get(name):
             config[name.lower()] = environ[name]
@@ -304,24 +320,24 @@ def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
         provider = _profile(location, environ)
         if provider is not None:
             config["credential_provider"] = provider
-        # the operator says that there is no service of an instance to wait for
+        # the operator says that no service of an instance gives credentials
         elif environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
             raise unavailable(Failure(FailureKind.NO_CREDENTIALS), location, READ)
-        if metadata := environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
-            config["metadata_endpoint"] = metadata.rstrip("/")
+        metadata_endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        if metadata_endpoint:
+            config["metadata_endpoint"] = metadata_endpoint.rstrip("/")
     is_permanent = environ.get("AWS_ACCESS_KEY_ID") and not environ.get("AWS_SESSION_TOKEN")
     return _Service(config, endpoint, public_base, is_temporary=not is_permanent)
 
 
 def _profile(location: BucketLocation, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - boto3's
     """
-    Return what gives the credentials of a profile, or None without a profile or without boto3.
+    Return a provider of the credentials of a profile, or None without a profile or without boto3.
 
-    Raises Invalid or Unavailable if AWS_PROFILE names one that cannot be read.
+    Raises Invalid or Unavailable if AWS_PROFILE names a profile that cannot be read.
     """
     profile = environ.get("AWS_PROFILE")
-    files = [environ.get(name) or path for name, path in PROFILE_FILES.items()]
-    if not profile and not any(Path(file).expanduser().is_file() for file in files):
+    if not profile and not _has_profile_file(environ):
         return None
     try:
         from boto3 import Session  # noqa: PLC0415 - large, and only for a profile
@@ -343,11 +359,21 @@ def _profile(location: BucketLocation, environ: Mapping[str, str]) -> Any:  # no
     raise unavailable(Failure(FailureKind.NO_CREDENTIALS), location, READ)
 
 
+def _has_profile_file(environ: Mapping[str, str]) -> bool:
+    """Return whether a file with profiles exists, at its usual path or where a variable says."""
+    for variable, usual_path in PROFILE_FILES.items():
+        path = Path(environ.get(variable) or usual_path)
+        if path.expanduser().is_file():
+            return True
+    return False
+
+
 def _azure(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
-    """Return what the environment says of Azure, or raise Invalid without an account."""
+    """Return the Azure service of the environment. Raises Invalid if no account is named."""
     connection: Mapping[str, str] = {}
-    if text := environ.get("AZURE_STORAGE_CONNECTION_STRING", ""):
-        connection = _connection_fields(text)
+    connection_string = environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    if connection_string:
+        connection = _connection_fields(connection_string)
     account = connection.get("AccountName") or environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
     if not account:
         raise Invalid(
@@ -373,7 +399,7 @@ def _azure(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
         endpoint,
         f"{endpoint}/{location.bucket}/",
         can_sign=bool(key) or not sas,
-        is_temporary=False,  # each signature has a key of its own that lives as long
+        is_temporary=False,  # each signature has a key of its own that is valid as long
     )
 
 
@@ -381,7 +407,8 @@ def _connection_fields(text: str) -> Mapping[str, str]:
     """Return the fields of a connection string, `NAME=VALUE;NAME=VALUE`."""
     fields = {}
     for field in text.strip().strip(";").split(";"):
-        name, _, value = field.partition("=")  # a key ends with more of these
+        # only at the first one, as the value of an account key may end with this character
+        name, _, value = field.partition("=")
         fields[name] = value
     if fields.get("UseDevelopmentStorage", "").lower() == "true":
         return DEVELOPMENT
@@ -389,8 +416,13 @@ def _connection_fields(text: str) -> Mapping[str, str]:
 
 
 def _identity_endpoint(environ: Mapping[str, str]) -> str:
-    """Return the URL that gives tokens of the managed identity, or "" for that of an instance."""
-    if endpoint := environ.get("IDENTITY_ENDPOINT"):  # Container Apps, App Service
+    """
+    Return the URL that gives tokens of the managed identity.
+
+    An empty text means the URL of an instance, which obstore knows.
+    """
+    endpoint = environ.get("IDENTITY_ENDPOINT")  # set in Container Apps and App Service
+    if endpoint:
         return endpoint
     host = environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST")
     if not host:

@@ -15,7 +15,10 @@ from wheelyard.storage.failures import SERVER_ERROR, Failure, FailureKind, kind_
 OBSTORE_ERRORS: Final = (obstore.BaseError, OSError)
 """All exceptions that a request by obstore may raise. OSError for what does not exist."""
 THROTTLED_PAUSE_SECONDS: Final = 1.0
-"""The shortest pause after a service has asked for fewer requests. Obstore hides for how long."""
+"""
+The shortest pause after a service has asked for fewer requests. obstore hides what pause the
+service asks for.
+"""
 
 _ANSWER: Final = re.compile(r"non-2xx status code: (\d{3})|\(code: (\d{3})\)")
 _CODE: Final = re.compile(r"<Code>\s*(\w+)\s*</Code>|\"(?:code|error)\":\s*\"(\w+)\"")
@@ -24,7 +27,7 @@ _LOGIN: Final = re.compile(
     r"Error performing (?:GET|PUT|POST) \S*(?:/latest/api/token|/latest/meta-data|/oauth2/|/token\?"
     r"|//sts[.-]|Action=AssumeRole|169\.254\.170\.)"
 )
-"""A request for credentials, not to the bucket."""
+"""The text of a request for credentials, which is not sent to the bucket."""
 _KINDS: Final = {
     FailureKind.NO_BUCKET: "NoSuchBucket ContainerNotFound ContainerBeingDeleted ContainerDisabled",
     FailureKind.ABSENT: "NoSuchKey BlobNotFound",
@@ -54,7 +57,7 @@ _BY_CLASS: Final[dict[type[Exception], FailureKind]] = {
 
 
 def failure_of(error: Exception) -> Failure:
-    """Return what an exception of obstore says, by its text or else by its class."""
+    """Return the Failure for an exception of obstore, by its text, or else by its class."""
     text = str(error).partition("\n\nDebug source:")[0]
     status = 0
     code = ""
@@ -62,20 +65,20 @@ def failure_of(error: Exception) -> Failure:
     if answer is not None:
         status = int(answer[1] or answer[2])
     code_match = _CODE.search(text)
-    # without a status nothing has answered, so the text is obstore's own
+    # without a status there was no answer, and obstore itself has written the text
     if code_match is not None and status:
         code = code_match[1] or code_match[2]
-    kind = _kind(error, text, status, code)
+    kind = _kind_of(error, text, status, code)
     right_match = _RIGHT.search(text)
     right = right_match[1] if right_match else ""
     pause = THROTTLED_PAUSE_SECONDS if kind is FailureKind.THROTTLED else 0.0
     return Failure(kind, status, code, right, retry_after=pause)
 
 
-def _kind(error: Exception, text: str, status: int, code: str) -> FailureKind:
-    """Return the kind of a failure: by who has answered, then by words, code, class and status."""
+def _kind_of(error: Exception, text: str, status: int, code: str) -> FailureKind:
+    """Return the kind of a failure: by its server, or else its words, code, class or status."""
     if _LOGIN.search(text):
-        # what a login server says is about the credentials; without an answer there are none
+        # a login server answers about the credentials; if it does not answer, there are none
         if 0 < status < SERVER_ERROR:
             return FailureKind.BAD_CREDENTIALS
         return FailureKind.NO_CREDENTIALS

@@ -50,7 +50,7 @@ PART_BYTES: Final = 8 * 1024**2
 """Bytes of each part of a larger file. S3 takes at most 10,000 parts."""
 PARTS_AT_A_TIME: Final = 3
 PAGE_ENTRIES: Final = {S3: 1000, AZURE: 5000}
-"""Entries of a page of a listing: what the service sends in one answer."""
+"""How many entries a page of a listing has: as many as the service sends in one answer."""
 INSERT: Final = Operation("insert", "A")
 PIECE: Final = Operation("piece", "A")
 LISTED: Final = Operation("list", "A")
@@ -69,10 +69,10 @@ _threads: Final = DaemonThreads(8, "bucket")
 
 def answer_of(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
-    Return what a call of obstore returns.
+    Return the result of a call of obstore, or raise Failure.
 
-    obstore waits for the network without looking at signals. So the main thread, which handles
-    them, lets another one wait: Ctrl-C then ends a command at once. Raises Failure.
+    While obstore waits for the network, no signal is handled in that thread. So the main thread,
+    which handles signals, lets another thread wait: Ctrl-C then ends a command at once.
     """
     try:
         if current_thread() is main_thread():
@@ -88,7 +88,7 @@ def chunks_of(answer: "GetResult") -> Iterator[bytes]:
     """Yield the bytes of an answer, or raise Failure."""
     stream = answer.stream(CHUNK_BYTES)
     while (chunk := answer_of(next, stream, None)) is not None:
-        view = memoryview(chunk)  # obstore's may be larger
+        view = memoryview(chunk)  # it may be larger than CHUNK_BYTES
         for offset in range(0, len(view), CHUNK_BYTES):
             yield bytes(view[offset : offset + CHUNK_BYTES])
 
@@ -102,25 +102,27 @@ class Clients(Struct, frozen=True):
     """The clients of one bucket."""
 
     reads: Client
-    """For small reads, listings and deletions: short, repeated."""
+    """For small reads, listings and deletions, which obstore repeats for a short time."""
     writes: Client
-    """For documents: short, never repeated."""
+    """For documents. obstore repeats none of these writes."""
     downloads: Client
-    """For streams: obstore's time limit is for a whole one, its reader's slowness included."""
+    """For streams. The time limit of obstore is for a whole stream, also with a slow reader."""
     uploads: Client
-    """For files, whose parts may take long: repeated."""
+    """For files, whose parts may take long. obstore repeats them."""
 
 
 def make_clients(location: BucketLocation, config: Mapping[str, Any]) -> Clients:
     """
     Return the clients of a bucket, without a request.
 
-    `config` is what obstore takes. Raises Invalid (code `bad_setting`) if a part is malformed.
+    `config` has the arguments of a client of obstore. Raises Invalid (code `bad_setting`) if one of
+    them is malformed.
     """
     endpoint = str(config.get("endpoint", "https://of-the-region"))
     # obstore panics at the first request to anything else
     if _URL.fullmatch(endpoint):
-        with suppress(BaseError, ValueError):  # whose text may have the key
+        # suppressed, and not the cause of the error below, as the text may have the key
+        with suppress(BaseError, ValueError):
             http = endpoint.startswith("http://")
             # an installer waits for 15 seconds
             return Clients(
@@ -138,13 +140,14 @@ def make_clients(location: BucketLocation, config: Mapping[str, Any]) -> Clients
 
 
 class _Times(Struct, frozen=True):
-    """The limits of a client: the number of retries, and how many seconds its requests take."""
+    """The limits of a client: the number of retries, and the seconds that its requests may take."""
 
     request: int
     """Seconds for a whole request."""
     byte: int
     """Seconds without a byte."""
     retries: int
+    """How often a request is repeated at most."""
     retrying: int
     """Seconds after which no retry begins."""
 
@@ -177,9 +180,9 @@ class _Listing(Struct):
 
     prefix: str
     last: str
-    """The last key, or that after which it begins."""
+    """The last key that was listed, or at first the key after which the listing begins."""
     pages: "Iterator[Sequence[ObjectMeta]] | None" = None
-    """The pages to come. None if it has to be asked for, from behind the last key on."""
+    """The next pages. None if the listing has to be requested, from the last key on."""
     first: str = ""
     """The first name of the latest page."""
 
@@ -243,7 +246,7 @@ class ObjectStore(BucketStore):
         try:
             return self.write_once(name, body, expect, kind)
         except Failure as failure:
-            # a service may answer so for what exists
+            # a service may answer so if the object exists
             if failure.kind is FailureKind.BUSY and expect == ABSENT and self._exists(name):
                 raise Failure(FailureKind.CONFLICT, failure.status) from failure
             raise
@@ -281,6 +284,7 @@ class ObjectStore(BucketStore):
 
         Raises Failure. Raises Unavailable if there is no such file.
         """
+        # rounded up
         parts = -(-size // PART_BYTES)
         if parts > 1:
             # one more begins the upload; the insert completes it
@@ -300,16 +304,18 @@ class ObjectStore(BucketStore):
                 max_concurrency=PARTS_AT_A_TIME,
             )
         except Failure:
-            with storage_faults("the upload"):  # obstore tells no missing file from no answer
+            # obstore raises the same error for a missing file as for a missing answer
+            with storage_faults("the upload"):
                 path.stat()
             raise
 
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
         """
-        Return the chunks of an object from `start` up to `stop`, or raise Failure.
+        Return the chunks of an object from `start` up to `stop`, or to its end without a `stop`.
 
-        It is of the kind ABSENT if there is none, and OUT_OF_RANGE if it ends before `start`.
-        Obstore resumes the stream after a broken connection. The iterator raises Failure, too.
+        obstore resumes the stream after a broken connection. Raises Failure, of the kind ABSENT if
+        there is no such object, and OUT_OF_RANGE if the object ends before `start`. The iterator
+        raises Failure, too.
         """
         options: GetOptions = {}
         if stop is not None:
@@ -338,9 +344,9 @@ class ObjectStore(BucketStore):
             is_more = len(page) == PAGE_ENTRIES[self.location.scheme]
             for metadata in page:
                 key = metadata["path"].removeprefix(self.location.prefix)
-                # obstore lists a whole folder, and Azure from its beginning
+                # obstore lists a whole folder, and on Azure from the beginning of the folder
                 if key <= after or not key.startswith(prefix):
-                    # names are sorted: behind those with the prefix none can come
+                    # names are sorted, so this one is behind all names with the prefix
                     if key > prefix and key > after:
                         return
                     continue
@@ -353,9 +359,9 @@ class ObjectStore(BucketStore):
         """
         Return the name of an object in the bucket.
 
-        Raises Unavailable for a name that obstore cannot have.
+        Raises Unavailable for a name that obstore cannot ask for.
         """
-        # obstore would strip some slashes, and refuse the rest
+        # obstore strips some slashes, and refuses other names
         if not _NAME.fullmatch(key):
             raise base.no_key(key)
         return super().name_of(key)
@@ -364,8 +370,8 @@ class ObjectStore(BucketStore):
         """
         Raise Unavailable (code `conditions_ignored`) unless the service keeps conditions of writes.
 
-        The first call of a process asks it, by writes of an object that is deleted again. Raises
-        Unavailable if the service does not say.
+        The first call of a process asks the service, by writes of an object that is deleted again.
+        Raises Unavailable, too, if the service does not answer.
         """
         try:
             self._check.ensure(self)
@@ -373,7 +379,7 @@ class ObjectStore(BucketStore):
             raise self.fault(failure, WRITE) from failure
 
     def _exists(self, name: str) -> bool:
-        """Return whether an object is there for certain."""
+        """Return whether an object exists for certain."""
         try:
             self._ask(GET, obstore.head, self._clients.reads, name)
         except Failure:
@@ -393,25 +399,27 @@ class ObjectStore(BucketStore):
                 chunk_size=PAGE_ENTRIES[self.location.scheme],
             )
             listing.first = ""
-        listing.pages = None  # after a failure they end
+        # until the page has come: after a failure these pages end, and a new listing is requested
+        listing.pages = None
         page: Sequence[ObjectMeta] = self._ask(LISTED, next, pages, ())
-        first = page[0]["path"] if page else ""
+        first_name = page[0]["path"] if page else ""
 
-        # a service that ignores where to go on would send this page for ever
-        if page and first == listing.first:
+        # a service that ignores where a page begins would send the same page for ever
+        if page and first_name == listing.first:
             raise repeated_listing()
-        listing.first = first
+        listing.first = first_name
         listing.pages = pages
         return page
 
     def _offset(self, prefix: str, after: str) -> str | None:
         """Return the name after which a listing begins, or None for the beginning of the folder."""
         if self.location.scheme == AZURE:
-            if not after.startswith(prefix):  # Azure takes only what begins with the folder
+            if not after.startswith(prefix):  # Azure only takes a name in the folder
                 after = ""
         elif prefix and not prefix.endswith("/") and prefix > after:
-            # a folder is listed as a whole: from the last name before those with the prefix on
-            after = prefix[:-1] + chr(ord(prefix[-1]) - 1) + LAST_CHARACTER
+            # the greatest name before all names with the prefix, as a whole folder is listed
+            character_before = chr(ord(prefix[-1]) - 1)
+            after = prefix[:-1] + character_before + LAST_CHARACTER
         if not after:
             return None
         return self.location.name_of(after)

@@ -107,7 +107,7 @@ def _preview_values(retention: "Retention", caller: Caller, query: FormFields) -
     number in the query.
     """
     shows_kept = query.text("show") == KEPT
-    preview = retention.preview_projects(caller, PROJECTS_ON_A_PAGE, keeps=shows_kept)
+    preview = retention.preview_projects(caller, PROJECTS_ON_A_PAGE, with_kept=shows_kept)
     report = preview.report
     if shows_kept:
         projects: list[FreedProject] = []
