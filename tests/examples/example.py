@@ -1,0 +1,142 @@
+"""What an example of an operation says: what is there before, the call, and what comes of it."""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec import Struct
+
+from wheelyard.api.operation import ApiOperation
+from wheelyard.api.table import ROWS
+
+Json = Mapping[str, Any]
+NOTHING: Final[Json] = MappingProxyType({})
+
+
+class Role(Enum):
+    """Somebody with some of the rights on `demo*`, by the name in the htpasswd file."""
+
+    ANONYMOUS = ""
+    STRANGER = "stranger"
+    READER = "reader"
+    UPLOADER = "uploader"
+    MANAGER = "manager"
+    APPROVER = "approver"
+    ADMIN = "admin"
+
+
+EVERYBODY: Final = frozenset(Role)
+CALLERS: Final = EVERYBODY - {Role.ANONYMOUS}
+ADMINISTRATORS: Final = frozenset({Role.ADMIN})
+MANAGERS: Final = ADMINISTRATORS | {Role.MANAGER}
+UPLOADERS: Final = MANAGERS | {Role.UPLOADER}
+READERS: Final = UPLOADERS | {Role.READER}
+APPROVERS: Final = ADMINISTRATORS | {Role.APPROVER}
+
+
+class Request(Struct, frozen=True):
+    """A call of an operation: its function, the arguments of its path, its body or query."""
+
+    operation: Callable[..., Any]
+    arguments: Mapping[str, str] = NOTHING
+    body: Json = NOTHING
+    index: str = ""
+    """The name of the index, or an empty text for main."""
+
+    @property
+    def row(self) -> ApiOperation:
+        """The row of the operation in the table of the API."""
+        return ROWS[self.operation]
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """A call that is refused: what it sends besides, and how the error says so."""
+
+    words: str
+    """A part of the message, as every face says it."""
+    code: str
+    """The code of the error."""
+    body: Json = NOTHING
+    """Fields that differ from those of the example."""
+    arguments: Mapping[str, str] = NOTHING
+    """Arguments that differ."""
+    command: str = ""
+    """The command line, or empty where a command cannot say it."""
+    fields: Mapping[str, str] = NOTHING
+    """The fields of the form that differ, or none where a form cannot say it."""
+
+
+class Words(Struct, frozen=True, kw_only=True):
+    """What a person reads, in part: after the dry run, the doing, and the doing again."""
+
+    trial: str = ""
+    done: str = ""
+    again: str = ""
+
+
+class Command(Struct, frozen=True, kw_only=True):
+    """A command line of `wheelyard`, and what it prints."""
+
+    line: str
+    trial: str = ""
+    """The command line of the dry run, or empty if the command has none."""
+    prints: Words = Words()
+
+
+class Form(Struct, frozen=True, kw_only=True):
+    """A form of a page: where it is shown, its fields, and the page that follows."""
+
+    page: str
+    fields: Mapping[str, str | tuple[str, ...]] = NOTHING
+    path: str = ""
+    """Where it is sent if that is not the path of the page."""
+    shows: Words = Words()
+
+
+class Example(Struct, frozen=True, kw_only=True):
+    """An example of an operation, which is played by each of its faces."""
+
+    promise: str
+    """What a user is told that it does."""
+    request: Request
+    who: frozenset[Role]
+    """The roles that may call it."""
+    before: tuple[Request, ...] = ()
+    """What administrators have called before, beside what `world.py` has put there."""
+    trial: Json | None = None
+    """A part of the answer to the dry run, or None if there is none."""
+    answer: Json = NOTHING
+    """A part of the answer."""
+    again: Json | Refusal | None = None
+    """
+    A part of the answer if it is called once more, or how it is refused then.
+
+    None for the same as before.
+    """
+    after: tuple[tuple[Request, Json], ...] = ()
+    """What other operations answer after it, in part."""
+    refusals: tuple[Refusal, ...] = ()
+    command: Command | None = None
+    """The command for it, or None if there is none."""
+    form: Form | None = None
+    """The form that a page has for it, or None if there is none."""
+    is_hidden: bool = False
+    """Whether it is answered 404, and not 403, to those who may not know of its project."""
+
+    @property
+    def status(self) -> int:
+        """The status of the answer of the API."""
+        if self.request.row.answer is type(None):
+            return 204
+        return self.request.row.status
+
+    def status_for(self, role: Role) -> int:
+        """Return the status of the refusal for somebody who may not call it."""
+        if role is Role.ANONYMOUS:
+            return 401
+        return 404 if self.is_hidden else 403
+
+    def __str__(self) -> str:
+        """Return a name for the row in the output of pytest."""
+        return f"{self.request.row.method} {self.request.row.path}, {self.promise}"
