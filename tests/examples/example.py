@@ -85,12 +85,12 @@ class Command(Struct, frozen=True, kw_only=True):
 
 
 class Form(Struct, frozen=True, kw_only=True):
-    """A form of a page: where it is shown, its fields, and the page that follows."""
+    """A form: where it is sent, its fields, and what the page that follows shows."""
 
     page: str
+    shown_on: str = "/-/account/"
+    """A page whose forms have the hidden fields that are sent, too."""
     fields: Mapping[str, str | tuple[str, ...]] = NOTHING
-    path: str = ""
-    """Where it is sent if that is not the path of the page."""
     shows: Words = Words()
 
 

@@ -171,7 +171,7 @@ EXAMPLES: Final = (
             ),
         ),
         form=Form(
-            page=f"{MANAGE}?version=1.0&action=yank",
+            page=MANAGE,
             fields={"action": "yank", **FIELDS},
             shows=Words(done="yanked 1.0 : broken", again="Nothing was changed"),
         ),
@@ -193,7 +193,7 @@ EXAMPLES: Final = (
             ),
         ),
         form=Form(
-            page=f"{MANAGE}?version=1.0&action=unyank",
+            page=MANAGE,
             fields={"action": "unyank", **FIELDS},
             shows=Words(done="unyanked 1.0", again="Nothing was changed"),
         ),
@@ -213,7 +213,7 @@ EXAMPLES: Final = (
             ),
         ),
         form=Form(
-            page=f"{MANAGE}?version=1.0&action=pin",
+            page=MANAGE,
             fields={"action": "pin", **FIELDS},
             shows=Words(done="pinned 1.0", again="Nothing was changed"),
         ),
@@ -234,7 +234,7 @@ EXAMPLES: Final = (
             ),
         ),
         form=Form(
-            page=f"{MANAGE}?version=1.0&action=unpin",
+            page=MANAGE,
             fields={"action": "unpin", **FIELDS},
             shows=Words(done="unpinned 1.0", again="Nothing was changed"),
         ),
@@ -258,7 +258,7 @@ EXAMPLES: Final = (
             ),
         ),
         form=Form(
-            page=f"{MANAGE}?version=1.0&action=delete",
+            page=MANAGE,
             fields={"action": "delete", "confirmation": "demo 1.0", **FIELDS},
             shows=Words(done="deleted 1.0"),
         ),
@@ -343,7 +343,7 @@ EXAMPLES: Final = (
             prints=Words(done="demo: deprecated"),
         ),
         form=Form(
-            page=f"{MANAGE}?action=status",
+            page=MANAGE,
             fields={"action": "status", "status": "deprecated", "reason": "use demo2"},
             shows=Words(done="set the status to deprecated : use demo2"),
         ),

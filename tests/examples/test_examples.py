@@ -5,9 +5,9 @@ from typing import Final
 
 import pytest
 
+from tests.examples.every_example import EXAMPLES
 from tests.examples.example import Example, Json, Refusal, Role
 from tests.examples.faces import FACES, Face, Outcome, call_function, includes, opened, send
-from tests.examples.project_examples import EXAMPLES
 from tests.examples.world import World
 from wheelyard.wiring.build import open_index
 

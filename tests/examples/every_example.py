@@ -1,0 +1,8 @@
+"""All examples, in the order of the table of operations."""
+
+from typing import Final
+
+from tests.examples import project_examples, table_examples
+from tests.examples.example import Example
+
+EXAMPLES: Final[tuple[Example, ...]] = (*project_examples.EXAMPLES, *table_examples.EXAMPLES)
