@@ -168,6 +168,7 @@ EXAMPLES: Final = (
                 "pipeline": "release",
                 "build_branch": "main",
                 "projects": "demo, extras",
+                "index": "main",
             },
         )
     ),
