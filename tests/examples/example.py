@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from wheelyard.api.operation import ApiOperation
 from wheelyard.api.table import ROWS
@@ -103,7 +104,11 @@ class Example(Struct, frozen=True, kw_only=True):
     who: frozenset[Role]
     """The roles that may call it."""
     before: tuple[Request, ...] = ()
-    """What administrators have called before, beside what `world.py` has put there."""
+    """
+    What administrators have called before, beside what `world.py` has put there.
+
+    `{id}` in the texts of an example stands for the id in the answer to the last of these calls.
+    """
     trial: Json | None = None
     """A part of the answer to the dry run, or None if there is none."""
     answer: Json = NOTHING
@@ -121,15 +126,20 @@ class Example(Struct, frozen=True, kw_only=True):
     """The command for it, or None if there is none."""
     form: Form | None = None
     """The form that a page has for it, or None if there is none."""
+    does_again: bool = False
+    """Whether a second call does the same once more, such as make another token."""
     is_hidden: bool = False
     """Whether it is answered 404, and not 403, to those who may not know of its project."""
 
+    def with_id(self, text: str) -> "Example":
+        """Return the example with an id in place of each `{id}`."""
+        filled: Example = _filled(self, text)
+        return filled
+
     @property
-    def status(self) -> int:
-        """The status of the answer of the API."""
-        if self.request.row.answer is type(None):
-            return 204
-        return self.request.row.status
+    def statuses(self) -> tuple[int, int]:
+        """The statuses of the API for an answer, and for none."""
+        return self.request.row.status, 204
 
     def status_for(self, role: Role) -> int:
         """Return the status of the refusal for somebody who may not call it."""
@@ -140,3 +150,19 @@ class Example(Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """Return a name for the row in the output of pytest."""
         return f"{self.request.row.method} {self.request.row.path}, {self.promise}"
+
+
+def _filled(value: Any, text: str) -> Any:  # noqa: ANN401 - any part of an example
+    """Return a part of an example with an id in place of each `{id}`."""
+    match value:
+        case str():
+            return value.replace("{id}", text)
+        case Struct():
+            return replace(
+                value, **{name: _filled(each, text) for name, each in asdict(value).items()}
+            )
+        case Mapping():
+            return {name: _filled(each, text) for name, each in value.items()}
+        case list() | tuple():
+            return type(value)(_filled(each, text) for each in value)
+    return value

@@ -235,7 +235,7 @@ class FormFace(Face):
             assert browser.sign_in("admin", PASSWORD).status == 303
             hidden = _hidden_fields(browser.open(form.shown_on))
             response = browser.send(form.page, {**hidden, **form.fields})
-            is_done = response.status in (200, 303)
+            is_done = response.status in (200, 201, 303)
             if response.status == 303:
                 response = browser.follow(response)
         return Outcome(is_done=is_done, text=_words_of(response))

@@ -1,7 +1,7 @@
 """Every operation does the same, however it is called, and only for those who may."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -31,12 +31,15 @@ def world(made: World, tmp_path: Path) -> World:
     return made.copy_to(tmp_path / "world")
 
 
-def prepare(world: World, example: Example) -> None:
-    """Call what is called before an example."""
+def prepare(world: World, example: Example) -> Example:
+    """Call what is called before an example, and return it with the ids of the answers."""
     index = open_index(world.settings)
+    told: Any = None
     for request in example.before:
         outcome = call_function(index, request)
         assert outcome.is_done, outcome
+        told = outcome.answer
+    return example.with_id(told["id"]) if told and "id" in told else example
 
 
 def changed_objects(before: dict[str, bytes], world: World) -> list[str]:
@@ -62,7 +65,7 @@ def assert_refused(outcome: Outcome, refusal: Refusal) -> None:
 @pytest.mark.parametrize(("example", "kind"), BY_FACE)
 def test_each_face_plays_each_example(world: World, example: Example, kind: type[Face]) -> None:
     """An operation refuses what is wrong, tries, does and repeats what its example says."""
-    prepare(world, example)
+    example = prepare(world, example)
     face = kind(world)
     words = face.words(example)
     stored = world.read_objects()
@@ -86,13 +89,13 @@ def test_each_face_plays_each_example(world: World, example: Example, kind: type
         assert_refused(again, example.again)
     else:
         assert_done(again, example.answer if example.again is None else example.again, words.again)
-    assert changed_objects(stored, world) == []
+    assert bool(changed_objects(stored, world)) == example.does_again
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_only_those_who_may_call_an_operation(world: World, example: Example) -> None:
     """An operation is refused to those without its right, and done for each with it."""
-    prepare(world, example)
+    example = prepare(world, example)
     stored = world.read_objects()
     with opened(world) as server:
         for role in sorted(set(Role) - example.who, key=lambda role: role.value):
@@ -103,4 +106,4 @@ def test_only_those_who_may_call_an_operation(world: World, example: Example) ->
         copy = world.copy_to(world.folder.with_name(role.name))
         with opened(copy) as server:
             response = send(server, example.request, role)
-        assert response.status == example.status, response
+        assert response.status in example.statuses, response

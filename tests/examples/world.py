@@ -16,7 +16,7 @@ from wheelyard.wiring.build import open_index
 PASSWORD: Final = "s3cret"
 TOKEN: Final = "a-static-token-of-many-characters"
 """A token with all rights in all indexes."""
-USERS: Final = ("stranger", "reader", "uploader", "manager", "approver", "admin")
+USERS: Final = ("stranger", "reader", "uploader", "manager", "approver", "admin", "leaver")
 SETTINGS: Final = """
 [server]
 public_url = "http://index"
