@@ -179,8 +179,7 @@ class CommandFace(Face):
 
     def type(self, example: Example, *options: str, **environment: str) -> Outcome:
         """Type the command of an example with these options, in a folder of its own."""
-        home = self.world.folder / "home"
-        home.mkdir(exist_ok=True)
+        home = self.world.home
         variables = {"HOME": str(home), "TMPDIR": str(home), **environment}
         assert example.command is not None
         done = called(home, variables, *shlex.split(example.command.line), *options)

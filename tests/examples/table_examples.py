@@ -15,6 +15,7 @@ from tests.examples.example import (
     Request,
     Words,
 )
+from wheelyard.api import apply_operations, retention_operations, webhook_operations
 from wheelyard.api.index_operations import INDEXES
 from wheelyard.api.namespace_operations import NAMESPACES
 from wheelyard.api.publisher_operations import PUBLISHERS
@@ -135,6 +136,30 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
     )
 
 
+def _no_hook(command: str) -> Refusal:
+    """Return how an operation on a webhook that there is not is refused."""
+    return Refusal(
+        body={"name": "nobody"},
+        code="not_found",
+        words="There is no webhook 'nobody'",
+        command=command,
+    )
+
+
+def _file(**tables: object) -> Json:
+    """Return a file that describes an index by these tables."""
+    return {"source": "index.toml", "tables": tables}
+
+
+LAB: Final = {"name": "lab"}
+HOOK: Final = Request(
+    WEBHOOKS.add, NOTHING, {"webhook": {"name": "hook", "url": "https://ci.example/hook"}}
+)
+RULES: Final = Request(
+    apply_operations.apply_files,
+    NOTHING,
+    {"files": [_file(retention=[{"projects": ["demo"], "keep_last": 1}])]},
+)
 EXAMPLES: Final = (
     *examples_of(
         TableExample(
@@ -217,5 +242,96 @@ EXAMPLES: Final = (
             add_form={"action": "make"},
             edit_form={"action": "change", "read": "anyone"},
         )
+    ),
+    Example(
+        promise="makes another secret for a webhook",
+        before=(HOOK,),
+        request=Request(webhook_operations.make_secret, NOTHING, {"name": "hook"}),
+        who=ADMINISTRATORS,
+        answer={"name": "hook", "secret_from": "store"},
+        does_again=True,
+        refusals=(_no_hook("webhook new-secret nobody"),),
+        command=Command(line="webhook new-secret hook", prints=Words(done="whsec_")),
+    ),
+    Example(
+        promise="shows the last deliveries of a webhook",
+        before=(HOOK,),
+        request=Request(webhook_operations.list_deliveries, NOTHING, {"name": "hook"}),
+        who=ADMINISTRATORS,
+        answer={"name": "hook", "attempts": [], "waiting": [], "dead": []},
+        refusals=(_no_hook("webhook deliveries nobody"),),
+        command=Command(line="webhook deliveries hook"),
+    ),
+    Example(
+        promise="sends again what was given up",
+        before=(HOOK,),
+        request=Request(webhook_operations.send_again, NOTHING, {"name": "hook"}),
+        who=ADMINISTRATORS,
+        answer={"name": "hook", "ids": []},
+        refusals=(
+            _no_hook("webhook send-again nobody --all"),
+            Refusal(
+                body={"ids": ["msg_x"]},
+                code="not_found",
+                words="has no message 'msg_x'",
+                command="webhook send-again hook msg_x",
+            ),
+        ),
+        command=Command(line="webhook send-again hook --all"),
+    ),
+    Example(
+        promise="puts into the store what a file says of the index",
+        request=Request(apply_operations.apply_files, NOTHING, {"files": [_file(index=[LAB])]}),
+        who=ADMINISTRATORS,
+        trial={"files": [{"is_done": False, "changes": [{"name": "lab", "outcome": "added"}]}]},
+        answer={"files": [{"is_done": True, "changes": [{"name": "lab", "outcome": "added"}]}]},
+        again={"files": [{"is_done": True, "changes": []}]},
+        refusals=(
+            Refusal(
+                body={"files": [_file(odd=[LAB])]},
+                code="wrong_file",
+                words="There is no table 'odd'",
+                command="apply wrong.toml",
+            ),
+        ),
+        command=Command(
+            line="apply index.toml",
+            trial="apply index.toml --dry-run",
+            prints=Words(done="1 change made", again="nothing to change"),
+        ),
+    ),
+    Example(
+        promise="says what rules of retention would delete",
+        before=(RULES,),
+        request=Request(retention_operations.preview_retention),
+        who=ADMINISTRATORS,
+        answer={"deleted": [{"project": "demo", "version": "1.0", "files": 2}]},
+        refusals=(
+            Refusal(
+                body={"index": "nobody"},
+                code="not_found",
+                words="nobody",
+                command="retention --dry-run --index nobody",
+            ),
+        ),
+        command=Command(line="retention --dry-run", prints=Words(done="1 release with 2 files")),
+    ),
+    Example(
+        promise="deletes what rules of retention say",
+        before=(RULES,),
+        request=Request(retention_operations.run_retention),
+        who=ADMINISTRATORS,
+        answer={"deleted": [{"project": "demo", "version": "1.0", "files": 2}]},
+        again={"deleted": []},
+        does_again=True,
+        refusals=(
+            Refusal(
+                body={"index": "nobody"},
+                code="not_found",
+                words="nobody",
+                command="retention --index nobody",
+            ),
+        ),
+        command=Command(line="retention", prints=Words(done="1 release with 2 files")),
     ),
 )

@@ -5,10 +5,11 @@ from typing import Any, Final
 
 import pytest
 
-from tests.examples.every_example import EXAMPLES
+from tests.examples.every_example import EXAMPLES, LEFT
 from tests.examples.example import Example, Json, Refusal, Role
 from tests.examples.faces import FACES, Face, Outcome, call_function, includes, opened, send
 from tests.examples.world import World
+from wheelyard.api.table import OPERATIONS
 from wheelyard.wiring.build import open_index
 
 BY_FACE: Final = [
@@ -107,3 +108,10 @@ def test_only_those_who_may_call_an_operation(world: World, example: Example) ->
         with opened(copy) as server:
             response = send(server, example.request, role)
         assert response.status in example.statuses, response
+
+
+def test_every_operation_has_an_example() -> None:
+    """Each operation of the table has an example, or a reason why it has none."""
+    told = {example.request.operation for example in EXAMPLES}
+    assert told.isdisjoint(LEFT)
+    assert told | LEFT.keys() == {row.run for row in OPERATIONS}

@@ -90,12 +90,16 @@ class World:
         self.folder = folder
         self.store = folder / "store"
         self.config = folder / "wheelyard.toml"
+        self.home = folder / "home"
 
     @classmethod
     def make(cls, folder: Path) -> "World":
         """Make the folders, with what every example finds there."""
         folder.mkdir()
         world = cls(folder)
+        world.home.mkdir()
+        (world.home / "index.toml").write_text('[[index]]\nname = "lab"\n')
+        (world.home / "wrong.toml").write_text('[[odd]]\nname = "lab"\n')
         world.config.write_text(SETTINGS)
         passwords = folder / "htpasswd"
         passwords.write_text("".join(f"{user}:{SHA}\n" for user in USERS))
