@@ -216,13 +216,15 @@ EXAMPLES: Final = (
         promise="says how the server is",
         request=Request(health_operations.show_health),
         who=ADMINISTRATORS,
-        command=Command(line="health", prints=Words(done="ok\tstore")),
+        command=Command(line="health", prints=Words(done="ok\tstore"), is_about_the_process=True),
     ),
     Example(
         promise="shows the settings in force",
         request=Request(health_operations.show_settings),
         who=ADMINISTRATORS,
-        command=Command(line="config show", prints=Words(done="access.private\ttrue")),
+        command=Command(
+            line="config show", prints=Words(done="access.private\ttrue"), is_about_the_process=True
+        ),
     ),
     Example(
         promise="shows what describes the index",

@@ -83,6 +83,8 @@ class Command(Struct, frozen=True, kw_only=True):
     trial: str = ""
     """The command line of the dry run, or empty if the command has none."""
     prints: Words = Words()
+    is_about_the_process: bool = False
+    """Whether it prints what is so for the server or the command alone."""
 
 
 class Form(Struct, frozen=True, kw_only=True):

@@ -29,6 +29,12 @@ from wheelyard.http.app import App
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
 
+OWN_TO_A_CALL: Final = re.compile(
+    r"wyd_\w+|whsec_\S+|\b\w{10}\b(?=\t|,)|\bg[0-9a-f]{8}\b|\d{4}-\d\d-\d\d[ T][\d:.]+Z?"
+    r"|local:\w+|static:root|command line|static token|(?: --(?:server|store|config) [^ ']+)+"
+)
+"""Secrets, ids, times, callers and places, in which two calls differ."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -188,16 +194,31 @@ class CommandFace(Face):
 
 
 class RemoteCommandFace(CommandFace):
-    """The same command, typed on another machine, with a token of an administrator."""
+    """
+    The same command, typed on another machine, with a token of an administrator.
+
+    Each one is typed with `--store` for a copy of the world, too, and has to print the same.
+    """
 
     name = "--server"
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.local = CommandFace(world.copy_to(world.folder.with_name("twin")))
 
     def call(self, example: Example) -> Outcome:
         """Type the command of an example while a server runs."""
         index = open_index(self.world.settings, is_server=True)
         with serving_app(App(index)) as settings:
             url = f"http://127.0.0.1:{settings.port}"
-            return self.type(example, "--server", url, WHEELYARD_TOKEN=TOKEN)
+            remote = self.type(example, "--server", url, WHEELYARD_TOKEN=TOKEN)
+        local = self.local.call(example)
+        assert remote.is_done == local.is_done, (remote, local)
+        assert example.command is not None
+        if remote.is_done and not example.command.is_about_the_process:
+            texts = [OWN_TO_A_CALL.sub("*", outcome.text) for outcome in (remote, local)]
+            assert texts[0] == texts[1], texts
+        return remote
 
 
 class FormFace(Face):
