@@ -19,10 +19,11 @@ from msgspec.structs import replace
 from tests.cli.conftest import called
 from tests.examples.example import Command, Example, Refusal, Request, Role, Words
 from tests.examples.world import PASSWORD, TOKEN, World
+from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer
 from tests.http_server import serving_app
-from tests.operations.in_memory_index import ALICE, Clock
+from tests.operations.in_memory_index import ALICE
 from wheelyard.api.operation import Call, convert_fields
 from wheelyard.errors import WheelyardError
 from wheelyard.http.app import App

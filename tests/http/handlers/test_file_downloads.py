@@ -12,11 +12,12 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_time import Clock
 from tests.http.in_process import in_process
 from tests.http.packages import Package, publish, sdist, wheel
 from tests.http.raw_client import RawResponse, ask, raw_connection
 from tests.http.servers import RunningServer
-from tests.operations.in_memory_index import ALICE, Clock
+from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Found, Key, ObjectVersion
