@@ -236,7 +236,7 @@ def test_damaged_download_does_not_look_whole(tmp_path: Path, filler: bytes) -> 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="there is no /proc here")
 def test_nothing_is_read_for_a_client_that_is_gone(server: RunningServer) -> None:
-    """A download in part ends on this side, too, soon after the client has hung up (H42)."""
+    """A download in part ends on this side, too, soon after the client has hung up."""
     big = wheel("resumed", filler=bytes(96 << 20))
     publish(server, big)
     before = bytes_read(server)
