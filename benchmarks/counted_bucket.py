@@ -14,8 +14,8 @@ from random import Random
 from threading import Lock
 
 from benchmarks.stores import BOUNDARY
+from tests.fake_time import Clock, fake_runtime
 from tests.http.in_process import InProcessResponse, InProcessServer
-from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.catalog.format import read_format, rewrite_format
 from wheelyard.http.app import App
 from wheelyard.operations.check_store import StoreProbe

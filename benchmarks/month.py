@@ -23,7 +23,7 @@ from benchmarks.client_headers import PIP
 from benchmarks.counted_bucket import CountedBucket, Headers, Instance
 from benchmarks.report import Figure
 from benchmarks.stores import Wheel
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.api_token import NOBODY, TokenOwner
 

@@ -22,11 +22,12 @@ from packaging.version import Version
 
 from tests.download_counts.processes import Process
 from tests.exporting.export_fixture import delete, publish, set_status, yank
+from tests.fake_time import START
 from tests.http.packages import Package, sdist, wheel
 from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.fake_sources import LONG_AGO
-from tests.operations.in_memory_index import ALICE, START, IndexHarness, objects, remove_now
+from tests.operations.in_memory_index import ALICE, IndexHarness, objects, remove_now
 from tests.operations.old_files import EGG, list_old_file
 from tests.upgrades.kept_stores import SETTINGS, SIMPLE_JSON, KeptStore, Seen, ask
 from tests.variants.wheels import make_variant

@@ -26,11 +26,12 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     running_issuer,
 )
+from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
 from tests.http.packages import Package, form, wheel
 from tests.http.servers import memory_index
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import OPEN_MAIN, Clock
+from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.concurrency.runtime import Runtime

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
-from tests.operations.in_memory_index import Clock
 from wheelyard.api import project_operations
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 import pytest
 from msgspec import Meta, Struct
 
+from tests.fake_time import START
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
-from tests.operations.in_memory_index import START
 from wheelyard.api import local_api, table
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import WHOLE_HISTORY

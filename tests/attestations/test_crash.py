@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from tests.attestations.authority import Authority
 from tests.attestations.test_uploads import PUBLISHERS, WIDGET, WIDGET_NAME
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.fake_time import Clock, fake_runtime
 from tests.index_tables import put_tables, toml_of
-from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
+from tests.operations.in_memory_index import ALICE
 from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.settings.sections import AttestationSettings, Settings
 from wheelyard.storage.base import Store, Stores

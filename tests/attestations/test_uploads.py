@@ -15,12 +15,13 @@ from packaging.version import Version
 from tests.attestations.authority import Authority, Identity, github, gitlab, google
 from tests.clients.harness import SOURCE, new_sandbox
 from tests.exporting.export_fixture import export_to
+from tests.fake_time import Clock, fake_runtime
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
 from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.fake_sources import FakeFiles, FakeSource, counted
-from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
+from tests.operations.in_memory_index import ALICE
 from tests.operations.store_copies import copy_whole
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call

@@ -15,7 +15,8 @@ from msgspec.structs import replace as changed
 
 from tests.advice import texts_of
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
-from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
+from tests.fake_time import Clock, fake_runtime
+from tests.operations.in_memory_index import IndexHarness
 from tests.refused import refused
 from tests.storage.wrapping import ObservedStore
 from wheelyard.authentication.api_tokens import (

@@ -20,7 +20,8 @@ from tests.access.access_fixture import (
     static_token,
 )
 from tests.authentication.verifiers.fake_issuer import Bearer
-from tests.operations.in_memory_index import Clock, IndexHarness
+from tests.fake_time import Clock
+from tests.operations.in_memory_index import IndexHarness
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier

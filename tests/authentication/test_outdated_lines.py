@@ -14,7 +14,7 @@ from tests.advice import texts_of
 from tests.authentication.verifiers.password_fixture import BlockingHasher
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA512
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.operations.in_memory_index import START, Clock, fake_runtime
+from tests.fake_time import START, Clock, fake_runtime
 from tests.operations.test_store_copy import BusyStore, once
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.fake_time import START, Clock, fake_runtime
 from tests.index_tables import put_tables, toml_of
 from tests.model.jobs import AUDIENCE, GITHUB
-from tests.operations.in_memory_index import START, Clock, fake_runtime
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import (

@@ -11,7 +11,7 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from tests.authentication.verifiers.test_password_hashes import APR1, SHA
-from tests.operations.in_memory_index import START, Clock, fake_runtime
+from tests.fake_time import START, Clock, fake_runtime
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.sessions import SESSION_SECONDS, Sessions
 from wheelyard.catalog import keys

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA
 from tests.catalog.faulty_store import FaultyStore
+from tests.fake_time import START, Clock, fake_runtime
 from tests.index_tables import put_tables, toml_of
-from tests.operations.in_memory_index import ALICE, START, Clock, fake_runtime
+from tests.operations.in_memory_index import ALICE
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rejections import rejection_reason

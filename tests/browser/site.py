@@ -11,8 +11,8 @@ import bcrypt
 
 from tests.browser.chromium import Browser, Person
 from tests.download_counts.processes import Process
+from tests.fake_time import Clock
 from tests.http.servers import RunningServer, running_server
-from tests.operations.in_memory_index import Clock
 from tests.waiting import until
 
 USER: Final = "ana"

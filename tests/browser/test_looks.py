@@ -7,8 +7,8 @@ import pytest
 
 from tests.browser.chromium import Browser, Person
 from tests.browser.site import PASSWORD, USER, sign_in
+from tests.fake_time import START
 from tests.http.servers import RunningServer
-from tests.operations.in_memory_index import START
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel

@@ -40,16 +40,10 @@ from tests.catalog.scheduler import (
     Work,
     scheduled_futures,
 )
+from tests.fake_time import START, Clock, fake_runtime
 from tests.index_tables import put_tables, toml_of
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import (
-    ALICE,
-    OPEN_MAIN,
-    START,
-    Clock,
-    fake_runtime,
-    objects,
-)
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN, objects
 from wheelyard.archive.distribution_reader import DistributionContents
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import NO_SERIAL

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_time import START
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE, START, remove_now
+from tests.operations.in_memory_index import ALICE, remove_now
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.commits import C, D, JournalKind

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable, WheelyardError

@@ -13,8 +13,9 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import DEMO, changes_in
+from tests.fake_time import Clock, fake_runtime
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
+from tests.operations.in_memory_index import IndexHarness
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import changes as module
 from wheelyard.catalog import keys

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import DEMO, commit_key, document
-from tests.operations.in_memory_index import START, Clock, fake_runtime
+from tests.fake_time import START, Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Journal, ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache

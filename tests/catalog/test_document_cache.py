@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.fake_time import Clock, fake_runtime
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache, MaxAge, Snapshot

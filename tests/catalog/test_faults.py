@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import DEMO, WriteIntent, document, violations
+from tests.fake_time import START, Clock, fake_runtime
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, START, IndexHarness, fake_runtime, remove_now
+from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.services.fixtures import ALL, Emulators
 from tests.services.stores import store_at
-from tests.storage.gcs.opened import StillTime
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version
@@ -63,7 +63,7 @@ def new_store(
     else:
         with emulators.serving(request.param, "wheels") as service, ExitStack() as stack:
             yield lambda: stack.enter_context(
-                store_at(service, StillTime(), f"wheels/{next(numbers)}/")
+                store_at(service, Clock(), f"wheels/{next(numbers)}/")
             )
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.fake_time import Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.errors import Conflict

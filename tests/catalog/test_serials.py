@@ -7,7 +7,7 @@ from packaging.utils import NormalizedName
 from tests.catalog.faulty_store import Fault, FaultKind
 from tests.catalog.invariants import DEMO
 from tests.catalog.test_changes import CLOCK, OTHER, Process
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.serials import FRESH_SECONDS, SerialTable

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 from wheelyard.concurrency.caches import ExpiringCache
 
 

@@ -1,13 +1,11 @@
 """Server processes that count downloads, over one store in memory."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from packaging.utils import NormalizedName
 
-from tests.operations.in_memory_index import Clock, fake_runtime
-from wheelyard.concurrency.timers import StartedTimer
+from tests.fake_time import Clock, Timers, fake_runtime
 from wheelyard.downloads.counter import DownloadCounter
 from wheelyard.downloads.folding import SETTLED_SECONDS, fold
 from wheelyard.downloads.reading import Downloads
@@ -19,35 +17,18 @@ DEMO = NormalizedName("demo")
 
 
 @dataclass
-class PlannedTimer:
-    """Work for later."""
-
-    seconds: float
-    work: Callable[[], None]
-    is_cancelled: bool = False
-
-    def cancel(self) -> None:
-        """Do not do it any more."""
-        self.is_cancelled = True
-
-
-@dataclass
 class Process:
     """A process that counts, whose timer a test moves."""
 
     store: Store
     clock: Clock
     seed: int = 1
-    planned: list[PlannedTimer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.timers = Timers(self.clock)
         runtime = fake_runtime(self.clock, self.seed)
-        self.counter = DownloadCounter(self.store, runtime, self._plan)
+        self.counter = DownloadCounter(self.store, runtime, self.timers.start)
         self.downloads = Downloads(self.store, runtime, self.counter, is_local=True)
-
-    def _plan(self, seconds: float, work: Callable[[], None]) -> StartedTimer:
-        self.planned.append(PlannedTimer(seconds, work))
-        return self.planned[-1]
 
     def note(self, version: str = "1.0", name: str = "demo") -> None:
         """Count a download of a wheel."""
@@ -56,8 +37,7 @@ class Process:
     def pass_an_hour(self) -> None:
         """Let an hour pass, and do what was planned for its end."""
         self.clock.advance(hours=1)
-        planned, self.planned[:] = list(self.planned), []
-        for timer in planned:
+        for timer in self.timers.take():
             timer.work()
 
 

@@ -25,7 +25,7 @@ def test_one_object_an_hour_at_most() -> None:
     """A process writes one object an hour while there are downloads, and none when idle."""
     stored = CountedStore()
     process = stored.process()
-    assert process.planned == []
+    assert process.timers.planned == []
     for _ in range(3):
         process.note()
         process.note("2.0")
@@ -43,13 +43,13 @@ def test_the_end_of_a_process_loses_nothing() -> None:
     stored = CountedStore()
     process = stored.process()
     process.note()
-    planned = process.planned[0]
+    planned = process.timers.planned[0]
     process.counter.close()
     process.note()
 
     assert planned.is_cancelled
     assert stored.versions() == {"1.0": 1}
-    assert len(process.planned) == 1
+    assert len(process.timers.planned) == 1
 
 
 @pytest.mark.parametrize("kind", [FaultKind.NOT_DONE, FaultKind.DONE])
@@ -82,7 +82,7 @@ def test_a_failed_write_is_repeated_without_downloads() -> None:
     process.pass_an_hour()
 
     assert stored.versions() == {"1.0": 1}
-    assert process.planned == []
+    assert process.timers.planned == []
 
 
 def test_a_young_batch_waits() -> None:

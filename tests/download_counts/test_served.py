@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from tests.catalog.faulty_store import FaultyStore
+from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, START, Clock
+from tests.operations.in_memory_index import ALICE
 from wheelyard.api.download_operations import downloads_by_project
 from wheelyard.catalog import keys
 from wheelyard.model.access import Action, Caller, Pattern, Scope

@@ -14,10 +14,11 @@ from packaging.version import Version
 
 from tests.archive.builders import sdist_bytes
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
+from tests.fake_time import Clock
 from tests.http.packages import PYTHON, Package, sdist, wheel
 from tests.operations.distributions import Made
 from tests.operations.fake_sources import FakeFiles, FakeSource
-from tests.operations.in_memory_index import ALICE, Clock
+from tests.operations.in_memory_index import ALICE
 from tests.operations.old_files import EGG, INSTALLER, list_old_file
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys

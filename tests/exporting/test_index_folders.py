@@ -10,9 +10,9 @@ from packaging.utils import NormalizedName
 
 from tests.exporting.export_fixture import ignore, publish
 from tests.exporting.sites import MANIFEST, tree
+from tests.fake_time import START, Clock
 from tests.http.packages import wheel
 from tests.index_tables import put_tables, toml_of
-from tests.operations.in_memory_index import START, Clock
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.exporting.export import Export, ExportResult, open_export

@@ -16,7 +16,7 @@ every verb, one write a second for a name, permissions, signatures; and it injec
         server.permissions.deny("storage.objects.create") # 403; server.permissions.expired: 401
         server.faults.add(StatusAfter(503), "insert", "projects/*")       # see `faults.py`
         server.log.count("A")                             # and .records(kind, name), .clear()
-        server.clock.advance(3600)                        # limits, dates and signatures follow
+        server.clock.advance(seconds=3600)  # limits, dates and signatures follow
         server.stop(); server.start()                     # refuses connections, and is back
         server.die(); server.revive()                     # accepts connections, answers nothing
 

@@ -5,15 +5,16 @@ from threading import Lock
 
 from tests.fake_gcs.errors import no_bucket, unauthenticated
 from tests.fake_gcs.identity import Identity, Permissions
-from tests.fake_gcs.objects import AdjustableClock, Bucket
+from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.wire import Request
+from tests.fake_time import RunningClock
 
 
 @dataclass(frozen=True)
 class FakeGcsState:
     """The buckets, the clock, the service account and its permissions."""
 
-    clock: AdjustableClock
+    clock: RunningClock
     identity: Identity
     permissions: Permissions
     buckets: dict[str, Bucket] = field(default_factory=dict)

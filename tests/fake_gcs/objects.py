@@ -9,7 +9,6 @@ it is no mutation, and the loser of a race learns so at once. The service promis
 """
 
 import base64
-import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from urllib.parse import quote
 import google_crc32c
 
 from tests.fake_gcs.errors import ApiError, invalid, no_object, not_held
+from tests.fake_time import RunningClock
 
 SETTABLE = ("contentType", "cacheControl", "contentEncoding")
 LONGEST_NAME = 1024
@@ -32,21 +32,6 @@ MOST_METADATA = 8 << 10
 Resource = dict[str, Any]
 Guard = Callable[[str], None]
 """Raises if the caller lacks a permission."""
-
-
-class AdjustableClock:
-    """Seconds since the epoch: the real time, until a test moves it."""
-
-    def __init__(self) -> None:
-        self._ahead = 0.0
-
-    def now(self) -> float:
-        """Return the time in seconds."""
-        return time.time() + self._ahead  # noqa: TID251 - the other processes' time, to begin with
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass, or go back if negative."""
-        self._ahead += seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +142,7 @@ class Bucket:
         empty_pages: Whether every other page of a listing is empty, and yet has a token.
     """
 
-    def __init__(self, name: str, clock: AdjustableClock) -> None:
+    def __init__(self, name: str, clock: RunningClock) -> None:
         self.name = name
         self.public = False
         self.write_interval = 0.0
@@ -231,7 +216,7 @@ class Bucket:
         last = self._mutated.get(name)
         if not self.write_interval or last is None:
             return
-        if self._clock.now() < last + self.write_interval:
+        if self._clock.seconds() < last + self.write_interval:
             raise ApiError(
                 429,
                 f"The object {self.name}/{name} exceeded the rate limit for object mutation "
@@ -240,10 +225,10 @@ class Bucket:
 
     def _count(self, name: str) -> None:
         if self.write_interval:
-            self._mutated[name] = self._clock.now()
+            self._mutated[name] = self._clock.seconds()
 
     def _store(self, name: str, arrival: UploadRequest) -> StoredObject:
-        now = self._clock.now()
+        now = self._clock.seconds()
         # microseconds, as the service's look; they rise, and never repeat
         self._last = max(self._last + 1, int(now * 1_000_000))
         stored = StoredObject(

@@ -14,7 +14,8 @@ from tests.fake_gcs.identity import PROJECT, Identity, Permissions
 from tests.fake_gcs.in_process import FakeGcsState
 from tests.fake_gcs.listener import Listener
 from tests.fake_gcs.log import RequestLog
-from tests.fake_gcs.objects import AdjustableClock, Bucket
+from tests.fake_gcs.objects import Bucket
+from tests.fake_time import RunningClock
 
 
 class FakeGcs:
@@ -30,7 +31,7 @@ class FakeGcs:
     """
 
     def __init__(self, private_key: RSAPrivateKey | None = None) -> None:
-        self.clock = AdjustableClock()
+        self.clock = RunningClock()
         self.faults = FaultPlan()
         self.log = RequestLog()
         self.permissions = Permissions()

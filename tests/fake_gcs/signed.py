@@ -82,7 +82,7 @@ class XmlApi:
 
     def _check_time(self, date: str, expires: int) -> None:
         signed = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
-        now = self._state.clock.now()
+        now = self._state.clock.seconds()
         if now < signed:
             raise ApiError(403, "Request is not valid yet.", "AccessDenied")
         if now >= signed + expires:

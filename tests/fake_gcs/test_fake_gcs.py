@@ -35,11 +35,11 @@ def test_one_write_an_interval() -> None:
         with pytest.raises(gexc.PreconditionFailed):
             blob.upload_from_string(b"2", if_generation_match=0, retry=None)
         remote.blob("b").upload_from_string(b"1")
-        server.clock.advance(INTERVAL)
+        server.clock.advance(seconds=INTERVAL)
         blob.upload_from_string(b"2", retry=None)
         assert bucket.find("a").data == b"2"
 
-        server.clock.advance(INTERVAL)
+        server.clock.advance(seconds=INTERVAL)
         blob.delete()
         with pytest.raises(gexc.TooManyRequests):
             blob.upload_from_string(b"3", retry=None)

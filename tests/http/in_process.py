@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.fake_time import Clock, fake_runtime
 from tests.http.packages import Package
 from tests.http.servers import memory_index
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
+from tests.operations.in_memory_index import ALICE
 from wheelyard.http.app import App
 from wheelyard.http.logs import CURRENT_REQUEST
 from wheelyard.http.messages import PATHSEND, Header, Message

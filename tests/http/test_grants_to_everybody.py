@@ -9,12 +9,13 @@ from msgspec import structs
 
 from tests.access.principals import basic, bearer
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.fake_time import START
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import OPEN_MAIN, START
+from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.authentication.rights import explain, parse_subject
 from wheelyard.catalog import keys
 from wheelyard.model.access import Action

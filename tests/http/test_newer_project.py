@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from tests.fake_time import START
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
-from tests.operations.in_memory_index import START
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.model.distribution_filename import parse_name

@@ -10,11 +10,12 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.advice import texts_of
+from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
 from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_wheel
-from tests.operations.in_memory_index import ALICE, OPEN_MAIN, START, Clock
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
 from wheelyard.errors import Conflict, Invalid

@@ -127,11 +127,11 @@ def test_sweep_removes_old_leftovers(
 ) -> None:
     """A sweep removes what no project lists once it is a day old, and nothing else."""
     listed = set(bucket.names("files/"))
-    server.clock.advance(-age)  # the bucket's clock dates what it stores
+    server.clock.advance(seconds=-age)  # the bucket's clock dates what it stores
     orphan = f"files/acme-core/{TWO.sha256}/{TWO.filename}"
     bucket.put(orphan, TWO.body)
     bucket.put(f"{orphan}.metadata", b"")
-    server.clock.advance(age)
+    server.clock.advance(seconds=age)
 
     assert "note: 2 objects under files/ belong to no listed file" in stocked.succeed("check")
     findings = stocked.check("--sweep")

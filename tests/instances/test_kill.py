@@ -12,6 +12,7 @@ import pytest
 from tests.catalog.invariants import document, violations
 from tests.fake_gcs.faults import Hold, When
 from tests.fake_gcs.server import running_fake_gcs
+from tests.fake_time import Clock, fake_runtime
 from tests.http.in_process import InProcessServer, in_process
 from tests.instances.bucket_cluster import (
     BucketCluster,
@@ -23,7 +24,6 @@ from tests.instances.bucket_cluster import (
     put_all,
 )
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.services.service import BucketView, Service
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Stores

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import InitVar, dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from random import Random
 from typing import Final
 
 from packaging.utils import NormalizedName
 
+from tests.fake_time import Clock, fake_runtime
 from tests.index_tables import put_tables
 from tests.operations.distributions import Made
-from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.index_name import EVERY_INDEX
@@ -27,37 +25,10 @@ from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 EVERYTHING = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,))
 OPEN_MAIN: Final = {"promote_only": False}
 """The keys by which main takes uploads, also while it is empty beside other indexes."""
 ALICE = Caller("local:alice", (EVERYTHING,))
-
-
-@dataclass
-class Clock:
-    """A clock that stands still until a test moves it."""
-
-    now: datetime = START
-
-    def seconds(self) -> float:
-        """Return the seconds since the epoch."""
-        return self.now.timestamp()
-
-    def advance(self, **by: float) -> None:
-        """Move the clock forward by a `timedelta` of these arguments."""
-        self.now += timedelta(**by)
-
-
-def fake_runtime(clock: Clock, seed: int) -> Runtime:
-    """Return a runtime with a test's clock, a seeded random generator, and pauses of no length."""
-    return Runtime(
-        now=lambda: clock.now,
-        monotonic=clock.seconds,
-        thread_time=clock.seconds,
-        pause=lambda _: None,
-        random=Random(seed),
-    )
 
 
 @dataclass

@@ -13,7 +13,8 @@ from packaging.utils import NormalizedName
 
 from tests.advice import texts_of
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.operations.in_memory_index import START, IndexHarness
+from tests.fake_time import START
+from tests.operations.in_memory_index import IndexHarness
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError

@@ -10,8 +10,9 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_time import Clock
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, EVERYTHING, Clock, IndexHarness, history
+from tests.operations.in_memory_index import ALICE, EVERYTHING, IndexHarness, history
 from wheelyard.authentication.rejections import REJECTIONS_LOGGED_PER_MINUTE, RejectionLog
 from wheelyard.errors import Conflict
 from wheelyard.model.access import Caller

@@ -6,7 +6,7 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import FaultyStore
-from tests.operations.in_memory_index import START, Clock, fake_runtime
+from tests.fake_time import START, Clock, fake_runtime
 from wheelyard.catalog.commits import Commits
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
 from wheelyard.catalog.journaled_documents import DECISIONS, DecisionRecords

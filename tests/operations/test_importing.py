@@ -14,6 +14,7 @@ from msgspec import structs
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_time import START
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.fake_sources import (
     DEMO,
@@ -24,7 +25,7 @@ from tests.operations.fake_sources import (
     importer,
     taken,
 )
-from tests.operations.in_memory_index import ALICE, START, IndexHarness, history
+from tests.operations.in_memory_index import ALICE, IndexHarness, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version

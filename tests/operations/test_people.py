@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.operations.in_memory_index import START, IndexHarness
+from tests.fake_time import START
+from tests.operations.in_memory_index import IndexHarness
 from wheelyard.errors import Invalid, NotFound, Unauthenticated
 from wheelyard.model.grants import describe_event
 from wheelyard.model.person import Person

@@ -7,8 +7,9 @@ import pytest
 from msgspec.json import decode, encode
 from msgspec.structs import replace
 
+from tests.fake_time import START
 from tests.model.jobs import BUILDKITE, GITHUB, GITLAB, OIDC, Table
-from tests.operations.in_memory_index import START, IndexHarness
+from tests.operations.in_memory_index import IndexHarness
 from tests.operations.store_copies import store_copy
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError

@@ -18,9 +18,10 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import commit_key
+from tests.fake_time import START
 from tests.operations import store_copies
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, START, IndexHarness, remove_now
+from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.old_files import EGG, list_old_file
 from tests.storage.wrapping import WrappedStore
 from wheelyard.authentication.api_tokens import TokenRequest

@@ -7,8 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
-from tests.operations.in_memory_index import Clock, fake_runtime
-from tests.storage.gcs.opened import StillTime
+from tests.fake_time import Clock, fake_runtime
 from wheelyard.catalog.format import ensure_format, rewrite_format
 from wheelyard.catalog.keys import FORMAT, probe
 from wheelyard.concurrency.runtime import ConflictRetries
@@ -29,30 +28,31 @@ APART = probe("files/", "0123")
 
 
 @dataclass
-class RecordingTime(StillTime):
-    """A runtime that records the state of a probe during each pause."""
+class Trial:
+    """A probe of a store, its clock, and the state of the probe during each pause."""
 
-    trial: StoreProbe | None = None
-    seen: list[str] = field(default_factory=list)
+    probe: StoreProbe
+    clock: Clock
+    states: list[str] = field(default_factory=list)
 
-    def pause(self, seconds: float) -> None:
-        """Record the state of the probe."""
-        if self.trial is not None:
-            self.seen.append(self.trial.reason)
-        super().pause(seconds)
+    def __post_init__(self) -> None:
+        self.clock.during_pause = self._record
+
+    def _record(self) -> None:
+        self.states.append(self.probe.reason)
+        self.clock.during_pause = self._record
 
 
-def trial_of(store: FaultyStore, note: Path | None = None) -> tuple[StoreProbe, RecordingTime]:
-    """Return a trial of a store that has a format, and of a place apart; and its time."""
+def trial_of(store: FaultyStore, note: Path | None = None) -> Trial:
+    """Return a trial of a store that has a format, and of a place apart."""
     ensure_format(store.store)
-    time = RecordingTime()
-    runtime = replace(fake_runtime(Clock(), 1), pause=time.pause)
+    clock = Clock()
+    runtime = replace(fake_runtime(Clock(), 1), pause=clock.pause)
     steps = (
         lambda: rewrite_format(store, ConflictRetries(runtime=runtime)),
         *scratch_write_steps(store, APART),
     )
-    time.trial = StoreProbe(steps, runtime, note)
-    return time.trial, time
+    return Trial(StoreProbe(steps, runtime, note), clock)
 
 
 def empty() -> MemoryStore:
@@ -63,14 +63,14 @@ def empty() -> MemoryStore:
 def test_one_write_to_each_place() -> None:
     """A store that takes a write is asked for one in each of its places, and is as it was."""
     store = FaultyStore(empty())
-    trial, time = trial_of(store)
+    trial = trial_of(store)
     before = store.store.get(FORMAT)
-    assert trial.reason
+    assert trial.probe.reason
 
-    trial.run()
+    trial.probe.run()
 
-    trial.wait(0)
-    assert (trial.reason, time.pauses) == ("", [])
+    trial.probe.wait(0)
+    assert (trial.probe.reason, trial.clock.pauses) == ("", [])
     written = [call for call in store.calls if call[0] != "get"]
     assert written == [("put", FORMAT), ("put", APART), ("delete", APART)]
     after = store.store.get(FORMAT)
@@ -86,26 +86,33 @@ def test_a_store_that_takes_none(verb: str, key: Key, tmp_path: Path) -> None:
     """Until a write has succeeded it is tried again, after pauses that grow and are jittered."""
     store = FaultyStore(empty(), (Fault(FaultKind.NOT_DONE, verb, key, times=12),))
     note = tmp_path / "written"
-    trial, time = trial_of(store, note)
-    assert recorded_reason(note) == trial.reason
+    trial = trial_of(store, note)
+    assert recorded_reason(note) == trial.probe.reason
 
-    trial.run()
+    trial.probe.run()
 
-    assert (trial.reason, recorded_reason(note)) == ("", "")
-    assert len(time.seen) == 12
-    assert all(time.seen)
-    assert time.pauses[0] <= 1 < time.pauses[3] < time.pauses[5] < max(time.pauses) <= 60
-    assert len(set(time.pauses)) == 12
+    assert (trial.probe.reason, recorded_reason(note)) == ("", "")
+    assert len(trial.states) == 12
+    assert all(trial.states)
+    assert (
+        trial.clock.pauses[0]
+        <= 1
+        < trial.clock.pauses[3]
+        < trial.clock.pauses[5]
+        < max(trial.clock.pauses)
+        <= 60
+    )
+    assert len(set(trial.clock.pauses)) == 12
 
 
 def test_servers_that_start_together() -> None:
     """A server whose trial loses a race against another one's has not failed."""
     store = FaultyStore(empty(), (Fault(FaultKind.LOST_RACE, "put", FORMAT, times=3),))
-    trial, time = trial_of(store)
+    trial = trial_of(store)
 
-    trial.run()
+    trial.probe.run()
 
-    assert (trial.reason, time.seen) == ("", [NOT_PROBED_YET] * 3)
+    assert (trial.probe.reason, trial.states) == ("", [NOT_PROBED_YET] * 3)
 
 
 def test_a_store_with_a_format_is_tried_with_that_alone() -> None:

@@ -14,9 +14,10 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.fake_gcs.server import running_fake_gcs
+from tests.fake_time import Clock
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
-from tests.sources.offering import Pauses, make_unreadable
+from tests.sources.offering import make_unreadable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import (
@@ -188,7 +189,7 @@ def test_a_bucket_is_watched_by_one_request_a_look(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         bucket = server.bucket("drop")
         bucket.put("in/demo-1.0-py3-none-any.whl", WHEEL.body)
-        place = open_watched_tree("gs://drop/in", (), "files/", Pauses().runtime())
+        place = open_watched_tree("gs://drop/in", (), "files/", Clock().runtime())
         watch = watched.watch(place)
         watch.scan()
         bucket.put("in/deeper/demo-1.0.tar.gz", SDIST.body)

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.fake_time import Clock
 from tests.services.service import Service
-from tests.storage.gcs.opened import Opener, StillTime
+from tests.storage.gcs.opened import Opener
 from wheelyard.storage.base import Store
 
 
 @contextmanager
-def store_at(service: Service, time: StillTime, path: str = "wheels") -> Iterator[Store]:
+def store_at(service: Service, time: Clock, path: str = "wheels") -> Iterator[Store]:
     """Yield the store at `BUCKET` or `BUCKET/PREFIX`, whose pauses are those of `time`."""
     opener = Opener()
     with pytest.MonkeyPatch.context() as patch:

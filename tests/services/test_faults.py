@@ -23,11 +23,12 @@ from tests.fake_gcs.faults import (
     StatusAfter,
     StatusBefore,
 )
+from tests.fake_time import RunningClock
 from tests.refused import refused
 from tests.services.fixtures import ALL, RARELY
 from tests.services.service import Service
 from tests.services.stores import store_at
-from tests.storage.gcs.opened import FOR_EVER, SkippedPauses
+from tests.storage.gcs.opened import FOR_EVER
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
@@ -114,13 +115,13 @@ each_verb = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
 
 
 @pytest.fixture
-def time() -> SkippedPauses:
+def time() -> RunningClock:
     """The time of the store: real, but for pauses."""
-    return SkippedPauses()
+    return RunningClock()
 
 
 @pytest.fixture
-def store(service: Service, time: SkippedPauses) -> Iterator[Store]:
+def store(service: Service, time: RunningClock) -> Iterator[Store]:
     """A store with an object at A, which has made its first write."""
     with store_at(service, time) as store:
         store.put(A, OLD_BODY, ABSENT)
@@ -167,7 +168,7 @@ def test_a_fault_that_passes(service: Service, store: Store, verb: Verb, fault: 
     ids=["throttled", "broken", "reset"],
 )
 def test_a_fault_that_stays(
-    service: Service, store: Store, time: SkippedPauses, verb: Verb, fault: Fault
+    service: Service, store: Store, time: RunningClock, verb: Verb, fault: Fault
 ) -> None:
     """A fault that does not pass is Unavailable, in bounded time, and it may be tried again."""
     service.faults.add(fault, verb.kinds, count=FOR_EVER)
@@ -234,13 +235,13 @@ def test_a_lost_answer_is_no_lost_race(
 @pytest.mark.parametrize("is_creation", [True, False], ids=["create", "replace"])
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
 def test_another_write_after_a_lost_answer(
-    service: Service, store: Store, time: SkippedPauses, fault: Fault, *, is_creation: bool
+    service: Service, store: Store, time: RunningClock, fault: Fault, *, is_creation: bool
 ) -> None:
     """Where another writer has replaced what may have been written, the outcome is not guessed."""
     key, expect = (NEW, ABSENT) if is_creation else (A, version_of(store))
     bucket = service.bucket("wheels")
     service.faults.add(fault, "insert")
-    time.meanwhile = partial(bucket.put, key, b"of somebody else")
+    time.during_pause = partial(bucket.put, key, b"of somebody else")
 
     with pytest.raises(Unavailable, match="not known"):
         store.put(key, BODY, expect)
@@ -251,12 +252,12 @@ def test_another_write_after_a_lost_answer(
 @always
 @pytest.mark.parametrize("is_creation", [True, False], ids=["create", "replace"])
 def test_another_write_before_a_try(
-    service: Service, store: Store, time: SkippedPauses, *, is_creation: bool
+    service: Service, store: Store, time: RunningClock, *, is_creation: bool
 ) -> None:
     """Where another writer came first while this one was told to wait, it is told so."""
     key, expect = (NEW, ABSENT) if is_creation else (A, version_of(store))
     service.faults.add(StatusBefore(503), "insert")
-    time.meanwhile = partial(service.bucket("wheels").put, key, b"of somebody else")
+    time.during_pause = partial(service.bucket("wheels").put, key, b"of somebody else")
 
     with pytest.raises((Conflict, Unavailable)):
         store.put(key, BODY, expect)

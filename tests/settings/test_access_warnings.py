@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from tests.advice import texts_of
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.fake_time import START
 from tests.http.servers import memory_index
 from tests.index_tables import put_tables, split, toml_of
 from tests.model.jobs import BUILDKITE
-from tests.operations.in_memory_index import START
 from wheelyard.model.grants import Granted, GrantFields
 from wheelyard.settings.load import COMMAND_SOURCE, load_settings
 from wheelyard.settings.sections import PublishingSettings, Settings

@@ -4,44 +4,17 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
-from threading import Lock
 from typing import Any
 
-from wheelyard.concurrency.runtime import Runtime
+from tests.fake_time import Clock
 from wheelyard.sources.candidate import Candidate, Skipped
 from wheelyard.sources.source_factory import OpenedSource, SourceRequest, open_source
 
 WHEEL = "a-1-py3-none-any.whl"
 JUNE = datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
-
-
-@dataclass(slots=True)
-class Pauses:
-    """A runtime whose pauses take no time; it records their lengths."""
-
-    made: list[float] = field(default_factory=list)
-    now: float = 0.0
-    _lock: Lock = field(default_factory=Lock)
-
-    def pause(self, seconds: float) -> None:
-        """Let time pass, at once."""
-        with self._lock:
-            self.made.append(seconds)
-            self.now += seconds
-
-    def runtime(self) -> Runtime:
-        """Return the runtime for the product."""
-        return Runtime(
-            now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-            monotonic=lambda: self.now,
-            thread_time=lambda: self.now,
-            pause=self.pause,
-            random=Random(7),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +56,12 @@ def offered(candidates: Iterable[Candidate | Skipped]) -> Offered:
 @contextmanager
 def opened(
     text: object,
-    pauses: Pauses | None = None,
+    clock: Clock | None = None,
     **request: Any,  # noqa: ANN401 - of SourceRequest
 ) -> Iterator[OpenedSource]:
     """Open a source as the command line does, and close it in the end."""
     wanted = SourceRequest(text=str(text), **request)
-    with closing(open_source(wanted, (pauses or Pauses()).runtime())) as source:
+    with closing(open_source(wanted, (clock or Clock()).runtime())) as source:
         yield source
 
 

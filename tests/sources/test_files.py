@@ -9,7 +9,8 @@ from tests.advice import in_terminal
 from tests.fake_gcs.faults import CutAt, DropBefore, StatusBefore
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
-from tests.sources.offering import Pauses, body_of, md5, offered, opened, taken
+from tests.fake_time import Clock
+from tests.sources.offering import body_of, md5, offered, opened, taken
 from wheelyard.errors import Invalid
 
 pytestmark = pytest.mark.integration
@@ -87,13 +88,13 @@ def test_faults_in_passing(server: FakeGcs, bucket: Bucket) -> None:
     server.faults.add(CutAt(500), "media", skip=1)
     server.faults.add(StatusBefore(429, retry_after="1"), "media", skip=3)
 
-    pauses = Pauses()
-    with opened("gs://wheels", pauses, kind="files") as source:
+    clock = Clock()
+    with opened("gs://wheels", clock, kind="files") as source:
         found = offered(source.candidates())
         bodies = {body_of(each)[:1] for each in found.candidates}
 
     assert bodies == {b"0", b"1", b"2", b"3", b"4"}
-    assert pauses.made
+    assert clock.pauses
 
 
 def test_how_much_there_is(tmp_path: Path, bucket: Bucket) -> None:

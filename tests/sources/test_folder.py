@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_time import Clock
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.sources.offering import Pauses, make_unreadable, opened
+from tests.sources.offering import make_unreadable, opened
 from wheelyard.errors import Invalid
 from wheelyard.sources.bucket_tree import open_watched_tree
 from wheelyard.sources.candidate import Candidate, Skipped
@@ -117,7 +118,7 @@ def test_what_cannot_be_watched(
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(Invalid) as raised:
-        open_watched_tree(location, (store,), "files/", Pauses().runtime())
+        open_watched_tree(location, (store,), "files/", Clock().runtime())
 
     assert words in raised.value.message
 
@@ -129,7 +130,7 @@ def test_a_store_in_the_place(tmp_path: Path) -> None:
         (tmp_path / name / "a-1.zip").touch()
 
     location = open_watched_tree(
-        str(tmp_path), (str(tmp_path / "kept"),), "files/", Pauses().runtime()
+        str(tmp_path), (str(tmp_path / "kept"),), "files/", Clock().runtime()
     )
 
     assert [getattr(each, "path", "") for each in location.entries()] == ["new/a-1.zip"]

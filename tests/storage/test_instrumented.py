@@ -1,10 +1,9 @@
 """TimedStore is a Store, and tells how each verb ended and how long it took."""
 
-from dataclasses import dataclass, field
-
 import pytest
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_time import Clock
 from tests.metrics import samples
 from tests.storage.conformance import StoreConformance
 from wheelyard.errors import Conflict, NotFound, Unavailable
@@ -15,27 +14,13 @@ from wheelyard.storage.memory import MemoryStore
 KEY = Key("a/b")
 
 
-@dataclass
-class TickingClock:
-    """A clock that advances by a second at every reading."""
-
-    now: float = 0.0
-    looked: list[float] = field(default_factory=list)
-
-    def __call__(self) -> float:
-        """Return the time, which has gone on."""
-        self.now += 1.0
-        self.looked.append(self.now)
-        return self.now
-
-
 class TestTimedStore(StoreConformance):
     """A store in memory, timed."""
 
     @pytest.fixture
     def store(self) -> Store:
         """Return an empty store."""
-        return InstrumentedStore(memory(), StoreMetrics(TickingClock()))
+        return InstrumentedStore(memory(), StoreMetrics(Clock(tick=1.0).seconds))
 
 
 def memory() -> MemoryStore:
@@ -46,7 +31,7 @@ def memory() -> MemoryStore:
 @pytest.fixture
 def watch() -> StoreMetrics:
     """The metrics of the store below."""
-    return StoreMetrics(TickingClock())
+    return StoreMetrics(Clock(tick=1.0).seconds)
 
 
 @pytest.fixture

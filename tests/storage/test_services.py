@@ -7,11 +7,12 @@ import pytest
 from tests.fake_gcs.emulator import new_bucket, running_emulator
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
+from tests.fake_time import Clock
 from tests.services.fixtures import ALL, RARELY
 from tests.services.service import Service
 from tests.services.stores import store_at
 from tests.storage.conformance import StoreConformance
-from tests.storage.gcs.opened import EMULATOR, FrozenTime, Opener, StillTime
+from tests.storage.gcs.opened import EMULATOR, Opener, frozen_clock
 from wheelyard.storage.base import Store
 
 pytestmark = pytest.mark.integration
@@ -44,7 +45,7 @@ class TestService(ServiceConformance):
             bucket.page_size, bucket.empty_pages = 3, True
         for name in ("a/1.json", "packages/internal-2/a", "packages/j"):
             bucket.put(name, b"of somebody else")
-        with store_at(service, StillTime(), f"wheels/{PREFIX}") as store:
+        with store_at(service, Clock(), f"wheels/{PREFIX}") as store:
             yield store
 
 
@@ -81,5 +82,5 @@ class TestServiceWithFaults(ServiceConformance):
         for turn in range(PLANNED):
             fault = FAULTS[(first + turn) % len(FAULTS)]
             service.faults.add(fault, skip=first + (EVERY - 1) * turn)
-        with store_at(service, FrozenTime()) as store:
+        with store_at(service, frozen_clock()) as store:
             yield store

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from msgspec import Struct, json
 
+from tests.fake_time import START
 from tests.http.in_process import InProcessServer, in_process
-from tests.operations.in_memory_index import START
 from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.settings.upstream_section import UpstreamSettings

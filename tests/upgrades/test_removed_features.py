@@ -24,11 +24,12 @@ from tests.advice import texts_of
 from tests.authentication.verifiers.test_password_hashes import SHA512
 from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
+from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, wheel
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import ALICE, Clock
+from tests.operations.in_memory_index import ALICE
 from tests.upgrades.kept_stores import FOLDER, KeptStore, ask, missing, read_kept_store
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call

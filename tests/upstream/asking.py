@@ -7,8 +7,8 @@ from ipaddress import ip_network
 from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
+from tests.fake_time import Clock, fake_runtime
 from tests.metrics import samples
-from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.upstream.fake_upstream import FakeUpstream
 from wheelyard.http_client.urls import parse_url
 from wheelyard.storage.base import Store

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.fake_time import Clock, fake_runtime
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.servers import RunningServer, running_app
-from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.upstream.fake_upstream import FakeUpstream
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.settings.upstream_section import UpstreamSettings

@@ -12,8 +12,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 from packaging.utils import canonicalize_name
 
+from tests.fake_time import START, Clock, fake_runtime
 from tests.metrics import samples
-from tests.operations.in_memory_index import START, Clock, fake_runtime
 from tests.upstream.asking import LOOPBACK, Asking, server_of
 from tests.upstream.fake_pages import Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream

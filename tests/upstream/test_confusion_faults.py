@@ -14,10 +14,11 @@ from packaging.version import Version
 
 from tests.catalog.faulty_store import Fault as StoreFault
 from tests.catalog.faulty_store import FaultKind, FaultyStore
+from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
 from tests.http.packages import post
 from tests.http.servers import token_of
-from tests.operations.in_memory_index import ALICE, Clock
+from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_pages import Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import private_wheel, public_wheel

@@ -9,10 +9,10 @@ from random import Random
 import pytest
 from packaging.utils import canonicalize_name
 
+from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import publish, wheel
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import Clock
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import SOURCE, file_of, link_of, look, page_of

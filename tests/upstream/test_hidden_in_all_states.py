@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.fake_time import Clock
 from tests.http.in_process import InProcessResponse, InProcessServer
-from tests.operations.in_memory_index import Clock
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.settings import front

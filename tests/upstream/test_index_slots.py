@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.upstream.index_slots import CURRENT_LOOKUP, IndexSlots, Lookup
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import link_of, look, page_of

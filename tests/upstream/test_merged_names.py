@@ -11,9 +11,9 @@ import pytest
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import START, Clock
 from tests.upstream.chains import FIRST, SECOND, chained, page, versions
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream

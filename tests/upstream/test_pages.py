@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 
 from tests.catalog.faulty_store import Fault as StoreFault
 from tests.catalog.faulty_store import FaultKind, FaultyStore
+from tests.fake_time import fake_runtime
 from tests.metrics import samples
-from tests.operations.in_memory_index import fake_runtime
 from tests.upstream.asking import LOOPBACK, Asking, server_of
 from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream

@@ -9,10 +9,10 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
 from tests.http.packages import publish, sdist, wheel
 from tests.http.servers import token_of
-from tests.operations.in_memory_index import Clock
 from tests.upstream.fake_pages import FakeFile, Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import metadata_in, private_wheel, public_wheel

@@ -11,8 +11,8 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.fake_time import START
 from tests.http.in_process import InProcessResponse, InProcessServer
-from tests.operations.in_memory_index import START
 from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_time import START
 from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import START
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel

@@ -1,19 +1,18 @@
 """What counts as a request for a hidden public package, and when it is written to the store."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_time import START, Timers
 from tests.http.in_process import InProcessServer
-from tests.operations.in_memory_index import START, IndexHarness
+from tests.operations.in_memory_index import IndexHarness
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -35,36 +34,12 @@ ANYBODY = "anonymous"
 OLD, NEW = "requests-1.0-py3-none-any.whl", "requests-2.0-py3-none-any.whl"
 
 
-class Planned(Struct):
-    """A call that is to be made later."""
-
-    seconds: float
-    work: Callable[[], None]
-    is_cancelled: bool = False
-
-    def cancel(self) -> None:
-        """Do not make it."""
-        self.is_cancelled = True
-
-
-class Timers:
-    """Keeps what is to be called later, until a test calls it."""
-
-    def __init__(self) -> None:
-        self.planned = list[Planned]()
-
-    def start(self, seconds: float, work: Callable[[], None]) -> Planned:
-        """Plan a call."""
-        self.planned.append(Planned(seconds, work))
-        return self.planned[-1]
-
-
 class Process:
     """A server process that remembers requests."""
 
     def __init__(self, harness: IndexHarness, *, is_off: bool = False) -> None:
         self.harness = harness
-        self.timers = Timers()
+        self.timers = Timers(harness.clock)
         self.log = RequestLog(
             harness.index.server.package_requests,
             harness.index.server.runtime,
@@ -79,14 +54,7 @@ class Process:
 
     def pass_time(self) -> list[float]:
         """Do all that is planned, each at its time; return after how long each was due."""
-        due = list[float]()
-        while self.timers.planned:
-            planned = self.timers.planned.pop(0)
-            if not planned.is_cancelled:
-                self.harness.clock.advance(seconds=planned.seconds)
-                due.append(planned.seconds)
-                planned.work()
-        return due
+        return self.timers.run()
 
     def stored(self) -> tuple[PackageRequest, ...]:
         """Return what is in the store."""

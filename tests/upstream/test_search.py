@@ -11,11 +11,11 @@ import pytest
 from packaging.version import Version
 from prometheus_client import generate_latest
 
+from tests.fake_time import Clock, fake_runtime
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.operations.search.test_search_index import WatchedStore
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream

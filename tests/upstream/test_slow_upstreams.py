@@ -11,9 +11,9 @@ from urllib.parse import urljoin
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.fake_time import Clock
 from tests.http.raw_client import raw_connection
 from tests.http.servers import RunningServer
-from tests.operations.in_memory_index import Clock
 from tests.upstream.asking import Asking, server_of
 from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.fake_time import Clock, fake_runtime
 from tests.refused import refused
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog.format import ensure_format

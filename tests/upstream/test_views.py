@@ -10,9 +10,10 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_time import START
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import ALICE, START
+from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_pages import JSON, FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel

@@ -10,8 +10,8 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_time import START
 from tests.operations.distributions import Made, make_wheel
-from tests.operations.in_memory_index import START
 from tests.upstream.chains import FIRST, SECOND, chained, page
 from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream

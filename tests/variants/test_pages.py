@@ -15,11 +15,12 @@ from packaging.version import Version
 from tests.catalog.faulty_store import FaultyStore
 from tests.clients.harness import SOURCE, new_sandbox
 from tests.exporting.export_fixture import export_to
+from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON
 from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, OPEN_MAIN, Clock, remove_now
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN, remove_now
 from tests.variants.wheels import make_variant, variant_json
 from wheelyard.catalog import keys
 from wheelyard.exporting.site_folder import RequestedOptions

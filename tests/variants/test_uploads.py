@@ -10,9 +10,10 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.fake_time import Clock, fake_runtime
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.fake_sources import FakeFiles, FakeSource
-from tests.operations.in_memory_index import ALICE, Clock, IndexHarness, fake_runtime
+from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import copy_whole
 from tests.operations.two_indexes import TwoIndexes
 from tests.storage.wrapping import ObservedStore

@@ -9,7 +9,8 @@ from itertools import groupby, pairwise
 from threading import ExceptHookArgs
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.operations.in_memory_index import Clock, fake_runtime, objects
+from tests.fake_time import Clock, fake_runtime
+from tests.operations.in_memory_index import objects
 from tests.upstream.settings import close
 from tests.webhooks.harness import WebhookHarness
 from tests.webhooks.receivers import Received, without_repetitions

@@ -8,8 +8,9 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Event, Thread
 from typing import Any
 
+from tests.fake_time import Clock
 from tests.instances.bucket_cluster import contents, put_all
-from tests.operations.in_memory_index import Clock, IndexHarness
+from tests.operations.in_memory_index import IndexHarness
 from tests.services.service import BucketView
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.storage.base import Key

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.operations.in_memory_index import START, IndexHarness
+from tests.fake_time import START
+from tests.operations.in_memory_index import IndexHarness
 from tests.webhooks.harness import WebhookHarness, running_webhooks
 from wheelyard.http_client import hosts
 from wheelyard.model.access import describe_principal

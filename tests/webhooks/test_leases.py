@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.fake_time import Clock, fake_runtime
 from tests.storage.wrapping import ObservedStore
 from wheelyard.errors import Conflict
 from wheelyard.storage.memory import MemoryStore

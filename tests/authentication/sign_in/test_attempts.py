@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.fake_time import Clock, fake_runtime
 from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.authentication.sign_in.attempts import ATTEMPT_SECONDS, MAX_NEXT_CHARS, Attempts
 from wheelyard.catalog.used_id_tokens import UsedIdTokens

@@ -17,7 +17,7 @@ from tests.authentication.sign_in.fake_provider import (
     running_providers,
 )
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.fake_time import Clock, fake_runtime
 from wheelyard.authentication.confirmation import ConfirmationNeeded
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
 from wheelyard.authentication.sign_in.sign_in import MAX_RENEWALS, SignedIn, SignIn

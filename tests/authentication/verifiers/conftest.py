@@ -11,7 +11,7 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.authentication.verifiers.password_fixture import PasswordHarness
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from http.server import BaseHTTPRequestHandler
 from itertools import cycle
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.fake_time import Clock
 from tests.http_server import serving
 from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints, endpoints_at
 from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
@@ -310,15 +312,9 @@ def loopback_fetcher() -> Iterator[JsonClient]:
         fetcher.close()
 
 
-@dataclass
-class Clock:
-    """A clock that stands still until a test moves it; called, it returns its time."""
-
-    time: float = float(NOW)
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.time
+def issuer_clock() -> Clock:
+    """Return a clock that stands still at the time of the tokens."""
+    return Clock(datetime.fromtimestamp(NOW, UTC))
 
 
 @dataclass(frozen=True)
@@ -327,12 +323,12 @@ class VerifierHarness:
 
     issuer: FakeIssuer
     fetcher: JsonClient
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(default_factory=issuer_clock)
 
     def keys(self, name: str, *algorithms: str, url: str | None = None) -> IssuerKeys:
         """Return the keys of an issuer, of which nothing is known yet; by default they are here."""
         where = self.issuer.keys_url if url is None else url
-        return IssuerKeys(name, frozenset(algorithms), self.fetcher, self.clock, where)
+        return IssuerKeys(name, frozenset(algorithms), self.fetcher, self.clock.seconds, where)
 
 
 class _Handler(BaseHTTPRequestHandler):

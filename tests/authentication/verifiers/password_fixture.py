@@ -4,7 +4,7 @@ from pathlib import Path
 from threading import Event, Lock
 
 from tests.authentication.verifiers.test_password_hashes import SHA512
-from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.fake_time import Clock, fake_runtime
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier, verify_password
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache

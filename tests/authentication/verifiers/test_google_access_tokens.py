@@ -10,12 +10,13 @@ from msgspec import structs
 from tests.authentication.verifiers.fake_issuer import (
     Bearer,
     CannedResponse,
-    Clock,
     FakeIssuer,
     bearer,
+    issuer_clock,
     loopback_fetcher,
     running_issuer,
 )
+from tests.fake_time import Clock
 from tests.refused import refused
 from wheelyard.authentication.verifiers.google_access_tokens import (
     AccessTokenVerdict,
@@ -45,7 +46,7 @@ class RightsHarness:
 
     issuer: FakeIssuer
     fetcher: JsonClient
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(default_factory=issuer_clock)
 
     @property
     def resource(self) -> AuthorizationBucket:
@@ -56,9 +57,13 @@ class RightsHarness:
         self, resource: AuthorizationBucket | None = None, remembered: float = 300.0
     ) -> AccessTokenVerifier:
         """Return what recognises bearers."""
-        verification_cache = VerificationCache[AccessTokenVerdict](bytes(32), self.clock)
+        verification_cache = VerificationCache[AccessTokenVerdict](bytes(32), self.clock.seconds)
         return AccessTokenVerifier(
-            resource or self.resource, self.fetcher, self.clock, verification_cache, remembered
+            resource or self.resource,
+            self.fetcher,
+            self.clock.seconds,
+            verification_cache,
+            remembered,
         )
 
     def actions(self, bearer: Bearer, resource: AuthorizationBucket | None = None) -> Action:
@@ -180,7 +185,7 @@ def test_a_rejected_token_is_not_asked_about_for_ten_seconds(harness: RightsHarn
         tokens.cached_identity(SENT)
 
     harness.issuer.bearers[TOKEN] = READER
-    harness.clock.time += 10
+    harness.clock.advance(seconds=10)
     assert tokens.verify(SENT).scopes
 
 
@@ -241,10 +246,10 @@ def test_rights_are_remembered(harness: RightsHarness) -> None:
     first = tokens.verify(SENT)
 
     harness.issuer.bearers[TOKEN] = READER
-    harness.clock.time += 299
+    harness.clock.advance(seconds=299)
     assert tokens.cached_identity(SENT) is first
     assert tokens.verify(SENT) is first
-    harness.clock.time += 1
+    harness.clock.advance(seconds=1)
     assert tokens.cached_identity(SENT) is None
     assert tokens.verify(SENT).scopes == (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),)
     assert harness.issuer.asked(PERMISSIONS) == 2
@@ -262,9 +267,9 @@ def test_rights_are_remembered_as_long_as_set_and_as_the_token_lives(
     tokens = harness.tokens(remembered=wanted)
     tokens.verify(SENT)
 
-    harness.clock.time += max(held - 1, 0)
+    harness.clock.advance(seconds=max(held - 1, 0))
     assert bool(tokens.cached_identity(SENT)) is (held > 0)
-    harness.clock.time += 1
+    harness.clock.advance(seconds=1)
     assert tokens.cached_identity(SENT) is None
 
 
@@ -276,7 +281,7 @@ def test_a_new_right_counts_within_ten_seconds(harness: RightsHarness) -> None:
 
     harness.issuer.bearers[TOKEN] = READER
     assert tokens.verify(SENT).scopes == ()
-    harness.clock.time += 10
+    harness.clock.advance(seconds=10)
     assert tokens.verify(SENT).scopes
 
 
@@ -322,9 +327,9 @@ def test_nothing_secret_is_kept_or_logged(
     caplog.set_level(logging.DEBUG)
     rejected = "ya29.rejected-rejected-rejected"
     harness.issuer.bearers[TOKEN] = OWNER
-    verification_cache = VerificationCache[AccessTokenVerdict](bytes(32), harness.clock)
+    verification_cache = VerificationCache[AccessTokenVerdict](bytes(32), harness.clock.seconds)
     tokens = AccessTokenVerifier(
-        harness.resource, harness.fetcher, harness.clock, verification_cache
+        harness.resource, harness.fetcher, harness.clock.seconds, verification_cache
     )
     tokens.verify(SENT)
     with pytest.raises(Unauthenticated) as told:

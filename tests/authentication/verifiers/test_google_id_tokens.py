@@ -44,9 +44,11 @@ def login_of(
     harness: VerifierHarness, *domains: str, audiences: tuple[str, ...] = (HERE,)
 ) -> IdTokenVerifier:
     """Return a verifier of Google ID tokens, for some domains only if any are given."""
-    cache = VerificationCache[Identity](bytes(32), harness.clock)
+    cache = VerificationCache[Identity](bytes(32), harness.clock.seconds)
     keys = harness.keys("https://accounts.google.com", "RS256")
-    return google_verifier(keys, frozenset(audiences), frozenset(domains), harness.clock, cache)
+    return google_verifier(
+        keys, frozenset(audiences), frozenset(domains), harness.clock.seconds, cache
+    )
 
 
 def principals(harness: VerifierHarness, claims: dict[str, object], *domains: str) -> set[str]:
@@ -58,9 +60,9 @@ def proxied(
     harness: VerifierHarness, claims: dict[str, object], key: SigningKey = IAP_KEY
 ) -> Identity:
     """Return who is before the browser."""
-    cache = VerificationCache[Identity](bytes(32), harness.clock)
+    cache = VerificationCache[Identity](bytes(32), harness.clock.seconds)
     keys = harness.keys("https://cloud.google.com/iap", "ES256")
-    login = iap_verifier(keys, frozenset({SERVICE}), harness.clock, cache)
+    login = iap_verifier(keys, frozenset({SERVICE}), harness.clock.seconds, cache)
     return login.verify(bearer(key.token(claims)))
 
 
@@ -159,9 +161,9 @@ def test_a_token_is_verified_once(harness: VerifierHarness) -> None:
 
     assert login.cached_identity(bearer(token)) is first
     assert login.verify(bearer(token)) is first
-    harness.clock.time += 299
+    harness.clock.advance(seconds=299)
     assert login.cached_identity(bearer(token)) is first
-    harness.clock.time += 1
+    harness.clock.advance(seconds=1)
     assert login.cached_identity(bearer(token)) is None
 
 
@@ -170,11 +172,11 @@ def test_an_expired_token_is_forgotten(harness: VerifierHarness) -> None:
     login, token = login_of(harness), KEY.token({**ANA, "exp": NOW + 100})
     login.verify(bearer(token))
 
-    harness.clock.time += 99
+    harness.clock.advance(seconds=99)
     assert login.cached_identity(bearer(token))
-    harness.clock.time += 1
+    harness.clock.advance(seconds=1)
     assert login.cached_identity(bearer(token)) is None
-    harness.clock.time += 31
+    harness.clock.advance(seconds=31)
     with pytest.raises(Unauthenticated):
         login.verify(bearer(token))
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.authentication.verifiers.password_fixture import ANA, KEY, PasswordHarness
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA, SHA256, SHA512
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 from tests.refused import refused
 from wheelyard.authentication.verifiers.htpasswd import (
     PASSWORD_LIMIT_BYTES,

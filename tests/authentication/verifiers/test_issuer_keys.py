@@ -50,11 +50,11 @@ def test_keys_are_fetched_again_after_five_minutes(harness: VerifierHarness) -> 
     keys = keys_of(harness)
 
     keys.key("old")
-    harness.clock.time += LIFETIME_SECONDS - 1
+    harness.clock.advance(seconds=LIFETIME_SECONDS - 1)
     keys.key("old")
     assert asked(harness) == 1
     harness.issuer.serve_keys(NEW)
-    harness.clock.time += 1
+    harness.clock.advance(seconds=1)
     assert keys.key("old") is None
     assert keys.key("new")
     assert asked(harness) == 2
@@ -67,7 +67,7 @@ def test_a_new_key_is_fetched_at_its_first_use(harness: VerifierHarness) -> None
     harness.issuer.serve_keys(OLD, NEW)
 
     assert keys.key("new") is None
-    harness.clock.time += 61
+    harness.clock.advance(seconds=61)
     assert keys.key("new")
     assert asked(harness) == 2
 
@@ -78,7 +78,7 @@ def test_unknown_keys_cost_one_request_a_minute(harness: VerifierHarness) -> Non
     keys.key("old")
 
     for minute in range(1, 4):
-        harness.clock.time += 61
+        harness.clock.advance(seconds=61)
         assert {keys.key(f"made-up-{number}") for number in range(3334)} == {None}
         assert asked(harness) == 1 + minute
     assert keys.key("old")
@@ -124,16 +124,16 @@ def test_cached_keys_are_used_for_a_day(harness: VerifierHarness, answer: Canned
     keys.key("old")
     harness.issuer.answers["/keys"] = answer
 
-    harness.clock.time += 23 * HOUR
+    harness.clock.advance(seconds=23 * HOUR)
     assert keys.key("old")
-    harness.clock.time += HOUR + 1
+    harness.clock.advance(seconds=HOUR + 1)
     with pytest.raises(Unavailable):
         keys.key("old")
     with pytest.raises(Unavailable):
         keys_of(harness).key("old")
 
     harness.issuer.serve_keys(OLD)
-    harness.clock.time += 61
+    harness.clock.advance(seconds=61)
     assert keys.key("old")
 
 
@@ -154,18 +154,18 @@ def test_a_failing_issuer_is_left_alone(harness: VerifierHarness) -> None:
     honest = harness.issuer.answers.pop("/keys")
     keys = keys_of(harness)
     for seconds in (0, 4, 1, 3, 2):
-        harness.clock.time += seconds
+        harness.clock.advance(seconds=seconds)
         with pytest.raises(Unavailable):
             keys.key("old")
     assert asked(harness) == 3
 
     harness.issuer.answers["/keys"] = honest
-    harness.clock.time += 5
+    harness.clock.advance(seconds=5)
     keys.key("old")
     del harness.issuer.answers["/keys"]
-    harness.clock.time += HOUR
+    harness.clock.advance(seconds=HOUR)
     for _ in range(10):
-        harness.clock.time += 10
+        harness.clock.advance(seconds=10)
         assert keys.key("old")
     assert asked(harness) == 6
 
@@ -175,7 +175,7 @@ def test_nobody_waits_for_a_key_that_is_known(harness: VerifierHarness) -> None:
     keys, honest = keys_of(harness), harness.issuer.answers["/keys"]
     keys.key("old")
     harness.issuer.answers["/keys"] = CannedResponse(honest.body, is_silent=True)
-    harness.clock.time += LIFETIME_SECONDS
+    harness.clock.advance(seconds=LIFETIME_SECONDS)
     first = Thread(target=lambda: keys.key("old"))
     first.start()
     until(lambda: asked(harness) == 2)
@@ -192,14 +192,14 @@ def test_unknown_key_is_not_called_wrong_while_the_issuer_fails(harness: Verifie
     keys = keys_of(harness)
     keys.key("old")
     honest = harness.issuer.answers.pop("/keys")
-    harness.clock.time += 61
+    harness.clock.advance(seconds=61)
 
     for _ in range(2):
         with pytest.raises(Unavailable):
             keys.key("new")
     assert keys.key("old")
     harness.issuer.answers["/keys"] = honest
-    harness.clock.time += 61
+    harness.clock.advance(seconds=61)
     assert keys.key("new") is None
 
 
@@ -209,7 +209,7 @@ def test_an_issuer_tells_once_where_its_keys_are(harness: VerifierHarness) -> No
     keys = discovered(harness)
 
     assert keys.key("old")
-    harness.clock.time += HOUR
+    harness.clock.advance(seconds=HOUR)
     assert keys.key("old")
     assert harness.issuer.asked("/.well-known/openid-configuration") == 1
 

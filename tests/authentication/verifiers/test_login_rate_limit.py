@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 from wheelyard.authentication.verifiers.login_rate_limit import (
     MAX_BUCKETS,
     LoginRateLimit,

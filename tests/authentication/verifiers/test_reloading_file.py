@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA512
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 from wheelyard.authentication.verifiers.htpasswd import HtpasswdFile, parse_htpasswd
 from wheelyard.authentication.verifiers.reloading_file import (
     ParsedFile,

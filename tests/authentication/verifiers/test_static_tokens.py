@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
-from tests.operations.in_memory_index import START, Clock
+from tests.fake_time import START, Clock
 from tests.refused import refused
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens, parse_static_tokens
 from wheelyard.errors import Invalid, Unauthenticated

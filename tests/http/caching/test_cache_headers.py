@@ -46,7 +46,7 @@ def fetch(server: RunningServer, path: str, *headers: str) -> RawResponse:
 def test_page_is_compressed_for_clients_that_take_gzip(
     stocked: RunningServer, accepted: str, coding: str
 ) -> None:
-    """A page comes compressed with gzip if the client takes that, else as it is (H33)."""
+    """A page comes compressed with gzip if the client takes that, else as it is."""
     plain = fetch(stocked, "/simple/demo/")
     answer = fetch(stocked, "/simple/demo/", f"Accept-Encoding: {accepted}")
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.fake_time import fake_runtime
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.http.remote_store import RemoteStore
-from tests.operations.in_memory_index import ALICE, fake_runtime
+from tests.operations.in_memory_index import ALICE
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.project import Status
 from wheelyard.settings.sections import ServerSettings, Settings

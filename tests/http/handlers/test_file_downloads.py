@@ -12,11 +12,12 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_time import Clock
 from tests.http.in_process import in_process
 from tests.http.packages import Package, publish, sdist, wheel
 from tests.http.raw_client import RawResponse, ask, raw_connection
 from tests.http.servers import RunningServer
-from tests.operations.in_memory_index import ALICE, Clock
+from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Found, Key, ObjectVersion
@@ -235,7 +236,7 @@ def test_damaged_download_does_not_look_whole(tmp_path: Path, filler: bytes) -> 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="there is no /proc here")
 def test_nothing_is_read_for_a_client_that_is_gone(server: RunningServer) -> None:
-    """A download in part ends on this side, too, soon after the client has hung up (H42)."""
+    """A download in part ends on this side, too, soon after the client has hung up."""
     big = wheel("resumed", filler=bytes(96 << 20))
     publish(server, big)
     before = bytes_read(server)

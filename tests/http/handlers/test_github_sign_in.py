@@ -10,11 +10,11 @@ import pytest
 from tests.authentication.sign_in.fake_github import CLIENT, SECRET, FakeGitHub, running_github
 from tests.authentication.sign_in.fake_provider import SECRET as ACME_SECRET
 from tests.authentication.sign_in.fake_provider import FakeProvider, running_providers
+from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import Clock
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.settings.validation import validate
 

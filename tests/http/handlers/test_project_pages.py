@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests import waiting
+from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, post, sdist, wheel
 from tests.http.servers import memory_index, running_app, token_of
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import ALICE, Clock
+from tests.operations.in_memory_index import ALICE
 from wheelyard.authentication.recent_callers import REMEMBERED_SECONDS
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name, parse_version

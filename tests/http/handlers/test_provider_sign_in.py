@@ -18,12 +18,12 @@ from tests.authentication.sign_in.fake_provider import (
     ProviderServer,
     running_providers,
 )
+from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import Clock
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.http.work_limits import PROVIDER_THREADS
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings

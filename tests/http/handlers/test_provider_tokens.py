@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.authentication.sign_in.fake_provider import ProviderServer, running_providers
+from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.handlers.test_provider_sign_in import HERE, TABLES, Place, settings_for
 from tests.http.in_process import InProcessResponse, in_process
 from tests.http.packages import wheel
-from tests.operations.in_memory_index import Clock
 
 pytestmark = pytest.mark.integration
 

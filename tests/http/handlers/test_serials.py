@@ -10,11 +10,12 @@ import pytest
 from packaging.version import Version
 
 from tests.catalog.invariants import DEMO
+from tests.fake_time import START
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, START
+from tests.operations.in_memory_index import ALICE
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import SERIALS_BEGIN

@@ -14,11 +14,11 @@ from msgspec import structs
 from packaging.utils import NormalizedName
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
 from wheelyard.http.request_authentication import SessionCookie

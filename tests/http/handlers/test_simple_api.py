@@ -55,7 +55,7 @@ def test_special_characters_of_versions_are_encoded_in_links(
 
 
 def test_markup_in_a_reason_is_text(server: RunningServer) -> None:
-    """Reasons with markup in them come back as they were given (P20)."""
+    """Reasons with markup in them come back as they were given."""
     reason = '</a><script>alert(1)</script> & "worse" \u00ad \U0001f4a9'
     publish(server, wheel("hostile", "1.0", "Requires-Python: >=3.9,<4,!=3.9.1"))
     server.change("hostile", "yank", version="1.0", reason=reason)

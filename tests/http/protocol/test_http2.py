@@ -1,4 +1,4 @@
-"""The same index over HTTP/2 on the clear port, as a proxy may speak it (H06)."""
+"""The same index over HTTP/2 on the clear port, as a proxy may speak it."""
 
 import json
 import subprocess

@@ -65,7 +65,7 @@ def read(pieces: Sequence[tuple[int, float]], turns_after_stop: int = TURNS) -> 
 
 @pytest.mark.parametrize("first", [10, 1 << 20])
 def test_trickling_body_is_given_up(first: int) -> None:
-    """A body that gets nowhere is given up, however much of it came first (H45)."""
+    """A body that gets nowhere is given up, however much of it came first."""
     with pytest.raises(SlowClient):
         read([(first, 0.05), *[(10, 0.05)] * 30])
 

@@ -146,7 +146,7 @@ def test_redirect_keeps_a_query_without_secrets(
     ],
 )
 def test_head_is_get_without_its_body(stocked: RunningServer, path: str) -> None:
-    """HEAD gets the very headers that GET gets, and no body (H20)."""
+    """HEAD gets the very headers that GET gets, and no body."""
     got = ask(stocked, f"GET {path} HTTP/1.1", "Connection: close")
     head = ask(stocked, f"HEAD {path} HTTP/1.1", "Connection: close")
 

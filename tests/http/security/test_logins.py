@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from tests import waiting
 from tests.authentication.verifiers.password_fixture import KEY, BlockingHasher
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.fake_time import Clock
 from tests.http.servers import memory_index
-from tests.operations.in_memory_index import Clock
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS

@@ -104,7 +104,7 @@ def test_unreadable_credential_is_refused(stocked: RunningServer, value: str, st
 
 
 def test_two_credentials_are_refused(private: RunningServer) -> None:
-    """Two Authorization headers are refused, even if one of them is good (H02)."""
+    """Two Authorization headers are refused, even if one of them is good."""
     good = basic("u", private.token)
     assert ask(private, "GET /simple/ HTTP/1.1", good, good).status == 400
 

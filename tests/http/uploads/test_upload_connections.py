@@ -62,7 +62,7 @@ def answered(line: RawConnection) -> RawResponse:
 
 @pytest.mark.parametrize("size", [1, 65_536])
 def test_chunked_upload_is_taken(server: RunningServer, size: int) -> None:
-    """A body without a length, in chunks of any size, is as good as one with it (U59, U61)."""
+    """A body without a length, in chunks of any size, is as good as one with it."""
     package = wheel("chunked", str(size))
     with raw_connection(server) as line:
         line.ask(POST, credentials(server), KIND, CHUNKED)
@@ -77,7 +77,7 @@ def test_chunked_upload_is_taken(server: RunningServer, size: int) -> None:
     ids=["no-hex", "17-digits", "negative", "cut", "wrong-size", "no-end"],
 )
 def test_broken_chunks_are_refused(server: RunningServer, line: RawConnection, rest: bytes) -> None:
-    """A body whose chunks break off is refused (U60)."""
+    """A body whose chunks break off is refused."""
     line.ask(POST, credentials(server), KIND, CHUNKED)
     line.send(chunks(form(GOOD)[:-20], 100) + rest)
     line.connection.shutdown(socket.SHUT_WR)
@@ -86,7 +86,7 @@ def test_broken_chunks_are_refused(server: RunningServer, line: RawConnection, r
 
 
 def test_endless_chunks_are_refused(server: RunningServer, line: RawConnection) -> None:
-    """A body that goes on and on is refused when it passes the limit (U58)."""
+    """A body that goes on and on is refused when it passes the limit."""
     line.ask(POST, credentials(server), KIND, CHUNKED)
     start = form(BIG)[:200]
     line.send(chunks(start, 200))
@@ -97,7 +97,7 @@ def test_endless_chunks_are_refused(server: RunningServer, line: RawConnection) 
 
 @pytest.mark.parametrize("missing", [1, 500])
 def test_short_body_is_refused(server: RunningServer, line: RawConnection, missing: int) -> None:
-    """A client that stops before the length that it announced is told so (U45)."""
+    """A client that stops before the length that it announced is told so."""
     body = form(GOOD)
     line.ask(POST, credentials(server), KIND, f"Content-Length: {len(body)}")
     line.send(body[:-missing])
@@ -110,7 +110,7 @@ def test_short_body_is_refused(server: RunningServer, line: RawConnection, missi
 def test_disconnected_client_leaves_nothing(
     server: RunningServer, line: RawConnection, sent: int
 ) -> None:
-    """A client that goes away in the middle leaves nothing behind (U45)."""
+    """A client that goes away in the middle leaves nothing behind."""
     body = form(GOOD)
     line.ask(POST, credentials(server), KIND, f"Content-Length: {len(body)}")
     line.send(body[:sent])
@@ -119,7 +119,7 @@ def test_disconnected_client_leaves_nothing(
 
 
 def test_rest_of_a_long_body_is_another_request(server: RunningServer) -> None:
-    """What comes behind a complete upload is another request, and a bad one (U46)."""
+    """What comes behind a complete upload is another request, and a bad one."""
     package = wheel("longer")
     with raw_connection(server) as line:
         line.ask(POST, credentials(server), KIND, body=form(package))
@@ -133,7 +133,7 @@ def test_rest_of_a_long_body_is_another_request(server: RunningServer) -> None:
 def test_upload_without_a_body_is_refused(
     server: RunningServer, line: RawConnection, headers: tuple[str, ...]
 ) -> None:
-    """An upload of nothing at all is told that there is nothing (H21)."""
+    """An upload of nothing at all is told that there is nothing."""
     line.ask(POST, credentials(server), *headers)
     reply = answered(line)
     assert (reply.status, b"The request has no body." in reply.body) == (400, True)
@@ -144,7 +144,7 @@ def test_upload_without_a_body_is_refused(
 def test_expectation_is_refused_before_the_body(
     server: RunningServer, line: RawConnection, case: str
 ) -> None:
-    """A client that asks first, as curl does, is refused without sending anything (U57)."""
+    """A client that asks first, as curl does, is refused without sending anything."""
     has_token, status = UNWANTED[case]
     headers = [credentials(server)] if has_token else []
     line.ask(POST, *headers, KIND, "Expect: 100-continue", f"Content-Length: {5 << 30}")
@@ -152,7 +152,7 @@ def test_expectation_is_refused_before_the_body(
 
 
 def test_expected_upload_is_told_to_go_on(server: RunningServer) -> None:
-    """A client that asks first is told to go on, and then that all is well (U62)."""
+    """A client that asks first is told to go on, and then that all is well."""
     package, body = wheel("asked-first"), form(wheel("asked-first"))
     with raw_connection(server) as line:
         headers = (KIND, "Expect: 100-continue", f"Content-Length: {len(body)}")
@@ -164,7 +164,7 @@ def test_expected_upload_is_told_to_go_on(server: RunningServer) -> None:
 
 
 def test_unknown_expectation_is_ignored(server: RunningServer) -> None:
-    """Another expectation than that is not looked at (U63)."""
+    """Another expectation than that is not looked at."""
     package = wheel("banana")
     with raw_connection(server) as line:
         line.ask(POST, credentials(server), KIND, "Expect: banana", body=form(package))
@@ -176,7 +176,7 @@ def test_unknown_expectation_is_ignored(server: RunningServer) -> None:
 def test_refusal_is_readable_after_the_body(
     server: RunningServer, line: RawConnection, case: str
 ) -> None:
-    """A client that sends all of 5 MB before it reads can still read why not (U65)."""
+    """A client that sends all of 5 MB before it reads can still read why not."""
     has_token, status = UNWANTED[case]
     body = form(BIG)
     headers = [credentials(server)] if has_token else []

@@ -158,7 +158,7 @@ NO_FORM = "An upload is a form with a file in it."
         ({}, b"x", 415, "unsupported_media_type", NO_FORM),
         ({"Content-Type": "multipart/form-data"}, form(GOOD), 400, "bad_multipart", ""),
         (FORM, form(GOOD)[:-14], 400, "incomplete_body", ""),
-        # a compressed body is never inflated (U64)
+        # a compressed body is never inflated
         ({**FORM, "Content-Encoding": "gzip"}, b"x", 415, "unsupported_media_type", ""),
         ({**FORM, "Content-Encoding": "identity, gzip"}, b"x", 415, "unsupported_media_type", ""),
     ],
@@ -185,7 +185,7 @@ PLACES = ("/legacy/", "/legacy", "/", "/simple", "/acme/", "//legacy//", "/?x=1"
 
 @pytest.mark.parametrize("path", PLACES)
 def test_every_upload_address_takes_files(server: RunningServer, path: str) -> None:
-    """Every upload address takes files in place, with no redirect (U71)."""
+    """Every upload address takes files in place, with no redirect."""
     package = wheel("placed", str(PLACES.index(path)))
     answer = server.client.post(
         f"{server.url}{path}",
@@ -216,7 +216,7 @@ def test_curl_pushes_as_to_gemfury(server: RunningServer, password: str) -> None
 
 
 def test_archive_is_the_truth(server: RunningServer) -> None:
-    """What a form says besides name, version, file type and digests is not compared (U68)."""
+    """What a form says besides name, version, file type and digests is not compared."""
     lines = ("Requires-Python: >=3.9", "Summary: Of the archive", "Requires-Dist: acme-core")
     others = {
         "requires_python": "<2",

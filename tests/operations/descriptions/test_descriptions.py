@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from tests import waiting
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.model.metadata import CoreMetadata, parse_any

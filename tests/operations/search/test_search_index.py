@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fake_time import Clock, fake_runtime
 from tests.http.packages import wheel
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE, Clock, fake_runtime, objects
+from tests.operations.in_memory_index import ALICE, objects
 from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_documents import ProjectCodec

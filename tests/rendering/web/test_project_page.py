@@ -269,7 +269,7 @@ def test_markup_elsewhere_is_text() -> None:
     ["javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x", "/x"],
 )
 def test_only_web_addresses_are_links(url: str) -> None:
-    """An address that is not of the web is shown and not linked (P02)."""
+    """An address that is not of the web is shown and not linked."""
     lines = (f"Project-URL: Bad, {url}", "Project-URL: Good, https://g.example")
     page = shown_project(project(file()), core(*lines))
 

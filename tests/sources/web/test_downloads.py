@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from msgspec.structs import replace
 
-from tests.sources.offering import Pauses, body_of, offered, opened
+from tests.fake_time import Clock
+from tests.sources.offering import body_of, offered, opened
 from tests.sources.web.fake_server import CannedResponse, FakeServer
-from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.sources.candidate import Candidate
 from wheelyard.sources.source_factory import SourceRequest, open_source
@@ -126,7 +125,7 @@ def test_a_server_that_is_gone(server: FakeServer) -> None:
     server.page("/simple/", '<a href="a/">a</a>')
     server.page("/simple/a/", '<a href="http://127.0.0.1:9/a-1.zip">a</a>')
 
-    with opened(f"{server.url}/simple/", Pauses()) as source:
+    with opened(f"{server.url}/simple/", Clock()) as source:
         (found,) = offered(source.candidates()).candidates
         with pytest.raises(Unavailable) as raised:
             body_of(found)
@@ -140,17 +139,17 @@ def test_a_server_that_takes_for_ever(server: FakeServer, path: str) -> None:
     server.page("/simple/", '<a href="a/">a</a>')
     server.page("/simple/a/", f'<a href="{PATH}">a</a>')
     server.serve(PATH, CannedResponse(BODY))
-    time = _Time()
-    source = open_source(SourceRequest(text=f"{server.url}/simple/"), time.runtime())
+    clock = Clock()
+    source = open_source(SourceRequest(text=f"{server.url}/simple/"), clock.runtime())
     with closing(source):
         if path == "/simple/":
-            time.step = 61.0
+            clock.tick = 61.0
             with pytest.raises(Unavailable, match="does not answer"):
                 list(source.candidates())
             return
         (found,) = offered(source.candidates()).candidates
         with found.read() as pieces:
-            time.step = 100.0
+            clock.tick = 100.0
             with pytest.raises(OSError, match="too slowly"):
                 list(pieces)
 
@@ -166,26 +165,12 @@ def test_a_server_that_breaks_off_before_a_minute(server: FakeServer) -> None:
         for number in range(1, 60)
     ]
     server.serve(PATH, *parts)
-    time = _Time()
-    source = open_source(SourceRequest(text=f"{server.url}/simple/"), time.runtime())
+    clock = Clock()
+    source = open_source(SourceRequest(text=f"{server.url}/simple/"), clock.runtime())
     with closing(source):
         (found,) = offered(source.candidates()).candidates
-        time.step = 1.0
+        clock.tick = 1.0
         with pytest.raises(OSError, match="broke off"):
             body_of(found)
 
     assert len(server.asked(PATH)) < 10
-
-
-class _Time(Pauses):
-    """A runtime whose clock advances at every reading."""
-
-    step = 0.0
-
-    def runtime(self) -> Runtime:
-        """Return the runtime for the product."""
-        return replace(super().runtime(), monotonic=self._look)
-
-    def _look(self) -> float:
-        self.pause(self.step)
-        return self.now

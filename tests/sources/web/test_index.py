@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.tls import running_proxy
-from tests.sources.offering import Pauses, body_of, offered, opened, sha256, taken
+from tests.fake_time import Clock
+from tests.sources.offering import body_of, offered, opened, sha256, taken
 from tests.sources.web.fake_server import HTML, JSON, CannedResponse, FakeServer
 from wheelyard.errors import Invalid, Unavailable
 
@@ -188,14 +189,14 @@ def test_what_fails_in_passing_is_asked_again(server: FakeServer) -> None:
         CannedResponse(status=429, headers={"Retry-After": each}) for each in ("30", "86400")
     )
     server.serve("/simple/a/", days, busy, CannedResponse(b"{" * 99, breaks_at=7), good)
-    pauses = Pauses()
+    clock = Clock()
 
-    with opened(f"{server.url}/simple/", pauses) as source:
+    with opened(f"{server.url}/simple/", clock) as source:
         found = offered(source.candidates())
 
     assert found.passed_over == []
     assert len(server.asked("/simple/a/")) == 4
-    assert pauses.made[:2] == [60.0, 30.0]
+    assert clock.pauses[:2] == [60.0, 30.0]
 
 
 @pytest.mark.parametrize(
@@ -216,12 +217,12 @@ def test_patience_in_other_words(server: FakeServer, asked: str, least: float, m
     server.serve(
         "/simple/a/", busy, CannedResponse(b'{"files": []}', headers={"Content-Type": JSON})
     )
-    pauses = Pauses()
+    clock = Clock()
 
-    with opened(f"{server.url}/simple/", pauses) as source:
+    with opened(f"{server.url}/simple/", clock) as source:
         assert offered(source.candidates()).passed_over == []
 
-    (pause,) = pauses.made
+    (pause,) = clock.pauses
     assert least <= pause <= most
 
 
@@ -240,14 +241,14 @@ def test_a_server_that_fails(server: FakeServer) -> None:
 
 def test_a_server_that_is_not_there_is_told_of() -> None:
     """A server that is not there is told of after some tries."""
-    pauses = Pauses()
+    clock = Clock()
     with (
         pytest.raises(Unavailable, match="cannot be reached"),
-        opened("http://127.0.0.1:9/simple/", pauses) as source,
+        opened("http://127.0.0.1:9/simple/", clock) as source,
     ):
         list(source.candidates())
 
-    assert len(pauses.made) == 4
+    assert len(clock.pauses) == 4
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sources.offering import Pauses
+from tests.fake_time import Clock
 from wheelyard.http_client.hosts import AddressPolicy
 from wheelyard.http_client.urls import parse_url
 from wheelyard.sources.index_client import IndexClient, SourceCredentials
@@ -15,7 +15,7 @@ HERE = "https://index.example/simple/"
 def links(text: str) -> list[object]:
     """Return all that is read from the first page of an index in HTML."""
     url = parse_url(HERE)
-    web = IndexClient(SourceCredentials(url), Pauses().runtime(), AddressPolicy())
+    web = IndexClient(SourceCredentials(url), Clock().runtime(), AddressPolicy())
     return [*parse_projects(FetchedPage(url, "text/html", bytearray(text.encode())), web)]
 
 

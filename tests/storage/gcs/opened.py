@@ -1,12 +1,12 @@
 """Opens a bucket as the index does, with a time that a test holds in its hand."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from threading import Lock
 
-from wheelyard.concurrency.runtime import Runtime
+from msgspec.structs import replace
+
+from tests.fake_time import Clock
 from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket
@@ -31,43 +31,6 @@ VERBS: dict[str, Callable[[Store], object]] = {
 """Every way to ask a bucket for something."""
 
 
-@dataclass(slots=True)
-class StillTime:
-    """Stands still, but for the pauses that are made in it, and for what a test adds."""
-
-    now: float = 0.0
-    pauses: list[float] = field(default_factory=list)
-    """All pauses so far, in seconds."""
-    meanwhile: Callable[[], object] | None = None
-    """A function that the next pause calls once."""
-    chance: Random = field(default_factory=Random)
-    """Tells how long a pause is."""
-    _lock: Lock = field(default_factory=Lock)
-
-    def monotonic(self) -> float:
-        """Return the seconds since the beginning."""
-        return self.now
-
-    def pause(self, seconds: float) -> None:
-        """Let time pass, at once."""
-        with self._lock:
-            self.pauses.append(seconds)
-            self.now += seconds
-            happens, self.meanwhile = self.meanwhile, None
-        if happens is not None:
-            happens()
-
-
-class SkippedPauses(StillTime):
-    """Runs as time does, and pauses are skipped."""
-
-    __slots__ = ()
-
-    def monotonic(self) -> float:
-        """Return seconds since some moment."""
-        return time.monotonic() + self.now
-
-
 class ZeroJitter(Random):
     """A random generator that returns the lower bound."""
 
@@ -76,22 +39,14 @@ class ZeroJitter(Random):
         return min(a, b)
 
 
-class FrozenTime(StillTime):
+def frozen_clock() -> Clock:
     """
-    A time that never passes, not even in pauses, so that no timeout expires.
+    Return a clock that never moves, with the shortest pauses that chance allows.
 
-    Threads that share a time that stands still add up their pauses, which run side by side in a
-    real one: the slowest of them would find its patience used up by the others. And where chance
-    has one caller meet several faults in a row, a single pause may be longer than its patience.
+    Where chance has one caller meet several faults in a row, a single pause may be longer than its
+    patience.
     """
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        super().__init__(chance=ZeroJitter())
-
-    def pause(self, seconds: float) -> None:
-        """Return at once."""
+    return Clock(is_frozen=True, random=ZeroJitter())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +54,7 @@ class Opened:
     """A bucket that is open, and what it was opened with."""
 
     bucket: ConnectedBucket
-    time: StillTime
+    time: Clock
     operation_counter: OperationCounter
 
     @property
@@ -117,20 +72,16 @@ class Opener:
     def __call__(
         self,
         location: str = "gs://wheels",
-        still: StillTime | None = None,
+        clock: Clock | None = None,
         *,
         files: str = "",
         downloads: Downloads = "auto",
     ) -> Opened:
         """Open a bucket; its pauses take no time."""
-        still, operation_counter = still or StillTime(), OperationCounter()
-        runtime = Runtime(
-            now=system_runtime().now,
-            monotonic=still.monotonic,
-            thread_time=still.monotonic,
-            pause=still.pause,
-            random=still.chance,
-        )
+        clock = clock or Clock(random=Random())
+        operation_counter = OperationCounter()
+        # the service judges signatures by the time of day, which is the real one
+        runtime = replace(clock.runtime(), now=system_runtime().now)
         bucket = open_bucket(
             parse_location(location),
             runtime,
@@ -139,7 +90,7 @@ class Opener:
             downloads=downloads,
         )
         self._opened.append(bucket)
-        return Opened(bucket, still, operation_counter)
+        return Opened(bucket, clock, operation_counter)
 
     def close(self) -> None:
         """Close every connection."""

@@ -6,7 +6,8 @@ import pytest
 
 from tests.fake_gcs.faults import DropBefore, Fault, Hold, StatusBefore
 from tests.fake_gcs.server import FakeGcs
-from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener, SkippedPauses
+from tests.fake_time import RunningClock
+from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Stored
 from wheelyard.storage.bucket_store import COOL_DOWN_SECONDS, READ_RETRY_SECONDS
@@ -24,18 +25,19 @@ def test_a_silent_bucket_is_left_alone(
     server: FakeGcs, opened_bucket: Opened, fault: Fault
 ) -> None:
     """After a call has timed out, the next calls fail without a request to the bucket."""
-    store, still = opened_bucket.store, opened_bucket.time
+    store = opened_bucket.store
+    clock = opened_bucket.time
     silence = server.faults.add(fault, count=FOR_EVER)
     with pytest.raises(Unavailable, match=r"gs://wheels (does not answer|answers with status 50)"):
         store.get(A)
-    assert still.now <= READ_RETRY_SECONDS
-    asked, waited = silence.taken, len(still.pauses)
+    assert clock.elapsed <= READ_RETRY_SECONDS
+    asked, waited = silence.taken, len(clock.pauses)
 
     for verb in VERBS.values():
         with pytest.raises(Unavailable, match=r"does not answer|answers with status 50"):
             verb(store)
 
-    assert (silence.taken, len(still.pauses)) == (asked, waited)
+    assert (silence.taken, len(clock.pauses)) == (asked, waited)
 
 
 def test_one_asks_for_all(server: FakeGcs, opened_bucket: Opened, pool: ThreadPoolExecutor) -> None:
@@ -44,7 +46,7 @@ def test_one_asks_for_all(server: FakeGcs, opened_bucket: Opened, pool: ThreadPo
     silenced(server, opened_bucket)
     hold = Hold("before")
     server.faults.add(hold, "media", OTHER)
-    opened_bucket.time.now += COOL_DOWN_SECONDS
+    opened_bucket.time.advance(seconds=COOL_DOWN_SECONDS)
     one = pool.submit(store.get, OTHER)
     hold.wait()
     asked = server.log.count()
@@ -63,7 +65,7 @@ def test_one_asks_for_all(server: FakeGcs, opened_bucket: Opened, pool: ThreadPo
 def test_one_asks_once(server: FakeGcs, opened_bucket: Opened, fault: Fault) -> None:
     """Who asks a bucket that is still unavailable asks it once, and the others wait again."""
     silenced(server, opened_bucket, fault)
-    opened_bucket.time.now += COOL_DOWN_SECONDS
+    opened_bucket.time.advance(seconds=COOL_DOWN_SECONDS)
     silence = server.faults.add(fault, count=FOR_EVER)
     waited = len(opened_bucket.time.pauses)
 
@@ -79,11 +81,11 @@ def test_a_bucket_that_refuses_connections(server: FakeGcs, opened_bucket: Opene
     version = opened_bucket.store.put(A, b"one", ABSENT)
     server.stop()
     for verb in VERBS.values():
-        opened_bucket.time.now += COOL_DOWN_SECONDS
+        opened_bucket.time.advance(seconds=COOL_DOWN_SECONDS)
         with pytest.raises(Unavailable, match="gs://wheels does not answer"):
             verb(opened_bucket.store)
     server.start()
-    opened_bucket.time.now += COOL_DOWN_SECONDS
+    opened_bucket.time.advance(seconds=COOL_DOWN_SECONDS)
 
     assert opened_bucket.store.get(A) == Stored(b"one", version)
 
@@ -91,12 +93,12 @@ def test_a_bucket_that_refuses_connections(server: FakeGcs, opened_bucket: Opene
 @pytest.mark.slow
 def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcs) -> None:
     """A bucket that takes connections and says nothing costs one caller some seconds, once."""
-    bucket = opener(still=SkippedPauses())
+    bucket = opener(clock=RunningClock())
     server.die()
     with pytest.raises(Unavailable, match="gs://wheels does not answer"):
         bucket.store.get(A)
     # however long a slow machine takes from here to the next line, the rest is not over
-    bucket.time.now -= LONG
+    bucket.time.advance(seconds=-LONG)
 
     with pytest.raises(Unavailable, match="gs://wheels does not answer") as fault:
         bucket.store.get(A)
@@ -104,7 +106,7 @@ def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcs) -> None:
     assert isinstance(fault.value.__cause__, Failure)
     assert fault.value.__cause__.kind is FailureKind.OUTAGE
     server.revive()
-    bucket.time.now += LONG + COOL_DOWN_SECONDS
+    bucket.time.advance(seconds=LONG + COOL_DOWN_SECONDS)
     assert bucket.store.get(A) is None
 
 

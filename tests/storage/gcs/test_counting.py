@@ -12,8 +12,8 @@ from benchmarks.stores import Wheel
 from tests.fake_gcs.faults import CutAt, DropAfter, DropBefore, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
+from tests.fake_time import Clock
 from tests.metrics import samples
-from tests.operations.in_memory_index import Clock
 from tests.storage.gcs.opened import FILES, OTHER, A, Opened
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest

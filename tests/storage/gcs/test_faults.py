@@ -46,7 +46,7 @@ def test_too_often_for_ever(server: FakeGcs, opened_bucket: Opened) -> None:
     with refused(Unavailable, "overloaded"):
         opened_bucket.store.put(A, b"one", ABSENT)
 
-    assert opened_bucket.time.now <= WRITE_RETRY_SECONDS
+    assert opened_bucket.time.elapsed <= WRITE_RETRY_SECONDS
 
 
 def test_a_swap_that_comes_too_often_has_lost(server: FakeGcs, opened_bucket: Opened) -> None:
@@ -116,7 +116,9 @@ def test_a_failure_for_ever(
     assert max(pauses) <= MAX_PAUSE_SECONDS
     # a write that is given up is looked for
     assert (
-        READ_RETRY_SECONDS / 2 < opened_bucket.time.now <= WRITE_RETRY_SECONDS + READ_RETRY_SECONDS
+        READ_RETRY_SECONDS / 2
+        < opened_bucket.time.elapsed
+        <= WRITE_RETRY_SECONDS + READ_RETRY_SECONDS
     )
 
 
@@ -162,7 +164,7 @@ def test_somebody_writes_before_a_repetition(
     store = opened_bucket.store
     expect = ABSENT if is_creation else store.put(A, b"zero", ABSENT)
     server.faults.add(fault, "insert")
-    opened_bucket.time.meanwhile = partial(opener().store.put, A, b"other", expect)
+    opened_bucket.time.during_pause = partial(opener().store.put, A, b"other", expect)
 
     with pytest.raises(Unavailable, match="not known"):
         store.put(A, b"one", expect)
@@ -202,7 +204,7 @@ def test_a_file_whose_answers_are_lost(
     opened_bucket.store.put_file(A, path if is_path else b"one")
 
     server.faults.clear()
-    server.clock.advance(-7200)
+    server.clock.advance(seconds=-7200)
     server.bucket("wheels").put(A, b"one")
     server.faults.add(DropBefore(), "insert", count=FOR_EVER)
 

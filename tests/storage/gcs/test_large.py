@@ -118,7 +118,7 @@ def test_a_piece_fails_for_ever(
     with pytest.raises(Unavailable, match="gs://wheels answers with status 503"):
         opened_bucket.store.put_file(A, large)
 
-    assert opened_bucket.time.now <= WRITE_RETRY_SECONDS + READ_RETRY_SECONDS
+    assert opened_bucket.time.elapsed <= WRITE_RETRY_SECONDS + READ_RETRY_SECONDS
     assert bucket.names() == []
 
 
@@ -127,7 +127,7 @@ def test_the_bucket_forgets_an_upload(
 ) -> None:
     """An upload of which the bucket knows no more begins anew, and arrives."""
     server.faults.add(StatusBefore(503), "resumable-chunk", skip=2)
-    opened_bucket.time.meanwhile = server.expire_uploads
+    opened_bucket.time.during_pause = server.expire_uploads
 
     opened_bucket.store.put_file(A, large)
 

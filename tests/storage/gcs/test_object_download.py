@@ -131,7 +131,7 @@ def test_a_document_is_replaced_while_it_is_read(
     known = opened_bucket.store.put(A, b"known", ABSENT)
     bucket.put(A, BODY)
     server.faults.add(CutAt(position), "media")
-    opened_bucket.time.meanwhile = lambda: bucket.put(A, b"newer")
+    opened_bucket.time.during_pause = lambda: bucket.put(A, b"newer")
 
     found = opened_bucket.store.get(A, known)
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.fake_time import RunningClock
 from tests.services.fixtures import ALL, Emulators
 from tests.services.service import DIALECTS, ProxiedService
-from tests.storage.gcs.opened import Opener, SkippedPauses
+from tests.storage.gcs.opened import Opener
 from wheelyard.storage.base import Key
 from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket
@@ -29,14 +30,14 @@ def service(
 
 
 @pytest.fixture
-def patience() -> SkippedPauses:
+def patience() -> RunningClock:
     """The time of all stores of a test."""
-    return SkippedPauses()
+    return RunningClock()
 
 
 @pytest.fixture
 def open_place(
-    service: ProxiedService, patience: SkippedPauses, monkeypatch: pytest.MonkeyPatch
+    service: ProxiedService, patience: RunningClock, monkeypatch: pytest.MonkeyPatch
 ) -> Open:
     """Open `BUCKET/PREFIX` as another process would, which has checked no bucket yet."""
 

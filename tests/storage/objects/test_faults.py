@@ -13,11 +13,12 @@ from tests.fake_gcs.faults import (
     StatusAfter,
     StatusBefore,
 )
+from tests.fake_time import RunningClock
 from tests.refused import refused
 from tests.services.dialect import PART
 from tests.services.service import ProxiedService
 from tests.storage.conformance import LARGE_BYTES
-from tests.storage.gcs.opened import VERBS, SkippedPauses
+from tests.storage.gcs.opened import VERBS
 from tests.storage.objects.conftest import Open
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
@@ -94,13 +95,13 @@ def test_a_large_file_with_a_lost_answer(
 
 
 def test_a_file_that_vanishes(
-    store: ObjectStore, service: ProxiedService, patience: SkippedPauses, tmp_path: Path
+    store: ObjectStore, service: ProxiedService, patience: RunningClock, tmp_path: Path
 ) -> None:
     """Where the file to send was removed, the message says that, and not that nobody answers."""
     path = tmp_path / "file"
     path.write_bytes(b"one")
     service.faults.add(StatusBefore(500), "insert", count=FOR_EVER)
-    patience.meanwhile = path.unlink
+    patience.during_pause = path.unlink
 
     with pytest.raises(Unavailable, match="could not use the upload: No such file"):
         store.put_file(FILE, path)
@@ -173,7 +174,7 @@ def test_a_service_that_is_gone(store: ObjectStore, service: ProxiedService) -> 
 
 
 def test_no_request_while_a_service_is_gone(
-    store: ObjectStore, service: ProxiedService, patience: SkippedPauses
+    store: ObjectStore, service: ProxiedService, patience: RunningClock
 ) -> None:
     """While a service fails, calls fail at once and say why; a little later one asks again."""
     service.faults.add(StatusBefore(500), count=FOR_EVER)

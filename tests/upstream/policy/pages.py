@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from packaging.utils import NormalizedName
 
-from tests.operations.in_memory_index import START
+from tests.fake_time import START
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 DEMO = NormalizedName("demo")

@@ -12,8 +12,8 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_time import START
 from tests.http.in_process import InProcessServer, in_process
-from tests.operations.in_memory_index import START
 from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel

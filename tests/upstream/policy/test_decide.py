@@ -6,7 +6,8 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.operations.in_memory_index import Clock, IndexHarness
+from tests.fake_time import Clock
+from tests.operations.in_memory_index import IndexHarness
 from wheelyard.errors import Invalid
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.index_name import EVERY_INDEX

@@ -12,8 +12,8 @@ from msgspec.json import decode
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer
-from tests.operations.in_memory_index import START, Clock
 from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.operations.in_memory_index import Clock
+from tests.fake_time import Clock
 from tests.upstream.policy.pages import DEMO
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.operations.in_memory_index import IndexHarness, code_of, fake_runtime
+from tests.fake_time import fake_runtime
+from tests.operations.in_memory_index import IndexHarness, code_of
 from tests.upstream.policy.pages import DEMO, DIGEST, NOW, OLD, page, wheel
 from wheelyard.archive.attestation_verifier import AttestationVerifier
 from wheelyard.catalog import keys

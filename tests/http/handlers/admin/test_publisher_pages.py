@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from tests.fake_time import START
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.index_tables import toml_of
 from tests.model.jobs import GITLAB, OIDC
-from tests.operations.in_memory_index import START
 from wheelyard.api.operation import decode_body
 from wheelyard.api.publisher_operations import NewPublisher
 from wheelyard.errors import Invalid

@@ -1,0 +1,1 @@
+"""Examples of every operation, which are played by each way to call it."""

@@ -1,0 +1,337 @@
+"""Examples of the operations on tables: publishers, namespaces, webhooks and indexes."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from tests.examples.example import (
+    ADMINISTRATORS,
+    NOTHING,
+    Command,
+    Example,
+    Form,
+    Json,
+    Refusal,
+    Request,
+    Words,
+)
+from wheelyard.api import apply_operations, retention_operations, webhook_operations
+from wheelyard.api.index_operations import INDEXES
+from wheelyard.api.namespace_operations import NAMESPACES
+from wheelyard.api.publisher_operations import PUBLISHERS
+from wheelyard.api.table_operations import TableOperations
+from wheelyard.api.webhook_operations import WEBHOOKS
+
+
+class TableExample(Struct, frozen=True, kw_only=True):
+    """A table of a kind, which the examples add, change and remove."""
+
+    operations: TableOperations
+    name: str
+    keys: Json
+    """The keys of the table beside its name."""
+    change: Json
+    """The keys that a change gives it."""
+    others: int = 0
+    """The number of tables of the kind that are there already."""
+    name_key: str = "name"
+    """The key that has the name."""
+    remove: str = "remove"
+    """The subcommand that removes it, and the words of `add` and `change`."""
+    add: str
+    """The subcommand that adds it, with what it takes beside the name."""
+    edit: str
+    """The subcommand that changes it, with what it takes beside the name."""
+    nameless: str
+    """How a table without a name is refused."""
+    unknown: str = "odd: there is no such key"
+    """How an unknown key is refused."""
+    removed: Json = NOTHING
+    """A part of the answer to the removal."""
+    add_form: Json
+    """The fields of the form that adds it, beside its name."""
+    edit_form: Json
+    """The fields of the form that changes it, beside its name."""
+
+
+def examples_of(table: TableExample) -> tuple[Example, ...]:
+    """Return the examples of the operations of a kind."""
+    operations, noun, name = table.operations, table.operations.kind.noun, table.name
+    key = {table.name_key: name}
+    page = f"/-/admin/{operations.kind.plural}/"
+    added = Request(operations.add, NOTHING, {noun: {**key, **table.keys}})
+    made: Json = {**key, noun: {**key, **table.keys}}
+    changed: Json = {**key, noun: {**key, **table.keys, **table.change}}
+    none = Refusal(code="not_found", words=f"There is no {noun} '{name}'")
+    nobody = Refusal(
+        body={table.name_key: "nobody"}, code="not_found", words=f"There is no {noun} 'nobody'"
+    )
+    listed = [NOTHING] * table.others
+    return (
+        Example(
+            promise="lists the tables",
+            before=(added,),
+            request=Request(operations.list),
+            who=ADMINISTRATORS,
+            answer={operations.kind.plural: [*listed, made]},
+            command=Command(line=f"{noun} list", prints=Words(done=name)),
+        ),
+        Example(
+            promise="shows the changes of tables after a number",
+            before=(added,),
+            request=Request(operations.history, NOTHING, {"after": str(table.others)}),
+            who=ADMINISTRATORS,
+            answer={"commits": [{"number": table.others + 1}]},
+            refusals=(
+                Refusal(body={"after": "x"}, code="invalid_field", words="after must be a number"),
+            ),
+            command=Command(line=f"{noun} history", prints=Words(done=name)),
+        ),
+        Example(
+            promise="adds a table",
+            request=added,
+            who=ADMINISTRATORS,
+            answer=made,
+            again=Refusal(code=operations.kind.exists_code, words=f"'{name}'"),
+            after=((Request(operations.list), {operations.kind.plural: [*listed, made]}),),
+            refusals=(
+                Refusal(body={noun: {}}, code="invalid_field", words=table.nameless),
+                Refusal(
+                    body={noun: {**key, **table.keys, "odd": 1}},
+                    code="invalid_field",
+                    words=table.unknown,
+                ),
+            ),
+            command=Command(line=f"{noun} {table.add}", prints=Words(done=name)),
+            form=Form(page=page, fields={**key, **table.add_form}, shows=Words(done=name)),
+        ),
+        Example(
+            promise="gives keys of a table other values",
+            before=(added,),
+            request=Request(operations.change, NOTHING, {**key, noun: table.change}),
+            who=ADMINISTRATORS,
+            answer=changed,
+            after=((Request(operations.list), {operations.kind.plural: [*listed, changed]}),),
+            refusals=(nobody,),
+            command=Command(line=f"{noun} {table.edit}", prints=Words(done=name)),
+            form=Form(
+                page=page,
+                shown_on=f"{page}?change={name}",
+                fields={**key, **table.edit_form},
+                shows=Words(done=name),
+            ),
+        ),
+        Example(
+            promise="removes a table",
+            before=(added,),
+            request=Request(operations.remove, NOTHING, key),
+            who=ADMINISTRATORS,
+            answer=table.removed,
+            again=none,
+            after=((Request(operations.list), {operations.kind.plural: listed}),),
+            refusals=(nobody,),
+            command=Command(line=f"{noun} {table.remove} {name}", prints=Words(done=name)),
+            form=Form(page=page, fields={**key, "action": "remove"}, shows=Words(done=name)),
+        ),
+    )
+
+
+def _no_hook(command: str) -> Refusal:
+    """Return how an operation on a webhook that there is not is refused."""
+    return Refusal(
+        body={"name": "nobody"},
+        code="not_found",
+        words="There is no webhook 'nobody'",
+        command=command,
+    )
+
+
+def _file(**tables: object) -> Json:
+    """Return a file that describes an index by these tables."""
+    return {"source": "index.toml", "tables": tables}
+
+
+LAB: Final = {"name": "lab"}
+HOOK: Final = Request(
+    WEBHOOKS.add, NOTHING, {"webhook": {"name": "hook", "url": "https://ci.example/hook"}}
+)
+RULES: Final = Request(
+    apply_operations.apply_files,
+    NOTHING,
+    {"files": [_file(retention=[{"projects": ["demo"], "keep_last": 1}])]},
+)
+EXAMPLES: Final = (
+    *examples_of(
+        TableExample(
+            operations=PUBLISHERS,
+            name="bk",
+            name_key="id",
+            keys={
+                "provider": "buildkite",
+                "organization": "acme",
+                "pipeline": "release",
+                "build_branch": "main",
+                "projects": ["demo"],
+            },
+            change={"projects": ["demo", "extras"]},
+            add="add bk buildkite projects=demo organization=acme pipeline=release"
+            " build_branch=main",
+            edit="change bk projects=demo,extras",
+            nameless="provider: expected github",
+            add_form={
+                "action": "add",
+                "provider": "buildkite",
+                "organization": "acme",
+                "pipeline": "release",
+                "build_branch": "main",
+                "projects": "demo",
+            },
+            edit_form={
+                "action": "change",
+                "provider": "buildkite",
+                "organization": "acme",
+                "pipeline": "release",
+                "build_branch": "main",
+                "projects": "demo, extras",
+                "index": "main",
+            },
+        )
+    ),
+    *examples_of(
+        TableExample(
+            operations=NAMESPACES,
+            name="acme",
+            keys={"owners": ["htpasswd:admin"]},
+            change={"owners": ["htpasswd:manager"]},
+            add="grant acme --owner htpasswd:admin",
+            edit="change acme --owner htpasswd:manager",
+            remove="revoke",
+            nameless="name: is missing",
+            add_form={"action": "grant", "owners": "htpasswd:admin"},
+            edit_form={"action": "change", "owners": "htpasswd:manager"},
+        )
+    ),
+    *examples_of(
+        TableExample(
+            operations=WEBHOOKS,
+            name="hook",
+            keys={"url": "https://ci.example/hook"},
+            change={"projects": ["demo*"]},
+            add="add hook url=https://ci.example/hook",
+            edit="change hook projects=demo*",
+            nameless="name: is missing",
+            add_form={"action": "add", "url": "https://ci.example/hook"},
+            edit_form={
+                "action": "change",
+                "url": "https://ci.example/hook",
+                "projects": "demo*",
+            },
+        )
+    ),
+    *examples_of(
+        TableExample(
+            operations=INDEXES,
+            name="lab",
+            others=3,
+            keys={},
+            change={"read": "anyone"},
+            add="add lab",
+            edit="change lab read=anyone",
+            nameless="name: is missing",
+            removed={"name": "lab", "warnings": []},
+            add_form={"action": "make"},
+            edit_form={"action": "change", "read": "anyone"},
+        )
+    ),
+    Example(
+        promise="makes another secret for a webhook",
+        before=(HOOK,),
+        request=Request(webhook_operations.make_secret, NOTHING, {"name": "hook"}),
+        who=ADMINISTRATORS,
+        answer={"name": "hook", "secret_from": "store"},
+        does_again=True,
+        refusals=(_no_hook("webhook new-secret nobody"),),
+        command=Command(line="webhook new-secret hook", prints=Words(done="whsec_")),
+    ),
+    Example(
+        promise="shows the last deliveries of a webhook",
+        before=(HOOK,),
+        request=Request(webhook_operations.list_deliveries, NOTHING, {"name": "hook"}),
+        who=ADMINISTRATORS,
+        answer={"name": "hook", "attempts": [], "waiting": [], "dead": []},
+        refusals=(_no_hook("webhook deliveries nobody"),),
+        command=Command(line="webhook deliveries hook"),
+    ),
+    Example(
+        promise="sends again what was given up",
+        before=(HOOK,),
+        request=Request(webhook_operations.send_again, NOTHING, {"name": "hook"}),
+        who=ADMINISTRATORS,
+        answer={"name": "hook", "ids": []},
+        refusals=(
+            _no_hook("webhook send-again nobody --all"),
+            Refusal(
+                body={"ids": ["msg_x"]},
+                code="not_found",
+                words="has no message 'msg_x'",
+                command="webhook send-again hook msg_x",
+            ),
+        ),
+        command=Command(line="webhook send-again hook --all"),
+    ),
+    Example(
+        promise="puts into the store what a file says of the index",
+        request=Request(apply_operations.apply_files, NOTHING, {"files": [_file(index=[LAB])]}),
+        who=ADMINISTRATORS,
+        trial={"files": [{"is_done": False, "changes": [{"name": "lab", "outcome": "added"}]}]},
+        answer={"files": [{"is_done": True, "changes": [{"name": "lab", "outcome": "added"}]}]},
+        again={"files": [{"is_done": True, "changes": []}]},
+        refusals=(
+            Refusal(
+                body={"files": [_file(odd=[LAB])]},
+                code="wrong_file",
+                words="There is no table 'odd'",
+                command="apply wrong.toml",
+            ),
+        ),
+        command=Command(
+            line="apply index.toml",
+            trial="apply index.toml --dry-run",
+            prints=Words(done="1 change made", again="nothing to change"),
+        ),
+    ),
+    Example(
+        promise="says what rules of retention would delete",
+        before=(RULES,),
+        request=Request(retention_operations.preview_retention),
+        who=ADMINISTRATORS,
+        answer={"deleted": [{"project": "demo", "version": "1.0", "files": 2}]},
+        refusals=(
+            Refusal(
+                body={"index": "nobody"},
+                code="not_found",
+                words="nobody",
+                command="retention --dry-run --index nobody",
+            ),
+        ),
+        command=Command(line="retention --dry-run", prints=Words(done="1 release with 2 files")),
+    ),
+    Example(
+        promise="deletes what rules of retention say",
+        before=(RULES,),
+        request=Request(retention_operations.run_retention),
+        who=ADMINISTRATORS,
+        answer={"deleted": [{"project": "demo", "version": "1.0", "files": 2}]},
+        again={"deleted": []},
+        does_again=True,
+        refusals=(
+            Refusal(
+                body={"index": "nobody"},
+                code="not_found",
+                words="nobody",
+                command="retention --index nobody",
+            ),
+        ),
+        command=Command(line="retention", prints=Words(done="1 release with 2 files")),
+    ),
+)
