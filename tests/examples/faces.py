@@ -88,12 +88,12 @@ class Face(ABC):
 def call_function(index: Index, request: Request) -> Outcome:
     """Call the function of an operation as somebody with all rights."""
     index = index.named(request.index or "main")
-    call = Call(index=index, caller=ALICE, callers=lambda _: ALICE)
+    call = Call(index=index, caller=ALICE, caller_elsewhere=lambda _: ALICE)
     row = request.row
     try:
         body = None
-        if row.body is not None:
-            body = convert_fields(request.body, row.body, strict=row.method != "GET")
+        if row.body_type is not None:
+            body = convert_fields(request.body, row.body_type, strict=row.method != "GET")
         answer = row.answer_to(call, request.arguments, body)
     except WheelyardError as error:
         return Outcome(is_done=False, text=error.message, code=error.code)
@@ -123,7 +123,7 @@ def send(server: InProcessServer, request: Request, role: Role) -> InProcessResp
     if row.method == "GET":
         return server.get(f"{path}?{urlencode(request.body)}", *headers)
     headers.append(("content-type", "application/json"))
-    body = [json.dumps(dict(request.body)).encode()] if row.body is not None else []
+    body = [json.dumps(dict(request.body)).encode()] if row.body_type is not None else []
     return server.get(path, *headers, method=row.method, body=body)
 
 
