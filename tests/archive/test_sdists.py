@@ -76,6 +76,18 @@ def signed(name: bytes, owner: bytes) -> bytes:
     return tar_block(name, checksum=b"%06o\0 " % sum(struct.unpack("512b", block)), owner=owner)
 
 
+def uncounted(name: bytes) -> bytes:
+    """Return a tar header whose signed bytes have the sum 0, and whose checksum is no number."""
+    letter = "\xc3".encode()
+    worth = -sum(struct.unpack("2b", letter))
+    total = sum(struct.unpack("512b", tar_block(name, checksum=b" " * 8)))
+    # letters of ASCII make up for what the others take too much
+    count = total // worth + 4
+    most, rest = divmod(count * worth - total, 7)
+    ascii_letters = bytes([most] * (7 - rest) + [most + 1] * rest)
+    return tar_block(name + letter * count + ascii_letters, checksum=b"xxxxxxxx")
+
+
 def gzip_header(flags: int, body: bytes) -> bytes:
     """Return an sdist whose gzip header has optional fields."""
     return GOOD[:3] + bytes([flags]) + GOOD[4:10] + body + GOOD[10:]
@@ -132,6 +144,7 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "folder-with-data": lambda: sdist_bytes(tar_file(b"demo-1.0/d/", b"x", b"5")),
         "checksum": lambda: sdist_bytes(tar_block(b"demo-1.0/x", checksum=b"000000\0 ")),
         "no-checksum": lambda: sdist_bytes(tar_block(b"demo-1.0/x", checksum=b"xxxxxxxx")),
+        "no-checksum-of-a-sum-of-zero": lambda: sdist_bytes(uncounted(b"demo-1.0/x")),
         "mode": lambda: sdist_bytes(tar_block(b"demo-1.0/x", mode=b"rw-r--r-")),
         "prefix-of-no-standard": lambda: sdist_bytes(
             tar_block(b"x", magic=b"ustar  \0", prefix=b"demo-1.0")

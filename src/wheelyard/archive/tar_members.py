@@ -363,7 +363,9 @@ def _check_unused_fields(fields: _HeaderFields, name: bytes) -> None:
 def _has_valid_checksum(block: bytes, field: bytes) -> bool:
     """Return whether the checksum field of a header has the checksum of the header's bytes."""
     match = _OCTAL_NUMBER.fullmatch(field)
-    checksum = int(match[1] or b"0", 8) if match else 0
+    if match is None:
+        return False
+    checksum = int(match[1] or b"0", 8)
     unsigned_sum = tar_checksum(block)
     if checksum == unsigned_sum:
         return True
