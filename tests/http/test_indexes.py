@@ -138,8 +138,10 @@ def test_names_that_are_merged_have_the_files_of_all_layers(server: InProcessSer
     server.publish_to("dev", lower, make_wheel("acme_x", "2.0"))
 
     page = decode(server.get("/prod/simple/acme-x/", JSON).body)
+    why = decode(server.get("/prod/api/v1/upstream/why?project=acme-x&version=1.0").body)
 
     assert page["versions"] == ["1.0", "2.0"]
+    assert why["files"][0]["sha256"] == upper.sha256
     assert page["files"][0]["hashes"]["sha256"] == upper.sha256
     assert server.get(f"/prod/files/acme-x/{upper.sha256}/{upper.filename}").body == upper.body
     assert server.get(f"/prod/files/acme-x/{lower.sha256}/{lower.filename}").status == 404

@@ -102,8 +102,8 @@ class _LayeredFiles:
     The explained files of a private project, to which one layer after the other is added.
 
     A layer that does not serve a file any more withholds this file from the layers behind it. A
-    file of several layers is explained as in the last layer that shows it, or if none shows it, as
-    in the first layer that has it.
+    file of several layers is explained as in the first layer that shows it, which serves it, or if
+    none shows it, as in the first layer that has it.
     """
 
     def __init__(self, version: Version | None) -> None:
@@ -136,7 +136,8 @@ class _LayeredFiles:
         explained = ExplainedFile(
             file.filename, file.version, not reasons, reasons, added_at, file.sha256
         )
-        if explained.shown or file.filename not in self._files:
+        known = self._files.get(file.filename)
+        if known is None or (explained.shown and not known.shown):
             self._files[file.filename] = explained
 
     def _withhold_behind(self, source: FoundProject) -> None:
