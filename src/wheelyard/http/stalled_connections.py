@@ -97,12 +97,16 @@ class StalledConnections:
             if not S_ISSOCK(status.st_mode):
                 return
             candidate = socket.socket(fileno=copy)
-            if candidate.family in INTERNET and candidate.getsockname()[1] == port:
-                candidate.setsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._milliseconds
-                )
-                if candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                    self._listening_inodes[descriptor] = status.st_ino
-            candidate.detach()  # the object must not close the copy a second time
+            try:
+                if candidate.family in INTERNET and candidate.getsockname()[1] == port:
+                    candidate.setsockopt(
+                        socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._milliseconds
+                    )
+                    if candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                        self._listening_inodes[descriptor] = status.st_ino
+            finally:
+                # also after an error: the object must not close the copy a second time, which
+                # may be another file by then
+                candidate.detach()
         finally:
             os.close(copy)
