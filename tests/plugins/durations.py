@@ -25,6 +25,8 @@ SLOWER: Final = 1.5
 """How much longer than before the tests of a folder take if they are told of."""
 NOTICED_SECONDS: Final = 5.0
 """How many seconds longer, beside that."""
+SHOWN_MODULES: Final = 60
+"""The number of modules in the list of the slowest."""
 
 
 def slower_folders(seconds: Mapping[str, float], recorded: Mapping[str, float]) -> Iterator[str]:
@@ -51,12 +53,15 @@ class DurationReport:
         self._is_recorded = is_recorded
         self._seconds = defaultdict[str, float](float)
         self._tests = Counter[str]()
+        self._modules = defaultdict[str, float](float)
         self._monotonic = system_runtime().monotonic
         self._started = self._monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add one phase of one test."""
-        folder = "/".join(report.nodeid.partition("::")[0].split("/")[:2])
+        module = report.nodeid.partition("::")[0]
+        self._modules[module] += report.duration
+        folder = "/".join(module.split("/")[:2])
         self._seconds[folder] += report.duration
         self._tests[folder] += report.when == "call"
 
@@ -67,6 +72,9 @@ class DurationReport:
             terminalreporter.write_line(f"{seconds:8.1f} s {self._tests[folder]:6} tests  {folder}")
         if not self._run:
             return
+        terminalreporter.section("the slowest modules, which one worker runs each")
+        for module, seconds in sorted(self._modules.items(), key=itemgetter(1))[-SHOWN_MODULES:]:
+            terminalreporter.write_line(f"{seconds:8.1f} s  {module}")
         recorded: dict[str, dict[str, float]] = json.loads(RECORDED.read_text())
         for line in slower_folders(self._seconds, recorded.get(self._run, {})):
             terminalreporter.write_line(f"slower than before: {line}")
