@@ -91,9 +91,9 @@ class Advice(Struct, frozen=True, omit_defaults=True):
 
     remedy: Remedy
     subject: str = ""
-    """What it is done to, or empty. Each `Remedy` says what that is."""
+    """What the remedy is applied to, or an empty text. Each `Remedy` says what its subject is."""
     index: str = ""
-    """The name of the index, empty for that of the command line."""
+    """The name of the index, or an empty text for the index of the command line."""
     version: str = ""
     """One version of the project."""
     versions: str = ""
@@ -112,6 +112,6 @@ class Caution(Struct, frozen=True, omit_defaults=True):
     """A warning: what asks for a look."""
 
     message: str
-    """What it is. With `advice`, a sentence that ends with a full stop."""
+    """What asks for a look. With `advice`, the message is a sentence that ends with a full stop."""
     advice: Advice | None = None
-    """What helps, for whoever shows it in words of their own."""
+    """What helps, for whoever shows the advice in words of their own, or None without advice."""

@@ -71,10 +71,10 @@ class AccessQuestion(Struct, frozen=True):
     who: Principals
     """Principals, separated by commas, or `token:ID`."""
     project: Name
-    """It need not exist."""
+    """The name of the project, which need not exist."""
     action: ActionWord
     index: OptionalIndex = ""
-    """The name of the index in which it is asked."""
+    """The index that the question is about, or an empty text for the index of the request."""
 
 
 class GrantRevocation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,7 +92,7 @@ class GroupEdit(Struct, frozen=True, forbid_unknown_fields=True):
     change: GroupChange
     name: GroupName
     who: tuple[Principal, ...] = ()
-    """The new members, or those to add or to remove."""
+    """The members that the group gets, or the members to add or to remove, by `change`."""
     note: Note = ""
     even_if_own: bool = False
     """Whether to go on if the caller is no administrator afterwards, which is refused else."""
@@ -186,7 +186,7 @@ class EditedGroup(Struct, frozen=True):
 
     name: str
     warnings: tuple[Caution, ...]
-    """Which new members nobody is, or may not sign in."""
+    """Warnings about new members that no known person is, or who may not sign in."""
 
 
 def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
@@ -219,12 +219,15 @@ def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
 
 
 class CallerRights(Struct, frozen=True, omit_defaults=True):
-    """What may be done to which projects."""
+    """Actions that the caller may do, with the projects and indexes of these actions."""
 
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
     index: str = ""
-    """The indexes that they are about, with commas between, or `*`. Earlier servers named none."""
+    """
+    The indexes of the rights, with commas between them, or `*` for all. An empty text, from an
+    older server, means main, or for a right to administer, all indexes.
+    """
 
     @classmethod
     def of(cls, scope: Scope) -> "CallerRights":
@@ -245,12 +248,12 @@ class CallerRights(Struct, frozen=True, omit_defaults=True):
 
 
 class WhoAmI(Struct, frozen=True):
-    """The caller."""
+    """The principals and rights of the caller."""
 
     principal: str
-    """By which the journal names it."""
+    """The principal by which the journal names the caller."""
     principals: tuple[str, ...]
-    """By which grants can name it."""
+    """The principals by which grants can name the caller."""
     rights: tuple[CallerRights, ...]
 
 
@@ -260,28 +263,39 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     id: str
     name: str
     owner: str | None
-    """The principal that may do all that it may, or None for a token of nobody."""
+    """
+    The principal that owns the token, or None for a token of nobody. A token may do no more than
+    its owner.
+    """
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
     index: str = ""
-    """The indexes that it is about, with commas between, or `*`. Earlier servers named none."""
+    """
+    The indexes that the token is for, with commas between them, or `*` for all. An empty text, from
+    an older server, means main, or for a right to administer, all indexes.
+    """
     names_index: bool = True
-    """False if an earlier version has made it, and it named none."""
+    """Whether the token names its indexes. A token that an earlier version made may name none."""
     state: str
-    """`active`, `expired`, `revoked`, `unconfirmed` or `ended`."""
+    """The state of the token: `active`, `expired`, `revoked`, `unconfirmed` or `ended`."""
     created: datetime
     created_by: str
     expires: datetime
     last_used: date | None
-    """The last day, in UTC, on which it was accepted, if recorded."""
+    """The last day, in UTC, on which the token was accepted, or None if none is recorded."""
     revoked: datetime | None = None
     revoked_by: str = ""
     replaced_by: str = ""
-    """The id of the token that replaces it."""
+    """The id of the token that replaces this token, or an empty text if none does."""
     publishers: tuple[str, ...] = ()
-    """Ids of the publishers that it was minted for."""
+    """
+    The ids of the publishers for which the token of a CI job was minted. Other tokens have none.
+    """
     marks: tuple[TokenMark, ...] = ()
-    """In a list: it expires within 14 days, was not used for 90, or its owner is gone."""
+    """
+    In a list, why the token needs a look: the token expires within 14 days, the token was not used
+    for 90 days, or the owner is gone.
+    """
 
     @property
     def scope(self) -> Scope:
@@ -331,7 +345,7 @@ class MadeToken(TokenAnswer, frozen=True, kw_only=True):
     """A new token."""
 
     token: str
-    """Its text, which cannot be read again."""
+    """The text of the token, which cannot be read again."""
 
 
 class ReplacedToken(MadeToken, frozen=True, kw_only=True):
@@ -345,7 +359,7 @@ class TokenList(Struct, frozen=True):
 
     tokens: tuple[TokenAnswer, ...]
     total: int | UnsetType = UNSET
-    """How many there are without the limit, if one was sent."""
+    """The number of tokens without the limit. The field is missing if no limit was sent."""
 
 
 class TokensQuery(TokenFilter, frozen=True):
@@ -354,7 +368,7 @@ class TokensQuery(TokenFilter, frozen=True):
     limit: Annotated[int, Meta(ge=0, le=1000)] = 0
     """The most tokens in one answer, or 0 for all."""
     offset: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    """How many are left out before the first, with a limit."""
+    """How many tokens to leave out before the first one, if `limit` is sent."""
 
 
 class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -363,16 +377,24 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     name: TokenName
     projects: Patterns
     can: Words | None = None
-    """Some of `read`, `upload`, `manage`, `approve`, `admin`. By default read and upload."""
+    """
+    The rights of the token, some of `read`, `upload`, `manage`, `approve` and `admin`. By default
+    `read` and `upload`.
+    """
     days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     expires: Annotated[datetime, Meta(tz=True)] | None = None
-    """Instead of `days`."""
+    """
+    When the token expires, instead of `days`. Without both, the token has the default lifetime.
+    """
     index: RightIndexes = ""
-    """The indexes that it is about, with commas between, or `*`. By default main."""
+    """
+    The indexes that the token is for, with commas between them, or `*` for all. An empty text means
+    main, or for a right to administer, all indexes.
+    """
     owner: Principals | UnsetType | None = UNSET
     """
-    By default the caller, if it can own tokens. None is nobody. Only an administrator makes tokens
-    of nobody, and of others.
+    The owner of the token. By default that is the caller, if the caller can own tokens. None makes
+    a token of nobody. Only an administrator makes tokens of nobody, and tokens of others.
     """
 
     def lifetime(self, now: datetime) -> timedelta:
@@ -395,9 +417,9 @@ class TokenRotation(Struct, frozen=True, forbid_unknown_fields=True):
     """A token to replace by a new one."""
 
     token: str
-    """Its id. For an administrator also its name."""
+    """The id of the token. An administrator may also send the name of the token."""
     hours: Annotated[float, Meta(ge=0, le=876_000)] = 24
-    """How long the old token lives on."""
+    """How many hours the old token still works. 0 ends the old token at once."""
 
 
 def whoami(call: Call) -> WhoAmI:
@@ -495,7 +517,7 @@ class TokenChange(Struct, frozen=True, forbid_unknown_fields=True):
 
     token: str
     index: WrittenIndexes
-    """With commas between them, or `*`."""
+    """The names of the indexes, with commas between them, or `*` for all indexes."""
 
 
 def change_token(call: Call, body: TokenChange) -> TokenAnswer:

@@ -26,9 +26,9 @@ class FileToApply(Struct, frozen=True, forbid_unknown_fields=True):
     """A file that describes the index."""
 
     source: Source
-    """Its name, which the things that it makes or changes keep."""
+    """The name of the file, which the things that the file makes or changes keep."""
     tables: Tables
-    """Its tables, as TOML has them, without the sections of the settings."""
+    """The tables of the file, as TOML has them, without the sections of the settings."""
 
 
 class ApplyRequest(ApplyOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +36,7 @@ class ApplyRequest(ApplyOptions, frozen=True, kw_only=True, forbid_unknown_field
 
     files: Annotated[tuple[FileToApply, ...], Meta(min_length=1, max_length=MAX_FILES)]
     note: Note = ""
-    """Why, or where from, for the journal."""
+    """Why the files are applied, or where the files come from, for the journal."""
 
 
 class ApplyAnswer(Struct, frozen=True):

@@ -33,7 +33,7 @@ class DownloadsQuery(Struct, frozen=True):
     """A query for the downloads of a project."""
 
     days: Annotated[int, Meta(ge=1, le=KEPT_DAYS)] = SHOWN_DAYS
-    """In how many days, the last of which is today, in UTC."""
+    """The number of days that are counted. The last of these days is today, in UTC."""
 
 
 class DownloadsAnswer(Struct, frozen=True, kw_only=True):
@@ -41,14 +41,14 @@ class DownloadsAnswer(Struct, frozen=True, kw_only=True):
 
     name: NormalizedName
     since: date
-    """The first day, in UTC."""
+    """The first of the counted days, in UTC."""
     downloads: int
     last: date | None
-    """The day of the last download in this time, or null without one."""
+    """The last of the counted days on which there was a download, or None without a download."""
     by_day: tuple[CountByDay, ...]
-    """Each day, also without downloads, oldest first."""
+    """The downloads on each of the counted days, also on a day without any, the oldest first."""
     by_version: tuple[CountByVersion, ...]
-    """The most frequent first."""
+    """The downloads of each version, the most frequent version first."""
 
 
 def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> DownloadsAnswer:

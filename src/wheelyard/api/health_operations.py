@@ -39,22 +39,22 @@ class HealthPart(Struct, frozen=True):
     """How one part of an index is."""
 
     name: str
-    """Such as `store`, or `upstream pypi`."""
+    """The name of the part, such as `store`, or `upstream pypi`."""
     state: State
     text: str
-    """A sentence, or a few."""
+    """How the part is, in a sentence or a few."""
 
 
 class Health(Struct, frozen=True):
     """How an index is, as the process that answers sees it."""
 
     version: str
-    """Of wheelyard."""
+    """The version of wheelyard."""
     started: datetime | None
     """When the process has started, or None in a command."""
     parts: tuple[HealthPart, ...]
     warnings: tuple[Caution, ...]
-    """What of the settings asks for a look, and what to do: what `serve` prints at its start."""
+    """Warnings about the settings, with what to do, as `serve` prints them at its start."""
 
 
 def show_health(call: Call) -> Health:
@@ -382,9 +382,11 @@ class SettingInForce(Struct, frozen=True):
 
     name: str
     value: str
-    """As JSON. How many there are of tables. `(not shown)` if it is a secret that is set."""
+    """
+    The value as JSON, for tables the number of tables, or for a secret that is set `(not shown)`.
+    """
     source: str
-    """The file, variable or option that has set it, or an empty text for a default."""
+    """The file, variable or option that has set the value, or an empty text for a default."""
     is_default: bool
     """Whether the value is the default."""
 

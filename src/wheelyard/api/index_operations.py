@@ -25,7 +25,7 @@ class IndexAnswer(Struct, frozen=True):
 
     tables: tuple[ListedIndex, ...] = field(name="indexes")
     revision: int
-    """The number of the last change."""
+    """The number of the last commit of the indexes in the store, or 0 if there is none."""
 
 
 class IndexHistory(TableHistory[IndexCommit], frozen=True):
@@ -38,22 +38,29 @@ class NewIndex(NewTable, frozen=True, forbid_unknown_fields=True):
     keys: KeysOfIndex = field(name="index")
     """The keys of an `[[index]]` table."""
     even_if_open: bool = False
-    """Whether anybody may read by it what needs a right in its own index."""
+    """
+    Whether to make the index although anybody can then read, by an open index, packages that need a
+    right in their own index.
+    """
 
 
 class IndexEdit(TableEdit, frozen=True, forbid_unknown_fields=True):
     """A change of an index, and why."""
 
     keys: KeysOfIndex = field(name="index")
-    """The keys that change, with null for those to leave out."""
+    """The keys that change, with null for each key to remove."""
     as_of: Moment = None
     """
-    `changed`, or else `created`, as the list had it: another change since then is a conflict.
+    The time in `changed`, or else in `created`, that the list had for the table. The edit is a
+    conflict if the table was changed since. None checks nothing.
 
-    It is 1970-01-01T00:00:00Z for main while nobody has changed it.
+    For main, the time is 1970-01-01T00:00:00Z while nobody has changed main.
     """
     even_if_open: bool = False
-    """As in `NewIndex`."""
+    """
+    Whether to change the index although anybody can then read, by an open index, packages that need
+    a right in their own index.
+    """
 
 
 class IndexRemoval(TableRemoval, frozen=True, forbid_unknown_fields=True):

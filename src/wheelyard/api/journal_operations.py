@@ -41,19 +41,32 @@ class JournalQuery(Struct, frozen=True, kw_only=True):
     """A query for entries of all journals. Empty fields mean all."""
 
     index: OptionalIndex = ""
-    """The name of an index."""
+    """The name of an index, or an empty text for all indexes."""
     project: OptionalName = ""
     by: str = ""
-    """A principal, whose own tokens count, an id or a name of a token, an e-mail address."""
+    """
+    Whose entries are listed: a principal, whose own tokens count, an id or a name of a token, or an
+    e-mail address. An empty text lists those of everybody.
+    """
     what: EntryKind = ""
-    """`uploaded`, `yanked`, `granted`, `promoted to` ..."""
+    """
+    The kind of the entries, such as `uploaded`, `yanked`, `granted` or `promoted to`, or an empty
+    text for all kinds.
+    """
     since: Moment = None
     until: Moment = None
-    """The first moment that is not wanted any more."""
+    """
+    The moment before which the listed entries were made. Without a moment, there is no such limit.
+    """
     before: JournalPlaceText = ""
-    """What an answer before had as `next`, to go on behind it."""
+    """
+    The `next` of an earlier answer, to list what follows that answer. An empty text begins with the
+    newest entry.
+    """
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
-    """How many entries are enough. What was committed at once stays together."""
+    """
+    How many entries are enough. The entries of one commit stay together, so there may be more.
+    """
 
     @property
     def parsed(self) -> JournalFilter:
@@ -82,11 +95,16 @@ class JournalEntries(Struct, frozen=True):
 
     entries: tuple[JournalEntry, ...]
     next: str
-    """For `before` of the next query, also if nothing was found so far. Empty at the end."""
+    """
+    The `before` of the next query, also if this answer has no entries, or an empty text at the end
+    of the journals.
+    """
     looked_back_to: datetime | None
-    """The time of the oldest commit that was looked at."""
+    """
+    The time of the oldest commit that was looked at for this answer, or None without a commit.
+    """
     problems: tuple[str, ...]
-    """What could not be read, in sentences."""
+    """Sentences about what could not be read."""
 
 
 def list_entries(call: Call, body: JournalQuery) -> JournalEntries:

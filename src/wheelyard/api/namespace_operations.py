@@ -16,7 +16,7 @@ class NamespaceAnswer(Struct, frozen=True):
 
     tables: tuple[ListedNamespace, ...] = field(name="namespaces")
     revision: int
-    """The number of the last change in the store."""
+    """The number of the last commit of the namespaces in the store, or 0 if there is none."""
 
 
 class NamespaceHistory(table_operations.TableHistory[NamespaceCommit], frozen=True):
@@ -29,7 +29,10 @@ class NewNamespace(table_operations.NewTable, frozen=True, forbid_unknown_fields
     keys: KeysOfNamespace = field(name="namespace")
     """The keys of a `[[namespace]]` table."""
     even_if_public: bool = False
-    """Whether public packages that are in use are not served any more."""
+    """
+    Whether to grant the namespace although public packages that are in use are not served
+    afterwards.
+    """
 
 
 class NamespaceEdit(table_operations.TableEdit, frozen=True, forbid_unknown_fields=True):

@@ -63,20 +63,25 @@ class WaitingRequest(PackageRequest, frozen=True, kw_only=True):
     """A request that waits for a decision."""
 
     approvable: bool
-    """Whether an approval lets it through. Else a setting or its upstream index hides it."""
+    """
+    Whether an approval lets the package through. Otherwise a setting or the upstream index hides
+    the package.
+    """
     despite: tuple[str, ...] = ()
-    """Codes of rules that the approval has to lift."""
+    """The codes of the rules that the approval has to lift."""
     decided: Decision | None = None
-    """What was decided about it before."""
+    """The decision that was made before about the package, or None if there was none."""
 
 
 class WaitingRequests(Struct, frozen=True):
     """The requests that wait for a decision."""
 
     requests: tuple[WaitingRequest, ...]
-    """Those with reasons first, then the one that was asked for last."""
+    """
+    The requests: those with reasons of people, and then the others, both with the newest first.
+    """
     as_of: datetime = NEVER_DECIDED
-    """When the last decision was made that is known here, UTC."""
+    """The time, in UTC, of the last decision that this answer takes into account."""
 
 
 class PackageAsk(PackageQuestion, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,13 +91,13 @@ class PackageAsk(PackageQuestion, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class RequestedPackage(Struct, frozen=True):
-    """What was asked for."""
+    """A package that was asked for."""
 
     project: NormalizedName
     version: str
-    """Empty for the whole project."""
+    """The version, or an empty text for the whole project."""
     reasons: tuple[FileReason, ...]
-    """Why it is hidden."""
+    """The reasons why the package is hidden."""
 
 
 def list_requests(call: Call) -> WaitingRequests:

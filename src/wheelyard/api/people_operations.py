@@ -28,14 +28,14 @@ class PeopleQuery(Struct, frozen=True):
     """A query for some of the people."""
 
     search: str = ""
-    """A part of the principal, as it is written or in words."""
+    """A part of the principal, as it is written or in words, or an empty text for all people."""
     state: PersonState | None = None
     group: str = ""
-    """The principal of a group of a provider."""
+    """The principal of a group of a provider, or an empty text for people of any group or none."""
     limit: Annotated[int, Meta(ge=0, le=1000)] = 0
     """The most people in one answer, or 0 for all."""
     offset: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    """How many are left out before the first, with a limit."""
+    """How many people to leave out before the first one, if `limit` is sent."""
 
 
 class PeopleList(Struct, frozen=True):
@@ -43,28 +43,28 @@ class PeopleList(Struct, frozen=True):
 
     people: tuple[KnownPerson, ...]
     total: int | UnsetType = UNSET
-    """How many there are without the limit, if one was sent."""
+    """The number of people without the limit. The field is missing if no limit was sent."""
 
 
 class PersonQuestion(Struct, frozen=True):
     """The question who somebody is."""
 
     who: Principal
-    """A principal of a person or a service account. With an id, only whoever has that id."""
+    """A principal of a person or a service account. With an id, only the person with this id."""
 
 
 class PersonRight(Struct, frozen=True, omit_defaults=True):
     """What somebody may do, and what gives them the right."""
 
     who: str
-    """The principal or group by which they have it, or words such as `everybody`."""
+    """The principal or group by which the person has the right, or words such as `everybody`."""
     can: tuple[str, ...]
     projects: tuple[str, ...]
     source: str
-    """A grant, or a setting, in words."""
+    """The grant or the setting that gives the right, in words."""
     note: str = ""
     index: str = ""
-    """The index that it names, if it names one."""
+    """The indexes that the right names, or an empty text if the right names none."""
 
 
 class PersonAnswer(Struct, frozen=True, kw_only=True):
@@ -72,20 +72,20 @@ class PersonAnswer(Struct, frozen=True, kw_only=True):
 
     person: KnownPerson
     principals: tuple[str, ...]
-    """All by which grants can name them, as far as they are known."""
+    """All principals by which grants can name the person, as far as they are known."""
     groups: tuple[str, ...]
-    """The groups that they are in."""
+    """The groups that the person is in."""
     rights: tuple[PersonRight, ...]
     tokens: tuple[TokenAnswer, ...]
-    """Those that they own, the newest first."""
+    """The tokens that the person owns, the newest first."""
 
 
 class ProviderGroup(Struct, frozen=True):
-    """A group of a provider, as the people who have signed in were told to be in it."""
+    """A group that a provider has named for people who have signed in."""
 
     principal: str
     people: int
-    """How many of them may sign in."""
+    """How many people of the group may sign in."""
 
 
 class ProviderGroups(Struct, frozen=True):
@@ -100,23 +100,25 @@ class NameRelease(Struct, frozen=True, forbid_unknown_fields=True):
     provider: Provider
     """The provider, as `[[sign_in]]` names it."""
     name: PersonName
-    """As in the principal, without the id."""
+    """The name of the person, as the principal has it without the id."""
 
 
 class ReleasedName(Struct, frozen=True):
     """What was done to release a name."""
 
     ended: str | None
-    """The principal whose access was ended, as it had the name, or null if nobody has it now."""
+    """
+    The principal that had the name and whose access was ended, or None if nobody had the name.
+    """
 
 
 class PersonChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose access to end, or to give again."""
+    """The person whose access to end, or to give again, and why."""
 
     who: Principal
-    """A principal as of `people/show`. With an id, whoever has that id and no other."""
+    """A principal of a person or a service account. With an id, only the person with this id."""
     note: Note = ""
-    """Why, for the journal: one line of text."""
+    """Why the access is ended or given again, for the journal: one line of text."""
 
 
 EVERYBODY: Final = PeopleQuery()

@@ -58,7 +58,7 @@ class After(Struct, frozen=True):
     """A query for what follows a commit."""
 
     after: FirstNumber = 0
-    """The number of the commit."""
+    """The number of the commit after which the answer begins, or 0 for all commits."""
 
 
 class HistoryQuery(After, frozen=True):
@@ -77,7 +77,10 @@ class ProjectsQuery(Struct, frozen=True):
     changed_since: Annotated[datetime, Meta(tz=True)] | None = field(
         default=None, name="changed-since"
     )
-    """Only the private ones that have changed since then, and perhaps some more."""
+    """
+    Only private projects that have changed since this time are listed, and perhaps some more.
+    Without a time, all projects are listed.
+    """
 
 
 class ListedProject(Struct, frozen=True):
@@ -91,7 +94,7 @@ class ListedPublicProject(Struct, frozen=True):
 
     name: NormalizedName
     origin: str
-    """The label of its upstream index."""
+    """The label of the upstream index of the project."""
 
 
 class ProjectList(Struct, frozen=True):
@@ -99,9 +102,12 @@ class ProjectList(Struct, frozen=True):
 
     projects: tuple[ListedProject, ...]
     public: tuple[ListedPublicProject, ...] | UnsetType = UNSET
-    """Those of upstream indexes, if there are such: nobody shall take them for private ones."""
+    """
+    The projects of upstream indexes, apart, so that nobody takes them for private ones. The field
+    is missing if the answer lists private projects only.
+    """
     other_indexes: tuple[str, ...] | UnsetType = UNSET
-    """The names of the others if main has no project that the caller may read."""
+    """The names of the other indexes, if main has no project that the caller may read."""
 
 
 class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="kebab"):
@@ -114,25 +120,25 @@ class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     uploaded_at: datetime = field(name="upload-time")
     uploaded_by: str
     uploaded_by_name: str = ""
-    """The name of the token that has uploaded it, if it is known."""
+    """The name of the token that has uploaded the file, or an empty text if no name is known."""
     requires_python: str | None
     yanked: bool | str
-    """Whether it is yanked. The reason if there is one."""
+    """Whether the file is yanked, or the reason if there is one."""
     core_metadata: str
-    """SHA-256 of the core metadata, empty if there are none."""
+    """SHA-256 of the core metadata, or an empty text if the file has none."""
     imported_at: datetime | None = field(name="imported")
     waived_rules: tuple[str, ...]
     promoted_at: datetime | None = field(default=None, name="promoted")
-    """When it came from another index."""
+    """When the file was promoted from another index, or None if it was not."""
     promoted_from: str = ""
-    """That index."""
+    """The index that the file was promoted from, or an empty text if it was not."""
     promoted_by: str = ""
     promoted_by_name: str = ""
-    """The name of the token that has promoted it, if it is known."""
+    """The name of the token that has promoted the file, or an empty text if no name is known."""
     promoted_to: tuple[str, ...] = ()
-    """The indexes that it was promoted to."""
+    """The indexes that the file was promoted to."""
     pinned: bool | str = False
-    """Whether rules of retention keep its release. The reason if there is one."""
+    """Whether rules of retention keep the release of the file, or the reason if there is one."""
 
     @classmethod
     def of(cls, file: File) -> "FileAnswer":
@@ -164,17 +170,19 @@ class ProjectStatus(Struct, frozen=True, omit_defaults=True):
 
 
 class ProjectAnswer(Struct, frozen=True, kw_only=True):
-    """A project."""
+    """A project, with its status and its files."""
 
     name: NormalizedName
     revision: int
-    """The number of its last commit."""
+    """The number of the last commit of the project."""
     status: ProjectStatus = field(name="project-status")
     summary: str
     files: tuple[FileAnswer, ...]
     deleted: tuple[str, ...]
     commit: CommitJson | None
-    """The last one, or None if there is none, or rules hide files of the project."""
+    """
+    The last commit of the project, or None if there is none, or rules hide files of the project.
+    """
     trash: tuple[TrashedFile, ...] = ()
     """The deleted files that can be restored."""
 
@@ -216,11 +224,13 @@ class ChangedProject(ProjectAnswer, frozen=True, kw_only=True):
     """A project after a change of files."""
 
     changed: tuple[FileAnswer, ...]
-    """The files that were changed. In a dry run those that would be."""
+    """The files that were changed, or in a dry run, the files that would be changed."""
     keep_until: datetime | UnsetType = UNSET
-    """Until when deleted files can be restored. It is missing if they cannot be."""
+    """
+    Until when the deleted files can be restored. The field is missing if there are none to restore.
+    """
     warnings: tuple[str, ...] = ()
-    """Of a deletion: which releases are left without a version that they require."""
+    """After a deletion, the releases that are left without a version that they require."""
 
 
 class JournalPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -233,7 +243,7 @@ class JournalPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lost: tuple[int, ...] = ()
     """The numbers of commits that the journal has lost."""
     next: int = 0
-    """The number of the last commit of this page, if there are more."""
+    """The number of the last commit of this page, or 0 if no more commits follow."""
 
 
 class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -241,12 +251,12 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
 
     version: Version = ""
     versions: VersionSet = ""
-    """A set of versions. One of these two is sent."""
+    """A set of versions. Either `version` or `versions` is sent."""
     file: Filename | Annotated[tuple[Filename, ...], Meta(min_length=1)] | None = None
-    """Only this file, or these."""
+    """The file or the files to change, or None for all files of the releases."""
     reason: Reason = ""
     dry_run: bool = False
-    """Whether nothing is changed, and the response says what would be."""
+    """Whether nothing is changed, and the response says what would be changed."""
 
     @property
     def selection(self) -> Selection:
@@ -274,10 +284,10 @@ class DigestRemoval(Struct, frozen=True, forbid_unknown_fields=True):
 
     sha256: Sha256
     everywhere: bool = False
-    """Whether they go from all indexes of the store, and not from this one alone."""
+    """Whether the bytes are removed from all indexes of the store, and not from this one alone."""
     reason: Reason = ""
     dry_run: bool = False
-    """Whether nothing is changed, and the response says what would be."""
+    """Whether nothing is removed, and the response says what would be removed."""
 
 
 class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -298,20 +308,23 @@ class Reservation(Struct, frozen=True):
 
     name: NormalizedName
     is_new: bool
-    """Whether it was not private before."""
+    """Whether the name was not private before."""
 
 
 class NamesQuery(Struct, frozen=True):
     """A query for some of the private names."""
 
     search: str = ""
-    """A part of the name, in any spelling."""
+    """A part of the name, in any spelling, or an empty text for all names."""
     state: NameSelection | None = None
-    """A state of names. `unpublished` has all states without files."""
+    """
+    The state of the names. Without a state, all names are listed. `unpublished` has all states
+    without files.
+    """
     limit: Annotated[int, Meta(ge=0, le=1000)] = 0
     """The most names in one answer, or 0 for all."""
     offset: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    """How many are left out before the first, with a limit."""
+    """How many names to leave out before the first one, if `limit` is sent."""
 
 
 class PrivatePattern(Struct, frozen=True):
@@ -319,9 +332,9 @@ class PrivatePattern(Struct, frozen=True):
 
     pattern: str
     setting: str
-    """`access.private_names` or `upstream.private`."""
+    """The setting that has the pattern: `access.private_names` or `upstream.private`."""
     matches: bool
-    """Whether it matches the name that is searched."""
+    """Whether the pattern matches the name that is searched."""
 
 
 class PrivateNameList(Struct, frozen=True):
@@ -330,14 +343,14 @@ class PrivateNameList(Struct, frozen=True):
     names: tuple[PrivateName, ...]
     patterns: tuple[PrivatePattern, ...] = ()
     total: int | UnsetType = UNSET
-    """How many there are without the limit, if one was sent."""
+    """The number of names without the limit. The field is missing if no limit was sent."""
 
 
 class ClientProjectsQuery(Struct, frozen=True):
     """A query for the projects that the settings of a client have to name."""
 
     project: str = ""
-    """The projects that it wants, separated by commas. The field may be given again."""
+    """The projects that the client wants, separated by commas. The field may be given again."""
 
 
 def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
@@ -722,7 +735,7 @@ class ChangesQuery(Struct, frozen=True):
     """A query for what follows a change."""
 
     since: Annotated[int, Meta(ge=0, le=999_999_999_999_999)] = 0
-    """Its serial, or 0 for all changes."""
+    """The serial of the change after which the answer begins, or 0 for all changes."""
 
 
 class ListedChange(Struct, frozen=True):
@@ -731,7 +744,7 @@ class ListedChange(Struct, frozen=True):
     serial: int
     project: str
     revision: int
-    """The number of its last commit."""
+    """The number of the last commit of the project at this change."""
 
 
 class ChangeList(Struct, frozen=True):
@@ -741,7 +754,7 @@ class ChangeList(Struct, frozen=True):
     """The serial of the newest change there is."""
     changes: tuple[ListedChange, ...]
     more: bool
-    """Whether there are more changes after the last of these."""
+    """Whether more changes follow the last one of this answer."""
 
 
 def list_changes(call: Call, body: ChangesQuery) -> ChangeList:

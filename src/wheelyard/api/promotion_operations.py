@@ -16,7 +16,7 @@ class ReleasePromotion(Struct, frozen=True, forbid_unknown_fields=True):
     version: Version
     to: IndexName
     dry_run: bool = False
-    """Whether nothing is changed, and the response says what would be."""
+    """Whether nothing is promoted, and the response says what would be promoted."""
 
 
 class PromotedRelease(
@@ -27,16 +27,18 @@ class PromotedRelease(
     name: NormalizedName
     version: str
     source: str
-    """The index that it comes from."""
+    """The index that the release comes from."""
     to: str
     promoted: tuple[FileAnswer, ...]
-    """The files that are new there. In a dry run those that would be."""
+    """The files that are new in the other index, or in a dry run, that would be new there."""
     present: tuple[FileAnswer, ...]
-    """Those that were there already."""
+    """The files that were in the other index already."""
     attested: tuple[str, ...] = ()
-    """The names of those of `present` that got their attestations. In a dry run would get them."""
+    """
+    The names of files in `present` that got their attestations, or in a dry run, would get them.
+    """
     warnings: tuple[str, ...]
-    """Also which private requirements the other index does not show."""
+    """Warnings, also about private requirements that the other index does not show."""
 
 
 def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> PromotedRelease:

@@ -55,7 +55,7 @@ class PackageQuestion(Struct, frozen=True):
 
     project: Name
     version: OptionalVersion = ""
-    """Empty for the whole project."""
+    """The version, or an empty text for the whole project."""
 
     @property
     def parsed(self) -> tuple[NormalizedName, packaging.version.Version | None]:
@@ -80,9 +80,11 @@ class Approval(Block, frozen=True, forbid_unknown_fields=True):
     """A project to approve, or one version of it."""
 
     despite: tuple[ApprovalRule, ...] = ()
-    """Codes of rules that are lifted, too."""
+    """The codes of the rules that the approval lifts."""
     sha256: tuple[Sha256, ...] = ()
-    """Digests of the files of the version. Without any, the upstream index is asked."""
+    """
+    The digests of the files of the version. Without any, the upstream index is asked for them.
+    """
 
     @property
     def asks_upstream(self) -> bool:
@@ -94,9 +96,12 @@ class DecidedPackage(PackageQuestion, frozen=True, forbid_unknown_fields=True):
     """A project to decide about, or one version of it."""
 
     sha256: tuple[Sha256, ...] = ()
-    """Digests of the files of a version to approve. Without any, the upstream index is asked."""
+    """
+    The digests of the files of a version to approve. Without any, the upstream index is asked for
+    them.
+    """
     despite: tuple[ApprovalRule, ...] = ()
-    """Codes of rules that an approval lifts, too."""
+    """The codes of the rules that an approval lifts."""
 
 
 class SeveralDecisions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,14 +110,16 @@ class SeveralDecisions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     verdict: Verdict
     packages: Annotated[tuple[DecidedPackage, ...], Meta(min_length=1)]
     reason: Reason = ""
-    """Of all of them."""
+    """The reason for the decisions about all of the packages, or an empty text."""
     unblock: bool = False
-    """Whether to approve also what is blocked."""
+    """Whether to approve also packages that are blocked."""
     as_of: Annotated[datetime, Meta(tz=True)] | None = None
-    """When the last decision was made that the caller knows: after a later one about a project,
-    nothing is decided."""
+    """
+    The time of the last decision that the caller knows. If there is a later decision about one of
+    the projects, nothing is decided. None checks nothing.
+    """
     dry_run: bool = False
-    """Whether nothing is decided: the answer says what would be."""
+    """Whether nothing is decided, and the response says what would be decided."""
 
     @property
     def asks_upstream(self) -> bool:

@@ -24,7 +24,7 @@ class PublisherAnswer(Struct, frozen=True):
     is_enabled: bool
     """Whether jobs get tokens: the settings have `trusted_publishing.audience`."""
     revision: int
-    """The number of the last change in the store."""
+    """The number of the last commit of the publishers in the store, or 0 if there is none."""
 
 
 class PublisherHistory(table_operations.TableHistory[PublisherCommit], frozen=True):

@@ -25,19 +25,21 @@ RETENTION: Final = "use rules of retention"
 
 
 class RetentionQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which rules are applied, and what is told."""
+    """Which rules of retention are applied, and what the response says."""
 
     index: IndexName | None = None
-    """Only rules about this index. All of them without it."""
+    """The index whose rules are applied. Without an index, all rules are applied."""
     kept: bool = False
-    """Whether the response says also what is kept, and why."""
+    """Whether the response says also which releases are kept, and why."""
 
 
 class RetentionAnswer(RetentionReport, frozen=True, kw_only=True):
-    """What rules delete, and what they keep if that was asked for."""
+    """The releases that rules delete, and if that was asked for, the releases that rules keep."""
 
     last_run: datetime | None
-    """When all rules were applied last, by an administrator or a server."""
+    """
+    When all rules were applied last, by an administrator or a server, or None if they never were.
+    """
 
 
 def preview_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:

@@ -29,7 +29,7 @@ class TableAnswer(Struct, Generic[R], frozen=True):
 
     tables: tuple[R, ...]
     revision: int
-    """The number of the last change in the store."""
+    """The number of the last commit of these tables in the store, or 0 if there is none."""
 
 
 class TableHistory(Struct, Generic[C], frozen=True):
@@ -50,10 +50,13 @@ class TableEdit(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     keys: TableKeys
-    """The keys that change, with null for those to leave out."""
+    """The keys that change, with null for each key to remove."""
     note: Note = ""
     as_of: Moment = None
-    """`changed`, or else `created`, as the list had it: another change since then is a conflict."""
+    """
+    The time in `changed`, or else in `created`, that the list had for the table. The edit is a
+    conflict if the table was changed since. None checks nothing.
+    """
 
 
 class TableRemoval(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +71,7 @@ class RemovedTable(Struct, frozen=True):
 
     name: str
     warnings: tuple[Caution, ...] = ()
-    """What still names it."""
+    """Warnings about what still names the removed table."""
 
 
 def _no_facts(_call: Call) -> Mapping[str, object]:

@@ -35,7 +35,7 @@ class ProjectUsage(Struct, frozen=True, omit_defaults=True):
     files: int
     bytes: int
     kept_files: int = 0
-    """Deleted ones that can be restored, which count for no quota."""
+    """The number of deleted files that can be restored, which count for no quota."""
     kept_bytes: int = 0
     share: float | None = None
     """How much of its quota the project uses, where 1 is all, or None without a quota."""
@@ -45,38 +45,43 @@ class IndexUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the private projects of an index store: files without core metadata."""
 
     index: str = ""
-    """The name of the index. Empty for main from an older server."""
+    """The name of the index, or an empty text for main from an older server."""
     projects: tuple[ProjectUsage, ...]
-    """The largest first."""
+    """The projects of the index, the largest first."""
     files: int
-    """Files that projects list, of all of them together."""
+    """The number of files that all projects list together."""
     bytes: int
     unread: int
-    """Projects that this process has not looked at yet, which count as empty."""
+    """The number of projects that this process has not looked at yet, which count as empty."""
     kept_files: int = 0
-    """Deleted ones that can be restored, which count for no quota."""
+    """The number of deleted files that can be restored, which count for no quota."""
     kept_bytes: int = 0
     quota: Quota = Quota()
-    """That of all projects together, where 0 is no limit."""
+    """The quota of all projects together, where 0 is no limit."""
     project_quota: Quota = Quota()
-    """That of each project."""
+    """The quota of each project, where 0 is no limit."""
     share: float | None = None
     """How much of its quota the index uses, where 1 is all, or None without a quota."""
     problem: Caution | None = None
-    """Why the index cannot be read, so that it counts as empty."""
+    """Why the index cannot be read, so that it counts as empty, or None if it can be read."""
 
 
 class Usage(IndexUsage, frozen=True, kw_only=True, omit_defaults=True):
-    """What the private projects of an index store, and those of the others of the store."""
+    """What the private projects of an index store, and for main, of the other indexes, too."""
 
     indexes: tuple[IndexUsage, ...] = ()
-    """The other indexes, if it is that of main."""
+    """The usage of the other indexes of the store, if this is the usage of main."""
     stored_files: int = 0
-    """Listed and kept files of all these indexes, where a file that several have counts once."""
+    """
+    The number of listed and kept files of all indexes in this answer, where a file that several
+    indexes have counts once.
+    """
     stored_bytes: int = 0
     public_bytes: int = 0
-    """What public packages take that are kept, with core metadata, as counted in the last ten
-    minutes. 0 for any other index than main."""
+    """
+    The bytes of the public packages that are kept, with core metadata, as counted in the last ten
+    minutes. 0 for any other index than main.
+    """
 
 
 class _IndexTable(Struct, frozen=True):

@@ -29,7 +29,7 @@ class WebhookAnswer(Struct, frozen=True):
 
     tables: tuple[ListedWebhook, ...] = field(name="webhooks")
     revision: int
-    """The number of the last change in the store."""
+    """The number of the last commit of the webhooks in the store, or 0 if there is none."""
 
 
 class WebhookHistory(table_operations.TableHistory[WebhookCommit], frozen=True):
@@ -71,7 +71,7 @@ class LettersToSend(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     ids: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MOST_DEAD)] | None = None
-    """Those to send. Without them, all are sent."""
+    """The ids of the messages to send, or None for all messages that were given up."""
 
 
 class WaitingMessages(Struct, frozen=True, kw_only=True):
@@ -80,15 +80,15 @@ class WaitingMessages(Struct, frozen=True, kw_only=True):
     journal: str
     """`INDEX/PROJECT`, or the name of a journal that is no project's."""
     event: str
-    """What the next message is about."""
+    """The event that the next message is about, or an empty text before the first try."""
     subject: str
-    """The same in words, if it was tried."""
+    """What the next message is about, in words, or an empty text before the first try."""
     attempts: int
-    """How often it was tried."""
+    """How often the next message was tried."""
     due: datetime
-    """When it is tried again, UTC."""
+    """When the next message is tried again, in UTC."""
     error: str
-    """Why the last try has failed."""
+    """Why the last try of the message has failed, or an empty text before the first try."""
 
 
 class GivenUpMessage(Struct, frozen=True, kw_only=True):
@@ -99,11 +99,11 @@ class GivenUpMessage(Struct, frozen=True, kw_only=True):
     """`INDEX/PROJECT`, or the name of a journal that is no project's."""
     event: str
     subject: str
-    """What it is about, in words."""
+    """What the message is about, in words."""
     at: datetime
-    """When it was given up, UTC."""
+    """When the message was given up, in UTC."""
     error: str
-    """Why the last try has failed."""
+    """Why the last try of the message has failed."""
 
 
 class WebhookDeliveries(Struct, frozen=True, kw_only=True):
@@ -111,17 +111,17 @@ class WebhookDeliveries(Struct, frozen=True, kw_only=True):
 
     name: str
     attempts: tuple[DeliveryAttempt, ...]
-    """The last ones, newest first."""
+    """The last tries to deliver messages, the newest first."""
     waiting: tuple[WaitingMessages, ...]
-    """What is tried again by itself."""
+    """The journals whose messages wait, and are tried again without a request."""
     dead: tuple[GivenUpMessage, ...]
-    """What was given up, oldest first."""
+    """The messages that were given up, the oldest first."""
     again: tuple[GivenUpMessage, ...]
-    """What was given up, and somebody wants to be sent again."""
+    """The messages that were given up, and that somebody wants to be sent again."""
     dropped: int
     """How many messages that were given up are not kept, as there were too many."""
     note: str
-    """What was passed over, and why, in a sentence."""
+    """Which messages were passed over, and why, in a sentence, or an empty text for none."""
 
 
 class MessagesToSend(Struct, frozen=True):

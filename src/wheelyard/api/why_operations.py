@@ -33,7 +33,10 @@ class WhyQuestion(PackageQuestion, frozen=True):
     """The question what clients get, and perhaps on which day."""
 
     as_of: date | None = None
-    """The day at whose end (UTC) the index is looked at. Without it, as it is now."""
+    """
+    The day at whose end (UTC) the index is looked at. Without a day, the index is looked at as it
+    is now.
+    """
 
 
 def explain_project(call: Call, body: WhyQuestion) -> Explanation:

@@ -48,11 +48,11 @@ class KnownPerson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     groups: tuple[str, ...] = ()
     """The groups that the provider has named in its last confirmation."""
     confirmed: datetime | None = None
-    """When the provider last confirmed the person."""
+    """When the provider last confirmed the person, or None if it never did."""
     ended: datetime | None = None
-    """When an administrator has ended the access of the person."""
+    """When an administrator ended the access of the person, or None if nobody has ended it."""
     ended_by: str = ""
-    """The principal of that administrator."""
+    """The principal of the administrator who ended the access of the person, or an empty text."""
 
     @property
     def who(self) -> str:

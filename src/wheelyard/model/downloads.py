@@ -41,10 +41,13 @@ class CountByVersion(Struct, frozen=True):
     """The downloads of one version."""
 
     version: str
-    """Empty if the server did not count by version, as too many were downloaded at once."""
+    """
+    The version, or an empty text for downloads that the server did not count by version, as too
+    many versions were downloaded at once.
+    """
     downloads: int
     last: date
-    """The day of the last one."""
+    """The day of the last download of the version."""
 
 
 class VersionDays(Struct, frozen=True):

@@ -84,9 +84,8 @@ class GrantFields(
     note: Annotated[str, Meta(title="a line of text")] = ""
     index: Annotated[str, Meta(title='indexes such as "dev,prod"')] = ""
     """
-    The indexes that it is about, with commas between, or `*`. By default main.
-
-    A right to administer is by default about all.
+    The indexes that the grant is about, with commas between them, or `*` for all. An empty text
+    means main, or for a right to administer, all indexes.
     """
 
 
@@ -395,11 +394,14 @@ class AccessEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fie
     """A change of the stored grants and groups by a principal."""
 
     at: datetime
-    """UTC."""
+    """When the change was made, in UTC."""
     by: str
-    """The principal: `local:NAME`, `user:EMAIL`."""
+    """The principal that made the change, such as `local:NAME` or `user:EMAIL`."""
     note: str = ""
-    """Why, in the words of who has made the change. A grant has its own note instead."""
+    """
+    Why the change was made, in the words of who made it, or an empty text. A grant has its own note
+    instead.
+    """
 
 
 class Granted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="granted"):
@@ -408,18 +410,19 @@ class Granted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="g
     id: str
     grant: GrantFields
     source: str = ""
-    """That of the file by which it was added, or empty if it was added by hand."""
+    """The name of the file that added the grant, or an empty text if no file did."""
 
 
 class RightsNameIndex(
     AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="wheelyard-0.2.0-or-newer"
 ):
     """
-    From here on a right names its index.
+    From this event on, a right names its index.
 
-    It stays among the grants, and an earlier version takes it for a grant with a wrong value. So
-    such a version refuses the document, also in a server that runs, and says which version it
-    takes: it would give a right without an index in more indexes than this one does.
+    The event stays among the grants, and an earlier version takes it for a grant with a wrong
+    value. So such a version refuses the document, also in a server that runs, and says which
+    version the document needs: an earlier version would give a right without an index in more
+    indexes than this version does.
     """
 
 
@@ -436,7 +439,10 @@ class GroupChanged(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, t
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     source: str = ""
-    """That of the file by which it was changed, or empty if it keeps the one that it had."""
+    """
+    The name of the file that changed the group. An empty text leaves the group the source that it
+    had.
+    """
 
 
 class GroupDeleted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="group-deleted"):
@@ -450,7 +456,7 @@ class PersonEvent(AccessEvent, frozen=True, kw_only=True, omit_defaults=True):
 
     words: ClassVar[str]  # that go before the principal
     who: str
-    """A principal of one person alone: of a person of a provider with the id."""
+    """The principal of one person alone. For a person of a provider, the principal has the id."""
 
 
 class PersonEnded(PersonEvent, frozen=True, kw_only=True, omit_defaults=True, tag="person-ended"):
@@ -471,9 +477,9 @@ class PersonNameReleased(
     PersonEvent, frozen=True, kw_only=True, omit_defaults=True, tag="person-name-released"
 ):
     """
-    The next person who comes with a name has it.
+    A name was released: the next person who comes with the name has it.
 
-    `who` is without an id. It changes no rights by itself.
+    The principal in `who` is without an id. The event changes no rights by itself.
     """
 
     words = "released the name of"
@@ -492,7 +498,7 @@ AnyAccessEvent = (
 
 
 class AccessCommit(EventCommit[AnyAccessEvent], frozen=True, kw_only=True, omit_defaults=True):
-    """One write of the document, with the events that it added."""
+    """One write of the document of grants and groups, with the events that the write added."""
 
 
 class AccessRules(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -65,7 +65,7 @@ class IndexTables(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a file says of the index. Equal things are written in one way."""
 
     main: IndexKeys | None = None
-    """`[main]`, or None if the file has no such table."""
+    """The keys of `[main]`, or None if the file has no such table."""
     index: tuple[IndexKeys, ...] = ()
     groups: dict[str, tuple[str, ...]] = {}
     """The sorted members of each group, by its name."""
@@ -74,7 +74,7 @@ class IndexTables(Struct, frozen=True, kw_only=True, omit_defaults=True):
     namespace: tuple[TableKeys, ...] = ()
     webhook: tuple[TableKeys, ...] = ()
     retention: tuple[RetentionKeys, ...] | None = None
-    """`[[retention]]`, or None if the file has no such table."""
+    """The `[[retention]]` tables, or None if the file has no such table."""
 
     def of(self, noun: str) -> tuple[TableKeys, ...]:
         """Return the tables of a kind whose tables have names, by the noun of the kind."""

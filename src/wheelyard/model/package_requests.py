@@ -35,18 +35,17 @@ RequestKey = tuple[NormalizedName, str]
 
 
 class Ask(Struct, frozen=True, omit_defaults=True):
-    """That a person has asked for a package."""
+    """The wish of a person for a package, with a reason."""
 
     by: str
-    """The principal."""
+    """The principal of the person."""
     at: datetime
-    """UTC."""
+    """When the person asked, in UTC."""
     reason: str
     asker: str = ""
     """
-    What stands for the person in limits: a provider and the account there, or the principal.
-
-    Empty in requests of older versions.
+    What stands for the person in limits: a provider and the account there, or the principal. An
+    empty text, from an older version, stands for the principal.
     """
 
     def is_by(self, asker: str) -> bool:
@@ -69,22 +68,25 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: str = ""
     """The normalised version, or an empty text for the whole project."""
     code: str
-    """Of the reason for which it was hidden when somebody asked last."""
+    """The code of the reason for which the package was hidden when somebody asked last."""
     reason: str
-    """This reason, in sentences for the user of an installer."""
+    """The reason for which the package was hidden, in sentences for the user of an installer."""
     who: tuple[str, ...]
-    """Principals who asked, at most `MAX_WHO`, the first one first."""
+    """The principals who asked, ten at most, the first one first."""
     asker: str = ""
-    """What stands in limits for the first of them. Empty if that is the principal."""
+    """
+    What stands in limits for the first principal in `who`, or an empty text if that is the
+    principal itself.
+    """
     times: int
-    """How often it was refused, or asked for. Not every repetition is counted."""
+    """How often the package was refused, or asked for. Not every repetition is counted."""
     first: datetime
     last: datetime
-    """When it was asked for, UTC."""
+    """When the package was last asked for, in UTC."""
     until: datetime | None = None
-    """When it is shown by time alone, UTC, or None if it never is."""
+    """When the package is shown by time alone, in UTC, or None if it never is."""
     asks: tuple[Ask, ...] = ()
-    """People who have said why they need it."""
+    """The wishes of people who have said why they need the package."""
 
     @property
     def key(self) -> RequestKey:

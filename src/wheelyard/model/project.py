@@ -448,20 +448,22 @@ class NumberedCommit(Struct, frozen=True, kw_only=True):
     """One write of a document that has a journal."""
 
     number: int
-    """1 for the first."""
+    """The number of the commit, which is 1 for the first commit of the document."""
     id: str
     """A random text that shows whether a write without a reply has succeeded."""
     previous: str
-    """SHA-256 of the stored bytes of the previous commit, or empty for the first."""
+    """SHA-256 of the stored bytes of the previous commit, or an empty text for the first commit."""
 
 
 class EventCommit(NumberedCommit, Generic[E], frozen=True, kw_only=True, omit_defaults=True):
     """One write of a document that is no project's, with the events that it added."""
 
     event: E
-    """The first event."""
+    """The first event of the commit."""
     more: tuple[E, ...] = ()
-    """The other ones, of changes that were made at once. Most commits have none."""
+    """
+    The other events of the commit, for changes that were made at once. Most commits have none.
+    """
 
     @classmethod
     def of_events(cls, *, number: int, id: str, previous: str, events: tuple[E, ...]) -> Self:  # noqa: A002 - the field

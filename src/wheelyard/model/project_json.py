@@ -79,7 +79,7 @@ OtherEvent = AnyAccessEvent | TableEvent | Decision
 
 
 class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A file."""
+    """A file of a project."""
 
     filename: str
     version: str
@@ -118,9 +118,9 @@ class TrashedFile(Struct, frozen=True, kw_only=True):
     version: str
     size: int
     keep_until: datetime
-    """Until when it can be, in UTC."""
+    """Until when the file can be restored, in UTC."""
     sha256: str = ""
-    """Empty from a server that is older."""
+    """The digest of the file, or an empty text from an older server."""
 
 
 class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -136,9 +136,9 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Status | None = None
     reason: str = ""
     index: str = ""
-    """The index that files are promoted to, empty for any other event."""
+    """The index that files are promoted to, or an empty text for any other event."""
     keep_until: datetime | None = None
-    """Until when deleted files can be restored."""
+    """Until when the deleted files can be restored, or None if there are none to restore."""
     at_once: bool = False
     """Whether an administrator removed also files that could be restored."""
 
@@ -218,45 +218,56 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     at: datetime
     project: NormalizedName | None
-    """Public for a decision, and None for a change of rights in the store."""
+    """
+    The project, which is a public one for a decision, or None if the entry is about no project.
+    """
     commit: int
-    """The number of its commit."""
+    """The number of the commit in its journal."""
     what: str
     """
-    `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `restored`, `status`,
-    `reserved`, `released`, `promoted-to`, `promotion-approved`, `pinned`, `unpinned`, or what a
-    newer version calls it;
-    `granted`, `revoked`, `group`, `group-deleted`, `person-ended`, `person-admitted` or
-    `person-name-released`; `publisher-added`, `publisher-changed` or `publisher-removed`;
-    `index-made`, `index-changed`, `main-changed` or `index-removed`; `retention-changed`;
-    `file-applied`;
-    `approved` or `blocked`.
+    The kind of the entry: `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`,
+    `restored`, `status`, `reserved`, `released`, `promoted-to`, `promotion-approved`, `pinned`,
+    `unpinned`, or what a newer version calls it; `granted`, `revoked`, `group`, `group-deleted`,
+    `person-ended`, `person-admitted` or `person-name-released`; `publisher-added`,
+    `publisher-changed` or `publisher-removed`; `index-made`, `index-changed`, `main-changed` or
+    `index-removed`; `retention-changed`; `file-applied`; `approved` or `blocked`.
     """
     files: tuple[str, ...]
     by: str
-    """The principal."""
+    """The principal that made the change."""
     by_name: str
-    """The name of the token in `by`, or empty if it has none, or if it is not known any more."""
+    """
+    The name of the token in `by`, or an empty text if `by` has no token, or if the name is not
+    known any more.
+    """
     credential: str
-    """The type of credential, for people."""
+    """The type of the credential in `by`, in words, or an empty text if the type is unknown."""
     status: str = ""
-    """The new status of the project."""
+    """The new status of the project, or an empty text if the entry is about no status."""
     reason: str = ""
-    """The reason. Of a decision, or a change of rights, the change in words."""
+    """The reason that was given. For a decision, or a change of rights, the change in words."""
     change: str = ""
-    """Of a decision, or a change of rights, `reason` with people in words, as pages have it."""
+    """
+    For a decision, or a change of rights, `reason` with people in words, as pages have it. For any
+    other entry, an empty text.
+    """
     sha256: str = ""
-    """The digest of an uploaded, imported or promoted file."""
+    """
+    The digest of an uploaded, imported or promoted file, or an empty text without such a file.
+    """
     uploaded_by: str = ""
-    """The uploader of an imported file, by its source."""
+    """The uploader of an imported file, if the source of the import names one, or an empty text."""
     in_index: str = ""
-    """The index of the project, if the journals of all indexes are shown."""
+    """The index of the project, if the journals of all indexes are shown, or an empty text."""
     owner: str = ""
-    """The principal that owns the token in `by`, or empty if nobody does."""
+    """The principal that owns the token in `by`, or an empty text if nobody does."""
     index: str = ""
-    """The other index of a promotion, empty for what is none. Older servers send "" for main."""
+    """
+    The other index of a promotion, or an empty text for any other entry. Older servers send an
+    empty text also for main.
+    """
     keep_until: datetime | None = None
-    """Until when deleted files can be restored."""
+    """Until when the deleted files can be restored, or None if there are none to restore."""
     at_once: bool = False
     """Whether an administrator removed also files that could be restored."""
 

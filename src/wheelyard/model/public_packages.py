@@ -36,9 +36,9 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a principal has decided about a project of an upstream index, or one version of it."""
 
     at: datetime
-    """UTC."""
+    """When the decision was made, in UTC."""
     by: str
-    """The principal: `local:NAME`, `user:EMAIL`."""
+    """The principal that decided, such as `local:NAME` or `user:EMAIL`."""
     verdict: Verdict
     project: NormalizedName
     version: str = EVERY_VERSION
@@ -47,9 +47,12 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     despite: tuple[str, ...] = ()
     """The sorted codes of the rules that an approval lifts, such as `licence`."""
     sha256: tuple[str, ...] | None = None
-    """The digests of the files that the approval of a version is about, or None for others."""
+    """
+    The digests of the files that the approval of a version is about, or None for any other
+    decision.
+    """
     asked_by: tuple[str, ...] = ()
-    """Some of the principals whose requests waited for it."""
+    """Some of the principals whose requests waited for the decision."""
 
     def covers(self, sha256: str) -> bool:
         """
@@ -75,7 +78,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class DecisionCommit(EventCommit[Decision], frozen=True, kw_only=True, omit_defaults=True):
-    """One write of the document, with the decisions that it added."""
+    """One write of the document of decisions, with the decisions that the write added."""
 
 
 class ProjectDecisions(Struct, frozen=True, gc=False):
@@ -154,7 +157,7 @@ class Undecided(Struct, frozen=True, omit_defaults=True):
 
     project: NormalizedName
     version: str
-    """Empty for the whole project."""
+    """The version, or an empty text for the whole project."""
     code: str
     message: str
 
@@ -163,11 +166,11 @@ class DecisionSummary(Struct, frozen=True, kw_only=True):
     """What has become of several packages about which one principal has decided at once."""
 
     decided: tuple[Decision, ...] = ()
-    """The new decisions. In a dry run those that would be made."""
+    """The new decisions, or in a dry run, the decisions that would be made."""
     unchanged: tuple[Decision, ...] = ()
-    """Decisions of before that say the same."""
+    """Earlier decisions that already say what was to be decided."""
     blocked: tuple[Decision, ...] = ()
-    """What keeps packages blocked that were to be approved."""
+    """The decisions that keep packages blocked that were to be approved."""
     private: tuple[NormalizedName, ...] = ()
     """Names that are private, about which nothing is decided."""
     failed: tuple[Undecided, ...] = ()
@@ -266,13 +269,13 @@ class RefreshedPage(Struct, frozen=True, kw_only=True):
 
     name: NormalizedName
     upstream: str
-    """The label of the index that has the project, or empty if none has it."""
+    """The label of the upstream index that has the project, or an empty text if none has it."""
     files: int
-    """How many files its page lists."""
+    """How many files the page of the upstream index lists."""
     new: tuple[str, ...]
-    """The filenames that the page before did not list."""
+    """The filenames that the page lists, and that the page before did not list."""
     removed: tuple[str, ...]
-    """The filenames that only the page before lists."""
+    """The filenames that only the page before listed."""
 
     @property
     def is_unknown(self) -> bool:
@@ -286,7 +289,7 @@ class FileReason(Struct, frozen=True, omit_defaults=True):
     code: str
     text: str
     advice: Advice | None = None
-    """What helps against it."""
+    """What helps against the reason, or None if no advice is known."""
     changes_at: datetime | None = None
     """The next moment (UTC) at which time alone may show the file, or None if it never does."""
 
@@ -301,14 +304,19 @@ class ExplainedFile(Struct, frozen=True, omit_defaults=True):
     """Every reason, the most serious one first. A file that is shown has none."""
     uploaded_at: datetime | None = None
     sha256: str = ""
-    """Empty if its page has none, and it was never fetched."""
+    """
+    The digest of the file, or an empty text if the page has none and the file was never fetched.
+    """
 
 
 class UnusedLink(Struct, frozen=True, gc=False):
     """A link of the page of an upstream index that is not shown, as it cannot be used."""
 
     filename: str
-    """As the page says it, on one line and perhaps cut, or empty if it says none."""
+    """
+    The filename as the page says it, on one line and perhaps cut, or an empty text if the page says
+    none.
+    """
     why: str
     """The rest of a sentence that begins with the link, without its full stop."""
 
@@ -319,15 +327,18 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: NormalizedName
     answer: NameAnswer
     reasons: tuple[FileReason, ...] = ()
-    """Why it is not the page of an upstream index."""
+    """The reasons why clients do not get the page of an upstream index."""
     upstream: str = ""
-    """The id of the upstream index that owns the name."""
+    """
+    The id of the upstream index whose page is explained, or an empty text without a page. The ids
+    of several upstream indexes have spaces between them.
+    """
     fetched_at: datetime | None = None
-    """When it last confirmed its page."""
+    """When the upstream index last confirmed its page, or None without a page."""
     age: float = 0.0
-    """Seconds since then."""
+    """How many seconds ago the upstream index last confirmed its page."""
     is_stale: bool = False
-    """Whether it should have been asked again, and has not answered."""
+    """Whether the upstream index should have been asked again, and has not answered."""
     status: str = ""
     alternate_locations: tuple[str, ...] = ()
     """Other indexes that have the project, too, as the page says. They are never asked."""
@@ -336,13 +347,13 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unused_links: tuple[UnusedLink, ...] = ()
     """The first links of the page, of any version, that cannot be used."""
     unused_link_count: int = 0
-    """All of these links."""
+    """The number of all links of the page that cannot be used."""
     decisions: tuple[Decision, ...] = ()
     files: tuple[ExplainedFile, ...] = ()
     warnings: tuple[str, ...] = ()
-    """What is wrong with that on which the answer depends, in sentences."""
+    """Sentences about what is wrong with data on which the answer depends."""
     other_indexes: tuple[str, ...] = ()
-    """The indexes beside main, if main shows no file of it."""
+    """The indexes beside main, if main shows no file of the project."""
 
     @property
     def is_unknown(self) -> bool:

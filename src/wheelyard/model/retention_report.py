@@ -15,7 +15,7 @@ class RuleState(Struct, frozen=True, kw_only=True):
     description: str
     note: str
     hindrance: str
-    """Why it deletes nothing now, in a sentence, or empty."""
+    """Why the rule deletes nothing now, in a sentence, or an empty text if it can be applied."""
 
 
 class JudgedRelease(Struct, frozen=True, kw_only=True):
@@ -27,9 +27,9 @@ class JudgedRelease(Struct, frozen=True, kw_only=True):
     files: int
     bytes: int
     rules: tuple[int, ...]
-    """The numbers of the rules that delete it, or would if nothing protected it."""
+    """The numbers of the rules that delete the release, or would if nothing protected it."""
     why: tuple[str, ...]
-    """Why it goes, or why it is kept."""
+    """Why the release is deleted, or why the release is kept."""
 
 
 class SkippedProject(Struct, frozen=True, kw_only=True):
@@ -45,11 +45,11 @@ class RetentionReport(Struct, frozen=True, kw_only=True):
 
     rules: tuple[RuleState, ...]
     deleted: tuple[JudgedRelease, ...]
-    """What is deleted, or in a preview, what would be."""
+    """The releases that are deleted, or in a preview, that would be deleted."""
     kept: tuple[JudgedRelease, ...]
     skipped: tuple[SkippedProject, ...]
     warnings: tuple[str, ...] = ()
-    """Which releases are left without a version that they require."""
+    """The releases that are left without a version that they require, in sentences."""
 
     @property
     def plan(self) -> str:

@@ -83,7 +83,7 @@ class RuleKeys(Struct, frozen=True, kw_only=True):
     cooldown_days: Days = 0
     """Files that were uploaded, or promoted to the index, less than so many days ago are hidden."""
     cooldown_allow: tuple[Exempt, ...] = ()
-    """What `cooldown_days` does not apply to."""
+    """Packages that `cooldown_days` does not apply to."""
     cooldown_missing: Literal["hide", "first_seen"] = "hide"
     """A file without a time of upload is hidden, or counts from when it was first seen here."""
     min_cvss: Score = 0.0

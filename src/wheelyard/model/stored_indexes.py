@@ -71,13 +71,13 @@ class IndexRemoved(
 
 
 class FileApplied(TableEvent, frozen=True, kw_only=True, omit_defaults=True, tag="file-applied"):
-    """All that a file says of the index was in force."""
+    """A file was applied: all that the file says of the index was in force."""
 
     source: str
     digest: str
-    """The SHA-256 of what it says, in hexadecimal digits."""
+    """The SHA-256 of what the file says, in hexadecimal digits."""
     prunes: bool = False
-    """Whether what it lacks was removed."""
+    """Whether things that the file lacks were removed."""
 
 
 class RetentionChanged(
@@ -87,7 +87,10 @@ class RetentionChanged(
 
     rules: tuple[RetentionKeys, ...]
     source: str = ""
-    """That of the file by which they were changed, or empty if they keep the one that they had."""
+    """
+    The name of the file that changed the rules. An empty text leaves the rules the source that they
+    had.
+    """
 
 
 AnyIndexEvent = (
@@ -96,7 +99,7 @@ AnyIndexEvent = (
 
 
 class IndexCommit(EventCommit[AnyIndexEvent], frozen=True, kw_only=True, omit_defaults=True):
-    """One write of the document, with the events that it added."""
+    """One write of the document of indexes, with the events that the write added."""
 
 
 class StoredIndex(StoredTable, frozen=True, kw_only=True, omit_defaults=True):
@@ -123,29 +126,29 @@ class StoredRetention(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class AppliedFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was applied last of a source."""
+    """The file that was applied last of its source."""
 
     digest: str
     """The SHA-256 of what the file says, in hexadecimal digits."""
     prunes: bool = False
-    """Whether what it lacks was removed."""
+    """Whether things that the file lacks were removed."""
     at: datetime
-    """UTC."""
+    """When the file was applied, in UTC."""
     by: str
-    """The principal."""
+    """The principal that applied the file."""
     note: str = ""
-    """Why, or where from."""
+    """Why the file was applied, or where the file comes from, or an empty text."""
 
 
 class ListedIndex(ListedTable, frozen=True, kw_only=True, omit_defaults=True):
     """An index in a list for people and programs."""
 
     keys: IndexKeys = field(name="index")
-    """The keys of its table. Those of main have no name."""
+    """The keys of the `[[index]]` table, or of `[main]`, whose keys have no name."""
     problem: str = ""
-    """Why it is not served, in a sentence, or empty if it is."""
+    """Why the index is not served, in a sentence, or an empty text if it is served."""
     warnings: tuple[Caution, ...] = ()
-    """What is probably wrong although it is served."""
+    """Warnings about what is probably wrong with the index although it is served."""
 
     @property
     def cautions(self) -> tuple[Caution, ...]:

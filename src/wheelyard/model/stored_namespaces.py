@@ -174,7 +174,7 @@ AnyNamespaceEvent = NamespaceGranted | NamespaceChanged | NamespaceRevoked
 class NamespaceCommit(
     EventCommit[AnyNamespaceEvent], frozen=True, kw_only=True, omit_defaults=True
 ):
-    """One write of the document, with the events that it added."""
+    """One write of the document of namespaces, with the events that the write added."""
 
 
 class StoredNamespace(StoredTable, frozen=True, kw_only=True, omit_defaults=True):
@@ -193,7 +193,7 @@ class ListedNamespace(ListedTable, frozen=True, kw_only=True, omit_defaults=True
     """A namespace in a list for people and programs."""
 
     keys: TableKeys = field(name="namespace")
-    """The keys of its table."""
+    """The keys of the `[[namespace]]` table."""
 
 
 NAMESPACE_KIND: Final = TableKind[NamespaceList, AnyNamespaceEvent, ListedNamespace](

@@ -57,7 +57,7 @@ AnyPublisherEvent = PublisherAdded | PublisherChanged | PublisherRemoved
 class PublisherCommit(
     EventCommit[AnyPublisherEvent], frozen=True, kw_only=True, omit_defaults=True
 ):
-    """One write of the document, with the events that it added."""
+    """One write of the document of publishers, with the events that the write added."""
 
 
 class StoredPublisher(StoredTable, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,9 +81,11 @@ class ListedPublisher(ListedTable, frozen=True, kw_only=True, omit_defaults=True
 
     name: str = field(name="id")
     keys: PublisherKeys = field(name="publisher")
-    """The keys of its table."""
+    """The keys of the `[[publisher]]` table."""
     problem: str = ""
-    """Why it gives no job a token, in a sentence, or empty if it does."""
+    """
+    Why the publisher gives no job a token, in a sentence, or an empty text if it gives tokens.
+    """
     created: datetime
     created_by: str
 

@@ -34,11 +34,11 @@ class TableEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     """A change of the tables of a kind by a principal."""
 
     at: datetime
-    """UTC."""
+    """When the change was made, in UTC."""
     by: str
-    """The principal: `local:NAME`, `user:EMAIL`."""
+    """The principal that made the change, such as `local:NAME` or `user:EMAIL`."""
     note: str = ""
-    """Why, in the words of who has made the change."""
+    """Why the change was made, in the words of who made it, or an empty text."""
 
 
 class TableAdded(TableEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,7 +46,7 @@ class TableAdded(TableEvent, frozen=True, kw_only=True, omit_defaults=True):
 
     keys: TableKeys
     source: str = ""
-    """That of the file by which it was added, or empty if it was added by hand."""
+    """The name of the file that added the table, or an empty text if no file did."""
 
 
 class TableChanged(TableEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,7 +54,10 @@ class TableChanged(TableEvent, frozen=True, kw_only=True, omit_defaults=True):
 
     keys: TableKeys
     source: str = ""
-    """That of the file by which it was changed, or empty if it keeps the one that it had."""
+    """
+    The name of the file that changed the table. An empty text leaves the table the source that it
+    had.
+    """
 
 
 class TableRemoved(TableEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -77,7 +80,9 @@ class StoredTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
     note: str = ""
     """The note of the last change."""
     source: str = ""
-    """That of the file that added or changed it last, or empty if none did."""
+    """
+    The name of the file that added or changed the table last, or an empty text if no file did.
+    """
 
     @property
     def name(self) -> str:
@@ -130,10 +135,12 @@ class ListedTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     source: str = ""
-    """That of the file that added or changed it last, or empty if none did."""
+    """
+    The name of the file that added or changed the table last, or an empty text if no file did.
+    """
     keys: TableKeys
     problem: str = ""
-    """Why it is not in force, in a sentence, or empty if it is."""
+    """Why the table is not in force, in a sentence, or an empty text if it is in force."""
     created: datetime | None = None
     created_by: str = ""
     changed: datetime | None = None

@@ -326,7 +326,7 @@ AnyWebhookEvent = WebhookAdded | WebhookChanged | WebhookRemoved
 
 
 class WebhookCommit(EventCommit[AnyWebhookEvent], frozen=True, kw_only=True, omit_defaults=True):
-    """One write of the document, with the events that it added."""
+    """One write of the document of webhooks, with the events that the write added."""
 
 
 class StoredWebhook(StoredTable, frozen=True, kw_only=True, omit_defaults=True):
@@ -345,15 +345,18 @@ class ListedWebhook(ListedTable, frozen=True, kw_only=True, omit_defaults=True):
     """A webhook in a list for people and programs."""
 
     keys: TableKeys = field(name="webhook")
-    """The keys of its table."""
+    """The keys of the `[[webhook]]` table."""
     url_from: str = ""
-    """The variable that has the URL, or empty if a key has it."""
+    """The variable that has the URL, or an empty text if a key of the table has the URL."""
     secret_from: str = ""
-    """Where the secret is: `store`, or the name of a variable. Empty if it has none."""
+    """
+    Where the secret is: `store`, or the name of a variable. An empty text means that the webhook
+    has no secret.
+    """
     secret: str = ""
-    """The secret, right after it was made, and never again."""
+    """The secret, right after the secret was made, and an empty text in any other answer."""
     unknown_indexes: tuple[str, ...] = ()
-    """The indexes that it names and that do not exist."""
+    """The indexes that the webhook names and that do not exist."""
 
     @property
     def cautions(self) -> tuple[Caution, ...]:

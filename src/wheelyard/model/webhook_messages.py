@@ -60,47 +60,47 @@ class MessageFile(Struct, frozen=True, kw_only=True):
 
     filename: str
     sha256: str
-    """64 hexadecimal digits."""
+    """The SHA-256 of the file, 64 hexadecimal digits."""
     size: int
-    """Bytes."""
+    """The size of the file in bytes."""
     url: str
-    """Where the index serves it. One that was deleted is there no more."""
+    """The URL at which the index serves the file. A deleted file is not there any more."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
     """What each message has. Each field of a message is sent, also an empty one."""
 
     type: str
-    """What it is about: `project.released`, for example."""
+    """What the message is about: `project.released`, for example."""
     version: int = BODY_VERSION
-    """The version of this form, 1. Fields may be added without another version."""
+    """The version of the form of the message, 1. Fields may be added without another version."""
     time: datetime
-    """UTC."""
+    """The time of the event that the message tells of, in UTC."""
 
 
 class ProjectMessage(Message, frozen=True, kw_only=True):
     """What happened to a project: `project.released`, and so on for each event of a feed."""
 
     by: str
-    """The principal that did it, such as `user:anna@example.com`."""
+    """The principal that made the change, such as `user:anna@example.com`."""
     by_name: str
-    """The name of the token in `by`, or empty."""
+    """The name of the token in `by`, or an empty text if no name is known."""
     index: str
-    """The index in which it happened. `main` is the one at the root of the server."""
+    """The index of the project. `main` is the index at the root of the server."""
     project: NormalizedName
     release: str
-    """The version of the project that it is about, or empty if it is about all of it."""
+    """The version that the message is about, or an empty text for the whole project."""
     url: str
-    """The page of the release, or of the project."""
+    """The URL of the page of the release, or of the project."""
     files: tuple[MessageFile, ...]
     from_index: str
-    """The index that files were promoted from, or empty."""
+    """The index that files were promoted from, or an empty text for any other event."""
     status: str
-    """The new status of the project (PEP 792), or empty."""
+    """The new status of the project (PEP 792), or an empty text for any other event."""
     reason: str
-    """The reason that was given, without tokens in it."""
+    """The reason that was given, without tokens in it, or an empty text."""
     imported: bool
-    """Whether it came by an import or a copy, and happened earlier elsewhere."""
+    """Whether the change came by an import or a copy, and happened earlier elsewhere."""
 
 
 class AccessMessage(Message, frozen=True, kw_only=True):
@@ -110,7 +110,7 @@ class AccessMessage(Message, frozen=True, kw_only=True):
     changes: tuple[str, ...]
     """Each change in words."""
     url: str
-    """The journal."""
+    """The URL of the journal."""
 
 
 class WaitingPackage(Struct, frozen=True, kw_only=True):
@@ -118,25 +118,25 @@ class WaitingPackage(Struct, frozen=True, kw_only=True):
 
     project: NormalizedName
     release: str
-    """Empty for the whole project."""
+    """The version, or an empty text for the whole project."""
     who: tuple[str, ...]
-    """The principals who wanted it."""
+    """The principals who wanted the package."""
     reasons: tuple[str, ...]
-    """Why they need it, in their words."""
+    """The reasons of people who need the package, in their words."""
     hidden: str
-    """What hides it, in sentences."""
+    """What hides the package, in sentences."""
 
 
 class RequestsMessage(Message, frozen=True, kw_only=True):
-    """Which public packages wait for a decision, of which no message has told."""
+    """Public packages that wait for a decision, and of which no message has told."""
 
     requests: tuple[WaitingPackage, ...]
     waiting: int
-    """How many wait in all."""
+    """How many requests for packages wait in all."""
     text: str
-    """The same as a text for people."""
+    """The requests as a text for people."""
     url: str
-    """The page of requests."""
+    """The URL of the page of requests."""
 
 
 class TrialMessage(Message, frozen=True, kw_only=True):
@@ -144,9 +144,9 @@ class TrialMessage(Message, frozen=True, kw_only=True):
 
     by: str
     webhook: str
-    """Its name."""
+    """The name of the webhook."""
     url: str
-    """The page of the index."""
+    """The URL of the page of the index."""
 
 
 AnyMessage = ProjectMessage | AccessMessage | RequestsMessage | TrialMessage

@@ -143,17 +143,17 @@ class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     event: str
     subject: str
-    """What it is about, in words: `acme 1.0 in main`."""
+    """What the message is about, in words: `acme 1.0 in main`."""
     at: datetime
-    """UTC."""
+    """When the message was tried, in UTC."""
     seconds: float = 0.0
-    """How long it took."""
+    """How many seconds the try took."""
     status: int = 0
-    """The HTTP status, or 0 if there was none."""
+    """The HTTP status of the response, or 0 if there was no response."""
     error: str = ""
-    """Why it has failed, or empty if it was delivered."""
+    """Why the try has failed, or an empty text if the message was delivered."""
     answer: str = ""
-    """The beginning of the answer, without secrets."""
+    """The beginning of the response, without secrets."""
 
     @property
     def is_delivered(self) -> bool:

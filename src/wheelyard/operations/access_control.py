@@ -55,15 +55,15 @@ class ListedGrant(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     id: str
     source: str = ""
-    """That of the file by which it was added, or empty if it was added by hand."""
+    """The name of the file that added the grant, or an empty text if no file did."""
     who: tuple[str, ...]
     projects: tuple[str, ...]
     can: tuple[str, ...]
     note: str = ""
     index: str = ""
-    """The indexes that it is about, with commas between, or `*`."""
+    """The indexes that the grant is about, with commas between them, or `*` for all."""
     names_index: bool = True
-    """False if an earlier version has made it, and it named none."""
+    """Whether the grant names its indexes. A grant that an earlier version made may name none."""
     created: datetime
     created_by: str
 
@@ -73,7 +73,7 @@ class ListedGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     source: str = ""
-    """That of the file by which it was made or changed last, or empty if none was."""
+    """The name of the file that made or changed the group last, or an empty text if no file did."""
     members: tuple[str, ...] = ()
 
 
@@ -83,7 +83,7 @@ class AccessList(Struct, frozen=True, kw_only=True):
     grants: tuple[ListedGrant, ...]
     groups: tuple[ListedGroup, ...]
     revision: int = 0
-    """The number of the last change in the store."""
+    """The number of the last commit of grants and groups in the store, or 0 if there is none."""
 
 
 class AddedGrant(Struct, frozen=True):
@@ -91,9 +91,9 @@ class AddedGrant(Struct, frozen=True):
 
     id: str
     text: str
-    """What it grants, in words."""
+    """The grant in words."""
     warnings: tuple[Caution, ...] = ()
-    """Why it may not do what is expected."""
+    """Warnings about why the grant may not do what is expected."""
 
 
 class AccessControl:

@@ -52,7 +52,7 @@ class AppliedChange(Struct, frozen=True, kw_only=True):
     """The name of the thing, the id of a grant or a publisher, or `rules` of retention."""
     outcome: Outcome
     text: str
-    """What it is afterwards, in words, or what it was if it is removed."""
+    """The thing after the change, in words, or a removed thing as it was."""
 
 
 class TableStep(Struct, frozen=True):

@@ -70,7 +70,10 @@ class AnonymousChange(Struct, frozen=True, kw_only=True):
 
     index: str
     before: str
-    """What they may read of it: nothing, everything, or patterns of names."""
+    """
+    What readers without a credential may read of the index before the change: nothing, everything,
+    or patterns of names.
+    """
     after: str
 
 
@@ -81,30 +84,35 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
     changes: tuple[AppliedChange, ...]
     anonymous: tuple[AnonymousChange, ...]
     is_done: bool
-    """Whether all of it is in force now."""
+    """Whether everything that the file says is in force now."""
     problems: tuple[str, ...] = ()
-    """What asks for a look, in sentences, such as an index that is not served here."""
+    """Sentences about what asks for a look, such as an index that is not served here."""
     applied: stored_indexes.AppliedFile | None = None
-    """When the same file was applied before, if it was: then nothing is written."""
+    """The earlier application of this file, if nothing is written now because of it, or None."""
 
 
 class ApplyOptions(Struct, frozen=True, kw_only=True):
     """How a file is applied."""
 
     dry_run: bool = False
-    """Whether the plan is only made."""
+    """Whether only the plan of the changes is made, and nothing is changed."""
     prune: bool = False
-    """Whether what earlier files of the source have made, and this one lacks, is removed."""
+    """
+    Whether things are removed that earlier files of the source have made, and that this file lacks.
+    """
     again: bool = False
-    """Whether a file is applied that was applied last of its source."""
+    """Whether to apply a file again that was applied last of its source."""
     even_if_own: bool = False
-    """Whether to go on if the caller is no administrator afterwards."""
+    """Whether to apply files although the caller is no administrator afterwards."""
     even_if_open: bool = False
-    """Whether anybody may read by an open index what needs a right in its own index."""
+    """
+    Whether to apply files although anybody can then read, by an open index, packages that need a
+    right in their own index.
+    """
     even_if_public: bool = False
-    """Whether public packages that are in use are not served any more."""
+    """Whether to apply files although public packages that are in use are not served afterwards."""
     note: str = ""
-    """Why, or where from, for the journal."""
+    """Why the files are applied, or where the files come from, for the journal."""
 
 
 class SourcedTables(Struct, frozen=True):

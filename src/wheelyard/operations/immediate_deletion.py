@@ -58,14 +58,16 @@ class RemovedFile(Struct, frozen=True, order=True):
 
 
 class RemovedFiles(Struct, frozen=True):
-    """What was removed of a digest, or in a dry run, what would be."""
+    """The files with a digest that were removed, or in a dry run, that would be removed."""
 
     name: NormalizedName
     sha256: str
     files: tuple[RemovedFile, ...]
-    """What indexes have listed, kept after a deletion, or were about to list, sorted."""
+    """
+    The sorted filenames that indexes have listed, kept after a deletion, or were about to list.
+    """
     objects: int
-    """How many objects the store had: each filename, and its core metadata."""
+    """How many objects the store had for the digest: each filename, and its core metadata."""
 
 
 class _Holdings(Struct, frozen=True):

@@ -354,7 +354,9 @@ class ClientProjects(Struct, frozen=True):
     serves_public: bool
     """Whether public packages come from this index, too, so that no project has to be named."""
     projects: tuple[NormalizedName, ...] = ()
-    """The projects of the client, and then all private ones that these need, also indirectly."""
+    """
+    The projects of the client, and then all private projects that these need, also indirectly.
+    """
     takes_uploads: bool = True
     """Whether clients can publish to the index."""
     other_indexes: tuple[str, ...] = ()

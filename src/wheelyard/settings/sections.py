@@ -53,15 +53,15 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     port: kinds.Port = 8080
     """Port to listen on. 0 takes a free one."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
-    """Processes."""
+    """Number of processes that serve requests."""
     roots: tuple[kinds.Root, ...] = ()
     """More index roots: `acme` makes `/acme/` and `/acme/NAME/` answer."""
     path_prefix: kinds.PathPrefix = ""
-    """The beginning of every path that a proxy forwards, such as `/packages`. Empty without one."""
+    """The beginning of every path that a proxy forwards, such as `/packages`. Empty: no prefix."""
     public_url: kinds.Url = ""
-    """The URL of the index for clients. Ends with `path_prefix`."""
+    """The URL of the index for clients, with `path_prefix`. Empty: made of `host` and `port`."""
     trusted_proxies: kinds.Count = 0
-    """Proxies that set `X-Forwarded-For` and `X-Forwarded-Proto`. 0: these are ignored."""
+    """Number of proxies that set `X-Forwarded-For` and `X-Forwarded-Proto`. 0: both are ignored."""
     certificate: kinds.FileName = ""
     """Certificate and chain in PEM, to [speak TLS](tls.md) without a proxy. Needs `key`."""
     key: kinds.FileName = ""
@@ -95,9 +95,12 @@ class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Section `[store]`: location of the store, downloads from a bucket, caching of documents."""
 
     location: kinds.Location = DEFAULT_STORE
-    """A folder, a [bucket](bucket.md), or `memory:` for one that ends with the process."""
+    """
+    Where the store is: a folder, a [bucket](bucket.md), or `memory:` for a store that ends with the
+    process.
+    """
     files: kinds.Bucket = ""
-    """Location of the distributions, if they have their own bucket."""
+    """Location of the distributions, if they have their own bucket. Empty: in `location`."""
     downloads: Literal["auto", "redirect", "proxy", "public"] = "auto"
     """How bucket files are sent, see [below](#reference); `auto` redirects if it can sign URLs."""
     signed_url_minutes: Annotated[int, Meta(ge=2, le=10_080, title="minutes")] = 30
@@ -119,13 +122,13 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Token for `/metrics`, if others can reach the server. Empty: no access."""
 
     htpasswd_file: kinds.FileName = ""
-    """User names and passwords, in the format of pypiserver and nginx."""
+    """File of user names and passwords, in the format of pypiserver and nginx."""
     static_tokens_file: kinds.FileName = ""
-    """Static tokens, in `[[token]]` tables. See [tokens.md](tokens.md)."""
+    """File of static tokens, in `[[token]]` tables. See [tokens.md](tokens.md)."""
     static_token: str = ""
     """One static token, which may read and upload everything. From the environment only."""
     htpasswd_may: tuple[kinds.GrantableAction, ...] = ("read", "upload")
-    """What its users may do in main without a grant."""
+    """What the users in `htpasswd_file` may do in main without a grant."""
     anonymous_uploads: bool = False
     """Whether uploads need no credential. The option is `-a` without `update`."""
     anonymous_uploads_anywhere: bool = False
@@ -160,7 +163,7 @@ class AccessTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     resource: kinds.WholeBucket = ""
     """The bucket whose IAM policy decides what a caller may do. Empty disables access tokens."""
     indexes: tuple[kinds.RightIndex, ...] = ("main",)
-    """The indexes that these rights are about. `["*"]` for all."""
+    """The indexes in which rights by Google's access tokens count. `["*"]` for all."""
     cache_seconds: Annotated[int, Meta(ge=0, le=300, title="seconds")] = 300
     """How long Google's answer is cached."""
 
@@ -205,7 +208,7 @@ class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Section `[uploads]`: limits of uploads."""
 
     max_file_size: kinds.Mebibytes = 1024
-    """The largest file."""
+    """Size of the largest file that can be uploaded."""
     zip_sdists: bool = False
     """Whether `.zip` sdists are accepted, which PEP 625 has made obsolete."""
     wheel_variants: bool = False
@@ -216,9 +219,11 @@ class AttestationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Section `[attestations]`: signatures that come with uploads (PEP 740)."""
 
     accept: bool = False
-    """Whether they are [verified and kept](attestations.md). Needs `wheelyard[attestations]`."""
+    """
+    Whether attestations are [verified and kept](attestations.md). Needs `wheelyard[attestations]`.
+    """
     trusted_root: kinds.FileName = ""
-    """The `trusted_root.json` of a private Sigstore. Empty for the one of the public Sigstore."""
+    """The `trusted_root.json` of a private Sigstore. Empty: the public Sigstore is trusted."""
     require: tuple[kinds.Name, ...] = ()
     """Names and patterns of projects whose files are refused without attestations."""
 
@@ -238,7 +243,7 @@ class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     public_max_age: kinds.Seconds = 0
     """How long a CDN may cache a page that needs no credential."""
     concurrent_uploads: kinds.Positive = 64
-    """Uploads at a time, in each process. Others wait."""
+    """Number of uploads at a time, in each process. Further uploads wait."""
 
 
 class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -258,7 +263,7 @@ class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Section `[log]`: format and contents of the log."""
 
     format: Literal["text", "json"] = "text"
-    """Plain text, or JSON for Cloud Logging. On standard error."""
+    """Form of the log on standard error: plain text, or JSON for Cloud Logging."""
     access: bool = False
     """Whether every request is logged."""
     project: kinds.Ascii = ""

@@ -47,19 +47,28 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
     """Section `[upstream]`: other indexes whose packages are served beside the private ones."""
 
     enabled: bool | None = None
-    """Whether other names are [looked up elsewhere](upstream.md). Unset: if there is a `url`."""
+    """
+    Whether names that are not private are [looked up elsewhere](upstream.md). Unset: if there is a
+    `url`.
+    """
     url: kinds.IndexUrl = ""
     """The Simple API of the upstream index, such as `https://index.example.com/simple/`."""
     label: kinds.Label = ""
-    """Its short name in messages, metrics and the store. Empty: `upstream`."""
+    """Short name of the upstream index in messages, metrics and the store. Empty: `upstream`."""
     file_hosts: tuple[kinds.Host, ...] | None = None
-    """More hosts that its files may come from, beside its own. Unset: one page says them."""
+    """
+    More hosts of the files, beside the host of `url`. Unset: one page of the upstream index says
+    them.
+    """
     username: str = ""
     """The user name for the upstream index, if it needs one."""
     password: str = ""
-    """Its password or token. From the environment only."""
+    """The password or token for the upstream index. From the environment only."""
     google: bool = False
-    """Whether it is an Artifact Registry, asked with the credentials of this machine (ADC)."""
+    """
+    Whether the upstream index is an Artifact Registry, asked with the credentials of this machine
+    (ADC).
+    """
     private: tuple[kinds.Pattern, ...] = ()
     """Names that are never asked for upstream, as `[access] private_names`. `*` and `?` match."""
     i_have_no_private_prefix: bool = False
@@ -83,7 +92,7 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
     max_stale: kinds.Seconds = 86_400
     """How old a page may be that is served while the upstream does not answer."""
     timeout: kinds.Timeout = 60
-    """How long it may be silent, before a page or a file begins and while it comes."""
+    """How long an upstream may be silent, before a page or a file begins and while it comes."""
     keep_removed: bool = False
     """Whether kept files stay available after the upstream has removed them from its page."""
     offline: bool = False
