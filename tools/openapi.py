@@ -148,17 +148,29 @@ TEXTS: Final[dict[str, dict[str, Any]]] = {
     "Principal": {
         "type": "string",
         "minLength": 1,
-        "description": "Such as user:ana@acme.dev, in a form that docs/access.md has.",
+        "description": "A principal such as user:ana@acme.dev, in a form that docs/access.md has.",
     },
     "Principals": {
         "type": "string",
         "minLength": 1,
         "description": "Principals with commas between them, or token:ID.",
     },
-    "IndexKeys": {"type": "object", "description": "As docs/indexes.md has them."},
-    "PublisherKeys": {"type": "object", "description": "As docs/trusted-publishing.md has them."},
-    "WebhookKeys": {"type": "object", "description": "As docs/webhooks.md has them."},
-    "Tables": {"type": "object", "description": "As docs/index-file.md has them."},
+    "IndexKeys": {
+        "type": "object",
+        "description": "The keys of an index, as docs/indexes.md has them.",
+    },
+    "PublisherKeys": {
+        "type": "object",
+        "description": "The keys of a publisher, as docs/trusted-publishing.md has them.",
+    },
+    "WebhookKeys": {
+        "type": "object",
+        "description": "The keys of a webhook, as docs/webhooks.md has them.",
+    },
+    "Tables": {
+        "type": "object",
+        "description": "The tables of a file, as docs/index-file.md has them.",
+    },
 }
 """Texts and tables whose rules are in the code."""
 MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
@@ -291,8 +303,8 @@ def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
             "description": "Signed as Standard Webhooks says.",
             "requestBody": {"required": True, "content": {"application/json": content}},
             "responses": {
-                "2XX": {"description": "It is taken."},
-                "default": {"description": "It is sent again later."},
+                "2XX": {"description": "The receiver has the message."},
+                "default": {"description": "The index sends the message again later."},
             },
         }
     }
@@ -342,7 +354,7 @@ def _responses(row: ApiOperation, *, is_free: bool) -> dict[str, Any]:
         answer = {"application/json": {"schema": {"$ref": f"{REF}{kind.__name__}"}}}
         done[str(row.status)] = {"description": getdoc(kind) or "", "content": answer}
     if isinstance(None, row.answer_type):
-        done["204"] = {"description": "It is done."}
+        done["204"] = {"description": "The operation is done."}
     return {**done, **failures}
 
 
