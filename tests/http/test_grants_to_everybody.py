@@ -132,7 +132,7 @@ def test_web_pages_follow(server: InProcessServer, path: str) -> None:
 
 
 def test_pages_say_whether_a_credential_is_needed(server: InProcessServer) -> None:
-    """What a page says of installing follows the grants."""
+    """A page says that installing needs a credential once no grant lets everybody read."""
     ana = basic("ana", "s3cret")
     fields = GrantFields(who=("htpasswd:ana",), projects=("*",), actions=("read",))
     server.index.server.access.grant(fields, BY)

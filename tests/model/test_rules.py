@@ -238,7 +238,7 @@ def test_each_file_is_shown_or_has_a_reason(
 
 
 def test_a_cooldown_ends_at_its_moment_or_never() -> None:
-    """The end is so many days later, and there is none where nobody knows the beginning."""
+    """A cooldown ends so many days after the upload, and never where nobody knows the upload."""
     assert cooldown_end(OLD, 7) == OLD + 7 * DAY
     assert cooldown_end(None, 7) is None
     assert cooldown_end(datetime.max.replace(tzinfo=UTC), 7) is None

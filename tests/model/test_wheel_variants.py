@@ -192,7 +192,7 @@ def test_the_order_of_the_wheels_does_not_matter(
 
 @given(documents())
 def test_the_kept_form_says_the_same(drawn: tuple[str, dict[str, Any]]) -> None:
-    """The form that is kept beside a wheel is read as the same, and kept as the same again."""
+    """The form of a `variant.json` that is kept beside a wheel is read and kept again unchanged."""
     label, raw = drawn
     document = parse_variant(json.dumps(raw).encode(), label)
     kept = encode_variant(document)

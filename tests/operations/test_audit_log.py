@@ -39,7 +39,7 @@ def said(log: pytest.LogCaptureFixture) -> list[Mapping[str, Any]]:
 
 
 def test_every_event_has_a_line(harness: IndexHarness, log: pytest.LogCaptureFixture) -> None:
-    """What happens is said once each, without a secret; what changes nothing is not."""
+    """Each event has one line in the log, without a secret; a change without effect has none."""
     lifecycle = harness.index.lifecycle
     for made in (make_wheel(), make_sdist(), make_wheel()):
         harness.upload(made)

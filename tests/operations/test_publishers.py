@@ -111,7 +111,7 @@ def test_a_wrong_publisher_is_refused(
 
 
 def test_what_cannot_be_changed(harness: IndexHarness) -> None:
-    """Ids and providers stay, and the rest is checked."""
+    """The id and the provider of a publisher cannot be changed, and other changes are checked."""
     publishers = publishers_of(harness)
     publishers.add(GITHUB, "local:bo")
     cases: tuple[tuple[str, Mapping[str, object], type[WheelyardError]], ...] = (

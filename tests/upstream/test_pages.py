@@ -103,7 +103,7 @@ def test_a_page_is_asked_for_once(asking: Asking, upstream: FakeUpstream) -> Non
 
 
 def test_a_page_that_has_not_changed(asking: Asking, upstream: FakeUpstream) -> None:
-    """After its time to live the upstream is asked whether it has changed; nothing is rewritten."""
+    """After its time to live a page is revalidated; if unchanged, it is rewritten hours later."""
     before = asking.page("requests").page
     version = stored(asking).version
     asking.clock.advance(seconds=601)
@@ -203,7 +203,7 @@ def test_a_page_that_cannot_be_used(asking: Asking, upstream: FakeUpstream) -> N
 
 
 def test_an_error_about_a_page_does_not_hold_it(asking: Asking, upstream: FakeUpstream) -> None:
-    """The error lives as long as somebody has it, and the page may have 64 MiB."""
+    """An error about a page that cannot be used keeps nothing of that page in memory."""
     upstream.behave("requests", Fault.BAD_JSON)
 
     with pytest.raises(Unavailable) as raised:

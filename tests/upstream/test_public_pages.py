@@ -73,7 +73,7 @@ def deciding(server: InProcessServer) -> Deciding:
 
 
 def test_a_public_project_has_a_whole_page(server: InProcessServer) -> None:
-    """It has description, licence, links, dependencies, releases, and who uses it here."""
+    """A public project has description, licence, links, dependencies, releases and users here."""
     shown = described(server)
 
     assert shown.headers[SOURCE] == "upstream"
@@ -104,7 +104,7 @@ def test_each_release_has_a_page(server: InProcessServer) -> None:
 
 
 def test_pages_of_files(server: InProcessServer, public: FakeUpstream) -> None:
-    """A release with hundreds of files has pages of them, as a private one."""
+    """A public release with more than a hundred files has pages of them, as a private one has."""
     tags = [f"cp3{minor}-cp3{minor}-manylinux_2_{n}_x86_64" for minor in (8, 9) for n in range(70)]
     for tag in tags:
         public.publish(wheel("large", "1.0", tag=tag))

@@ -82,7 +82,7 @@ def test_one_project(
 
 @pytest.mark.integration
 def test_a_refusal_is_kept_as_long_as_a_page(public: FakeUpstream, tmp_path: Path) -> None:
-    """It is asked again after the `page_ttl` of the index."""
+    """A project that was refused is asked for again after the `page_ttl` of the index."""
     public.refuse("evil", ARTIFACTORY)
     with front(tmp_path, public, page_ttl=5) as server:
         assert page_of(server, "evil").status == 403

@@ -180,11 +180,7 @@ def test_public_packages_are_filtered_as_private_ones(app: InProcessServer) -> N
 
 
 def test_what_nobody_uses_goes(app: InProcessServer) -> None:
-    """
-    After a month without a question a project is left out, unless it is kept or approved.
-
-    So is a name that was approved by digests, before its page was asked for.
-    """
+    """A project that nobody asks for within a month is left out, unless it is kept or approved."""
     for name in ("idna", "rich", "requests"):
         page_of(app, name)
     upstream_of(app).pages.flush()
@@ -285,7 +281,7 @@ def test_a_private_name_wins(tmp_path: Path, public: FakeUpstream) -> None:
 def test_a_name_that_became_private_a_moment_ago(
     tmp_path: Path, public: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The API calls it private, also while the last table of the search has it as public."""
+    """The API calls a name private once it is published, also while the search calls it public."""
     with front(tmp_path, public, shadow=("idna",)) as app:
         page_of(app, "idna")
         assert "idna" in listed(app)

@@ -255,7 +255,7 @@ def test_a_day_leads_to_no_other_index(server: InProcessServer) -> None:
 
 
 def test_shared_caches_ask_before_they_show_what_a_grant_has_opened(tmp_path: Path) -> None:
-    """A page of an open index that tells of one which a grant has opened is kept by nobody."""
+    """A page of an open index that tells of one opened by a grant is revalidated each time."""
     with _serving(tmp_path / "server", has_prod=True) as server:
         before = server.get("/project/base/", HTML).headers["cache-control"]
         opened = _grant("ana", "read", index="prod") | {"who": ("anonymous",)}

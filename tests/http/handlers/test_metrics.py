@@ -151,14 +151,14 @@ def test_metrics_need_a_token_on_a_public_address(guarded: RunningServer, header
 
 
 def test_token_of_the_index_does_not_open_the_metrics(guarded: RunningServer) -> None:
-    """A token of the index is known, and that is not enough."""
+    """A token of the index is no token of the metrics, and the refusal says so."""
     answer = ask(guarded, GET, bearer(guarded.token))
     assert (answer.status, error_of(answer)) == (403, "forbidden")
     assert b"This token may not read the metrics." in answer.body
 
 
 def test_no_token_opens_nothing(tmp_path: Path) -> None:
-    """Without a token for them the metrics stay closed, to empty ones as well."""
+    """Where the settings have no token for the metrics, an empty token does not open them."""
     with remote_server(tmp_path, RemoteStore(), Settings(server=ELSEWHERE)) as server:
         assert ask(server, GET, bearer("")).status == 401
 

@@ -138,7 +138,7 @@ def test_the_page_of_a_new_token_lists_tokens_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cookie", ["x", "." * 4000, "A" * 200])
 def test_a_broken_cookie_of_a_token_shows_none(server: InProcessServer, cookie: str) -> None:
-    """A cookie that is damaged counts as none."""
+    """With a damaged cookie, the page of a new token does not show the token."""
     ana = signed_in(server)
     answer = send(ana)
     (name,) = [name for name in ana.cookies if "secret" in name]

@@ -62,7 +62,7 @@ def opens(place: Place, token: str) -> str:
 
 
 def test_a_token_follows_what_the_provider_says(place: Place) -> None:
-    """It loses a lost group, waits for a sign-in after 30 days or a refusal, and is ended."""
+    """A token loses a lost group, waits for a sign-in after 30 days or a refusal, and can end."""
     ana, clock = Browser(place.server), place.server.clock
     place.sign_in(ana)
     token = made(ana)

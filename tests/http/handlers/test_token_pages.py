@@ -135,7 +135,7 @@ def test_administrator_manages_all_tokens(users: GoogleUsersServer) -> None:
 
 @pytest.mark.parametrize("header", ["Bearer rubbish", "Basic x", "Bearer a.e30.c", "Digest a.b"])
 def test_unverified_header_says_nothing(users: GoogleUsersServer, header: str) -> None:
-    """What nobody has verified says nothing of a person whom the proxy has signed in."""
+    """An unverified Authorization header says nothing of a person whom the proxy has signed in."""
     headers = {
         "X-Goog-IAP-JWT-Assertion": users.assertion(ANA),
         "Accept": "text/html",

@@ -263,7 +263,7 @@ def test_right_of_everybody_is_told_once(tmp_path: Path) -> None:
 
 
 def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None:
-    """A token opens nothing that its owner may not do any more (row 85)."""
+    """A token opens nothing that its owner may not do any more."""
     with running_google_server(tmp_path) as users:
         access = users.index.server.access
         first, second, third, *_ = (grant.id for grant in access.show().grants)
@@ -300,7 +300,7 @@ def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None
 def test_token_may_do_no_more_than_its_maker(
     users: GoogleUsersServer, email: str, can: list[str], projects: list[str], status: int
 ) -> None:
-    """A token may do what its maker may do, or less, and never more (row 86)."""
+    """A token may do what its maker may do, or less, and never more."""
     assert make(users, email, {"can": can, "projects": projects}).status_code == status
 
 
@@ -387,7 +387,7 @@ def test_old_sign_in_makes_no_token(users: GoogleUsersServer, age: int, status: 
 def test_browser_makes_tokens_from_pages_of_the_index_alone(
     users: GoogleUsersServer, headers: dict[str, str], status: int
 ) -> None:
-    """A user behind IAP can create tokens only from a page of the index (row 76)."""
+    """A user behind Identity-Aware Proxy can make tokens only from a page of the index."""
     headers = {**headers, "X_Goog_IAP_JWT_Assertion": users.assertion(ANA)}
 
     answer = users.ask("POST", "tokens", "", WANTED, **headers)

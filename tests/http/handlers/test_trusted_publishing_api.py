@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from tests.authentication.verifiers.fake_issuer import CannedResponse as Said
+from tests.authentication.verifiers.fake_issuer import CannedResponse
 from tests.http.in_process import in_process
 from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
 from tests.http.packages import post, wheel
@@ -84,7 +85,7 @@ def test_steps_are_at_the_root_of_the_host_too(tmp_path: Path) -> None:
 
 
 def test_discovery_knows_the_path_that_a_proxy_takes_away(tmp_path: Path) -> None:
-    """Clients name the URL that they upload to, of which the proxy has forwarded the rest."""
+    """Clients find the steps by their upload URL, also where a proxy takes its prefix away."""
     server = ServerSettings(public_url="https://packages.example.com/team")
     with running_ci(tmp_path / "strip", Settings(server=server)) as ci:
         found = ci.server.get(f"{DISCOVERY}?discover=%2Fteam%2Flegacy%2F").json()
@@ -120,16 +121,22 @@ def test_statement_of_another_job(ci: Ci) -> None:
     assert "acme/demo" not in answer.text
 
 
-def test_a_refusal_does_not_use_a_statement_up(fresh: Ci) -> None:
-    """A job that came while its issuer was down comes again with the same statement (row 48)."""
-    statement = fresh.statement()
-    fresh.issuer.answers["/keys"] = Said(status=500)
+def test_a_refusal_does_not_use_a_statement_up(tmp_path: Path) -> None:
+    """A job that came while its issuer was down gets a token for the same statement later."""
+    seconds = [1000.0]
+    runtime = replace(system_runtime(), monotonic=lambda: seconds[0])
+    with running_ci(tmp_path / "down", runtime=runtime) as ci:
+        statement, keys = ci.statement(), ci.issuer.answers["/keys"]
+        ci.issuer.answers["/keys"] = CannedResponse(status=500)
+        first = ci.ask(MINT, {"token": statement})
+        ci.issuer.answers["/keys"] = keys
 
-    first = fresh.ask(MINT, {"token": statement})
+        seconds[0] += waits(first)
+        second = ci.ask(MINT, {"token": statement})
 
-    assert refused(first, 503)
-    waits(first)
-    assert not [token for token in fresh.index.tokens.all() if token.publishers]
+        assert refused(first, 503)
+        assert second.status_code == 200
+        assert len([token for token in ci.index.tokens.all() if token.publishers]) == 1
 
 
 def waits(response: Answer) -> int:

@@ -90,7 +90,7 @@ def test_page_in_memory_is_logged_as_any_other(proxied: RunningServer) -> None:
 
 
 def test_change_is_logged_with_who_made_it(proxied: RunningServer) -> None:
-    """Who has uploaded, yanked and deleted what is said at once; what changes nothing is not."""
+    """The log says who has uploaded, yanked or deleted what; what changes nothing is not in it."""
     package = wheel("changed")
     publish(proxied, package)
     publish(proxied, package)
@@ -160,7 +160,7 @@ def test_nobody_writes_a_line_of_their_own(tmp_path: Path) -> None:
 
 
 def test_forwarded_address_is_no_more_than_an_address(proxied: RunningServer) -> None:
-    """An address has no more in it than an address."""
+    """The log has a forwarded address without what the client has written behind it."""
     invented = "fe80::1%1 2026-11-20 INFO wheelyard.audit: deleted by user:ceo@acme.dev"
     proxied.get("/simple/", proxied.token, X_Forwarded_For=invented)
 

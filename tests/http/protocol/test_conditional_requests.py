@@ -194,7 +194,7 @@ def test_page_has_no_ranges(published: RunningServer, path: str) -> None:
 def test_condition_on_a_missing_page_is_not_looked_at(
     published: RunningServer, path: str, status: int, condition: str
 ) -> None:
-    """Without a page or a file, no condition is looked at (13.2.1)."""
+    """Without a page or a file, no condition is looked at (RFC 9110, 13.2.1)."""
     answer = ask(published, f"GET {path} HTTP/1.1", condition.format(OTHER))
     assert answer.status == status
 
@@ -227,7 +227,7 @@ def test_change_bound_to_an_etag_is_not_made(published: RunningServer, condition
 def test_list_in_two_lines_is_one_list(
     published: RunningServer, lines: tuple[str, ...], kind: str
 ) -> None:
-    """A list that comes in two lines is one list (5.3)."""
+    """A list that comes in two lines of a head is one list (RFC 9110, 5.3)."""
     answer = ask(published, "GET /simple/conditions/ HTTP/1.1", *lines)
     assert answer.header("content-type") == kind
 

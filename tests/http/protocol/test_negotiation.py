@@ -66,7 +66,7 @@ def test_client_gets_what_it_reads(
 
 @pytest.mark.parametrize(("accept", "kind"), RULES.values(), ids=RULES)
 def test_best_suited_form_is_sent(accept: str, kind: str | None) -> None:
-    """What suits best is sent, and nothing where nothing does (H31, H32)."""
+    """The form that suits an Accept header best is sent, and nothing if no form suits."""
     assert kind_for(accept) == kind
 
 

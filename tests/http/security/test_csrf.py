@@ -37,7 +37,7 @@ PACKAGE: Package = wheel("browser")
 def test_other_sites_change_nothing(
     server: RunningServer, headers: dict[str, str], status: int
 ) -> None:
-    """A page of another site uploads, yanks and deletes nothing with a browser's password (77)."""
+    """A page of another site uploads, yanks and deletes nothing with a browser's password."""
     sent = {name: value.format(address=server.address) for name, value in headers.items()}
     auth = ("__token__", server.token)
     uploads = [

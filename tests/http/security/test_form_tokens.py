@@ -84,7 +84,7 @@ def test_a_form_may_be_sent_to_another_worker(harness: IndexHarness, sender: Sen
 
 
 def test_a_form_of_somebody_else_is_refused(harness: IndexHarness) -> None:
-    """A form is taken from its own session or person alone, and with the key that it was made."""
+    """A form is taken from its own session or person alone, while its key is in the store."""
     of_session, of_ana = _made(harness.index, SIGNED_IN), _made(harness.index, BY_PASSWORD)
     others = [
         BY_PASSWORD,

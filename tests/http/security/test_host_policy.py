@@ -274,5 +274,5 @@ def test_forwarded_address_may_have_a_port(forwarded: str, address: str) -> None
 
 
 def test_no_setting_means_no_policy() -> None:
-    """Nothing is looked at where no setting asks for it."""
+    """Without a setting about hosts or HTTPS, no request is looked at for them."""
     assert HostPolicy.of(Settings(server=ServerSettings(trusted_proxies=2))) is None

@@ -92,7 +92,7 @@ def test_a_bucket_that_refuses_connections(server: FakeGcs, opened_bucket: Opene
 
 @pytest.mark.slow
 def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcs) -> None:
-    """A bucket that takes connections and says nothing costs one caller some seconds, once."""
+    """After a call to a silent bucket has timed out, the next one fails, and later ones work."""
     bucket = opener(clock=RunningClock())
     server.die()
     with pytest.raises(Unavailable, match="gs://wheels does not answer"):

@@ -42,7 +42,7 @@ def admin(server: InProcessServer) -> Iterator[Administrator]:
 @pytest.mark.parametrize("path", [PAGE, f"{PAGE}?make=index", f"{PAGE}history/"])
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_indexes_are_for_administrators(server: InProcessServer, path: str, name: str) -> None:
-    """Others see no index, and make none."""
+    """Who is no administrator sees no page of indexes, and makes no index."""
     person = Administrator.of(server, name)
 
     answers = [person.open(path), person.send(PAGE, action="make", name="dev")]

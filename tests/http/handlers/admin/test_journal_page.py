@@ -104,7 +104,7 @@ def test_wrong_filter_is_explained(admin: Administrator, query: str) -> None:
 
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_journal_is_for_administrators(server: InProcessServer, name: str) -> None:
-    """Others see nothing of it."""
+    """Who is no administrator sees nothing of the journal of everything."""
     person = Administrator.of(server, name)
     for path in (PAGE, f"{PAGE}?from=x"):
         answer = person.open(path)

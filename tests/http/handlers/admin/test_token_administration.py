@@ -47,7 +47,7 @@ def test_old_address_leads_to_the_page(admin: Administrator) -> None:
 
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_tokens_are_for_administrators(server: InProcessServer, name: str) -> None:
-    """Others see no token there, and their forms change nothing."""
+    """Who is no administrator sees no token of others, and their forms change nothing."""
     person = Administrator.of(server, name)
     token_id = made(server, "of somebody")
 
