@@ -106,7 +106,7 @@ def test_misleading_metadata_is_refused(raw: str | bytes) -> None:
         ("demo", "9" * 5000, "invalid_version"),
         ("demo", "one", "invalid_version"),
     ],
-    ids=["kelvin", "path", "digits", "M31-word"],
+    ids=["kelvin", "path", "digits", "word"],
 )
 def test_refuses_names_and_versions(name: str, version: str, code: str) -> None:
     """Metadata with a Name or Version that is none is refused."""

@@ -53,7 +53,7 @@ def access_of(
 
 @pytest.fixture
 def access(harness: IndexHarness) -> AccessControl:
-    """Its grants."""
+    """The grants of the index."""
     return access_of(harness)
 
 

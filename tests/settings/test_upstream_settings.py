@@ -118,7 +118,7 @@ def test_a_mode_stops_the_start() -> None:
 
 
 def test_off_by_default() -> None:
-    """Nothing is looked up elsewhere, and there is no index that would be asked."""
+    """Without settings there is no upstream index that would be asked."""
     upstream = upstream_of()
 
     assert (upstream.is_on, upstream.indexes) == (False, ())

@@ -53,7 +53,7 @@ def public() -> Iterator[FakeUpstream]:
 def index(
     public: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
-    """The server before it."""
+    """Serve an index before the public one."""
     config = upstream_settings(public, 'shadow = ["shadowed", "emptied"]')
     with running_server(tmp_path_factory.mktemp("front"), config=config) as server:
         publish_early(server, "acme-core")

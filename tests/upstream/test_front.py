@@ -39,7 +39,7 @@ def public(upstream: FakeUpstream) -> FakeUpstream:
 
 @pytest.fixture
 def server(tmp_path: Path, public: FakeUpstream) -> Iterator[InProcessServer]:
-    """A server before it."""
+    """A server before the upstream."""
     store = LocalStore(tmp_path / "store", Random(1))
     with front(tmp_path, public, store=store) as running:
         yield running

@@ -33,7 +33,7 @@ def public() -> Iterator[FakeUpstream]:
 def index(
     public: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
-    """A server before it, with files of its own."""
+    """A server before the public index, with files of its own."""
     config = upstream_settings(public)
     with running_server(tmp_path_factory.mktemp("front"), config=config) as server:
         for project, version, _ in OWN:

@@ -49,7 +49,7 @@ def silent(upstream: FakeUpstream) -> FakeUpstream:
 
 @pytest.fixture
 def asking(silent: FakeUpstream) -> Iterator[Asking]:
-    """One process that asks it."""
+    """One process that asks the upstream."""
     asking = Asking((server_of(silent),))
     yield asking
     asking.close()

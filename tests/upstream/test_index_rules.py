@@ -21,7 +21,7 @@ from tests.operations.in_memory_index import OPEN_MAIN
 from tests.upstream.fake_pages import JSON, FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.reading import Seen, look
+from tests.upstream.reading import ReadResponse, look
 from tests.upstream.settings import close, front, upstream_section
 from wheelyard.model.stored_indexes import IndexChanged, IndexMade
 from wheelyard.settings.sections import Settings
@@ -79,7 +79,7 @@ def ruled(
             close(server.index)
 
 
-def page(server: InProcessServer, prefix: str = "/stable", name: str = "requests") -> Seen:
+def page(server: InProcessServer, prefix: str = "/stable", name: str = "requests") -> ReadResponse:
     """Ask for the page of a project, as an installer does."""
     return look(server, f"{prefix}/simple/{name}/", accept=JSON)
 

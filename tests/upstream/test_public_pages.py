@@ -16,7 +16,7 @@ from tests.http.servers import token_of
 from tests.upstream.fake_pages import FakeFile, Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import metadata_in, private_wheel, public_wheel
-from tests.upstream.reading import SOURCE, Seen, file_of, look
+from tests.upstream.reading import SOURCE, ReadResponse, file_of, look
 from tests.upstream.settings import front, serving
 from tests.waiting import until
 from wheelyard.settings.sections import AccessSettings
@@ -50,19 +50,19 @@ def public(upstream: FakeUpstream) -> FakeUpstream:
 
 @pytest.fixture
 def server(tmp_path: Path, public: FakeUpstream) -> Iterator[InProcessServer]:
-    """A server before it, with a private package."""
+    """A server before the upstream, with a private package."""
     with front(tmp_path, public) as running:
         running.publish(private_wheel("acme-core", "1.0", "Requires-Dist: requests"))
         yield running
 
 
-def described(server: InProcessServer) -> Seen:
+def described(server: InProcessServer) -> ReadResponse:
     """Return the page of the project `requests` as soon as it has its description."""
     until(lambda: "etag" in page(server).headers)
     return page(server)
 
 
-def page(server: InProcessServer, path: str = "", **headers: str) -> Seen:
+def page(server: InProcessServer, path: str = "", **headers: str) -> ReadResponse:
     """Ask for the page of the project `requests` or one below it."""
     return look(server, f"/project/requests/{path}", accept=HTML, **headers)
 

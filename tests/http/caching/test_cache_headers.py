@@ -7,7 +7,7 @@ import pytest
 
 from tests.http.in_process import in_process
 from tests.http.packages import wheel
-from tests.http.raw_client import RawResponse, ask
+from tests.http.raw_client import RawResponse, raw_answer
 from tests.http.servers import RunningServer, token_of
 from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
 
@@ -20,7 +20,7 @@ PAGES = ("/simple/", "/simple/demo/", "/simple/local/", "/project/demo/", "/", "
 
 def fetch(server: RunningServer, path: str, *headers: str) -> RawResponse:
     """Ask for a page with nothing but these headers."""
-    return ask(server, f"GET {path} HTTP/1.1", *headers)
+    return raw_answer(server, f"GET {path} HTTP/1.1", *headers)
 
 
 @pytest.mark.parametrize(

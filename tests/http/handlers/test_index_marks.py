@@ -121,7 +121,7 @@ def _signed_in(server: InProcessServer, name: str) -> Browser:
     return browser
 
 
-def _seen(response: InProcessResponse) -> tuple[object, ...]:
+def _lasting_parts(response: InProcessResponse) -> tuple[object, ...]:
     """Return an answer without what is another one for each session, form or grant."""
     changing = {"set-cookie", "etag", "content-length"}
     headers = {name: text for name, text in response.headers.items() if name not in changing}
@@ -140,7 +140,9 @@ def test_an_index_that_one_may_not_read_is_on_no_page(tmp_path: Path, person: st
         alone.clock.advance(days=2)
         viewer, other = _signed_in(server, person), _signed_in(alone, person)
         for path in PATHS:
-            assert _seen(viewer.open(path, HTML)) == _seen(other.open(path, HTML)), path
+            assert _lasting_parts(viewer.open(path, HTML)) == _lasting_parts(
+                other.open(path, HTML)
+            ), path
 
 
 def _opened(browser: Browser, path: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.http.packages import publish, sdist, wheel
-from tests.http.raw_client import ask, raw_connection
+from tests.http.raw_client import raw_answer, raw_connection
 from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
 
@@ -149,7 +149,7 @@ def test_token_is_in_no_line_of_the_log(proxied: RunningServer) -> None:
 def test_nobody_writes_a_line_of_their_own(tmp_path: Path) -> None:
     """Line breaks and control characters in a request stay within its own line."""
     with running_server(tmp_path, config=TEXT) as server:
-        answer = ask(server, "GET /a%0ab%22/ HTTP/1.1", 'User-Agent: x" 200 "\x9b2Jy')
+        answer = raw_answer(server, "GET /a%0ab%22/ HTTP/1.1", 'User-Agent: x" 200 "\x9b2Jy')
         logged = lines_of(server, "wheelyard.access", 1)
 
     assert answer.status == 400

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.http.raw_client import ask, exchange, raw_connection
+from tests.http.raw_client import exchange, raw_answer, raw_connection
 from tests.http.servers import RunningServer
 
 pytestmark = pytest.mark.integration
@@ -183,8 +183,8 @@ def test_websocket_upgrade_is_ignored(stocked: RunningServer) -> None:
         "Sec-WebSocket-Version: 13",
     )
     for path in ("/simple/", DEMO, "/"):
-        plain = ask(stocked, f"GET {path} HTTP/1.1")
-        answer = ask(stocked, f"GET {path} HTTP/1.1", *upgrade)
+        plain = raw_answer(stocked, f"GET {path} HTTP/1.1")
+        answer = raw_answer(stocked, f"GET {path} HTTP/1.1", *upgrade)
         assert (answer.status, answer.body) == (200, plain.body)
         assert {"upgrade", "sec-websocket-accept"}.isdisjoint(dict(answer.headers))
 

@@ -9,7 +9,7 @@ from starlette.routing import compile_path
 
 from tests.http.in_process import in_process
 from tests.http.packages import wheel
-from tests.http.raw_client import ask, basic
+from tests.http.raw_client import basic, raw_answer
 from tests.http.servers import RunningServer
 from wheelyard.errors import Invalid
 from wheelyard.http.requests import decode_path
@@ -65,10 +65,10 @@ def test_options_lists_the_methods_of_a_path(stocked: RunningServer, path: str) 
     listed = PATHS[path]
     credential = basic("__token__", stocked.make_token("x", can="read"))
 
-    options = ask(stocked, f"OPTIONS {path} HTTP/1.1")
+    options = raw_answer(stocked, f"OPTIONS {path} HTTP/1.1")
     assert (options.status, options.header("allow"), options.body) == (204, listed, b"")
     for method in EVERY:
-        answer = ask(stocked, f"{method} {path} HTTP/1.1", credential)
+        answer = raw_answer(stocked, f"{method} {path} HTTP/1.1", credential)
         assert (answer.status == 405) == (method not in listed.split(", ")), method
         if answer.status == 405:
             assert answer.header("allow") == listed
@@ -79,7 +79,7 @@ def test_options_lists_the_methods_of_a_path(stocked: RunningServer, path: str) 
 @pytest.mark.parametrize("path", NO_PATHS)
 def test_missing_path_has_no_methods(stocked: RunningServer, path: str, method: str) -> None:
     """A path that leads nowhere is not found by any method."""
-    assert ask(stocked, f"{method} {path} HTTP/1.1").status == 404
+    assert raw_answer(stocked, f"{method} {path} HTTP/1.1").status == 404
 
 
 @pytest.fixture(scope="module")

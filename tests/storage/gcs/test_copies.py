@@ -31,7 +31,7 @@ def bucket(server: FakeGcs) -> Bucket:
 
 @pytest.fixture
 def site(bucket: Bucket, opener: Opener) -> GcsStore:
-    """Return the store in it."""
+    """Return the store in the bucket that is copied to."""
     store = opener(f"gs://{bucket.name}").store
     assert isinstance(store, GcsStore)
     return store
