@@ -1,5 +1,6 @@
 """Rows of rules: which files they hide, why, and until when."""
 
+import reprlib
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -90,6 +91,7 @@ def decided(verdict: Verdict, version: str = "", *despite: str) -> Decision:
             {"uploaded_at": None},
         ),
     ],
+    ids=reprlib.repr,
 )
 def test_a_key_hides_what_it_says(
     keys: dict[str, Any], shown: dict[str, Any], hidden: dict[str, Any]

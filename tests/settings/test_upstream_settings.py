@@ -1,5 +1,6 @@
 """Section `[upstream]`: what is refused before a server starts, and where passwords come from."""
 
+import reprlib
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Final
@@ -101,6 +102,7 @@ def test_tables_that_are_refused(table: str, words: str) -> None:
         [ON, PRIVATE, LOOPBACK, "upstream.allow_private_networks=127.0.0.0/8"],
         [ON, PRIVATE, "upstream.url=http://10.0.0.1/simple/", "upstream.allow_insecure=true"],
     ],
+    ids=reprlib.repr,
 )
 def test_private_names_and_https_are_enough(flags: list[str]) -> None:
     """Private names, and HTTPS or a loopback address that is allowed, are all that is needed."""

@@ -64,7 +64,7 @@ def test_one_question_serves_every_format_of_a_page(
 
 
 def test_a_page_is_repeated(server: InProcessServer) -> None:
-    """The same request again is answered from memory, until the page is old or the name private."""
+    """A repeated request is answered from memory, until the page is old or the name private."""
     page_of(server, "requests")
     assert server.get("/simple/requests/").was_quick is False
     assert server.get("/simple/requests/").was_quick is True

@@ -1,6 +1,7 @@
 """Rules of indexes about public packages: what is unknown, what is lifted, and what lasts."""
 
 import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -140,6 +141,7 @@ def test_a_private_name_with_hidden_files_asks_no_upstream(
         ({"approval": True}, []),
         ({"cooldown_days": 7, "cooldown_allow": ["requests"]}, [OLD, NEW]),
     ],
+    ids=reprlib.repr,
 )
 def test_each_key_hides_public_files(
     tmp_path: Path, public: FakeUpstream, keys: dict[str, Any], shown: list[str]

@@ -236,7 +236,7 @@ def test_pictures_have_their_sizes(answers: dict[str, Answer]) -> None:
 
 
 def test_below_a_prefix_and_read_only(tmp_path: Path) -> None:
-    """Also below a path prefix, and where nothing may be written, the pages are there."""
+    """The pages of the documentation are also there below a path prefix of a read-only server."""
     server = ServerSettings(path_prefix="/python", read_only=True)
     with in_process(tmp_path, Settings(server=server, access=AccessSettings(private=True))) as app:
         page = app.get("/python/-/docs/deploy/linux/", BROWSER)

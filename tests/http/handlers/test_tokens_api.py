@@ -1,5 +1,6 @@
 """`/api/v1/tokens` and `/api/v1/whoami`: who makes which tokens, sees them, and ends them."""
 
+import reprlib
 from base64 import b64encode
 from datetime import datetime, timedelta
 from functools import partial
@@ -390,6 +391,7 @@ def test_old_sign_in_makes_no_token(users: GoogleUsersServer, age: int, status: 
         ({"Origin": INDEX, "Sec_Fetch_Site": "same-site"}, 403),
         ({"Origin": f"{INDEX}.evil.example"}, 403),
     ],
+    ids=reprlib.repr,
 )
 def test_browser_makes_tokens_from_pages_of_the_index_alone(
     users: GoogleUsersServer, headers: dict[str, str], status: int
@@ -415,6 +417,7 @@ def test_browser_makes_tokens_from_pages_of_the_index_alone(
         {"expires": "2096-01-01T00:00:00"},
         {"days": 1, "expires": "2096-01-01T00:00:00Z"},
     ],
+    ids=reprlib.repr,
 )
 def test_senseless_token_is_refused(users: GoogleUsersServer, changes: dict[str, object]) -> None:
     """A request for a token that makes no sense is refused, and says why."""

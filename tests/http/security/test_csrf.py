@@ -1,5 +1,6 @@
 """CSRF: requests that pages of other sites make a browser send with its stored password."""
 
+import reprlib
 from collections.abc import Iterator
 
 import pytest
@@ -33,6 +34,7 @@ PACKAGE: Package = wheel("browser")
         ({"Origin": "http://{address}.evil.example"}, 403),
         ({"Origin": "http://evil.example@{address}"}, 403),
     ],
+    ids=reprlib.repr,
 )
 def test_other_sites_change_nothing(
     server: RunningServer, headers: dict[str, str], status: int
