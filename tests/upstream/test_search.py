@@ -329,7 +329,7 @@ def test_who_sends_no_credential(tmp_path: Path, public: FakeUpstream) -> None:
 
 
 def test_cached_lists_are_for_equal_callers() -> None:
-    """What was made for somebody with a credential is not sent to others who may read the same."""
+    """Lists are cached apart for anonymous callers and signed-in ones with the same rights."""
     scopes = (Scope(Action.READ, (Pattern("acme-*"),), (MAIN,)),)
     ana, anonymous = Caller("user:ana@acme.dev", scopes), Caller(ANONYMOUS, scopes)
     assert visibility_key(ana) != visibility_key(anonymous)

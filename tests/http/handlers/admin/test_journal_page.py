@@ -115,5 +115,5 @@ def test_journal_is_for_administrators(server: InProcessServer, name: str) -> No
 
 
 def test_last_day_of_the_calendar(admin: Administrator) -> None:
-    """A form with the last day that there is filters by nothing that comes after it."""
+    """The form of the journal takes the first and the last day that a calendar has."""
     assert admin.open(f"{PAGE}?from=0001-01-01&to=9999-12-31").status == 200
