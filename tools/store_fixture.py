@@ -29,7 +29,13 @@ from tests.operations.distributions import Made, make_wheel
 from tests.operations.fake_sources import LONG_AGO
 from tests.operations.in_memory_index import ALICE, IndexHarness, objects, remove_now
 from tests.operations.old_files import EGG, list_old_file
-from tests.upgrades.kept_stores import SETTINGS, SIMPLE_JSON, KeptStore, Seen, ask
+from tests.upgrades.kept_stores import (
+    SETTINGS,
+    SIMPLE_JSON,
+    KeptAnswers,
+    KeptStore,
+    answers_of_this_version,
+)
 from tests.variants.wheels import make_variant
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import changes, keys
@@ -125,9 +131,9 @@ def make_store() -> KeptStore:
             for name in SHOWN
             for file in harness.index.projects.get(NormalizedName(name)).files
         }
-        unanswered = Seen(tokens=tokens, answers=dict.fromkeys(_paths()), files=files)
+        unanswered = KeptAnswers(tokens=tokens, answers=dict.fromkeys(_paths()), files=files)
         store = KeptStore(version("wheelyard"), kept, unanswered)
-        seen = ask(Path(scratch), store.in_memory(), unanswered)
+        seen = answers_of_this_version(Path(scratch), store.in_memory(), unanswered)
         if seen.files != files:
             raise SystemExit("a file has other bytes than its project says")
         return KeptStore(store.version, kept, seen)

@@ -62,8 +62,8 @@ def ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Ci]:
-    """The same, for one test alone, within one moment: no minute of a slow machine passes."""
+def fresh_ci(tmp_path: Path) -> Iterator[Ci]:
+    """Serve a new index for one test alone, whose clock stands still, so that no limit resets."""
     runtime = replace(system_runtime(), monotonic=lambda: 1000.0)
     with running_ci(tmp_path / "fresh", runtime=runtime) as ci:
         yield ci

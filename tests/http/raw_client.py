@@ -199,7 +199,7 @@ def _dialled(server: RunningServer) -> socket.socket:
     return socket.create_connection((host, int(port)), TIMEOUT_SECONDS)
 
 
-def ask(server: RunningServer, line: str, *headers: str, body: bytes = b"") -> RawResponse:
+def raw_answer(server: RunningServer, line: str, *headers: str, body: bytes = b"") -> RawResponse:
     """Send one request and return its response."""
     with raw_connection(server) as connection:
         connection.ask(line, *headers, body=body)

@@ -39,7 +39,7 @@ def test_websocket_is_closed_at_once(app: InProcessServer) -> None:
 
 
 def test_name_in_the_path_decides_first(tmp_path: Path) -> None:
-    """Whose name a path says is decided first, whichever project the file would be of."""
+    """The right to the project that a path names is decided first, whichever file is asked for."""
     private = AccessSettings(private=True, private_names=("secret",))
     with in_process(tmp_path, Settings(access=private)) as app:
         app.publish(DEMO, make_wheel("secret"))

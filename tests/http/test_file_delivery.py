@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.http.packages import Package, publish, wheel
-from tests.http.raw_client import ask, raw_connection
+from tests.http.raw_client import raw_answer, raw_connection
 from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import RunningServer
 from tests.waiting import until
@@ -43,7 +43,7 @@ def server(store: RemoteStore, tmp_path: Path) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def redirecting(store: RemoteStore, server: RunningServer) -> RunningServer:
-    """The same, where the store signs."""
+    """A server over a remote store that signs URLs, with one wheel."""
     store.url = SIGNED
     return server
 
@@ -54,7 +54,7 @@ def test_client_is_sent_to_storage(
     redirecting: RunningServer, path: str, headers: tuple[str, ...]
 ) -> None:
     """A file, or a range of it, is redirected to the storage by a URL that caches may not store."""
-    answer = ask(redirecting, f"GET {path} HTTP/1.1", *headers)
+    answer = raw_answer(redirecting, f"GET {path} HTTP/1.1", *headers)
 
     assert (answer.status, answer.body) == (302, b"")
     assert answer.header("location") == SIGNED
@@ -78,17 +78,17 @@ def test_head_and_metadata_are_never_redirected(
     """HEAD, core metadata, "not modified" and a range behind the end come from the index itself."""
     etag = f'"{DEMO.sha256}"'
     for path in (PATH, f"{PATH}.metadata"):
-        head = ask(redirecting, f"HEAD {path} HTTP/1.1")
+        head = raw_answer(redirecting, f"HEAD {path} HTTP/1.1")
         assert head.status == 200
         for line in (f"HEAD {path} HTTP/1.1", f"GET {path} HTTP/1.1"):
-            known = ask(redirecting, line, f"If-None-Match: {head.header('etag')}")
+            known = raw_answer(redirecting, line, f"If-None-Match: {head.header('etag')}")
             assert (known.status, known.header("etag")) == (304, head.header("etag"))
         assert "location" not in dict(head.headers)
-    behind = ask(redirecting, f"GET {PATH} HTTP/1.1", f"Range: bytes={len(DEMO.data)}-")
+    behind = raw_answer(redirecting, f"GET {PATH} HTTP/1.1", f"Range: bytes={len(DEMO.data)}-")
     assert behind.status == 416
     assert "location" not in dict(behind.headers)
-    assert ask(redirecting, f"HEAD {PATH} HTTP/1.1").header("etag") == etag
-    metadata = ask(redirecting, f"GET {PATH}.metadata HTTP/1.1")
+    assert raw_answer(redirecting, f"HEAD {PATH} HTTP/1.1").header("etag") == etag
+    metadata = raw_answer(redirecting, f"GET {PATH}.metadata HTTP/1.1")
     assert (metadata.status, metadata.body) == (200, DEMO.metadata)
     assert store.asked("sign") == store.asked("read") == 0
 
@@ -109,7 +109,7 @@ def test_file_comes_through(
     server: RunningServer, store: RemoteStore, asked: str, status: int, expected: bytes
 ) -> None:
     """Where nothing signs, a file comes through the index, and of a part only the part is read."""
-    answer = ask(server, f"GET {PATH} HTTP/1.1", *([f"Range: {asked}"] if asked else []))
+    answer = raw_answer(server, f"GET {PATH} HTTP/1.1", *([f"Range: {asked}"] if asked else []))
 
     assert (answer.status, answer.body) == (status, expected)
     assert answer.header("etag") == f'"{DEMO.sha256}"'

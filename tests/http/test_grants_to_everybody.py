@@ -54,7 +54,9 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
         yield opened
 
 
-def seen(server: InProcessServer, path: str, *headers: tuple[str, str]) -> tuple[int, str]:
+def status_and_caching(
+    server: InProcessServer, path: str, *headers: tuple[str, str]
+) -> tuple[int, str]:
     """Return the status of an answer, and which caches may keep it."""
     answer = server.get(path, *headers)
     return answer.status, answer.headers["cache-control"]
@@ -72,18 +74,22 @@ def test_what_a_grant_opens_is_closed_with_it(server: InProcessServer, path: str
     reader = bearer(token_of(server.index, can="read"))
     shared = (200, "public, no-cache")
     for _ in range(3):
-        assert seen(server, path) == seen(server, path, *reader) == shared
+        assert (
+            status_and_caching(server, path) == status_and_caching(server, path, *reader) == shared
+        )
     assert server.get(path.replace("open", "shut")).status == 401
 
     server.index.server.access.revoke(grant_id(server), BY)
 
     for _ in range(3):
         assert server.get(path).status == 401
-        status, caching = seen(server, path, *reader)
+        status, caching = status_and_caching(server, path, *reader)
         assert (status, caching.partition(",")[0]) == (200, "private")
     server.index.server.access.grant(FOR_ALL, BY)
     for _ in range(3):
-        assert seen(server, path) == seen(server, path, *reader) == shared
+        assert (
+            status_and_caching(server, path) == status_and_caching(server, path, *reader) == shared
+        )
 
 
 def test_pages_are_repeated_while_no_grant_changes(server: InProcessServer) -> None:
@@ -104,7 +110,7 @@ def test_pages_are_repeated_while_no_grant_changes(server: InProcessServer) -> N
 def test_a_grant_that_is_for_less_people_now(server: InProcessServer, path: str) -> None:
     """Where a change takes a right from all but who has it otherwise, no page stays public."""
     ana = basic("ana", "s3cret")
-    assert {seen(server, path, *ana) for _ in range(3)} == {(200, "public, no-cache")}
+    assert {status_and_caching(server, path, *ana) for _ in range(3)} == {(200, "public, no-cache")}
     access = server.index.server.access
     fields = structs.replace(FOR_ALL, who=("allAuthenticated",))
     events = (
@@ -115,7 +121,7 @@ def test_a_grant_that_is_for_less_people_now(server: InProcessServer, path: str)
     access.records.change(lambda _: events)
 
     for _ in range(3):  # within the second in which a caller is remembered
-        status, caching = seen(server, path, *ana)
+        status, caching = status_and_caching(server, path, *ana)
         assert (status, caching.partition(",")[0]) == (200, "private")
         assert server.get(path).status == 401
 
@@ -123,16 +129,16 @@ def test_a_grant_that_is_for_less_people_now(server: InProcessServer, path: str)
 @pytest.mark.parametrize("path", ["/project/open-lib/", "/"])
 def test_web_pages_follow(server: InProcessServer, path: str) -> None:
     """Pages for people are for anybody while a grant says so, and nobody else keeps them."""
-    assert {seen(server, path, HTML)[0] for _ in range(3)} == {200}
+    assert {status_and_caching(server, path, HTML)[0] for _ in range(3)} == {200}
     assert b"shut-lib" not in server.get(path, HTML).body
 
     server.index.server.access.revoke(grant_id(server), BY)
 
-    assert {seen(server, path, HTML)[0] for _ in range(3)} == {401}
+    assert {status_and_caching(server, path, HTML)[0] for _ in range(3)} == {401}
 
 
 def test_pages_say_whether_a_credential_is_needed(server: InProcessServer) -> None:
-    """What a page says of installing follows the grants."""
+    """A page says that installing needs a credential once no grant lets everybody read."""
     ana = basic("ana", "s3cret")
     fields = GrantFields(who=("htpasswd:ana",), projects=("*",), actions=("read",))
     server.index.server.access.grant(fields, BY)

@@ -247,7 +247,7 @@ def test_a_file_is_served_under_the_indexes_that_list_it(server: InProcessServer
 def test_a_page_of_two_layers_is_repeated_until_the_upper_one_gets_the_name(
     server: InProcessServer,
 ) -> None:
-    """The answer is from memory, and another one as soon as an upper layer has the project."""
+    """A page of a lower layer comes from memory until an upper layer has the project."""
     server.publish_to(MAIN, OLD)
     server.publish_to("dev", make_wheel("other", "1.0"))
     path = "/dev/simple/demo/"

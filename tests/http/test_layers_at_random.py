@@ -136,7 +136,7 @@ class LayersMachine(RuleBasedStateMachine):
         self.stack = ExitStack()
         folder = Path(self.stack.enter_context(TemporaryDirectory()))
         self.server: InProcessServer = self.stack.enter_context(
-            in_process(folder, given(folder), tables=toml_of(main=OPEN_MAIN) + ROOT)
+            in_process(folder, private_settings(folder), tables=toml_of(main=OPEN_MAIN) + ROOT)
         )
         administration = self.server.index.server.index_administration
         for name in (DEV, PROD):
@@ -302,7 +302,7 @@ def written_name(index: str) -> str:
 ROOT = toml_of(grant=[{"who": ["htpasswd:root"], "projects": ["*"], "actions": ["admin"]}])
 
 
-def given(folder: Path) -> Settings:
+def private_settings(folder: Path) -> Settings:
     """Return settings with which nobody may read anything without a grant of the store."""
     file = folder / "htpasswd"
     file.write_text("".join(f"{name}:{LOGIN}\n" for name in ("ana", "bo", "nobody", "root")))

@@ -296,7 +296,7 @@ def test_main_of_a_newer_version_is_not_open(tmp_path: Path) -> None:
 
 
 def test_main_is_listed_first_with_who_has_changed_it(server: InProcessServer) -> None:
-    """The list begins with main, and has who changed it last, why, and from which file."""
+    """The list of indexes begins with main, with who has changed it last, and from which file."""
     administration = server.index.server.index_administration
     administration.add({"name": "dev"}, "local:test")
     untouched = administration.show()[0]

@@ -28,7 +28,7 @@ def make_newer(server: InProcessServer) -> None:
 
 @pytest.mark.parametrize("near", [True, False])
 def test_a_project_that_needs_a_newer_version(tmp_path: Path, *, near: bool) -> None:
-    """Nothing of it is shown, with the version that is needed; nobody is sent to another index."""
+    """Nothing is shown of a project that needs a newer version; each answer names that version."""
     with in_process(tmp_path, near=near) as server:
         server.publish(DEMO, wheel("other", "1.0"))
         project = server.index.projects.get(parse_name("demo"))
@@ -63,7 +63,7 @@ def test_a_project_that_needs_a_newer_version(tmp_path: Path, *, near: bool) -> 
 
 
 def test_lists_show_the_other_projects(tmp_path: Path) -> None:
-    """Every list shows the other projects, and a name that stays private."""
+    """Beside a project that needs a newer version, lists show the others; its name is private."""
     with in_process(tmp_path) as server:
         server.publish(DEMO, wheel("other", "1.0"))
         make_newer(server)

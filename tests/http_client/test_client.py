@@ -76,7 +76,7 @@ def test_the_checked_address_is_called_by_its_name(server: FakeServer) -> None:
 
 
 def test_numbers_of_ipv6(server: FakeServer) -> None:
-    """A server is called by its number as a URL has it."""
+    """A server with an IPv6 number is called by the number in brackets, as in a URL."""
     with reaching(AddressPolicy(("[::1]",), resolve=Names([HERE]))) as client:
         got(client, f"http://[::1]:{server.port}/a")
 

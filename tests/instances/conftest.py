@@ -17,7 +17,7 @@ def bucket(service: Service) -> BucketView:
 
 @pytest.fixture
 def cluster(service: Service, tmp_path: Path) -> BucketCluster:
-    """A new store in it."""
+    """A new store in the bucket."""
     return cluster_at(service, tmp_path)
 
 

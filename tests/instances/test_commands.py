@@ -37,14 +37,14 @@ def one_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def stocked(
     bucket: BucketView, cluster: BucketCluster, one_release: dict[str, bytes]
 ) -> BucketCluster:
-    """The store, with that release in it."""
+    """The store, with one release in it."""
     put_all(bucket, one_release)
     return cluster
 
 
 @pytest.fixture
 def as_account(server: FakeGcs, cluster: BucketCluster) -> BucketCluster:
-    """The same store, for commands that have a service account's key file."""
+    """The stocked store, for commands that have a service account's key file."""
     server.permissions.token_required = True
     return cluster.with_variables(
         GOOGLE_APPLICATION_CREDENTIALS=str(server.write_key_file(cluster.folder)),

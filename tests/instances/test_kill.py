@@ -102,7 +102,7 @@ def bucket(bucket: BucketView, initial: InitialState) -> BucketView:
 
 @pytest.fixture
 def stocked(cluster: BucketCluster, bucket: BucketView, initial: InitialState) -> BucketCluster:
-    """The same with two releases in it."""
+    """The bucket, with a store of two releases in it."""
     put_all(bucket, initial.stocked)
     return cluster
 

@@ -35,7 +35,7 @@ def server() -> Iterator[FakeGcs]:
 
 @pytest.fixture(scope="module")
 def cluster(server: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> BucketCluster:
-    """A store in it, with a project."""
+    """A store with a project, in the bucket."""
     cluster = cluster_at(server, tmp_path_factory.mktemp("index"))
     assert cluster.run("upload", *cluster.written(make_wheel())).returncode == 0
     return cluster
@@ -43,7 +43,7 @@ def cluster(server: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Bucket
 
 @pytest.fixture(scope="module")
 def token(cluster: BucketCluster) -> str:
-    """A token for it."""
+    """A token for the store."""
     return cluster.make_token()
 
 

@@ -43,7 +43,7 @@ def cluster(
 
 @pytest.fixture(scope="module")
 def pair(cluster: BucketCluster) -> Iterator[Pair]:
-    """Two servers on it."""
+    """Two servers on the store."""
     with cluster.serving_twice() as pair:
         yield pair
 

@@ -46,7 +46,7 @@ class Devpi:
 
     @property
     def url(self) -> str:
-        """Its root, without a slash at the end."""
+        """The URL of the root of devpi, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
     @contextmanager

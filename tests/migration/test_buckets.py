@@ -33,7 +33,7 @@ THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
 def test_a_store_of_gaepypi_is_taken_over(
     new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
-    """Accounts, index, uploads and paths of files go on, with names that were never normalised."""
+    """Accounts, URLs and uploads of GAEPyPI go on, with names that were never normalised."""
     bucket = cloud.bucket("acme.appspot.com")
     for built, folder in ((old, "acme-core"), (other, "acme_tools")):
         for file in (built.wheel, built.sdist):
@@ -63,7 +63,7 @@ def test_a_store_of_gaepypi_is_taken_over(
 def test_a_store_of_backupni_is_taken_over(
     new_guide: NewGuide, cloud: FakeGcs, old: Built, python: Path, sandbox: Sandbox
 ) -> None:
-    """The token goes on to open the index and `/raw/FILE`; dates and uploaders come along."""
+    """A token of backupni opens index and `/raw/FILE` as before; dates and uploaders come along."""
     wheel = old.wheel
     cloud.bucket("pypi-acme-packages").put(wheel.name, wheel.read_bytes())
     metadata = {
@@ -123,7 +123,7 @@ def test_a_store_of_pypicloud_is_taken_over(
 def test_a_bucket_behind_nginx_is_taken_over(
     new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path
 ) -> None:
-    """The index stays at the root, and a file that is copied into the bucket is published."""
+    """The index of a bucket behind nginx stays at the root; a file copied there is published."""
     bucket = cloud.bucket("acme-pypi")
     for file in (old.wheel, old.sdist):
         bucket.put(f"acme-core/{file.name}", file.read_bytes())

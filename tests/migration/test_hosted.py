@@ -24,7 +24,7 @@ BEARER = Bearer(frozenset({"storage.objects.get", "storage.objects.create"}))
 def test_an_account_of_gemfury_is_taken_over(
     new_guide: NewGuide, site: FakeServer, old: Built, other: Built, python: Path
 ) -> None:
-    """The account's root, both tokens and the one-file push go on; only the host changes."""
+    """A Gemfury account's root, both tokens and one-file push go on; only the host changes."""
     stock = {"acme-core": old, "acme-tools": other}
     names = "".join(f'<a href="/acme/{name}/">{name}</a><br/>\n' for name in stock)
     site.page("/acme/", f"<html><body>{names}</body></html>")
@@ -58,7 +58,7 @@ def test_an_account_of_gemfury_is_taken_over(
 def test_an_artifact_registry_is_taken_over(
     new_guide: NewGuide, site: FakeServer, old: Built, other: Built, python: Path
 ) -> None:
-    """Paths and Google's access tokens go on; the digests of the registry are compared."""
+    """Paths of Artifact Registry and Google's access tokens go on, and digests are compared."""
     stock = {"acme-core": old, "acme-tools": other}
     root = "/acme/python"
     names = "".join(f'<a href="{name}/">{name}</a>\n' for name in stock)

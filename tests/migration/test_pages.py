@@ -13,7 +13,7 @@ SYSTEMS = sorted(path.stem for path in PAGES.glob("*.md") if path.stem != "READM
 
 @pytest.mark.clients
 def test_the_way_over(new_guide: NewGuide, old: Built, new: Built, tmp_path: Path) -> None:
-    """The recipe ends with a comparison that finds nothing missing, and every byte as it was."""
+    """The migration steps end with a comparison that finds nothing missing, and all bytes alike."""
     place = tmp_path / "old"
     place.mkdir()
     for file in (old.wheel, old.sdist, new.wheel):
@@ -29,7 +29,7 @@ def test_the_way_over(new_guide: NewGuide, old: Built, new: Built, tmp_path: Pat
 
 
 def test_every_page_is_listed() -> None:
-    """The first page leads to every other one, and each of those to the way over."""
+    """The first page of the migration guides links to every other one, and each to its steps."""
     first = (PAGES / "README.md").read_text()
 
     assert SYSTEMS

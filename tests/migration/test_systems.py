@@ -65,7 +65,7 @@ def test_a_folder_of_pypiserver_is_taken_over(
 def test_dumb_pypi_as_a_site(
     new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
-    """The site goes on under its URLs, and publishing to it is one command."""
+    """A site of dumb-pypi goes on under its URLs, and publishing to it is one command."""
     site, port = make_dumb_pypi(sandbox, old, other), free_port()
     url = f"http://127.0.0.1:{port}"
     guide = new_guide("dumb-pypi", {"/srv/site": str(site), "https://old.example.com": url})
@@ -88,7 +88,7 @@ def test_dumb_pypi_as_a_site(
 def test_dumb_pypi_as_a_server(
     new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
-    """Dates, uploaders and yanks come along, from a bucket, a copy of it, and by the URL."""
+    """Dates, uploaders and yanks of dumb-pypi come along from a bucket, a copy of it, and a URL."""
     site, port = make_dumb_pypi(sandbox, old, other), free_port()
     bucket = cloud.bucket("acme-pypi")
     for path in filter(Path.is_file, site.rglob("*")):
@@ -120,7 +120,7 @@ def test_dumb_pypi_as_a_server(
 def test_an_index_of_devpi_is_taken_over(
     new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
-    """An index and its base become one, at the same URLs, with the dates and the uploader."""
+    """An index of devpi and its base become one, at the same URLs, with dates and the uploader."""
     devpi = new_devpi(sandbox)
     stands_for = {
         "/srv/devpi": str(devpi.folder),

@@ -54,7 +54,7 @@ def test_a_pattern_is_a_name_or_a_beginning(text: str, pattern: str) -> None:
     "text", ["", "**", "a*b", "*a", "a-", "a?", "[a]", "é*", "a *", "a\n", "-"]
 )
 def test_what_is_no_pattern_is_refused(text: str) -> None:
-    """Anything else is refused: two patterns can always be compared by a person."""
+    """A text that is neither a name nor the beginning of names with a star is no pattern."""
     with pytest.raises(Invalid):
         parse_pattern(text)
 
@@ -214,7 +214,7 @@ def test_narrowed_is_the_intersection(
 def test_a_scope_within_others_permits_nothing_more(
     mine: Scope, others: list[Scope], name: NormalizedName, action: Action
 ) -> None:
-    """A scope that is said to be inside others permits nothing that none of them does (86)."""
+    """A scope that is said to be inside others permits nothing that none of them does."""
     if is_subset(mine, others) and mine.permits(action, name):
         assert any(other.permits(action, name) for other in others)
     assert is_subset(mine, [*others, mine])

@@ -1,5 +1,6 @@
 """Definitions of indexes: names, layers, circles, and which packages an index is made from."""
 
+import reprlib
 import tomllib
 from re import escape
 from typing import Any
@@ -85,6 +86,7 @@ def test_settings_without_upstream_indexes_have_none_as_layers(layer: str, words
         ({"top": ["team", "ml"], "ml": ["ml", "pypi", "team"]}, ("team", "pypi")),
         ({"top": ["top", "main"]}, ()),
     ],
+    ids=reprlib.repr,
 )
 def test_upstream_indexes_come_in_the_order_of_the_layers(
     layers: dict[str, list[str]], chain: tuple[str, ...]

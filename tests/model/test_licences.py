@@ -1,5 +1,7 @@
 """Licences: what core metadata says, and which licences a pattern blocks."""
 
+import reprlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,6 +96,7 @@ def test_the_expression_counts_before_classifiers(fields: list[str], licence: st
         [*(f"Project-URL: {number}, x" for number in range(1000)), AGPL, "no field"],
         ["Requires-Python: no", MIT, f"{AGPL}\x85{AGPL}"],
     ],
+    ids=reprlib.repr,
 )
 def test_an_unreadable_licence_is_blocked_by_any_rule(fields: list[str]) -> None:
     """What metadata says of a licence in a way that cannot be read is blocked by any rule."""

@@ -1,5 +1,7 @@
 """Trusted publishers: which statements are from whom."""
 
+import reprlib
+
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -169,6 +171,7 @@ def test_a_buildkite_job_is_its_organisation_pipeline_and_branch() -> None:
         ({"kubernetes.io.namespace": "release", "trusted": True, "team": "a*"}, False),
         ({"sub": "system:serviceaccount:release:publisher", "groups": "pub*"}, True),
     ],
+    ids=reprlib.repr,
 )
 def test_nested_claims_of_any_issuer_can_be_asked_for(match: Table, *, fits: bool) -> None:
     """Texts, beginnings of texts, truth, lists and nested claims can be asked for."""

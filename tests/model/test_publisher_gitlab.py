@@ -11,7 +11,7 @@ MERGE_REQUESTS = ["merge_request_event", "external_pull_request_event"]
 
 @pytest.mark.parametrize("source", [*MERGE_REQUESTS, "", None])
 def test_a_merge_request_publishes_nothing(source: str | None) -> None:
-    """Nothing is published from a merge request either."""
+    """Nothing is published from a merge request, which a stranger may have written."""
     assert wrong(GITLAB, GITLAB_SAYS, pipeline_source=source) == "pipeline_source"
 
 

@@ -1,5 +1,6 @@
 """The tables of trusted publishers: what they may say, and which issuers come of them."""
 
+import reprlib
 from contextlib import suppress
 
 import pytest
@@ -216,6 +217,7 @@ HOST = "oidc.eks.eu-west-1.amazonaws.com"
         ({"jwks_url": f"{OIDC['issuer']}/keys"}, (OIDC["issuer"],), False, True),
         ({"jwks_url": f"https://{HOST}:8443/keys"}, (OIDC["issuer"],), False, False),
     ],
+    ids=reprlib.repr,
 )
 def test_private_issuers_are_those_of_the_settings(
     changes: Table, listed: tuple[str, ...], *, is_private: bool, is_allowed: bool

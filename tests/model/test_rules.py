@@ -1,5 +1,6 @@
 """Rows of rules: which files they hide, why, and until when."""
 
+import reprlib
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -90,6 +91,7 @@ def decided(verdict: Verdict, version: str = "", *despite: str) -> Decision:
             {"uploaded_at": None},
         ),
     ],
+    ids=reprlib.repr,
 )
 def test_a_key_hides_what_it_says(
     keys: dict[str, Any], shown: dict[str, Any], hidden: dict[str, Any]
@@ -238,7 +240,7 @@ def test_each_file_is_shown_or_has_a_reason(
 
 
 def test_a_cooldown_ends_at_its_moment_or_never() -> None:
-    """The end is so many days later, and there is none where nobody knows the beginning."""
+    """A cooldown ends so many days after the upload, and never where nobody knows the upload."""
     assert cooldown_end(OLD, 7) == OLD + 7 * DAY
     assert cooldown_end(None, 7) is None
     assert cooldown_end(datetime.max.replace(tzinfo=UTC), 7) is None

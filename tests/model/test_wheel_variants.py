@@ -1,6 +1,7 @@
 """The `variant.json` of a wheel, and what several of them say together."""
 
 import json
+import reprlib
 from collections.abc import Iterable
 from functools import reduce
 from itertools import permutations
@@ -146,6 +147,7 @@ def test_the_release_has_the_labels_of_all_its_wheels() -> None:
         ({"providers": {"x86_64": {"a": 1}}}, {"providers": {"x86_64": {"a": True}}}),
         ({"static-properties": {"a": 1}}, {"static-properties": {"a": True}}),
     ],
+    ids=reprlib.repr,
 )
 def test_contradictions_are_refused(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Two wheels that say different things of one release do not fit."""
@@ -192,7 +194,7 @@ def test_the_order_of_the_wheels_does_not_matter(
 
 @given(documents())
 def test_the_kept_form_says_the_same(drawn: tuple[str, dict[str, Any]]) -> None:
-    """The form that is kept beside a wheel is read as the same, and kept as the same again."""
+    """The form of a `variant.json` that is kept beside a wheel is read and kept again unchanged."""
     label, raw = drawn
     document = parse_variant(json.dumps(raw).encode(), label)
     kept = encode_variant(document)

@@ -53,7 +53,7 @@ def access_of(
 
 @pytest.fixture
 def access(harness: IndexHarness) -> AccessControl:
-    """Its grants."""
+    """The grants of the index."""
     return access_of(harness)
 
 
@@ -199,7 +199,7 @@ def test_a_grant_to_a_group_that_does_not_exist_is_a_conflict(access: AccessCont
 
 
 def test_what_is_in_use_cannot_be_taken_away(access: AccessControl) -> None:
-    """What is needed by a grant, or is not there, cannot be taken away."""
+    """Changes of grants and groups that cannot be made are refused with why, and not noted."""
     access.edit_group("set", "team", [ANA], by="local:ana")
     used = access.grant(grant("group:team"), by="local:ana")
 

@@ -123,7 +123,7 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(harness: IndexHarness) -> N
 
 
 def test_what_was_revoked_by_hand_stays_revoked(harness: IndexHarness) -> None:
-    """The same file gives nothing back, says what differs, and does so only if asked again."""
+    """A file gives back what was revoked by hand only if asked again, and says what differs."""
     put(harness.index, TEAM)
     server = harness.index.server
     (grant,) = server.access.show().grants

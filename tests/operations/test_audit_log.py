@@ -32,14 +32,14 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def said(log: pytest.LogCaptureFixture) -> list[Mapping[str, Any]]:
+def audit_lines(log: pytest.LogCaptureFixture) -> list[Mapping[str, Any]]:
     """Return what the audit lines say."""
     records = [record for record in log.records if record.name == "wheelyard.audit"]
     return [vars(record)["facts"]["audit"] for record in records]
 
 
 def test_every_event_has_a_line(harness: IndexHarness, log: pytest.LogCaptureFixture) -> None:
-    """What happens is said once each, without a secret; what changes nothing is not."""
+    """Each event has one line in the log, without a secret; a change without effect has none."""
     lifecycle = harness.index.lifecycle
     for made in (make_wheel(), make_sdist(), make_wheel()):
         harness.upload(made)
@@ -51,14 +51,14 @@ def test_every_event_has_a_line(harness: IndexHarness, log: pytest.LogCaptureFix
     lifecycle.change("delete", ALICE, DEMO, RELEASE, "")
 
     names = [make_wheel().filename, make_sdist().filename]
-    assert [(line["action"], line["files"]) for line in said(log)] == [
+    assert [(line["action"], line["files"]) for line in audit_lines(log)] == [
         ("uploaded", names[:1]),
         ("uploaded", names[1:]),
         ("yanked", names),
         ("deleted", names),
     ]
-    assert {line["who"] for line in said(log)} == {"local:alice"}
-    assert said(log)[2]["reason"] == "see wyd_***"
+    assert {line["who"] for line in audit_lines(log)} == {"local:alice"}
+    assert audit_lines(log)[2]["reason"] == "see wyd_***"
     assert token not in log.text
 
 
@@ -74,7 +74,7 @@ def test_only_one_has_done_it(harness: IndexHarness, log: pytest.LogCaptureFixtu
     with ThreadPoolExecutor(len(people)) as pool:
         list(pool.map(publish, people))
 
-    (line,) = said(log)
+    (line,) = audit_lines(log)
     (event,) = [event for commit in history(harness.index, DEMO) for event in commit.events]
     assert event.what == EventKind.UPLOADED
     assert line["who"] == event.by
@@ -90,9 +90,9 @@ def test_a_commit_that_is_not_journaled_at_once(
     index.uploads.accept(make_wheel().arrival(harness.folder), ALICE)
     assert harness.snapshot("journal/") == {}
 
-    assert [line["action"] for line in said(log)] == ["uploaded"]
+    assert [line["action"] for line in audit_lines(log)] == ["uploaded"]
     harness.upload(make_wheel())
-    assert [line["action"] for line in said(log)] == ["uploaded"]
+    assert [line["action"] for line in audit_lines(log)] == ["uploaded"]
     assert len(harness.snapshot("journal/")) == 1
 
 
@@ -130,7 +130,7 @@ def test_each_decision_has_audit_line(harness: IndexHarness, log: pytest.LogCapt
     deciding.approve(DEMO, parse_version("2.0"), "", ["licence"], ["A" * 64])
 
     facts, digests = {"project": "demo", "who": "local:ana"}, {"sha256": ["a" * 64]}
-    assert said(log) == [
+    assert audit_lines(log) == [
         {"action": "blocked", "version": "1.0", "reason": "see wyd_***", **facts},
         {"action": "approved", "version": "2.0", "despite": "licence", **facts, **digests},
     ]

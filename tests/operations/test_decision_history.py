@@ -26,7 +26,7 @@ def store() -> FaultyStore:
 
 @pytest.fixture
 def records(store: FaultyStore) -> DecisionRecords:
-    """The decisions in it."""
+    """The decisions in the store."""
     runtime = fake_runtime(Clock(), 1)
     policy = CachePolicy(is_local=True, freshness=0.0, capacity=1000)
     documents = DocumentCache(store, DECISIONS.documents, runtime, policy)

@@ -104,7 +104,7 @@ def test_no_upload_time_is_in_the_future_or_too_old(
 
 
 def test_importing_again_changes_nothing(harness: IndexHarness, files: FakeFiles) -> None:
-    """The same again changes nothing; where the SHA-256 is told, no file is even read."""
+    """Importing again changes nothing, and reads no file whose SHA-256 the source tells."""
     candidates = [
         files.offer(make_wheel(), algorithms=("sha256",), uploaded_at=LONG_AGO),
         files.offer(make_sdist(), algorithms=("md5",)),

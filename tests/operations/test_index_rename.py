@@ -145,7 +145,7 @@ def versions(index: Index) -> dict[str, list[str]]:
 
 
 def test_the_index_is_closed_until_it_is_renamed(old: IndexHarness) -> None:
-    """The store opens; neither the index nor what names it gives anything, and that is said."""
+    """An index that was made as main gives nothing until it is renamed, and `check` says so."""
     index = opened(old)
 
     assert [one.name for one in served(index)] == [MAIN, "root"]
@@ -185,7 +185,7 @@ def require_renamed(index: Index) -> None:
 
 
 def test_the_index_is_renamed_with_all_that_it_has(old: IndexHarness) -> None:
-    """After the renaming its packages, layers, grants, publishers and tokens are as before."""
+    """A renamed index has its packages, layers, grants, publishers and tokens as before."""
     assert rename(opened(old)) == "team"
 
     require_renamed(opened(old))
@@ -211,7 +211,7 @@ def test_a_renaming_that_dies_is_repeated(old: IndexHarness) -> None:
 
 @pytest.mark.parametrize("name", ["dev", "demo", MAIN, "Team"])
 def test_the_new_name_has_to_be_free(old: IndexHarness, name: str) -> None:
-    """A name that an index or a project has, or that no index can have, changes nothing."""
+    """A renaming to a name that is taken, or that no index can have, changes nothing."""
     with pytest.raises((Conflict, Invalid)):
         rename(opened(old), name)
 
@@ -219,7 +219,7 @@ def test_the_new_name_has_to_be_free(old: IndexHarness, name: str) -> None:
 
 
 def test_documents_of_another_index_stay(old: IndexHarness) -> None:
-    """The journals of an index that was removed before are not mixed with others."""
+    """An index cannot get the name of one whose journals are still in the store."""
     old.store.put(Key("indexes/lab/projects/demo.json"), b"{}", None)
 
     with refused(Conflict, "index_exists", "had documents before"):

@@ -285,7 +285,7 @@ def test_a_check_leaves_a_released_name_alone(guarded: GuardedHarness) -> None:
 
 
 def test_older_versions_read_it(guarded: GuardedHarness) -> None:
-    """What reserving and releasing write is what every version of the store format has."""
+    """The document that reserving and releasing write is what its journal entries fold to."""
     reserve(guarded)
     release(guarded)
 

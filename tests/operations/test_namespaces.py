@@ -1,5 +1,6 @@
 """Namespaces: who may publish new projects, what overlaps, and what becomes of what was there."""
 
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Final
@@ -216,6 +217,7 @@ def test_nested_namespaces_have_one_owner(harness: IndexHarness, first: str, sec
         {"name": "acme", "owners": ["user:ana@acme.dev"], "more": 1},
         {"name": 7, "owners": ["user:ana@acme.dev"]},
     ],
+    ids=reprlib.repr,
 )
 def test_wrong_namespaces(harness: IndexHarness, wrong: dict[str, object]) -> None:
     """A namespace with a wrong name or owner is refused in a sentence, and nothing is written."""

@@ -69,7 +69,7 @@ def newer(harness: IndexHarness) -> IndexHarness:
 
 
 def test_an_unknown_event_is_passed_over(newer: IndexHarness) -> None:
-    """The project is served and changed; the event stays in the journal, and in its history."""
+    """A project with an unknown event is served and changed, and the event stays in its journal."""
     newer.upload(SDIST)
 
     project = newer.opened(3).projects.get(DEMO)
@@ -84,7 +84,7 @@ def test_an_unknown_event_is_passed_over(newer: IndexHarness) -> None:
 @pytest.mark.parametrize("rebuild", [False, True])
 @pytest.mark.parametrize("has_field", [False, True])
 def test_check_blames_no_event(newer: IndexHarness, *, rebuild: bool, has_field: bool) -> None:
-    """`check` says that it cannot compare the project, and neither blames nor rebuilds it."""
+    """`check` says that it cannot compare a project with an unknown event, and changes nothing."""
     if has_field:
         write(newer, replace(stored(newer), other_fields=(("new", Raw(b"1")),)))
     before = newer.snapshot()
@@ -110,7 +110,7 @@ def test_a_lost_document_is_rebuilt_by_the_version_that_knows_it(newer: IndexHar
 
 @pytest.mark.parametrize("is_local", [True, False])
 def test_a_needed_unknown_event_hides_its_project(newer: IndexHarness, *, is_local: bool) -> None:
-    """Nothing of the project is shown or changed; the error names the version; others are shown."""
+    """A project with an event that needs a newer version is not shown or changed; others are."""
     index = newer.opened(3, is_local=is_local)
     index.search.start = lambda work: work()
     index.projects.get(DEMO)
@@ -129,7 +129,7 @@ def test_a_needed_unknown_event_hides_its_project(newer: IndexHarness, *, is_loc
 
 
 def test_check_names_the_version_that_is_needed(newer: IndexHarness) -> None:
-    """`check` says which version can read the project, and deletes and rebuilds nothing of it."""
+    """`check` names the version that can read a project, and deletes and rebuilds nothing of it."""
     commit_newer(newer, needs=NEWER)
     newer.clock.advance(days=9)
     before = newer.snapshot()
@@ -213,7 +213,7 @@ def unknown_field(harness: IndexHarness, key: Key) -> object:
 
 
 def test_the_list_of_names_and_the_feed_keep_unknown_fields(newer: IndexHarness) -> None:
-    """What a newer version has written there stays when this version publishes a project."""
+    """Unknown fields of the list of names and the feed stay when a project is published."""
     newer.index.changes.newest()
     for key in (keys.PROJECT_NAMES, keys.CHANGES):
         add_field(newer, key)
@@ -242,7 +242,7 @@ def test_the_feed_is_not_written_without_what_an_entry_has(newer: IndexHarness) 
 
 
 def test_a_token_with_an_unknown_field(harness: IndexHarness) -> None:
-    """It can be revoked and keeps the field; it is not rotated, as a new token would lack it."""
+    """A token with an unknown field can be revoked, keeps the field, and cannot be rotated."""
     token, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     key = keys.token(record.id)
     add_field(harness, key)
@@ -319,7 +319,7 @@ def test_check_writes_no_decision_or_grant_of_a_newer_version(
 
 @pytest.mark.parametrize("place", ["data", "event"])
 def test_check_of_a_known_event_with_unknown_data(harness: IndexHarness, place: str) -> None:
-    """`check` blames and rebuilds nothing, so bytes that a deletion keeps are not swept."""
+    """`check` rebuilds no project whose event has unknown data, and sweeps none of its bytes."""
     harness.upload(WHEEL)
     (file,) = stored(harness).files
     until = Raw(b'{"new":"2999-01-01T00:00:00Z"}') if place == "data" else NO_JSON
@@ -355,7 +355,7 @@ def write_format(harness: IndexHarness, **fields: str) -> None:
 
 
 def test_a_store_for_newer_readers_is_refused(harness: IndexHarness) -> None:
-    """The store is refused with a sentence that names the version."""
+    """A store for newer readers is refused with a sentence that names the version."""
     write_format(harness, reader=NEWER)
 
     with pytest.raises(Invalid, match=rf"needs wheelyard {NEWER} or newer") as caught:
@@ -368,7 +368,7 @@ def test_a_store_for_newer_readers_is_refused(harness: IndexHarness) -> None:
 def test_a_store_of_a_newer_format_is_refused(
     harness: IndexHarness, reader: str, advice: str
 ) -> None:
-    """The sentence says which version is needed, if the store does."""
+    """A store of a newer format is refused, with the version that is needed if the store has it."""
     harness.store.put(keys.FORMAT, b'{"format":4,"reader":"%b","new":{}}' % reader.encode(), None)
 
     with pytest.raises(Invalid, match=rf"has format 4.* Upgrade wheelyard{advice}\.") as caught:
@@ -379,7 +379,7 @@ def test_a_store_of_a_newer_format_is_refused(
 
 @pytest.mark.parametrize("version", [NEWER, "what comes after numbers"])
 def test_a_store_for_newer_writers_is_read_only(harness: IndexHarness, version: str) -> None:
-    """The store is read; each write of any kind says which version it needs."""
+    """A store for newer writers is read, and each write says which version it needs."""
     harness.upload(WHEEL)
     harness.store.put_file(Key(f"files/demo/{'0' * 64}/demo-9.tar.gz"), b"left by an upload")
     harness.clock.advance(days=2)

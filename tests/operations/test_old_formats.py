@@ -31,7 +31,7 @@ def listed(index: IndexHarness) -> dict[str, str | None]:
 
 
 def test_it_is_yanked_and_deleted(old: IndexHarness) -> None:
-    """An egg that a store has is yanked, deleted and never taken again."""
+    """An egg that a store has is yanked and deleted, and its name is listed as a deleted one."""
     marked = old.index.lifecycle.change("yank", ALICE, DEMO, FIRST, "old")
     assert {file.yanked for file in marked.project.files} == {"old"}
 

@@ -44,7 +44,7 @@ def journal(harness: IndexHarness) -> list[str]:
 def test_who_is_ended_and_admitted_again(
     index: IndexHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The record says since when, and by whom; an admission takes that back, but no session."""
+    """The record of an ended person says when and by whom, until they are admitted again."""
     caplog.set_level("INFO")
     people = index.index.server.people_administration
     ended = people.end("acme", ANA.id, ADMIN)
@@ -81,7 +81,7 @@ def test_a_note_of_two_lines_changes_nothing(index: IndexHarness) -> None:
 
 
 def test_a_released_name_ends_who_has_it(index: IndexHarness) -> None:
-    """The next person gets the name, and nothing of what the first one could do with it."""
+    """The release of a name ends who has it, and the next person gets it."""
     people, names = index.index.server.people_administration, index.index.catalog.person_names
     assert not names.claim("acme", ANA.name, "another")
     ended = people.release_name("acme", "Ana@Acme.dev", ADMIN)
@@ -97,7 +97,7 @@ def test_a_released_name_ends_who_has_it(index: IndexHarness) -> None:
 
 
 def test_a_name_of_before_ends_nobody(index: IndexHarness) -> None:
-    """Who has another name meanwhile stays."""
+    """The release of a name ends nobody who has another name by now."""
     people, names = index.index.server.people_administration, index.index.catalog.person_names
     assert names.claim("acme", "ana.b@acme.dev", ANA.id)
     records = index.index.server.people

@@ -23,7 +23,7 @@ EARLIER: Table = {**OIDC, "issuer": "https://ci.acme.dev", "allow_private_issuer
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> IndexHarness:
+def other_index(tmp_path: Path) -> IndexHarness:
     """Another index."""
     return IndexHarness(tmp_path / "other")
 
@@ -111,7 +111,7 @@ def test_a_wrong_publisher_is_refused(
 
 
 def test_what_cannot_be_changed(harness: IndexHarness) -> None:
-    """Ids and providers stay, and the rest is checked."""
+    """The id and the provider of a publisher cannot be changed, and other changes are checked."""
     publishers = publishers_of(harness)
     publishers.add(GITHUB, "local:bo")
     cases: tuple[tuple[str, Mapping[str, object], type[WheelyardError]], ...] = (
@@ -207,14 +207,14 @@ def test_check_mends_publishers_and_their_journal(harness: IndexHarness) -> None
     assert harness.bytes_at(keys.PUBLISHERS) == whole
 
 
-def test_a_copy_takes_publishers_along(harness: IndexHarness, other: IndexHarness) -> None:
+def test_a_copy_takes_publishers_along(harness: IndexHarness, other_index: IndexHarness) -> None:
     """A copy with credentials adds the commits that the target lacks, and refuses to lose some."""
     here = publishers_of(harness)
     here.add(GITHUB, "local:bo")
 
     def copy() -> tuple[int, list[str]]:
         source = harness.opened(9)
-        copying = store_copy(source.stores, source.changes, other.index)
+        copying = store_copy(source.stores, source.changes, other_index.index)
         report = copying.run(lambda _, __: None, with_credentials=True)
         return report.credentials, report.problems
 
@@ -222,9 +222,9 @@ def test_a_copy_takes_publishers_along(harness: IndexHarness, other: IndexHarnes
     here.add(GITLAB, "local:bo")
     assert copy() == (1, [])
     assert copy() == (0, [])
-    assert in_force(publishers_of(other)) == ["gh-mylib", "gl-tools"]
-    assert (other.check().problems, other.check().notes) == ([], [])
-    publishers_of(other).remove("gl-tools", "local:eve")
+    assert in_force(publishers_of(other_index)) == ["gh-mylib", "gl-tools"]
+    assert (other_index.check().problems, other_index.check().notes) == ([], [])
+    publishers_of(other_index).remove("gl-tools", "local:eve")
     count, problems = copy()
     assert (count, [keys.PUBLISHERS in problem for problem in problems]) == (0, [True])
 

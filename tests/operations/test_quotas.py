@@ -88,9 +88,11 @@ def test_a_quota_of_bytes_counts_what_is_listed(harness: IndexHarness) -> None:
 
 
 def test_deleting_makes_room(harness: IndexHarness) -> None:
-    """Who deletes a release can upload another at once."""
+    """After a release is deleted, another one of the same size fits into a full index at once."""
     harness.index = limited(harness, index_files=1, project_files=1)
     upload(harness, "1")
+    with pytest.raises(TooLarge):
+        upload(harness, "2")
 
     selection = Selection(parse_version("1"))
     harness.index.lifecycle.change("delete", ALICE, DEMO, selection, "to make room")

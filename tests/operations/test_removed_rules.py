@@ -101,7 +101,7 @@ def test_the_rule_is_never_dropped_silently(index: Index) -> None:
 
 
 def test_list_check_start_and_health_name_it(harness: IndexHarness, index: Index) -> None:
-    """The list of indexes, a check, the start of a server and its health name the command."""
+    """The list of indexes, a check and the health of a server name the command that helps."""
     _, listed = index.server.index_administration.show()
     findings = harness.check()
 

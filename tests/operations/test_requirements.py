@@ -204,7 +204,7 @@ def test_a_promotion_tells_no_secret(
 
 
 def test_a_lost_file_is_no_error(harness: IndexHarness) -> None:
-    """What cannot be looked up is said in a warning, and the change is made all the same."""
+    """Requirements that cannot be looked up are a warning, and the change is made all the same."""
     there = places(harness)
     there.publish("dev", "acme-core", "1.2", "acme-lib")
     there.publish("dev", "acme-lib", "1.3")

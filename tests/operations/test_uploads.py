@@ -103,7 +103,7 @@ def test_the_same_bytes_again_change_nothing(harness: IndexHarness) -> None:
 
 
 def test_a_filename_never_changes_content(harness: IndexHarness) -> None:
-    """A filename never changes content."""
+    """An upload of other bytes under a listed filename is refused."""
     harness.upload(make_wheel())
 
     assert refusal(harness, make_wheel(content=b"other")) == "Conflict file_exists"

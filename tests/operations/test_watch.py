@@ -280,7 +280,7 @@ def test_a_missing_folder_is_told_once(watched: WatchHarness) -> None:
 
 
 def test_an_unreadable_folder_hides_no_other(watched: WatchHarness) -> None:
-    """A folder in it that cannot be read is told once, and hides no other."""
+    """A folder below the watched one that cannot be read is told once, and hides no other."""
     make_unreadable(watched.folder / "a")
     (watched.folder / "b").mkdir()
     watched.settle(WHEEL.write(watched.folder / "b"))
@@ -295,7 +295,7 @@ def test_an_unreadable_folder_hides_no_other(watched: WatchHarness) -> None:
 
 
 def test_a_removed_file_stays_published(watched: WatchHarness) -> None:
-    """What is taken away there stays here, and what was deleted here stays away."""
+    """What is removed from the folder stays published; what was deleted here stays deleted."""
     path = WHEEL.write(watched.folder)
     watched.settle(path)
     watch = watched.watch()

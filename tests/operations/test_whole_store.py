@@ -124,7 +124,7 @@ def test_a_message_names_the_document_of_the_index(
 
 
 def test_usage_has_indexes_that_the_process_does_not_know(harness: IndexHarness) -> None:
-    """What a store has in all of its indexes is counted, also if it does not know one of them."""
+    """What a store has in all of its indexes is counted, also by a process that knows only some."""
     aware = with_files(harness)
     whole = LocalApi(index=aware, caller=ALICE).call(show_usage)
     harness.lose("dev")

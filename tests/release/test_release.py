@@ -158,7 +158,7 @@ def test_tags_that_are_no_release(repository: Path, capsys: pytest.CaptureFixtur
 
 
 def test_both_packages_have_one_version() -> None:
-    """The keyring has the version of the server."""
+    """The keyring package has the version of the server."""
     assert len({project_version(REPOSITORY / name) for name in PROJECT_FILES}) == 1
 
 
@@ -171,12 +171,7 @@ def built(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_builds_give_the_same_bytes(clone: Path, built: Path) -> None:
-    """
-    Whoever builds a commit gets the bytes of everybody else.
-
-    Also in another folder, with other modes, times, language and time zone, without git, and from
-    the sdist. The sdist has all files of the repository, a wheel has nothing but its package.
-    """
+    """Two builds of a commit give the same bytes; an sdist has all files, a wheel its package."""
     check_contents(clone, built)
 
     names = [path.name.partition("-")[0] for path in distributions(built)]

@@ -18,7 +18,7 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DEMO = NormalizedName("demo")
 
 
-def made(version: str, days: float = 100, **more: Any) -> File:  # noqa: ANN401 - fields of File
+def wheel_file(version: str, days: float = 100, **more: Any) -> File:  # noqa: ANN401 - fields of File
     """Return a wheel that came so many days ago."""
     name = f"demo-{version}-{more.pop('tag', 'py3')}-none-any.whl"
     at = NOW - timedelta(days=days)
@@ -33,7 +33,7 @@ def made(version: str, days: float = 100, **more: Any) -> File:  # noqa: ANN401 
 
 def project_of(*files: File | str) -> Project:
     """Return a project with these files."""
-    listed = [made(file) if isinstance(file, str) else file for file in files]
+    listed = [wheel_file(file) if isinstance(file, str) else file for file in files]
     return Project(name=DEMO, files=tuple(sorted(listed, key=lambda file: file.filename)))
 
 
@@ -50,7 +50,7 @@ def deleted(
 
 def test_the_last_releases_are_kept() -> None:
     """The last N releases are those with the highest versions, not those that came last."""
-    project = project_of("1.9", made("1.10", 200), "1.2", made("1.0", 1))
+    project = project_of("1.9", wheel_file("1.10", 200), "1.2", wheel_file("1.0", 1))
 
     assert deleted(project, {"keep_last": 2}) == ["1.2", "1.0"]
     assert deleted(project, {"keep_last": 4}) == []
@@ -58,7 +58,7 @@ def test_the_last_releases_are_kept() -> None:
 
 def test_neither_pre_releases_nor_yanked_ones_push_out_others() -> None:
     """A final release counts only final ones after it, and no release counts yanked ones."""
-    project = project_of("1.0", "2.0", "3.0", "4.0rc1", made("5.0", yanked=""), "4.0.dev1")
+    project = project_of("1.0", "2.0", "3.0", "4.0rc1", wheel_file("5.0", yanked=""), "4.0.dev1")
 
     assert deleted(project, {"keep_last": 2}) == ["1.0"]
     assert deleted(project, {"keep_last": 1, "only": "prereleases"}) == ["4.0.dev1"]
@@ -77,10 +77,10 @@ def test_one_kind_of_releases() -> None:
 def test_a_release_is_as_old_as_its_last_file() -> None:
     """A release that got another file lately is not old, nor one that was imported lately."""
     project = project_of(
-        made("1.0", 40),
-        made("1.0", 5, tag="py2"),
-        made("2.0", 40),
-        made("3.0", 400, imported_at=NOW - timedelta(days=2)),
+        wheel_file("1.0", 40),
+        wheel_file("1.0", 5, tag="py2"),
+        wheel_file("2.0", 40),
+        wheel_file("3.0", 400, imported_at=NOW - timedelta(days=2)),
         "4.0",
     )
 
@@ -90,7 +90,9 @@ def test_a_release_is_as_old_as_its_last_file() -> None:
 
 def test_all_conditions_of_a_rule_and_one_of_the_rules() -> None:
     """A release goes if it meets all conditions of any rule."""
-    project = project_of(made("1.0", 10), made("2.0", 50), made("3.0.dev1", 50), "4.0")
+    project = project_of(
+        wheel_file("1.0", 10), wheel_file("2.0", 50), wheel_file("3.0.dev1", 50), "4.0"
+    )
 
     assert deleted(project, {"keep_last": 1, "older_than_days": 30}) == ["3.0.dev1", "2.0"]
     both = ({"keep_last": 2}, {"only": "dev", "older_than_days": 30})
@@ -99,8 +101,8 @@ def test_all_conditions_of_a_rule_and_one_of_the_rules() -> None:
 
 def test_what_another_rule_deletes_is_not_counted() -> None:
     """A newer release that goes by any rule in the same run is none of the last N."""
-    old = [made(version, 40) for version in ("1.0a1", "1.0a3", "1.0a4", "1.0a5")]
-    project = project_of(*old, made("1.0a2", 1), made("1.0a6", 1))
+    old = [wheel_file(version, 40) for version in ("1.0a1", "1.0a3", "1.0a4", "1.0a5")]
+    project = project_of(*old, wheel_file("1.0a2", 1), wheel_file("1.0a6", 1))
 
     both = ({"keep_last": 3}, {"older_than_days": 20})
     assert deleted(project, *both) == ["1.0a5", "1.0a4", "1.0a3", "1.0a1"]
@@ -108,7 +110,7 @@ def test_what_another_rule_deletes_is_not_counted() -> None:
 
 def test_what_was_downloaded_stays() -> None:
     """A release stays while it was downloaded lately, or it is new itself."""
-    project = project_of("1.0", made("1.0", tag="py2"), "2.0", made("3.0", 5), "4.0")
+    project = project_of("1.0", wheel_file("1.0", tag="py2"), "2.0", wheel_file("3.0", 5), "4.0")
     day = date(2026, 5, 20)
     downloads = LastDownloads(is_complete=True, versions={(DEMO, "1.0"): day}, projects={})
     rule = {"not_downloaded_days": 30}
@@ -120,12 +122,12 @@ def test_what_was_downloaded_stays() -> None:
 def test_what_is_protected_stays() -> None:
     """What is pinned or promoted stays whatever rules say, and so does the latest release."""
     project = project_of(
-        made("1.0", pinned="runs at a customer"),
-        made("1.0", tag="py2"),
-        made("2.0", promoted_to=("prod",)),
-        made("3.0", promoted_at=NOW - timedelta(days=50)),
+        wheel_file("1.0", pinned="runs at a customer"),
+        wheel_file("1.0", tag="py2"),
+        wheel_file("2.0", promoted_to=("prod",)),
+        wheel_file("3.0", promoted_at=NOW - timedelta(days=50)),
         "4.0",
-        made("5.0", yanked="broken"),
+        wheel_file("5.0", yanked="broken"),
         "6.0rc1",
     )
     rules = [RuleInForce(rule) for rule in parse_rules([{"older_than_days": 1}])]
@@ -147,7 +149,7 @@ def test_a_project_never_becomes_empty() -> None:
     rule = {"older_than_days": 1}
 
     assert deleted(project_of("1.0.dev1", "1.0.dev2"), rule) == ["1.0.dev1"]
-    yanked = (made("1.0", yanked=""), made("2.0", yanked=""))
+    yanked = (wheel_file("1.0", yanked=""), wheel_file("2.0", yanked=""))
     assert deleted(project_of(*yanked), rule) == ["1.0"]
 
 
@@ -164,7 +166,7 @@ VERSIONS = ["1.0.dev1", "1.0a1", "1.0", "1.0.1", "1.1rc1", "2.0.dev3", "2.0"]
 @given(
     files=st.lists(
         st.builds(
-            made,
+            wheel_file,
             st.sampled_from(VERSIONS),
             st.integers(0, 60),
             yanked=st.sampled_from([None, "broken"]),
@@ -186,7 +188,7 @@ VERSIONS = ["1.0.dev1", "1.0a1", "1.0", "1.0.1", "1.1rc1", "2.0.dev3", "2.0"]
     ),
 )
 def test_whatever_rules_say(files: list[File], tables: list[dict[str, Any]]) -> None:
-    """The same rules again delete nothing, of one rule time deletes more, pins and latest stay."""
+    """Rules delete nothing at a second look, more as time passes, and never pins or the latest."""
     project = project_of(*files)
     gone = deleted(project, *tables)
     rest = [file for file in files if file.version not in gone]

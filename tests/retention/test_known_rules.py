@@ -71,7 +71,7 @@ def test_a_change_of_the_rules_starts_the_hour_anew(filled: IndexHarness) -> Non
 
 
 def test_another_change_of_the_indexes_does_not(filled: IndexHarness) -> None:
-    """A new index is no reason to wait longer."""
+    """A new index does not start the hour before the first deletion anew."""
     look(filled.opened(3))
     filled.clock.advance(minutes=30)
     filled.index.server.index_administration.add({"name": "dev"}, BY)
@@ -110,7 +110,7 @@ def test_a_copy_waits_again(filled: IndexHarness) -> None:
 
 
 def test_a_damaged_document_starts_the_hour_anew(filled: IndexHarness) -> None:
-    """Without a word about since when the store has the rules, it has them since now."""
+    """If the store does not say since when the rules are known, their hour starts anew."""
     look(filled.opened(3))
     filled.clock.advance(days=3)
     key = keys.lease("retention-rules")

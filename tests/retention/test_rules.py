@@ -1,5 +1,6 @@
 """The rules in `[[retention]]` tables."""
 
+import reprlib
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ def test_a_rule_says_what_it_deletes() -> None:
         {"keep_last": "1"},
         {"keep_last": 1, "note": "two\nlines"},
     ],
+    ids=reprlib.repr,
 )
 def test_a_dangerous_rule_is_refused(table: dict[str, Any]) -> None:
     """A rule that is wrong, or that would delete new releases, is refused with its number."""

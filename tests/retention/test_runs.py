@@ -200,7 +200,7 @@ def test_a_promotion_of_what_was_deleted_fails(harness: IndexHarness) -> None:
 
 @pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
 def test_a_killed_run_is_gone_on_with(harness: IndexHarness, kind: FaultKind) -> None:
-    """After a crash at any write of a run, the next one deletes the rest. Nothing is damaged."""
+    """After a crash at any write of a run, the next deletes the rest, and nothing is damaged."""
     index = filled(harness)
     for number in range(1, 40):
         copy = IndexHarness(harness.folder, harness.clock)

@@ -29,7 +29,7 @@ class RealProvider:
 
     @property
     def issuer(self) -> str:
-        """Its issuer."""
+        """The issuer of the provider."""
         return f"http://localhost:{self.port}"
 
     def set_account(self, subject: str, **claims: object) -> None:

@@ -26,7 +26,7 @@ class HasData(Protocol):
 
     @property
     def data(self) -> bytes:
-        """Its bytes."""
+        """The bytes of the object."""
         ...
 
 

@@ -19,7 +19,7 @@ A = Key("a/1.json")
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """The store of a bucket there."""
+    """The store of a bucket of the service."""
     with running_ceph(tmp_path, "wheels") as url:
         for name, value in S3().environment(url).items():
             monkeypatch.setenv(name, value)
@@ -27,7 +27,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 
 def test_conditions_that_are_not_kept(store: Store) -> None:
-    """It is found out before the first write, said in a sentence, and nothing is left behind."""
+    """A service that ignores conditions is found out before a write, and nothing is left."""
     for write in (
         lambda: store.put(A, b"one", ABSENT),
         lambda: store.put_file(A, b"one"),

@@ -35,7 +35,7 @@ def index_of(folder: Path, text: str, source: str) -> Index:
     return index
 
 
-def said(index: Index) -> list[str]:
+def warned_of(index: Index) -> list[str]:
     """Return the beginnings of what is said about grants of a file."""
     texts = texts_of(index_warnings(index))
     return [words for words in (READING, PASSWORDS) if any(words in text for text in texts)]
@@ -63,7 +63,7 @@ def test_what_grants_of_a_file_leave_open_is_said(
     tmp_path: Path, text: str, source: str, expected: list[str]
 ) -> None:
     """Who brings grants by a file, and does not say who reads and what passwords may, is told."""
-    assert said(index_of(tmp_path, text, source)) == expected
+    assert warned_of(index_of(tmp_path, text, source)) == expected
 
 
 def test_a_default_of_a_command_decides_nothing(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_default_of_a_command_decides_nothing(tmp_path: Path) -> None:
     index = index_of(tmp_path, '[access]\nprivate = true\nhtpasswd_file = "users"\n', "a.toml")
     index.server.sources = {**index.server.sources, ("access", "htpasswd_may"): COMMAND_SOURCE}
 
-    assert said(index) == [PASSWORDS]
+    assert warned_of(index) == [PASSWORDS]
 
 
 def test_publishers_without_an_audience(tmp_path: Path) -> None:

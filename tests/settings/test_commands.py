@@ -110,7 +110,7 @@ def test_each_changed_setting_names_its_source(typed: Typed, sandbox: Sandbox) -
 
 
 def test_a_variable_for_the_file(typed: Typed, sandbox: Sandbox) -> None:
-    """Checking the settings tells that they are in a variable, and which file is not read."""
+    """Checking the settings tells that WHEELYARD_TOML has them, and not a file in the folder."""
     (sandbox.folder / "wheelyard.toml").write_text("[server]\nport = 1\n")
 
     done = typed("config", "check", WHEELYARD_TOML="[server]\nport = 2\n")

@@ -94,7 +94,7 @@ def test_bytes_that_are_no_text(variable: str, text: str, words: str) -> None:
 
 
 def test_every_url_is_tested() -> None:
-    """Each setting that holds a URL or a bucket is one of these here."""
+    """Each setting that holds a URL or a bucket is one that this file tests for a password."""
     hints = (Url, IndexUrl, Collector, Bucket, WholeBucket)
     names = {each.name for each in all_settings().values() if each.hint in hints}
 

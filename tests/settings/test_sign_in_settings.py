@@ -117,14 +117,14 @@ def test_a_table_needs_little() -> None:
 
 
 def test_several_providers_at_once() -> None:
-    """Each table is one, in the order of the file."""
+    """Each table of a sign-in is a provider of its own, in the order of the file."""
     toml = ACME + ACME.replace('"acme"', '"b-2"') + 'require = { hd = ["a", "b"] }'
     names = [provider.name for provider in settings_of(toml).sign_in_providers]
     assert names == ["acme", "b-2"]
 
 
 def test_secrets_come_from_the_environment() -> None:
-    """The variable has the name of the table; one without a table is a mistake."""
+    """A provider's secret is in the variable with its name; a secret of no table is a mistake."""
     toml = ACME + ACME.replace('"acme"', '"b-2"')
     settings = settings_of(
         toml, WHEELYARD_SIGN_IN_ACME_SECRET="s3cret", WHEELYARD_SIGN_IN_B_2_SECRET="t3cret"

@@ -1,5 +1,6 @@
 """Section `[upstream]`: what is refused before a server starts, and where passwords come from."""
 
+import reprlib
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Final
@@ -101,6 +102,7 @@ def test_tables_that_are_refused(table: str, words: str) -> None:
         [ON, PRIVATE, LOOPBACK, "upstream.allow_private_networks=127.0.0.0/8"],
         [ON, PRIVATE, "upstream.url=http://10.0.0.1/simple/", "upstream.allow_insecure=true"],
     ],
+    ids=reprlib.repr,
 )
 def test_private_names_and_https_are_enough(flags: list[str]) -> None:
     """Private names, and HTTPS or a loopback address that is allowed, are all that is needed."""
@@ -118,7 +120,7 @@ def test_a_mode_stops_the_start() -> None:
 
 
 def test_off_by_default() -> None:
-    """Nothing is looked up elsewhere, and there is no index that would be asked."""
+    """Without settings there is no upstream index that would be asked."""
     upstream = upstream_of()
 
     assert (upstream.is_on, upstream.indexes) == (False, ())

@@ -87,7 +87,7 @@ def test_links_in_circles(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["files", "gaepypi", "pypicloud"])
 def test_a_folder_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
-    """A folder in it that cannot be read is told of behind all others, and never left out."""
+    """A folder of a source that cannot be read is told of behind all others, and not left out."""
     make_unreadable(tmp_path / "a")
     (tmp_path / "b" / "1").mkdir(parents=True)
     SDIST.write(tmp_path / "b" / "1")

@@ -95,7 +95,7 @@ def test_backupni_that_is_damaged(meta: Bucket, text: bytes | None, warnings: in
 
 
 def test_the_buckets_of_backupni_by_name(server: FakeGcs) -> None:
-    """The bucket of descriptions is found by the name of the other one."""
+    """The name of backupni's bucket of packages leads to that of their descriptions."""
     server.bucket("pypi-acme-packages").put(WHEEL, b"wheel")
     metadata = {"filename": WHEEL, "uploaded_by": "CI"}
     server.bucket("pypi-acme-meta").put(f"{WHEEL}.meta", json.dumps(metadata).encode())
@@ -116,7 +116,7 @@ def pool(tmp_path: Path) -> Path:
 
 
 def test_a_list_of_dumb_pypi_is_taken_over(pool: Path) -> None:
-    """What packages.json says of a file is taken over; an empty reason is no yank there."""
+    """What dumb-pypi's packages.json says of a file is kept; an empty reason is no yank there."""
     lines: list[dict[str, Any]] = [
         {
             "filename": WHEEL,
@@ -183,7 +183,7 @@ def test_a_list_of_something_else(pool: Path) -> None:
 def test_a_bucket_of_pypicloud_is_known_by_its_hashes(
     bucket: Bucket, prefix: str, joint: str
 ) -> None:
-    """Its bucket is known by the hashes before the names; digests and uploaders are kept."""
+    """A bucket of pypicloud is known by hashes before names; digests and uploaders are kept."""
     metadata = {"name": "a", "version": "1", "uploader": "ana", "requires-python": ">=3"}
     metadata |= {f"hash{joint}sha256": sha256(b"wheel"), f"hash{joint}md5": md5(b"wheel")}
     bucket.put(f"{prefix}{md5(WHEEL.encode())[:4]}/a/{WHEEL}", b"wheel", metadata=metadata)
@@ -196,7 +196,7 @@ def test_a_bucket_of_pypicloud_is_known_by_its_hashes(
 
 
 def test_pypicloud_without_a_hash(bucket: Bucket) -> None:
-    """Without hashes before the names it is known by what is said of the objects."""
+    """A bucket of pypicloud without hashes before the names is known by its objects' metadata."""
     metadata = {"name": "a", "version": "1", "uploader": "ana"}
     bucket.put(f"a/{WHEEL}", b"wheel", metadata=metadata)
 
@@ -206,7 +206,7 @@ def test_pypicloud_without_a_hash(bucket: Bucket) -> None:
 
 
 def test_pypicloud_on_disk(tmp_path: Path) -> None:
-    """Its folder is known by the .meta files, which may be missing or damaged."""
+    """A folder of pypicloud is known by its .meta files, some of which may lack or be damaged."""
     for name, text in (("a", '{"uploader": "ana", "summary": null}'), ("b", "{"), ("c", None)):
         folder = tmp_path / "data" / name / "1"
         folder.mkdir(parents=True)

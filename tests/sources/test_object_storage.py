@@ -43,7 +43,7 @@ def service(
 
 @pytest.fixture
 def bucket(service: Service) -> BucketView:
-    """A bucket of it."""
+    """A bucket of the service."""
     return service.bucket("wheels")
 
 
@@ -111,7 +111,7 @@ def test_a_broken_connection(service: Service, bucket: BucketView) -> None:
 def test_a_bucket_of_pypicloud_keeps_digests_and_uploaders(
     service: Service, bucket: BucketView, *, has_hash: bool
 ) -> None:
-    """Digests and uploaders are kept, of which the listing says nothing."""
+    """Digests and uploaders in pypicloud's metadata are kept, which a listing does not have."""
     joint = "_" if service.location("x").startswith("az") else "-"
     folder = f"pypi/{md5(WHEEL.encode())[:4]}/a" if has_hash else "pypi/a"
     metadata = {"name": "a", "version": "1", "uploader": "ana", f"hash{joint}md5": md5(b"wheel")}
@@ -133,7 +133,7 @@ def test_a_bucket_of_pypicloud_keeps_digests_and_uploaders(
 def test_a_page_of_s3pypi_says_which_files_there_are(
     service: Service, bucket: BucketView, prefix: str, name: str
 ) -> None:
-    """The page of a project says which files it has, and their digests."""
+    """A project's page of s3pypi says which files the project has, and their digests."""
     for file in (WHEEL, SDIST, "a-3.tar.gz"):
         bucket.put(f"{prefix}a/{file}", file.encode())
     yanked = ' data-yanked="by hand"'
@@ -154,7 +154,7 @@ def test_a_page_of_s3pypi_says_which_files_there_are(
 
 @on_s3
 def test_s3pypi_before_1(service: Service, bucket: BucketView) -> None:
-    """Pages without digests, whose names are quoted, list their files, too."""
+    """Pages of s3pypi before 1.0, without digests and with quoted names, list their files, too."""
     local = "a-1+local.1-py3-none-any.whl"
     bucket.put(f"a/{local}", b"wheel")
     bucket.put("a/index.html", page(f'<a href="a-1%2Blocal.1-py3-none-any.whl">{local}</a>'))

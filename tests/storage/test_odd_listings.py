@@ -52,7 +52,7 @@ def answering(body: bytes) -> type[BaseHTTPRequestHandler]:
 @pytest.mark.integration
 @pytest.mark.parametrize("listing", GOOGLE, ids=["no time", "page", "name", "empty"])
 def test_a_listing_of_google(monkeypatch: pytest.MonkeyPatch, listing: object) -> None:
-    """A listing without a time, or one that repeats itself, is the same sentence each time."""
+    """A listing without a time, or one that repeats itself, fails each time that it is read."""
     with serving(answering(json.dumps(listing).encode())) as url:
         monkeypatch.setenv(EMULATOR, url)
         store = store_in("gs://wheels")

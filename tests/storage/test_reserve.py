@@ -80,7 +80,7 @@ def test_the_reserve_is_room_of_the_disk(disk: Path) -> None:
 
 
 def test_first_uploads_at_once(tmp_path: Path) -> None:
-    """The first uploads of several processes wait until one of them has made the reserve."""
+    """The first uploads to a new store all succeed, though several processes make them at once."""
     for number in range(20):
         stores = [LocalStore(tmp_path / str(number), Random(seed)) for seed in range(4)]
         with ThreadPoolExecutor() as pool:

@@ -43,7 +43,7 @@ SETTINGS: Final = Settings(
 """The settings under which the stores are made and asked."""
 
 
-class Seen(Struct, kw_only=True, frozen=True):
+class KeptAnswers(Struct, kw_only=True, frozen=True):
     """What the version that made a store has answered."""
 
     tokens: dict[str, str]
@@ -59,7 +59,7 @@ class KeptStore(Struct, frozen=True):
 
     version: str
     objects: Mapping[str, bytes]
-    seen: Seen
+    seen: KeptAnswers
 
     def in_memory(self) -> MemoryStore:
         """Return the store in memory, written at the moment at which it was made."""
@@ -105,14 +105,16 @@ def read_kept_store(version: str) -> KeptStore:
             content = archive.extractfile(member)
             assert content is not None
             objects[member.name] = content.read()
-    seen = json.decode((FOLDER / f"{version}.json").read_bytes(), type=Seen)
+    seen = json.decode((FOLDER / f"{version}.json").read_bytes(), type=KeptAnswers)
     return KeptStore(version, objects, seen)
 
 
-def ask(folder: Path, store: Store, seen: Seen, settings: Settings = SETTINGS) -> Seen:
+def answers_of_this_version(
+    folder: Path, store: Store, seen: KeptAnswers, settings: Settings = SETTINGS
+) -> KeptAnswers:
     """Return what this version answers to what another one was asked about its store."""
     with in_process(folder, settings, store=store) as server:
-        return Seen(
+        return KeptAnswers(
             tokens={name: token for name, token in seen.tokens.items() if _is_valid(server, token)},
             answers={path: _answer(server, path, seen) for path in seen.answers},
             files={path: sha256(_get(server, path, seen)).hexdigest() for path in seen.files},
@@ -124,11 +126,11 @@ def _is_valid(server: InProcessServer, token: str) -> bool:
     return answer.status == 200
 
 
-def _answer(server: InProcessServer, path: str, seen: Seen) -> Any:  # noqa: ANN401 - any JSON
+def _answer(server: InProcessServer, path: str, seen: KeptAnswers) -> Any:  # noqa: ANN401 - any JSON
     return json.decode(_get(server, path, seen, SIMPLE_JSON if "/simple/" in path else "*/*"))
 
 
-def _get(server: InProcessServer, path: str, seen: Seen, accept: str = "*/*") -> bytes:
+def _get(server: InProcessServer, path: str, seen: KeptAnswers, accept: str = "*/*") -> bytes:
     bearer = f"Bearer {seen.tokens['admin']}"
     answer = server.get(path, ("Authorization", bearer), ("Accept", accept))
     assert answer.status == 200, (path, answer.status, answer.body)

@@ -13,9 +13,9 @@ from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.upgrades.kept_stores import (
     SETTINGS,
+    KeptAnswers,
     KeptStore,
-    Seen,
-    ask,
+    answers_of_this_version,
     kept_versions,
     missing,
     read_kept_store,
@@ -50,7 +50,7 @@ def kept(request: pytest.FixtureRequest) -> KeptStore:
 def faults(folder: Path, kept: KeptStore, store: Store, *, read_only: bool = False) -> list[str]:
     """Return what of the kept answers is not in those of this version."""
     settings = replace(SETTINGS, server=ServerSettings(read_only=read_only))
-    wanted, seen = kept.seen, ask(folder, store, kept.seen, settings)
+    wanted, seen = kept.seen, answers_of_this_version(folder, store, kept.seen, settings)
     # the last commit has no serial yet, and a server that writes nothing gives it none
     unlike = {"/api/v1/changes?since=0"} if read_only else set[str]()
     answers = {path: body for path, body in wanted.answers.items() if path not in unlike}
@@ -110,7 +110,7 @@ def test_commands(kept: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
     assert "5.0" in (tmp_path / "site/simple/demo/index.html").read_text()
     copied = LocalStore(copy, Random(1))
     # what can be fetched again from an upstream index is not copied, and serials are new
-    private = Seen(
+    private = KeptAnswers(
         tokens=kept.seen.tokens,
         answers={
             path: answer

@@ -30,7 +30,13 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, wheel
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
-from tests.upgrades.kept_stores import FOLDER, KeptStore, ask, missing, read_kept_store
+from tests.upgrades.kept_stores import (
+    FOLDER,
+    KeptStore,
+    answers_of_this_version,
+    missing,
+    read_kept_store,
+)
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
 from wheelyard.authentication.passwords import with_line
@@ -66,7 +72,7 @@ def secrets() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def loaded() -> LoadedSettings:
-    """The settings that it was made under, as this version reads them."""
+    """The settings that the store was made under, as this version reads them."""
     return load_settings(file=SETTINGS_FILE, environ=VARIABLES, passes_over_index=True)
 
 
@@ -119,8 +125,11 @@ def versions(server: InProcessServer, root: str, token: tuple[str, str]) -> list
 
 
 def test_what_stays_is_seen(kept: KeptStore, loaded: LoadedSettings, tmp_path: Path) -> None:
-    """Every page, file, token and journal is answered as it was."""
-    wanted, seen = kept.seen, ask(tmp_path, kept.in_memory(), kept.seen, loaded.settings)
+    """Pages, files, tokens and journals of a store with removed features are answered as before."""
+    wanted, seen = (
+        kept.seen,
+        answers_of_this_version(tmp_path, kept.in_memory(), kept.seen, loaded.settings),
+    )
     # those of the settings are not in a store before somebody applies their file
     rights = wanted.answers["/api/v1/access"]
     of_store = [grant for grant in rights["grants"] if grant["source"] == "store"]
@@ -131,14 +140,14 @@ def test_what_stays_is_seen(kept: KeptStore, loaded: LoadedSettings, tmp_path: P
 
 
 def test_a_check_finds_nothing(server: InProcessServer) -> None:
-    """Nothing in the store is a fault, and a sweep leaves none."""
+    """A check finds no fault in a store with removed features, and a sweep leaves none."""
     for sweep in (False, True):
         findings = server.index.server.check.run(rebuild=False, sweep=sweep)
         assert findings.problems == findings.repaired == []
 
 
 def test_it_is_changed(server: InProcessServer, kept: KeptStore) -> None:
-    """It takes uploads, yanks, deletions and promotions, and a check finds nothing afterwards."""
+    """A store with removed features takes uploads, yanks, deletions and promotions without harm."""
     admin = bearer(kept, "admin")
     post(server, "/api/v1/indexes/make", admin, index={"name": "open"})
     publish(server, "/dev", "4.0", admin)
@@ -205,7 +214,7 @@ def test_the_token_of_a_login_works(server: InProcessServer, kept: KeptStore) ->
 
 
 def test_a_description_with_pictures_is_deleted(server: InProcessServer, kept: KeptStore) -> None:
-    """What was stored to show a description with pictures goes with the release, if at once."""
+    """A removal at once also deletes what was stored to show a description with pictures."""
     documents = server.index.stores.documents
     assert any(documents.list(keys.DESCRIPTIONS))
     admin = bearer(kept, "admin")
@@ -275,7 +284,7 @@ def test_logins_that_wait_are_refused(server: InProcessServer, secrets: dict[str
 
 @pytest.mark.integration
 def test_commands(kept: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
-    """The commands check, publish to, copy with credentials and export it from a folder."""
+    """Commands check, copy, publish to and export a store with removed features."""
     store, copy = kept.in_folder(tmp_path / "store"), tmp_path / "copy"
     new = wheel("shop", "5.0")
     (tmp_path / new.filename).write_bytes(new.data)

@@ -47,7 +47,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(params=OTHERS or ["none is released yet, so this one"])
-def other(request: pytest.FixtureRequest) -> Program:
+def other_version(request: pytest.FixtureRequest) -> Program:
     """The program of another version."""
     if request.param == PROGRAM:
         return (PROGRAM,)
@@ -80,11 +80,11 @@ def run(program: Program, folder: Path, *arguments: str, **variables: str) -> st
 
 
 @pytest.fixture
-def servers(other: Program, tmp_path: Path) -> Iterator[list[Launched]]:
+def servers(other_version: Program, tmp_path: Path) -> Iterator[list[Launched]]:
     """A server of the other version, which has made the store, and one of this version."""
     with ExitStack() as ending:
         started = list[Launched]()
-        for number, program in enumerate((other, WHEELYARD)):
+        for number, program in enumerate((other_version, WHEELYARD)):
             server = launch_server(
                 *("--store", "store"),
                 folder=tmp_path,
@@ -98,7 +98,7 @@ def servers(other: Program, tmp_path: Path) -> Iterator[list[Launched]]:
         yield started
 
 
-def ask(server: Launched, token: str, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
+def call_api(server: Launched, token: str, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
     """Return what the API answers with 200 or 201."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_SECONDS)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -119,16 +119,16 @@ def change_everything(server: Launched, token: str, side: int) -> None:
             assert post(server.port, token, made) == 200
         reason = {"version": number, "reason": f"by {side}"}
         if turn % 2:
-            ask(server, token, "POST", "projects/shared/yank", reason)
-            ask(server, token, "POST", f"projects/{name}/delete", {"version": number})
+            call_api(server, token, "POST", "projects/shared/yank", reason)
+            call_api(server, token, "POST", f"projects/{name}/delete", {"version": number})
         new = {"name": f"{side} {turn}", "projects": ["*"], "can": ["read"]}
-        ask(server, token, "POST", "tokens", new)
+        call_api(server, token, "POST", "tokens", new)
         member = {"change": "add", "name": "team", "who": [f"user:a{side}-{turn}@acme.dev"]}
-        ask(server, token, "POST", "access/group", member)
+        call_api(server, token, "POST", "access/group", member)
 
 
 def test_two_versions_change_one_store(
-    other: Program, servers: list[Launched], tmp_path: Path
+    other_version: Program, servers: list[Launched], tmp_path: Path
 ) -> None:
     """Nothing that either version writes is lost, also what is deleted, and each sees all of it."""
     made = run(WHEELYARD, tmp_path, "token", "create", "boss", "--can", "admin", "--store", "store")
@@ -136,7 +136,7 @@ def test_two_versions_change_one_store(
     assert match is not None
     token = match[0]
     group = {"change": "set", "name": "team", "who": ["user:first@acme.dev"]}
-    ask(servers[0], token, "POST", "access/group", group)
+    call_api(servers[0], token, "POST", "access/group", group)
 
     with ThreadPoolExecutor(4) as pool:
         sides = [(servers[side % 2], side) for side in range(4)]
@@ -145,23 +145,25 @@ def test_two_versions_change_one_store(
         each.result()
 
     for server in servers:
-        files = ask(server, token, "GET", "projects/shared")["files"]
+        files = call_api(server, token, "GET", "projects/shared")["files"]
         assert len(files) == ROUNDS * 4
         assert sum(bool(file.get("yanked")) for file in files) == ROUNDS * 2
         for side in range(4):
-            assert len(ask(server, token, "GET", f"projects/by-{side}")["files"]) == ROUNDS // 2
-        names = {made["name"] for made in ask(server, token, "GET", "tokens")["tokens"]}
+            assert (
+                len(call_api(server, token, "GET", f"projects/by-{side}")["files"]) == ROUNDS // 2
+            )
+        names = {made["name"] for made in call_api(server, token, "GET", "tokens")["tokens"]}
         assert {f"{side} {turn}" for side in range(4) for turn in range(ROUNDS)} <= names
-        (team,) = ask(server, token, "GET", "access")["groups"]
+        (team,) = call_api(server, token, "GET", "access")["groups"]
         assert len(team["members"]) == ROUNDS * 4 + 1
     older, newer = servers
-    ask(newer, token, "POST", "projects/shared/delete", {"version": "0.0"})
-    assert len(ask(older, token, "GET", "projects/shared")["files"]) == ROUNDS * 4 - 1
-    ask(older, token, "POST", "projects/shared/status", {"status": "deprecated"})
-    run(other, tmp_path, "check", "--sweep", "--store", "store")
-    ask(newer, token, "POST", "projects/shared/restore", {"version": "0.0"})
-    assert len(ask(older, token, "GET", "projects/shared")["files"]) == ROUNDS * 4
-    for program in (other, WHEELYARD):
+    call_api(newer, token, "POST", "projects/shared/delete", {"version": "0.0"})
+    assert len(call_api(older, token, "GET", "projects/shared")["files"]) == ROUNDS * 4 - 1
+    call_api(older, token, "POST", "projects/shared/status", {"status": "deprecated"})
+    run(other_version, tmp_path, "check", "--sweep", "--store", "store")
+    call_api(newer, token, "POST", "projects/shared/restore", {"version": "0.0"})
+    assert len(call_api(older, token, "GET", "projects/shared")["files"]) == ROUNDS * 4
+    for program in (other_version, WHEELYARD):
         assert "clean" in run(program, tmp_path, "check", "--store", "store")
         for server in servers:  # a client of each version of a server of each
             url = f"http://127.0.0.1:{server.port}/simple/"
@@ -179,12 +181,12 @@ def download(server: Launched, file: str) -> None:
 
 
 def test_two_versions_count_downloads(
-    other: Program, servers: list[Launched], tmp_path: Path
+    other_version: Program, servers: list[Launched], tmp_path: Path
 ) -> None:
     """Either version shows what both have counted, before it is added up and afterwards."""
     made = make_wheel("shared")
     (tmp_path / made.filename).write_bytes(made.body)
-    run(other, tmp_path, "upload", made.filename, "--store", "store")
+    run(other_version, tmp_path, "upload", made.filename, "--store", "store")
     for server in servers:
         for _ in range(3):
             download(server, f"/packages/{made.filename}")
@@ -196,7 +198,7 @@ def test_two_versions_count_downloads(
         if is_added_up:
             fold(store, system_runtime().seconds() + SETTLED_SECONDS + 1)
             assert not [*store.list(keys.NEW_DOWNLOADS)]
-        for program in (other, WHEELYARD):
+        for program in (other_version, WHEELYARD):
             shown = run(program, tmp_path, "downloads", "shared", "--json", "--store", "store")
             (version,) = json.decode(shown)["by_version"]
             assert (version["version"], version["downloads"]) == ("1.0", 6)

@@ -10,7 +10,7 @@ from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
 from tests.upstream.fake_pages import JSON
 from tests.upstream.fake_upstream import FakeUpstream
-from tests.upstream.reading import Seen, look
+from tests.upstream.reading import ReadResponse, look
 from tests.upstream.settings import close, upstream_section
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
@@ -59,7 +59,7 @@ def chained(
             close(server.index)
 
 
-def page(server: InProcessServer, index: str, name: str, **headers: str) -> Seen:
+def page(server: InProcessServer, index: str, name: str, **headers: str) -> ReadResponse:
     """Ask an index for the page of a project, as an installer does; main has no name."""
     prefix = f"/{index}" if index else ""
     return look(server, f"{prefix}/simple/{name}/", **{"accept": JSON, **headers})

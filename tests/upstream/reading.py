@@ -15,7 +15,7 @@ SOURCE = "x-wheelyard-source"
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReadResponse:
     """A response."""
 
     status: int
@@ -35,27 +35,27 @@ class Seen:
         return {file["filename"]: file for file in self.page["files"]}
 
 
-Look = Callable[..., Seen]
+Look = Callable[..., ReadResponse]
 
 
-def look(server: InProcessServer | RunningServer, target: str, **headers: str) -> Seen:
+def look(server: InProcessServer | RunningServer, target: str, **headers: str) -> ReadResponse:
     """Ask for a path; `_` in the name of a header stands for `-`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     if isinstance(server, InProcessServer):
         answer = server.get(target, *named.items())
-        return Seen(answer.status, answer.headers, answer.body)
+        return ReadResponse(answer.status, answer.headers, answer.body)
     response = server.client.get(target, headers=named)
-    return Seen(response.status_code, dict(response.headers), response.content)
+    return ReadResponse(response.status_code, dict(response.headers), response.content)
 
 
-def page_of(server: InProcessServer | RunningServer, name: str, **headers: str) -> Seen:
+def page_of(server: InProcessServer | RunningServer, name: str, **headers: str) -> ReadResponse:
     """Ask for the JSON page of a project."""
     return look(server, f"/simple/{name}/", **{"accept": JSON, **headers})
 
 
 def file_of(
     server: InProcessServer | RunningServer, name: str, filename: str, suffix: str = "", **more: str
-) -> Seen:
+) -> ReadResponse:
     """Ask for a file as its project's page links it."""
     return look(server, link_of(server, name, filename) + suffix, **more)
 

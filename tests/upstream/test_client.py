@@ -65,7 +65,7 @@ def client_of(
         yield client
 
 
-def ask(client: UpstreamClient) -> FetchedPage | NotChanged | Missing:
+def fetch_page(client: UpstreamClient) -> FetchedPage | NotChanged | Missing:
     """Ask for the page of `requests`."""
     with client.page(REQUESTS) as answer:
         return answer
@@ -98,14 +98,14 @@ def test_tokens_of_google(upstream: FakeUpstream) -> None:
     upstream.publish(PACKAGE)
     server = server_of(upstream)
     with client_of(server, google=FixedToken("Bearer ya29.x")) as client:
-        assert isinstance(ask(client), FetchedPage)
+        assert isinstance(fetch_page(client), FetchedPage)
     assert [each.header("authorization") for each in upstream.requests] == ["Bearer ya29.x"]
 
     with (
         client_of(server, google=FixedToken("")) as client,
         pytest.raises(FetchError, match="there is none"),
     ):
-        ask(client)
+        fetch_page(client)
     assert len(upstream.requests) == 1
 
 
@@ -117,7 +117,7 @@ def test_plain_http_to_other_machines(
     monkeypatch.setattr("wheelyard.http_client.hosts.getaddrinfo", lambda *_, **__: addresses)
 
     with client_of(server_of(upstream)) as client, pytest.raises(FetchError, match="insecure"):
-        ask(client)
+        fetch_page(client)
 
 
 def test_plain_http_to_an_address_with_loopback_in_it() -> None:
@@ -159,9 +159,9 @@ def test_redirects_of_pages(upstream: FakeUpstream, fault: Fault) -> None:
 
     with client_of(server_of(upstream)) as client:
         with pytest.raises(FetchError, match=REDIRECTS[fault]):
-            ask(client)
+            fetch_page(client)
         upstream.behave("requests", Fault.REDIRECT_SAME)
-        assert isinstance(ask(client), FetchedPage)
+        assert isinstance(fetch_page(client), FetchedPage)
     assert upstream.asked_stranger() == []
 
 
@@ -229,7 +229,7 @@ def test_pauses_that_are_asked_for(upstream: FakeUpstream, header: str, seconds:
     with client_of(server_of(upstream)) as client:
         for _ in range(2):
             with pytest.raises(FetchError) as found:
-                ask(client)
+                fetch_page(client)
             assert found.value.wait == seconds
 
     assert len(upstream.requests) == 1
@@ -241,7 +241,7 @@ def test_offline_there_is_no_connection(upstream: FakeUpstream) -> None:
     config = UpstreamConfig(servers=(server,), allow_private_networks=LOOPBACK, offline=True)
     with client_of(server, config) as client:
         with pytest.raises(FetchError, match="offline"):
-            ask(client)
+            fetch_page(client)
         with pytest.raises(FetchError, match="offline"):
             client.open_file(server.url)
     assert upstream.requests == []
@@ -255,7 +255,7 @@ def test_authorities_that_cannot_be_read(upstream: FakeUpstream) -> None:
         servers=(server,), allow_private_networks=LOOPBACK, ca_file="/nowhere.pem"
     )
     with client_of(server, config) as client, pytest.raises(FetchError, match="authorities"):
-        ask(client)
+        fetch_page(client)
 
 
 def test_a_page_is_asked_for_once_more_where_that_may_help(upstream: FakeUpstream) -> None:
@@ -264,10 +264,10 @@ def test_a_page_is_asked_for_once_more_where_that_may_help(upstream: FakeUpstrea
     with client_of(server_of(upstream)) as client:
         upstream.behave("requests", 502)
         with pytest.raises(FetchError):
-            ask(client)
+            fetch_page(client)
         upstream.behave("requests", 500)
         with pytest.raises(FetchError):
-            ask(client)
+            fetch_page(client)
     assert len(upstream.requests) == 3
 
 

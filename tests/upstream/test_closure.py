@@ -38,7 +38,7 @@ def wheels() -> Path:
 
 @pytest.fixture(scope="module")
 def recorded(wheels: Path) -> Iterator[FakeUpstream]:
-    """An upstream with them."""
+    """An upstream with the wheels of the public packages."""
     with running_fake_upstream() as upstream:
         upstream.publish_folder(wheels)
         yield upstream

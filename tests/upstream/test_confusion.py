@@ -53,7 +53,7 @@ def public() -> Iterator[FakeUpstream]:
 def index(
     public: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
-    """The server before it."""
+    """Serve an index before the public one."""
     config = upstream_settings(public, 'shadow = ["shadowed", "emptied"]')
     with running_server(tmp_path_factory.mktemp("front"), config=config) as server:
         publish_early(server, "acme-core")
@@ -144,7 +144,7 @@ def test_file_of_another_name(index: RunningServer, public: FakeUpstream) -> Non
 
 
 def test_all_files_deleted(index: RunningServer, public: FakeUpstream) -> None:
-    """A name whose files are all deleted stays private, also without caches and without cache."""
+    """A name whose files are all deleted stays private, and no upstream index is asked for it."""
     publish(index, private_wheel("emptied", "1.0"))
     index.change("emptied", "delete", version="1.0")
 

@@ -29,7 +29,7 @@ def public() -> Iterator[FakeUpstream]:
 def index(
     public: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
-    """The server before it, with a private package, and one whose files are all deleted."""
+    """A server before the public index, with two private packages, one without any file left."""
     config = upstream_settings(public)
     with running_server(tmp_path_factory.mktemp("front"), config=config) as server:
         publish(

@@ -46,7 +46,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def stocked(store: MemoryStore, upstream: FakeUpstream, tmp_path: Path) -> MemoryStore:
-    """The same, with `acme-core` 1.0; the upstream has 99.0 of it and `requests`."""
+    """A store with `acme-core` 1.0; the upstream has 99.0 of it and `requests`."""
     upstream.publish(public_wheel("requests", "2.0"))
     with front(tmp_path, upstream, store=store, enabled=False) as early:
         early.publish(private_wheel("acme-core", "1.0"))
@@ -55,7 +55,7 @@ def stocked(store: MemoryStore, upstream: FakeUpstream, tmp_path: Path) -> Memor
 
 
 @pytest.fixture
-def other() -> Iterator[FakeUpstream]:
+def second_upstream() -> Iterator[FakeUpstream]:
     """A second upstream."""
     with running_fake_upstream() as running:
         yield running
@@ -135,35 +135,39 @@ def test_two_instances(
         assert len(upstream.asked("lately")) == asked
 
 
-def test_first_upstream_fails(upstream: FakeUpstream, other: FakeUpstream, tmp_path: Path) -> None:
+def test_first_upstream_fails(
+    upstream: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
+) -> None:
     """While the first upstream does not answer, the second one is not asked instead."""
-    other.publish(public_wheel("requests", "2.0"))
+    second_upstream.publish(public_wheel("requests", "2.0"))
     upstream.behave("requests", 503)
-    with two_upstreams(tmp_path, upstream, other) as server:
+    with two_upstreams(tmp_path, upstream, second_upstream) as server:
         assert page_of(server, "requests").status == 503
-    assert other.asked("requests") == []
+    assert second_upstream.asked("requests") == []
 
 
-def test_second_upstream(upstream: FakeUpstream, other: FakeUpstream, tmp_path: Path) -> None:
+def test_second_upstream(
+    upstream: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
+) -> None:
     """What only the second upstream has comes from there; what both have, from the first."""
     upstream.publish(public_wheel("both", "1.0"))
     for name in ("both", "second"):
-        other.publish(public_wheel(name, "2.0"))
-    with two_upstreams(tmp_path, upstream, other) as server:
+        second_upstream.publish(public_wheel(name, "2.0"))
+    with two_upstreams(tmp_path, upstream, second_upstream) as server:
         assert list(page_of(server, "both").files) == ["both-1.0-py3-none-any.whl"]
         assert list(page_of(server, "second").files) == ["second-2.0-py3-none-any.whl"]
-    assert other.asked("both") == []
+    assert second_upstream.asked("both") == []
 
 
 def test_name_changes_its_owner(
-    upstream: FakeUpstream, other: FakeUpstream, tmp_path: Path
+    upstream: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """A name that goes from the first upstream to the second is not followed."""
     upstream.publish(public_wheel("moving", "1.0"))
-    with two_upstreams(tmp_path, upstream, other, page_ttl=1) as server:
+    with two_upstreams(tmp_path, upstream, second_upstream, page_ttl=1) as server:
         assert page_of(server, "moving").status == 200
         upstream.drop("moving")
-        other.publish(public_wheel("moving", "2.0"))
+        second_upstream.publish(public_wheel("moving", "2.0"))
         server.clock.advance(days=2)
 
         assert page_of(server, "moving").status == 404
@@ -175,13 +179,13 @@ def test_name_changes_its_owner(
 
 
 def test_first_upstream_gets_a_name_later(
-    upstream: FakeUpstream, other: FakeUpstream, tmp_path: Path
+    upstream: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """A name that the first upstream gets later is shown by no server until it is forgotten."""
     package = public_wheel("late", "1.0")
-    other.publish(package)
+    second_upstream.publish(package)
     store = LocalStore(tmp_path / "store", Random(1))
-    with two_upstreams(tmp_path, upstream, other, store=store) as server:
+    with two_upstreams(tmp_path, upstream, second_upstream, store=store) as server:
         link = link_of(server, "late", package.filename)
         upstream.publish(public_wheel("late", "2.0"))
         server.clock.advance(seconds=601)
@@ -193,7 +197,7 @@ def test_first_upstream_gets_a_name_later(
         metrics = look(server, "/metrics").body.decode()
     assert "wheelyard_upstream_owner_change_total 1" in metrics
     upstream.drop("late")
-    with two_upstreams(tmp_path, upstream, other, store=store) as server:
+    with two_upstreams(tmp_path, upstream, second_upstream, store=store) as server:
         assert page_of(server, "late").status == 404
         assert server.index.upstream is not None
         (why,) = server.index.upstream.explain(
@@ -208,18 +212,18 @@ def test_first_upstream_gets_a_name_later(
 
 
 def test_names_of_each_upstream(
-    upstream: FakeUpstream, other: FakeUpstream, tmp_path: Path
+    upstream: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """Each upstream is asked for the names of its table, or else for those of `[upstream]`."""
     for name in ("lib-core", "requests", "denied", "unlisted"):
         upstream.publish(public_wheel(name, "1.0"))
-        other.publish(public_wheel(name, "2.0"))
+        second_upstream.publish(public_wheel(name, "2.0"))
     tables: tuple[dict[str, Any], ...] = (
         {"allow": ["Lib_*"], "deny": []},
         {"page_ttl": 5},
     )
     rules = {"allow": ("requests", "denied"), "deny": ("denied",)}
-    with two_upstreams(tmp_path, upstream, other, tables, **rules) as server:
+    with two_upstreams(tmp_path, upstream, second_upstream, tables, **rules) as server:
         assert list(page_of(server, "lib-core").files) == ["lib_core-1.0-py3-none-any.whl"]
         for _ in range(2):
             assert list(page_of(server, "requests").files) == ["requests-2.0-py3-none-any.whl"]
@@ -228,7 +232,11 @@ def test_names_of_each_upstream(
             assert page_of(server, name).status == 404
         assert page_of(server, "lib-core").status == 200
     assert [len(upstream.asked(name)) for name in ("lib-core", "requests", "denied")] == [1, 0, 0]
-    assert [len(other.asked(name)) for name in ("lib-core", "requests", "denied")] == [0, 2, 0]
+    assert [len(second_upstream.asked(name)) for name in ("lib-core", "requests", "denied")] == [
+        0,
+        2,
+        0,
+    ]
 
 
 def test_restored_list_of_names(

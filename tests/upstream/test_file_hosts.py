@@ -75,7 +75,7 @@ def known_hosts(asking: Asking) -> tuple[str, ...] | None:
 
 
 def test_one_page_says_them(upstream: FakeUpstream, asking: Asking) -> None:
-    """One request, for a project that nearly every index has, brings the hosts."""
+    """One request, for a project that nearly every index has, tells the hosts of its files."""
     upstream.publish(public_wheel("pip", "26.0"), IDNA)
     assert found(asking) == FoundHosts("pip", (upstream.file_host,))  # type: ignore[arg-type]
     assert [each.path for each in upstream.requests] == ["/simple/pip/"]
@@ -85,7 +85,7 @@ def test_one_page_says_them(upstream: FakeUpstream, asking: Asking) -> None:
 
 
 def test_an_index_without_that_project(upstream: FakeUpstream) -> None:
-    """Else some projects of the list are asked for, and never a private one, or a denied one."""
+    """Where pip is private or missing, another project of the list is asked for, if not private."""
     upstream.behave("empty")
     upstream.publish(IDNA, public_wheel("acme-x", "1.0"))
 
@@ -99,7 +99,7 @@ def test_an_index_without_that_project(upstream: FakeUpstream) -> None:
 
 
 def test_an_index_that_refuses_that_project(upstream: FakeUpstream, asking: Asking) -> None:
-    """So they are of an index whose firewall refuses that project, and nothing else."""
+    """Of an index that refuses pip and nothing else, another project tells the hosts of files."""
     upstream.publish(IDNA)
     upstream.refuse("pip", b"not here")
     hosts = found(asking)
@@ -118,7 +118,7 @@ def test_names_of_an_allowlist_come_first(upstream: FakeUpstream) -> None:
 
 
 def test_a_command_finds_them(upstream: FakeUpstream, tmp_path: Path) -> None:
-    """A command asks as a server does, also if the page that it needs is fresh in the store."""
+    """A command asks for the hosts of files as a server does, also if its page is in the store."""
     upstream.publish(public_wheel("pip", "26.0"), IDNA)
     team = Team(tmp_path, upstream)
     with team.index(file_hosts=None, enabled=None) as index:
@@ -223,7 +223,7 @@ def test_a_root_without_a_list(
 
 
 def test_an_index_without_a_list_serves_its_own_files(upstream: FakeUpstream) -> None:
-    """Then files come from its own host, and another host of files is named in the error."""
+    """Files of an index without a list come from its host; another host is named in the error."""
     upstream.publish(IDNA, public_wheel("elsewhere", "1.0"))
     upstream.behave("idna", Fault.RELATIVE_URL)
     upstream.root = (404, "text/plain", b"")
@@ -244,7 +244,7 @@ def test_an_index_without_a_list_serves_its_own_files(upstream: FakeUpstream) ->
 def test_serve_and_config_check_say_the_same(
     serve: Serve, wheelyard: Typed, upstream: FakeUpstream
 ) -> None:
-    """Of a root without a list in the settings, both warn in the same words, and go on."""
+    """`serve` and `config check` warn in the same words of a root without a list, and go on."""
     upstream.publish(IDNA)
     upstream.behave("idna", Fault.RELATIVE_URL)
     upstream.root = (404, "text/plain", b"")

@@ -432,7 +432,7 @@ def test_a_disk_that_becomes_full(harness: FilesHarness, tmp_path: Path) -> None
 
 
 def test_two_processes_with_one_spool(harness: FilesHarness) -> None:
-    """Each process fetches for itself, and the file is kept once."""
+    """Each process fetches a file for itself, and the file is kept once."""
     gate, file = Event(), listed()
     harness.source.send(BODY, gate=gate)
     readers = [chunks_of(fetched(harness.files(), file)) for _ in range(3)]

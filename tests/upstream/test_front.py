@@ -39,7 +39,7 @@ def public(upstream: FakeUpstream) -> FakeUpstream:
 
 @pytest.fixture
 def server(tmp_path: Path, public: FakeUpstream) -> Iterator[InProcessServer]:
-    """A server before it."""
+    """A server before the upstream."""
     store = LocalStore(tmp_path / "store", Random(1))
     with front(tmp_path, public, store=store) as running:
         yield running
@@ -64,7 +64,7 @@ def test_one_question_serves_every_format_of_a_page(
 
 
 def test_a_page_is_repeated(server: InProcessServer) -> None:
-    """The same request again is answered from memory, until the page is old or the name private."""
+    """A repeated request is answered from memory, until the page is old or the name private."""
     page_of(server, "requests")
     assert server.get("/simple/requests/").was_quick is False
     assert server.get("/simple/requests/").was_quick is True
@@ -185,7 +185,7 @@ def test_a_blocked_version_is_hidden_and_says_why(server: InProcessServer) -> No
 
 
 def test_names_that_are_not_asked_for(tmp_path: Path, public: FakeUpstream) -> None:
-    """What is denied is 404 and blocked as a whole is an empty page; the upstream is not asked."""
+    """A denied name is 404 and one without approval an empty page; the upstream is not asked."""
     with front(tmp_path, public, deny=("requests",), approval=True) as server:
         assert page_of(server, "requests").status == 404
         assert page_of(server, "flask").page["files"] == []
@@ -196,7 +196,7 @@ def test_names_that_are_not_asked_for(tmp_path: Path, public: FakeUpstream) -> N
 
 
 def test_private_names_without_a_project(tmp_path: Path, public: FakeUpstream) -> None:
-    """They have an empty page, or none if the operator wants that; nobody else is asked."""
+    """Private names without a project have an empty page, or none if the operator wants that."""
     with front(tmp_path, public) as server:
         assert look(server, "/simple/Team_New/").status == 301
         assert page_of(server, "team-new").page["files"] == []

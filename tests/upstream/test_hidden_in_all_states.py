@@ -147,7 +147,7 @@ def post(
     return server.get(path, login, kind, method="POST", body=[body])
 
 
-def seen(answer: InProcessResponse, name: str) -> tuple[int, str, str]:
+def neutral_answer(answer: InProcessResponse, name: str) -> tuple[int, str, str]:
     """Return what a caller sees of an answer, without the name."""
     headers = sorted(pair for pair in answer.headers.items() if pair[0] not in VARYING)
     return answer.status, neutral(str(headers), name), neutral(answer.body.decode(), name)
@@ -169,14 +169,14 @@ def answers_of(server: InProcessServer, login: tuple[str, str], name: str) -> di
         for path in PATHS:
             for accept in (JSON, PAGE):
                 answer = server.get(path.format(**spellings), login, accept)
-                answers[f"{when} {path} {accept[1]}"] = seen(answer, name)
+                answers[f"{when} {path} {accept[1]}"] = neutral_answer(answer, name)
 
     look("at first")
     for what, fields in POSTED.items():
-        answers[f"first {what}"] = seen(post(server, login, what, fields(name)), name)
+        answers[f"first {what}"] = neutral_answer(post(server, login, what, fields(name)), name)
     look("after some")
     for what, fields in DECIDED.items():
-        answers[f"then {what}"] = seen(post(server, login, what, fields(name)), name)
+        answers[f"then {what}"] = neutral_answer(post(server, login, what, fields(name)), name)
         look(f"after {what}")
     return answers
 
@@ -212,5 +212,5 @@ def test_private_names_count_as_guesses(tmp_path: Path, upstream: FakeUpstream) 
         private, absent = (server.get(f"/simple/{name}/", login, JSON) for name in NAMES)
         again = server.get("/simple/team-0/", login, JSON)
 
-    assert seen(private, PRIVATE) == seen(absent, ABSENT)
+    assert neutral_answer(private, PRIVATE) == neutral_answer(absent, ABSENT)
     assert (private.status, again.status) == (429, 404)

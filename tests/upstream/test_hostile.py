@@ -38,11 +38,7 @@ SILENT = (500, 502, 503, 504, Fault.TRUNCATE, Fault.RESET)
 def test_a_page_that_cannot_be_used_is_never_a_404(
     upstream: FakeUpstream, tmp_path: Path, fault: Fault | int
 ) -> None:
-    """
-    A page that cannot be used is 502 or 503 and never 404; a cached one is served meanwhile.
-
-    The age of a cached page is said, and after `max_stale` it is not served any more.
-    """
+    """A page that cannot be used is 502 or 503; a cached one is served with its age for a time."""
     upstream.publish(PACKAGE)
     with front(tmp_path, upstream, max_stale=3600) as server:
         upstream.behave("requests", fault)
@@ -137,11 +133,7 @@ def test_a_link_that_leads_elsewhere_is_never_followed(
 def test_nothing_is_fetched_over_plain_http_from_a_page_of_https(
     upstream: FakeUpstream, tmp_path: Path
 ) -> None:
-    """
-    An upstream with a certificate of the team's authority is asked over HTTPS.
-
-    Nothing that it leads to over plain HTTP is fetched: neither a file, nor a redirect.
-    """
+    """An upstream with a certificate of the team is asked over HTTPS, and never over plain HTTP."""
     upstream.publish(PACKAGE)
     address = upstream.places.index.removeprefix("http://")
     with running_proxy(tmp_path, address) as proxy:

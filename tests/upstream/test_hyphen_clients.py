@@ -33,7 +33,7 @@ def public() -> Iterator[FakeUpstream]:
 def index(
     public: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
-    """A server before it, with files of its own."""
+    """A server before the public index, with files of its own."""
     config = upstream_settings(public)
     with running_server(tmp_path_factory.mktemp("front"), config=config) as server:
         for project, version, _ in OWN:
@@ -76,7 +76,7 @@ def test_real_public_filenames(
 
 
 def test_files_of_our_own(index: RunningServer, sandbox: Sandbox) -> None:
-    """Both install our own files of that kind, exactly by their version, too."""
+    """Both pip and uv install our own sdists whose version has a hyphen, by exact version, too."""
     url = f"{index.url}/simple/"
     first, second = sandbox.python("pip"), sandbox.python("uv")
     exact = [f"{project}=={real}" for project, _, real in OWN]

@@ -18,7 +18,7 @@ SHA = "0123456789abcdef" * 4
 
 @pytest.mark.integration
 def test_page_file_and_facts(upstream: FakeUpstream, tmp_path: Path) -> None:
-    """The page of such a project, its file and its facts have the version that clients read."""
+    """A public sdist whose version has a hyphen has the version that clients read, on all pages."""
     made = old_sdist("leo", "6.7.8-9")
     upstream.publish(FakeFile(filename=made.filename, body=made.body, project="leo"))
     with front(tmp_path, upstream) as server:
@@ -76,7 +76,7 @@ sdist = {{ {said}url = 'https://files.example.com/{filename}', hashes = {{ sha25
 
 @pytest.mark.parametrize("sdist", ["5", "{ name = 5, url = 5 }", "{ url = 'http://[::1/x.zip' }"])
 def test_a_malformed_sdist_of_a_lock_file_is_said(tmp_path: Path, sdist: str) -> None:
-    """A lock file that is malformed is named, as before."""
+    """A lock file with an sdist that is malformed is refused."""
     path = tmp_path / "pylock.toml"
     path.write_text(
         f"lock-version = '1.0'\ncreated-by = 'a test'\n[[packages]]\nname = 'a'\nsdist = {sdist}\n"

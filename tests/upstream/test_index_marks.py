@@ -29,7 +29,7 @@ def _text(server: InProcessServer, path: str) -> str:
 
 
 def test_public_and_private_packages_are_told_apart(upstream: FakeUpstream, tmp_path: Path) -> None:
-    """Heads, rows and dependencies say which is which, and a public one leads to its like."""
+    """Heads, rows and dependencies tell public from private packages, and link to other indexes."""
     upstream.publish(public_wheel("lib", "1.0"))
     tables = toml_of(index=INDEXES, main={"read": "anyone", "promote_only": False})
     settings = Settings(upstream=upstream_section(upstream))

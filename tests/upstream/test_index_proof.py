@@ -49,7 +49,7 @@ def silent(upstream: FakeUpstream) -> FakeUpstream:
 
 @pytest.fixture
 def asking(silent: FakeUpstream) -> Iterator[Asking]:
-    """One process that asks it."""
+    """One process that asks the upstream."""
     asking = Asking((server_of(silent),))
     yield asking
     asking.close()
@@ -78,7 +78,7 @@ def test_a_host_that_answers_everything(asking: Asking, silent: FakeUpstream) ->
 def test_a_root_that_shows_nothing(
     asking: Asking, silent: FakeUpstream, root: tuple[int, str, bytes]
 ) -> None:
-    """Until a page was read nothing is free; then it is, in each process that has the store."""
+    """No name is free before one page of the index was read; then names are, in each process."""
     silent.root = root
     assert refuses(asking)
     other = asking.again()

@@ -1,6 +1,7 @@
 """Rules of indexes about public packages: what is unknown, what is lifted, and what lasts."""
 
 import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from tests.operations.in_memory_index import OPEN_MAIN
 from tests.upstream.fake_pages import JSON, FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.reading import Seen, look
+from tests.upstream.reading import ReadResponse, look
 from tests.upstream.settings import close, front, upstream_section
 from wheelyard.model.stored_indexes import IndexChanged, IndexMade
 from wheelyard.settings.sections import Settings
@@ -79,7 +80,7 @@ def ruled(
             close(server.index)
 
 
-def page(server: InProcessServer, prefix: str = "/stable", name: str = "requests") -> Seen:
+def page(server: InProcessServer, prefix: str = "/stable", name: str = "requests") -> ReadResponse:
     """Ask for the page of a project, as an installer does."""
     return look(server, f"{prefix}/simple/{name}/", accept=JSON)
 
@@ -140,6 +141,7 @@ def test_a_private_name_with_hidden_files_asks_no_upstream(
         ({"approval": True}, []),
         ({"cooldown_days": 7, "cooldown_allow": ["requests"]}, [OLD, NEW]),
     ],
+    ids=reprlib.repr,
 )
 def test_each_key_hides_public_files(
     tmp_path: Path, public: FakeUpstream, keys: dict[str, Any], shown: list[str]

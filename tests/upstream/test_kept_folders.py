@@ -29,7 +29,7 @@ def page(upstream_id: str) -> Key:
 
 
 def test_a_folder_is_found_under_another_label() -> None:
-    """What the URL has under another label is read, listed and written there."""
+    """What is kept of a URL under another label is read, listed and written in its folder."""
     inner = memory()
     inner.put(page(PYPI), b"before", ABSENT)
     store = KeptFolders(inner, [RENAMED, TORCH])

@@ -18,7 +18,7 @@ from tests.upstream.chains import FIRST, SECOND, chained, page, versions
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.reading import Seen, look
+from tests.upstream.reading import ReadResponse, look
 from wheelyard.errors import NotFound
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
@@ -254,7 +254,7 @@ def test_what_each_of_them_is_asked_for(
 def test_why_and_refresh(torch: FakeUpstream, second: FakeUpstream, tmp_path: Path) -> None:
     """What clients get of a merged name is explained for all of its files."""
 
-    def why(server: InProcessServer) -> Seen:
+    def why(server: InProcessServer) -> ReadResponse:
         return look(server, "/ml/api/v1/upstream/why?project=torch")
 
     with chained(tmp_path, torch, second, ML, store=MemoryStore(Clock().seconds)) as server:

@@ -28,7 +28,7 @@ def server(tmp_path: Path, upstream: FakeUpstream) -> Iterator[InProcessServer]:
 
 
 def test_nobody_is_asked_for_its_names(server: InProcessServer, upstream: FakeUpstream) -> None:
-    """From the grant on, no upstream index is asked for a name of it, and then again."""
+    """No upstream index is asked for names of a namespace, from its grant to its end."""
     server.index.server.namespaces.add(ACME, "local:bo")
 
     assert page_of(server, "acme-core").page["files"] == []
@@ -64,7 +64,7 @@ def test_public_names_in_use_are_asked_about(server: InProcessServer) -> None:
 def test_a_namespace_is_private_in_every_index(
     server: InProcessServer, upstream: FakeUpstream
 ) -> None:
-    """In a named index with the upstream index as a layer, its names are private as well."""
+    """In a named index with an upstream layer, the names of a namespace are private, too."""
     administration = server.index.server.index_administration
     administration.add({"name": "dev", "layers": ["dev", "upstream"], "read": "anyone"}, "local:bo")
     server.index.server.namespaces.add(ACME, "local:bo")

@@ -44,7 +44,7 @@ def public(upstream: FakeUpstream) -> FakeUpstream:
 
 @pytest.fixture
 def server(sandbox: Sandbox, public: FakeUpstream, tmp_path: Path) -> Iterator[InProcessServer]:
-    """A server before it, on the store that commands write to."""
+    """A server before the upstream, on the store that commands write to."""
     store = LocalStore(sandbox.folder / "store", Random(1))
     with front(tmp_path, public, store=store) as running:
         yield running

@@ -28,12 +28,7 @@ OWN = "/simple/team-x/"
 
 
 def test_no_connection_is_opened(tmp_path: Path, upstream: FakeUpstream, sandbox: Sandbox) -> None:
-    """
-    Pages and files come from the store, at any age, and without a question to DNS.
-
-    A page lists the files that the store has. What it lacks is 503, and so is the upload of a name
-    of which nobody can say whether it is public.
-    """
+    """Offline, pages and files come from the store at any age, and without a question to DNS."""
     upstream.publish(IDNA, NEW_IDNA)
     team = Team(tmp_path, upstream)
     team.keep(IDNA)

@@ -53,18 +53,18 @@ def asking(upstream: FakeUpstream) -> Iterator[Asking]:
 
 
 @pytest.fixture
-def other() -> Iterator[FakeUpstream]:
+def second_upstream() -> Iterator[FakeUpstream]:
     """A second upstream."""
     with running_fake_upstream() as running:
         yield running
 
 
 @pytest.fixture
-def both(upstream: FakeUpstream, other: FakeUpstream) -> Iterator[Asking]:
+def asking_both(upstream: FakeUpstream, second_upstream: FakeUpstream) -> Iterator[Asking]:
     """One process that asks two upstreams; both have `requests`, the second one 99.0."""
     upstream.publish(PACKAGE)
-    other.publish(public_wheel("requests", "99.0"))
-    with closing(Asking((server_of(upstream), server_of(other, "second")))) as asking:
+    second_upstream.publish(public_wheel("requests", "99.0"))
+    with closing(Asking((server_of(upstream), server_of(second_upstream, "second")))) as asking:
         yield asking
 
 
@@ -103,7 +103,7 @@ def test_a_page_is_asked_for_once(asking: Asking, upstream: FakeUpstream) -> Non
 
 
 def test_a_page_that_has_not_changed(asking: Asking, upstream: FakeUpstream) -> None:
-    """After its time to live the upstream is asked whether it has changed; nothing is rewritten."""
+    """After its time to live a page is revalidated; if unchanged, it is rewritten hours later."""
     before = asking.page("requests").page
     version = stored(asking).version
     asking.clock.advance(seconds=601)
@@ -203,7 +203,7 @@ def test_a_page_that_cannot_be_used(asking: Asking, upstream: FakeUpstream) -> N
 
 
 def test_an_error_about_a_page_does_not_hold_it(asking: Asking, upstream: FakeUpstream) -> None:
-    """The error lives as long as somebody has it, and the page may have 64 MiB."""
+    """An error about a page that cannot be used keeps nothing of that page in memory."""
     upstream.behave("requests", Fault.BAD_JSON)
 
     with pytest.raises(Unavailable) as raised:
@@ -411,180 +411,186 @@ def test_when_a_file_was_first_seen(asking: Asking, upstream: FakeUpstream) -> N
     assert seen == [began, asking.clock.now]
 
 
-def test_the_first_index_that_has_a_name(both: Asking, other: FakeUpstream) -> None:
+def test_the_first_index_that_has_a_name(
+    asking_both: Asking, second_upstream: FakeUpstream
+) -> None:
     """The first index that has a name owns it, and no index after it is asked for it then."""
-    other.publish(public_wheel("rare", "1.0"))
+    second_upstream.publish(public_wheel("rare", "1.0"))
 
-    assert both.filenames("requests") == [PACKAGE.filename]
-    assert other.asked("requests") == []
+    assert asking_both.filenames("requests") == [PACKAGE.filename]
+    assert second_upstream.asked("requests") == []
     for _ in range(2):
-        owners = [both.page(name).page.upstream for name in ("requests", "rare")]
-        assert owners == [both.servers[0].id, both.servers[1].id]
-        both.clock.advance(seconds=601)
-    assert other.asked("requests") == []
+        owners = [asking_both.page(name).page.upstream for name in ("requests", "rare")]
+        assert owners == [asking_both.servers[0].id, asking_both.servers[1].id]
+        asking_both.clock.advance(seconds=601)
+    assert second_upstream.asked("requests") == []
 
 
 def test_a_name_that_an_earlier_index_gets_later(
-    both: Asking, upstream: FakeUpstream, other: FakeUpstream
+    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """A name of the second index that the first one has now is shown again once it is forgotten."""
-    other.publish(public_wheel("rare", "1.0"))
-    both.page("rare")
-    second, rare = both.again(), canonicalize_name("rare")
+    second_upstream.publish(public_wheel("rare", "1.0"))
+    asking_both.page("rare")
+    second, rare = asking_both.again(), canonicalize_name("rare")
     second.page("rare")
     upstream.publish(public_wheel("rare", "99.0"))
-    both.clock.advance(seconds=599)
-    assert both.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
-    both.clock.advance(seconds=2)
+    asking_both.clock.advance(seconds=599)
+    assert asking_both.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
+    asking_both.clock.advance(seconds=2)
 
-    assert both.found("rare") is None
-    assert both.counted("owner_change") == 1
+    assert asking_both.found("rare") is None
+    assert asking_both.counted("owner_change") == 1
     upstream.drop("rare")  # that does not say which one was meant
-    asked = len(upstream.asked("rare")), len(other.asked("rare"))
-    for process in (both, second, both.again()):
-        both.clock.advance(seconds=601)
+    asked = len(upstream.asked("rare")), len(second_upstream.asked("rare"))
+    for process in (asking_both, second, asking_both.again()):
+        asking_both.clock.advance(seconds=601)
         assert process.found("rare") is None
         assert process.pages.ask(rare)  # nobody may upload it by mistake
         assert "rare belongs to the upstream index second, and" in process.pages.why_contested(rare)
-    assert (len(upstream.asked("rare")), len(other.asked("rare"))) == asked
+    assert (len(upstream.asked("rare")), len(second_upstream.asked("rare"))) == asked
 
-    assert both.pages.forget(rare) == "second"
-    both.clock.advance(seconds=6)
-    for process in (both, second):
+    assert asking_both.pages.forget(rare) == "second"
+    asking_both.clock.advance(seconds=6)
+    for process in (asking_both, second):
         assert process.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
         assert process.pages.why_contested(rare) == ""
 
 
 def test_an_earlier_index_and_a_process_that_writes_nothing(
-    both: Asking, upstream: FakeUpstream, other: FakeUpstream
+    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """A read-only process hides the name as long as the earlier index has it, or the store says."""
     config = UpstreamConfig(servers=(), allow_private_networks=LOOPBACK, read_only=True)
-    other.publish(public_wheel("rare", "1.0"))
-    both.page("rare")
-    reading = Asking(both.servers, clock=both.clock, store=both.store, config=config)
+    second_upstream.publish(public_wheel("rare", "1.0"))
+    asking_both.page("rare")
+    reading = Asking(
+        asking_both.servers, clock=asking_both.clock, store=asking_both.store, config=config
+    )
     with closing(reading):
         for has_it in (True, False, True):
             if has_it:
                 upstream.publish(public_wheel("rare", "99.0"))
             else:
                 upstream.drop("rare")
-            both.clock.advance(seconds=601)
+            asking_both.clock.advance(seconds=601)
             assert (reading.found("rare") is None) == has_it
-        assert both.found("rare") is None  # this one writes it
+        assert asking_both.found("rare") is None  # this one writes it
         upstream.drop("rare")
-        both.clock.advance(seconds=601)
+        asking_both.clock.advance(seconds=601)
         assert reading.found("rare") is None
 
 
 def test_an_earlier_index_is_seen_despite_another_writer(
-    both: Asking, upstream: FakeUpstream, other: FakeUpstream
+    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """That an earlier index has a name is stored, also if another process writes meanwhile."""
     rare = canonicalize_name("rare")
-    other.publish(public_wheel("rare", "1.0"))
-    both.page("rare")
+    second_upstream.publish(public_wheel("rare", "1.0"))
+    asking_both.page("rare")
     upstream.publish(public_wheel("rare", "99.0"))
-    both.clock.advance(seconds=601)
+    asking_both.clock.advance(seconds=601)
     gate, asked = upstream.hold("rare"), len(upstream.asked("rare"))
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(both.found, "rare")
+        late = pool.submit(asking_both.found, "rare")
         until(lambda: len(upstream.asked("rare")) > asked)
-        key = keys.upstream_page(both.servers[1].id, rare)
-        before = both.store.get(key)
+        key = keys.upstream_page(asking_both.servers[1].id, rare)
+        before = asking_both.store.get(key)
         assert isinstance(before, Stored)
-        both.store.put(key, before.body, None)
+        asking_both.store.put(key, before.body, None)
         gate.set()
         assert late.result() is None
 
-    assert both.again().pages.why_contested(rare) != ""
+    assert asking_both.again().pages.why_contested(rare) != ""
 
 
 @pytest.mark.parametrize("fault", [503, 401, Fault.BAD_JSON])
 def test_an_earlier_index_that_fails(
-    both: Asking, upstream: FakeUpstream, other: FakeUpstream, fault: Fault | int
+    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream, fault: Fault | int
 ) -> None:
     """While an earlier index fails, the page of a later one is served until `max_stale`."""
     for name in ("rare", "taken-down"):
-        other.publish(public_wheel(name, "1.0"))
-        both.page(name)
+        second_upstream.publish(public_wheel(name, "1.0"))
+        asking_both.page(name)
         upstream.behave(name, fault)
-    both.clock.advance(seconds=601)
+    asking_both.clock.advance(seconds=601)
 
-    assert both.page("rare").is_stale
-    other.drop("taken-down")
-    assert both.found("taken-down") is None
-    both.clock.advance(seconds=DAY)
+    assert asking_both.page("rare").is_stale
+    second_upstream.drop("taken-down")
+    assert asking_both.found("taken-down") is None
+    asking_both.clock.advance(seconds=DAY)
     with pytest.raises(Unavailable):
-        both.found("rare")
+        asking_both.found("rare")
     upstream.behave("rare")
-    both.clock.advance(seconds=31)
-    assert not both.page("rare").is_stale
+    asking_both.clock.advance(seconds=31)
+    assert not asking_both.page("rare").is_stale
 
 
-def test_names_of_one_index(both: Asking, upstream: FakeUpstream, other: FakeUpstream) -> None:
+def test_names_of_one_index(
+    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+) -> None:
     """An index is asked for the names of its patterns alone, and owns no other one."""
     for name in ("team-core", "rare"):
         upstream.publish(public_wheel(name, "1.0"))
-        other.publish(public_wheel(name, "99.0"))
-    both.page("rare")
-    first, second = both.servers
+        second_upstream.publish(public_wheel(name, "99.0"))
+    asking_both.page("rare")
+    first, second = asking_both.servers
     names = NameFilter(parse_name_patterns(["team-*"]))
     others = NameFilter(deny=parse_name_patterns(["team-*"]))
     servers = (replace(first, names=names), replace(second, names=others, page_ttl=60))
     asked = len(upstream.asked("rare"))
-    with closing(Asking(servers, clock=both.clock, store=both.store)) as narrow:
+    with closing(Asking(servers, clock=asking_both.clock, store=asking_both.store)) as narrow:
         for _ in range(2):
             assert narrow.filenames("team-core") == ["team_core-1.0-py3-none-any.whl"]
             assert narrow.filenames("rare") == ["rare-99.0-py3-none-any.whl"]
-            both.clock.advance(seconds=61)
+            asking_both.clock.advance(seconds=61)
         assert narrow.pages.ask(canonicalize_name("rare"))
         assert not narrow.pages.ask(canonicalize_name("team-new"))
     assert (len(upstream.asked("rare")), len(upstream.asked("team-core"))) == (asked, 1)
-    assert len(other.asked("rare")) == 3
-    assert other.asked("team-core") == other.asked("team-new") == []
+    assert len(second_upstream.asked("rare")) == 3
+    assert second_upstream.asked("team-core") == second_upstream.asked("team-new") == []
 
 
 @pytest.mark.parametrize("fault", [503, 401, Fault.BAD_JSON, Fault.REDIRECT_OTHER])
 def test_no_failure_leads_to_the_next_index(
-    both: Asking, upstream: FakeUpstream, other: FakeUpstream, fault: Fault | int
+    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream, fault: Fault | int
 ) -> None:
     """If the first index does not say that it lacks a name, the second one is not asked."""
     upstream.behave("requests", fault)
 
-    for ask in (both.pages.ask_if_due, both.pages.ask):
+    for ask in (asking_both.pages.ask_if_due, asking_both.pages.ask):
         with pytest.raises(Unavailable):
             ask(REQUESTS)
-    assert other.asked("requests") == []
+    assert second_upstream.asked("requests") == []
 
 
-def test_a_name_that_moves(both: Asking, upstream: FakeUpstream) -> None:
+def test_a_name_that_moves(asking_both: Asking, upstream: FakeUpstream) -> None:
     """A name that moves from one index to another is served by none until an operator decides."""
-    both.page("requests")
+    asking_both.page("requests")
     upstream.drop("requests")
-    both.clock.advance(seconds=601)
+    asking_both.clock.advance(seconds=601)
 
-    assert both.found("requests") is None
-    assert both.again().found("requests") is None
-    assert both.counted("owner_change") == 1
-    assert both.pages.ask(REQUESTS)  # nobody may upload it by mistake
-    assert both.pages.forget(REQUESTS) == "public"
-    assert both.pages.forget(REQUESTS) == ""
-    assert both.page("requests").page.upstream.startswith("second-")
+    assert asking_both.found("requests") is None
+    assert asking_both.again().found("requests") is None
+    assert asking_both.counted("owner_change") == 1
+    assert asking_both.pages.ask(REQUESTS)  # nobody may upload it by mistake
+    assert asking_both.pages.forget(REQUESTS) == "public"
+    assert asking_both.pages.forget(REQUESTS) == ""
+    assert asking_both.page("requests").page.upstream.startswith("second-")
 
 
 def test_an_upload_of_a_name_that_may_have_moved(
-    both: Asking, upstream: FakeUpstream, other: FakeUpstream
+    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """If the owner has given a name up, an upload has to wait until all others have answered."""
-    both.page("requests")
+    asking_both.page("requests")
     upstream.drop("requests")
-    other.behave("requests", 503)
-    both.clock.advance(seconds=601)
+    second_upstream.behave("requests", 503)
+    asking_both.clock.advance(seconds=601)
 
     with refused("upstream_unavailable"):
-        both.pages.ask(REQUESTS)
-    assert both.found("requests") is None
+        asking_both.pages.ask(REQUESTS)
+    assert asking_both.found("requests") is None
 
 
 def test_offline_nothing_is_asked(asking: Asking, upstream: FakeUpstream) -> None:
@@ -602,7 +608,7 @@ def test_offline_nothing_is_asked(asking: Asking, upstream: FakeUpstream) -> Non
     assert len(upstream.requests) == before
 
 
-def test_a_store_that_fails(asking: Asking, both: Asking) -> None:
+def test_a_store_that_fails(asking: Asking, asking_both: Asking) -> None:
     """Without the store a page is served from memory; of several indexes the owner is unknown."""
     broken = FaultyStore(
         MemoryStore(asking.clock.seconds), (StoreFault(FaultKind.NOT_DONE, times=99),)
@@ -613,7 +619,7 @@ def test_a_store_that_fails(asking: Asking, both: Asking) -> None:
     one.clock.advance(seconds=601)
     assert not one.page("requests").is_stale
     with pytest.raises(Unavailable):
-        both.again(store=broken).found("requests")
+        asking_both.again(store=broken).found("requests")
 
 
 def test_another_host_for_files(asking: Asking, upstream: FakeUpstream) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -263,6 +264,7 @@ def test_filenames_that_are_left_out(filename: object) -> None:
         {"requires_python": "3" * 2000},
         {"requires_python": 3},
     ],
+    ids=reprlib.repr,
 )
 def test_fields_without_which_a_file_would_be_another(wrong: Mapping[str, object]) -> None:
     """A file whose digest or Python version makes no sense is left out."""

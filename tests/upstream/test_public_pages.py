@@ -16,7 +16,7 @@ from tests.http.servers import token_of
 from tests.upstream.fake_pages import FakeFile, Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import metadata_in, private_wheel, public_wheel
-from tests.upstream.reading import SOURCE, Seen, file_of, look
+from tests.upstream.reading import SOURCE, ReadResponse, file_of, look
 from tests.upstream.settings import front, serving
 from tests.waiting import until
 from wheelyard.settings.sections import AccessSettings
@@ -50,19 +50,19 @@ def public(upstream: FakeUpstream) -> FakeUpstream:
 
 @pytest.fixture
 def server(tmp_path: Path, public: FakeUpstream) -> Iterator[InProcessServer]:
-    """A server before it, with a private package."""
+    """A server before the upstream, with a private package."""
     with front(tmp_path, public) as running:
         running.publish(private_wheel("acme-core", "1.0", "Requires-Dist: requests"))
         yield running
 
 
-def described(server: InProcessServer) -> Seen:
+def described(server: InProcessServer) -> ReadResponse:
     """Return the page of the project `requests` as soon as it has its description."""
     until(lambda: "etag" in page(server).headers)
     return page(server)
 
 
-def page(server: InProcessServer, path: str = "", **headers: str) -> Seen:
+def page(server: InProcessServer, path: str = "", **headers: str) -> ReadResponse:
     """Ask for the page of the project `requests` or one below it."""
     return look(server, f"/project/requests/{path}", accept=HTML, **headers)
 
@@ -73,7 +73,7 @@ def deciding(server: InProcessServer) -> Deciding:
 
 
 def test_a_public_project_has_a_whole_page(server: InProcessServer) -> None:
-    """It has description, licence, links, dependencies, releases, and who uses it here."""
+    """A public project has description, licence, links, dependencies, releases and users here."""
     shown = described(server)
 
     assert shown.headers[SOURCE] == "upstream"
@@ -104,7 +104,7 @@ def test_each_release_has_a_page(server: InProcessServer) -> None:
 
 
 def test_pages_of_files(server: InProcessServer, public: FakeUpstream) -> None:
-    """A release with hundreds of files has pages of them, as a private one."""
+    """A public release with more than a hundred files has pages of them, as a private one has."""
     tags = [f"cp3{minor}-cp3{minor}-manylinux_2_{n}_x86_64" for minor in (8, 9) for n in range(70)]
     for tag in tags:
         public.publish(wheel("large", "1.0", tag=tag))

@@ -107,7 +107,7 @@ def test_a_range_of_a_file_that_is_new(upstream: FakeUpstream, tmp_path: Path) -
 
 
 def test_nothing_is_kept(upstream: FakeUpstream, tmp_path: Path) -> None:
-    """Files are only passed on where the operator wants it so."""
+    """Where the operator wants that, files are only passed on, and fetched for each client."""
     upstream.publish(LARGE)
     with serving(tmp_path, upstream, files="proxy") as index:
         path = link_of(index, "large", LARGE.filename)

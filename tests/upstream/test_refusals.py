@@ -13,7 +13,7 @@ from tests.http.servers import token_of
 from tests.upstream.fake_pages import Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.reading import SOURCE, Seen, link_of, look, page_of
+from tests.upstream.reading import SOURCE, ReadResponse, link_of, look, page_of
 from tests.upstream.settings import front
 from tests.upstream.test_confusion_faults import two_upstreams
 from wheelyard.errors import Unavailable
@@ -33,14 +33,14 @@ def public(upstream: FakeUpstream) -> FakeUpstream:
 
 
 @pytest.fixture
-def other() -> Iterator[FakeUpstream]:
+def second_upstream() -> Iterator[FakeUpstream]:
     """A second upstream."""
     with running_fake_upstream() as running:
         running.publish(public_wheel("evil", "9.0"), public_wheel("second", "1.0"))
         yield running
 
 
-def error_of(seen: Seen) -> tuple[int, str, str]:
+def error_of(seen: ReadResponse) -> tuple[int, str, str]:
     """Return the status, the code and the message of an error."""
     body = json.loads(seen.body)
     return seen.status, body["error"], body["message"]
@@ -82,7 +82,7 @@ def test_one_project(
 
 @pytest.mark.integration
 def test_a_refusal_is_kept_as_long_as_a_page(public: FakeUpstream, tmp_path: Path) -> None:
-    """It is asked again after the `page_ttl` of the index."""
+    """A project that was refused is asked for again after the `page_ttl` of the index."""
     public.refuse("evil", ARTIFACTORY)
     with front(tmp_path, public, page_ttl=5) as server:
         assert page_of(server, "evil").status == 403
@@ -171,25 +171,25 @@ def test_a_refusal_after_all_was_refused(public: FakeUpstream, tmp_path: Path) -
 
 @pytest.mark.integration
 def test_the_next_index_is_not_asked(
-    public: FakeUpstream, other: FakeUpstream, tmp_path: Path
+    public: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """After a refusal or a late answer of the first index, the second one is not asked."""
     public.refuse("evil", ARTIFACTORY)
     public.behave("slow", Fault.HANG)
-    other.publish(public_wheel("slow", "9.0"))
-    with two_upstreams(tmp_path, public, other, ({"timeout": 2}, {})) as server:
+    second_upstream.publish(public_wheel("slow", "9.0"))
+    with two_upstreams(tmp_path, public, second_upstream, ({"timeout": 2}, {})) as server:
         assert error_of(page_of(server, "evil"))[:2] == (403, "upstream_refused")
         assert error_of(page_of(server, "slow"))[:2] == (503, "upstream_unavailable")
         assert page_of(server, "second").status == 200
-    assert other.asked("evil") == other.asked("slow") == []
+    assert second_upstream.asked("evil") == second_upstream.asked("slow") == []
 
 
 @pytest.mark.integration
 def test_an_earlier_index_refuses_what_a_later_one_has(
-    public: FakeUpstream, other: FakeUpstream, tmp_path: Path
+    public: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """If an index before the owner of a name refuses it from now on, it is refused."""
-    with two_upstreams(tmp_path, public, other) as server:
+    with two_upstreams(tmp_path, public, second_upstream) as server:
         assert page_of(server, "second").status == 200
         public.refuse("second", ARTIFACTORY)
         server.clock.advance(seconds=601)

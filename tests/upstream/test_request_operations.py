@@ -60,7 +60,7 @@ def server(tmp_path: Path, upstream: FakeUpstream) -> Iterator[InProcessServer]:
         yield running
 
 
-def ask(
+def ask_for_package(
     server: InProcessServer,
     project: str,
     version: str = "",
@@ -74,7 +74,7 @@ def ask(
     return f"{asked.project} {asked.version}".rstrip()
 
 
-def seen(server: InProcessServer, caller: Caller = ADMIN) -> dict[str, WaitingRequest]:
+def waiting_requests(server: InProcessServer, caller: Caller = ADMIN) -> dict[str, WaitingRequest]:
     """Return what somebody sees that waits."""
     listed = LocalApi(index=server.index, caller=caller).call(requests.list_requests)
     return {request.target: request for request in listed.requests}
@@ -82,9 +82,9 @@ def seen(server: InProcessServer, caller: Caller = ADMIN) -> dict[str, WaitingRe
 
 def test_a_reason_is_seen_at_once(server: InProcessServer) -> None:
     """What somebody asks for is in the list at once, with who asks and why, until it is decided."""
-    assert ask(server, "requests", "2.0.0", "the bug of TICKET-1") == "requests 2.0"
-    assert ask(server, "numpy") == "numpy 1.0"
-    waiting = seen(server)
+    assert ask_for_package(server, "requests", "2.0.0", "the bug of TICKET-1") == "requests 2.0"
+    assert ask_for_package(server, "numpy") == "numpy 1.0"
+    waiting = waiting_requests(server)
     assert [*waiting] == ["numpy 1.0", "requests 2.0"]
     request = waiting["requests 2.0"]
     assert [(one.by, one.reason) for one in request.asks] == [
@@ -96,11 +96,11 @@ def test_a_reason_is_seen_at_once(server: InProcessServer) -> None:
     api = LocalApi(index=server.index, caller=ADMIN)
     api.call(packages.approve, packages.Approval("requests", "2.0", "fine"))
     api.call(packages.block, packages.Block("numpy", "1.0", "no"))
-    assert seen(server) == {}
+    assert waiting_requests(server) == {}
     # nobody has to wait for two weeks to say more
     server.clock.advance(seconds=1)
-    assert ask(server, "numpy", "1.0", "there is no other") == "numpy 1.0"
-    assert seen(server)["numpy 1.0"].code == "blocked"
+    assert ask_for_package(server, "numpy", "1.0", "there is no other") == "numpy 1.0"
+    assert waiting_requests(server)["numpy 1.0"].code == "blocked"
 
 
 def test_when_a_file_without_a_time_of_upload_is_shown(
@@ -110,39 +110,39 @@ def test_when_a_file_without_a_time_of_upload_is_shown(
     upstream.publish(FakeFile.of(public_wheel("requests", "2.0")))
     upstream.behave("requests", Fault.NO_UPLOAD_TIME)
     with front(tmp_path, upstream, cooldown_days=7, cooldown_missing="first_seen") as server:
-        assert ask(server, "requests", "2.0") == "requests 2.0"
+        assert ask_for_package(server, "requests", "2.0") == "requests 2.0"
         end = START + timedelta(days=7)
-        assert seen(server)["requests 2.0"].until == end
+        assert waiting_requests(server)["requests 2.0"].until == end
         server.clock.advance(seconds=(end - server.clock.now).total_seconds())
-        assert seen(server) == {}
+        assert waiting_requests(server) == {}
 
 
 def test_approvers_see_requests_for_their_names(server: InProcessServer) -> None:
     """Who may approve some names sees the requests for those, and who may not sees none."""
-    ask(server, "requests", "2.0")
-    ask(server, "numpy", "2.0rc1")
-    assert [*seen(server, APPROVER)] == ["numpy 2.0rc1"]
+    ask_for_package(server, "requests", "2.0")
+    ask_for_package(server, "numpy", "2.0rc1")
+    assert [*waiting_requests(server, APPROVER)] == ["numpy 2.0rc1"]
     with pytest.raises(Forbidden, match="approve"):
-        seen(server, READER)
+        waiting_requests(server, READER)
     with pytest.raises(Unauthenticated):
-        seen(server, Caller("anonymous", ()))
+        waiting_requests(server, Caller("anonymous", ()))
 
 
 def test_a_name_that_became_private_is_gone(server: InProcessServer) -> None:
     """Nobody has to decide about a name that is private now."""
-    ask(server, "numpy", "1.0")
+    ask_for_package(server, "numpy", "1.0")
     server.publish(private_wheel("numpy", "9.0"))
-    assert seen(server) == {}
+    assert waiting_requests(server) == {}
 
 
 def test_what_an_approval_has_to_lift(server: InProcessServer) -> None:
     """A request says which rule an approval has to lift, and if none does."""
     assert page_of(server, "copied").files != {}
-    assert ask(server, "copied", "1.0") == "copied 1.0"
-    waiting = seen(server)
+    assert ask_for_package(server, "copied", "1.0") == "copied 1.0"
+    waiting = waiting_requests(server)
     assert (waiting["copied 1.0"].approvable, waiting["copied 1.0"].despite) == (True, ("licence",))
-    assert ask(server, "denied") == "denied"
-    assert not seen(server)["denied"].approvable
+    assert ask_for_package(server, "denied") == "denied"
+    assert not waiting_requests(server)["denied"].approvable
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_what_nobody_has_to_ask_for(
 ) -> None:
     """What is shown, private, unknown or malformed is refused, and nothing is stored."""
     with pytest.raises(error, match=words):
-        ask(server, *wanted)
+        ask_for_package(server, *wanted)
     assert server.index.server.package_requests.get().requests == ()
 
 
@@ -177,17 +177,17 @@ def test_one_person_asks_for_a_limited_number(
     files = (public_wheel("many", version) for version in versions)
     upstream.publish(*(FakeFile.of(file, START - timedelta(days=1)) for file in files))
     for version in versions[:-1]:
-        ask(server, "many", version)
+        ask_for_package(server, "many", version)
     with pytest.raises(Conflict, match="You have asked for 50") as refused:
-        ask(server, "many", versions[-1])
+        ask_for_package(server, "many", versions[-1])
     assert refused.value.code == "request_limit"
     api = LocalApi(index=server.index, caller=ADMIN)
     api.call(requests.request_package, PackageAsk("many", versions[-1], reason="mine"))
-    assert len(seen(server)) == len(versions)
+    assert len(waiting_requests(server)) == len(versions)
     # what is decided makes room
     server.clock.advance(seconds=1)
     api.call(packages.block, packages.Block("many", versions[0], "no"))
-    assert ask(server, "many", versions[-1]) == f"many {versions[-1]}"
+    assert ask_for_package(server, "many", versions[-1]) == f"many {versions[-1]}"
 
 
 def test_another_name_is_no_other_limit(server: InProcessServer, upstream: FakeUpstream) -> None:
@@ -204,14 +204,14 @@ def test_another_name_is_no_other_limit(server: InProcessServer, upstream: FakeU
     files = (public_wheel("many", version) for version in versions)
     upstream.publish(*(FakeFile.of(file, START - timedelta(days=1)) for file in files))
     for number, version in enumerate(versions[:-1]):
-        ask(server, "many", version, caller=before if number % 2 else token)
+        ask_for_package(server, "many", version, caller=before if number % 2 else token)
     for caller in (before, after, token):
         with pytest.raises(Conflict, match="You have asked for 50"):
-            ask(server, "many", versions[-1], caller=caller)
+            ask_for_package(server, "many", versions[-1], caller=caller)
     # somebody who gets the name later
     other = replace(person, subject="2")
     heir = replace(READER, principal=other.principal, principals=other.principals)
-    assert ask(server, "many", versions[-1], caller=heir)
+    assert ask_for_package(server, "many", versions[-1], caller=heir)
 
 
 def test_programs_ask_by_the_api(server: InProcessServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -229,5 +229,5 @@ def test_programs_ask_by_the_api(server: InProcessServer, caplog: pytest.LogCapt
     assert post().status == 401
     answer = post(("authorization", f"Bearer {token}"))
     assert (answer.status, json.loads(answer.body)["version"]) == (201, "1.0")
-    assert seen(server)["numpy 1.0"].who == ("user:bo@acme.dev",)
+    assert waiting_requests(server)["numpy 1.0"].who == ("user:bo@acme.dev",)
     assert "package requested by user:bo@acme.dev: numpy 1.0, reason need it" in caplog.text

@@ -73,11 +73,13 @@ def reader(server: InProcessServer) -> Administrator:
     """Somebody who may read, and has asked for two packages."""
     person = Administrator.of(server, "reader")
     for project, version in (("requests", "2.0"), ("NumPy", "")):
-        ask(person, project, version)
+        request_package(person, project, version)
     return person
 
 
-def ask(person: Administrator, project: str, version: str, reason: str = "for TICKET-1") -> str:
+def request_package(
+    person: Administrator, project: str, version: str, reason: str = "for TICKET-1"
+) -> str:
     """Ask for a package by the form, and return the words of the page that comes then."""
     token = person.browser.form_token(ASK)
     fields = {"csrf_token": token, "project": project, "version": version, "reason": reason}
@@ -124,7 +126,7 @@ def test_asking_and_approving(admin: Administrator, reader: Administrator) -> No
     assert "1 package approved." in page
     assert "numpy" not in page.partition("Hidden because")[2]
     assert "numpy-1.0" in shown(admin.server, "/simple/numpy/")[1]
-    assert "sees that now" in ask(reader, "requests", "2.0")
+    assert "sees that now" in request_package(reader, "requests", "2.0")
 
 
 def test_blocking_by_a_reason(admin: Administrator, reader: Administrator) -> None:
@@ -143,8 +145,8 @@ def test_blocking_by_a_reason(admin: Administrator, reader: Administrator) -> No
 
 def test_several_at_once(admin: Administrator, reader: Administrator) -> None:
     """Several are decided by one form, also one that a rule hides, which the question says."""
-    ask(reader, "copied", "1.0")
-    ask(reader, "denied", "")
+    request_package(reader, "copied", "1.0")
+    request_package(reader, "denied", "")
     names = ["numpy 1.0", "requests 2.0", "copied 1.0", "denied"]
     query = "&".join(f"package={name.replace(' ', '+')}" for name in names)
     page = admin.open(f"{PAGE}?decide=approve&{query}")
@@ -174,7 +176,7 @@ def test_nothing_is_selected(admin: Administrator) -> None:
 
 def test_what_is_not_decided_is_said(admin: Administrator, reader: Administrator) -> None:
     """What stays hidden, is private, or is nowhere is named with why, and the rest is decided."""
-    ask(reader, "copied", "1.0")
+    request_package(reader, "copied", "1.0")
     names = ["numpy 1.0", "copied 1.0", "ours", "nowhere 1.0"]
     answer = send(admin, decide="approve", package=names)
 
@@ -234,9 +236,9 @@ def test_asking_leads_from_the_page_of_the_package(reader: Administrator) -> Non
     """The page of a hidden package leads to the form, which names what is wrong with a request."""
     page = reader.browser.open("/project/numpy/").body.decode()
     assert '-/request/?project=numpy"' in page
-    assert "Fill in" not in ask(reader, "requests", "1.0")
-    assert "not hidden here: install it" in ask(reader, "requests", "1.0")
-    assert "Say why you need it" in ask(reader, "numpy", "1.0", "")
+    assert "Fill in" not in request_package(reader, "requests", "1.0")
+    assert "not hidden here: install it" in request_package(reader, "requests", "1.0")
+    assert "Say why you need it" in request_package(reader, "numpy", "1.0", "")
 
 
 def test_approving_leads_from_the_page_of_the_package(
@@ -274,7 +276,7 @@ def test_a_decision_of_a_colleague_is_shown_first(
 ) -> None:
     """Who approves from an older page what a colleague has blocked sees the block, and decides."""
     colleague = Administrator.of(admin.server)
-    ask(reader, "copied", "1.0")
+    request_package(reader, "copied", "1.0")
     seen = as_of(colleague)
     for package in ("numpy 1.0", "copied 1.0"):
         admin.server.clock.advance(seconds=5)
@@ -308,7 +310,7 @@ def test_a_form_that_does_not_say_what_it_has_shown(
 
 def test_all_rules_are_lifted_at_once(admin: Administrator, reader: Administrator) -> None:
     """What a licence and an advisory hide is approved by one form, which names both rules."""
-    ask(reader, "twice", "1.0")
+    request_package(reader, "twice", "1.0")
     page = text_of(admin.open(f"{PAGE}?decide=approve&package=twice+1.0"))
     for rule in ("malicious", "licence"):
         assert f"lifts the rule “{rule}”" in page
@@ -319,7 +321,7 @@ def test_all_rules_are_lifted_at_once(admin: Administrator, reader: Administrato
 
 def test_what_stays_hidden_stays_listed(admin: Administrator, reader: Administrator) -> None:
     """An approval that lifts one of two rules is kept, and the package waits for the other one."""
-    ask(reader, "twice", "1.0")
+    request_package(reader, "twice", "1.0")
     one = {"decide": "approve", "package": "twice 1.0", "despite twice 1.0": "malicious"}
     answer = text_of(send(admin, **one))
     assert "Still hidden: twice 1.0 is under AGPL-3.0" in answer
@@ -331,7 +333,7 @@ def test_what_stays_hidden_stays_listed(admin: Administrator, reader: Administra
 
 def test_many_are_selected(admin: Administrator, reader: Administrator) -> None:
     """As many can be selected as can wait, also those with long names."""
-    ask(reader, "requests", "2.0")
+    request_package(reader, "requests", "2.0")
     names = [f"{'n' * 40}-{number} 1.0" for number in range(999)]
     answer = admin.send(PAGE, select="1", decide="block", package=[*names, "requests 2.0"])
     assert (answer.status, "Block requests 2.0" in text_of(answer)) == (200, True)

@@ -72,7 +72,7 @@ def test_private_pages_over_http_1(server: RunningServer) -> None:
 
 
 def test_private_pages_over_one_http_2_connection(server: RunningServer) -> None:
-    """The same over one connection of HTTP/2 in clear text, as a proxy has it."""
+    """With 200 waiting requests on one HTTP/2 connection, slow uploads and logins, pages come."""
     login = basic("u", server.token).partition(": ")[2]
     head = [(":method", "GET"), (":scheme", "http"), (":authority", "index")]
     with saturated(server), http2_connection(server) as connection:

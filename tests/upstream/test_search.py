@@ -69,7 +69,7 @@ def app(tmp_path: Path, public: FakeUpstream) -> Iterator[InProcessServer]:
         yield app
 
 
-def ask(app: InProcessServer, target: str, token: str = "") -> str:
+def page_body(app: InProcessServer, target: str, token: str = "") -> str:
     """Return the body of a page for people, or of JSON."""
     login = [("authorization", f"Bearer {token}")] if token else []
     answer = app.get(target, HTML, *login)
@@ -82,12 +82,12 @@ def listed(app: InProcessServer, token: str = "", seconds: float = 60) -> dict[s
     app.clock.advance(seconds=seconds)
     app.index.search.start = lambda work: work()
     upstream_of(app).pages.flush()
-    return {name: rest for name, *rest in json.loads(ask(app, "/search.json", token))}
+    return {name: rest for name, *rest in json.loads(page_body(app, "/search.json", token))}
 
 
 def shown(app: InProcessServer, target: str, token: str = "") -> dict[str, bool]:
     """Return the projects that a page lists, and whether each is marked as public."""
-    lines = LINE.findall(ask(app, target, token))
+    lines = LINE.findall(page_body(app, target, token))
     return {name: '<span class="mark">public</span>' in rest for name, rest in lines}
 
 
@@ -117,7 +117,7 @@ def test_what_was_asked_for_is_found(app: InProcessServer, public: FakeUpstream)
 
     file_of(app, "idna", IDNA, ".metadata")
     assert listed(app)["idna"] == ["3.10", SUMMARY, "", "", "public"]
-    results = json.loads(ask(app, "/search.json?q=internationalised"))
+    results = json.loads(page_body(app, "/search.json?q=internationalised"))
     assert results["projects"] == [["idna", "3.10", SUMMARY, "", "", "public"]]
     assert shown(app, "/?q=internationalised") == {"idna": True}
 
@@ -127,14 +127,14 @@ def test_lists_for_people(app: InProcessServer) -> None:
     page_of(app, "idna")
     listed(app)
 
-    assert "1 project and 1 public package<" in ask(app, "/")
+    assert "1 project and 1 public package<" in page_body(app, "/")
     assert shown(app, "/-/projects/1/") == {"acme-core": False, "idna": True}
-    assert "1 project and 1 public package<" in ask(app, "/-/projects/1/")
+    assert "1 project and 1 public package<" in page_body(app, "/-/projects/1/")
     assert shown(app, "/-/projects/1/?show=public") == {"idna": True}
     assert shown(app, "/-/projects/1/?show=private") == {"acme-core": False}
     assert shown(app, "/") == {"acme-core": False}
-    assert "All 1 project and 1 public package" in ask(app, "/")
-    assert "idna" not in ask(app, "/feed.xml")
+    assert "All 1 project and 1 public package" in page_body(app, "/")
+    assert "idna" not in page_body(app, "/feed.xml")
 
 
 def test_only_public_packages(tmp_path: Path, public: FakeUpstream) -> None:
@@ -142,7 +142,7 @@ def test_only_public_packages(tmp_path: Path, public: FakeUpstream) -> None:
     with front(tmp_path, public) as app:
         page_of(app, "idna")
         listed(app)
-        home = ask(app, "/")
+        home = page_body(app, "/")
     assert "1 public package<" in home
     assert "Publish the first package" in home
 
@@ -152,10 +152,10 @@ def test_the_api_marks_them(app: InProcessServer) -> None:
     page_of(app, "idna")
     listed(app)
 
-    found = json.loads(ask(app, "/api/v1/projects"))
+    found = json.loads(page_body(app, "/api/v1/projects"))
     assert found["projects"] == [{"name": "acme-core"}]
     assert found["public"] == [{"name": "idna", "origin": "public"}]
-    since = json.loads(ask(app, "/api/v1/projects?changed-since=2020-01-01T00:00:00Z"))
+    since = json.loads(page_body(app, "/api/v1/projects?changed-since=2020-01-01T00:00:00Z"))
     assert since == {"projects": [{"name": "acme-core"}]}
 
 
@@ -165,7 +165,7 @@ def test_links_between_private_and_public(app: InProcessServer) -> None:
     file_of(app, "idna", IDNA, ".metadata")
     listed(app)
 
-    page = ask(app, "/project/acme-core/")
+    page = page_body(app, "/project/acme-core/")
     assert '<a href="../../project/requests/">requests</a>' in page
     users = page.partition('<h2 id="used-by">Used by</h2>')[2].partition("</section>")[0]
     assert '<a href="../idna/">idna</a> <span class="mark">public</span>' in users
@@ -175,16 +175,12 @@ def test_public_packages_are_filtered_as_private_ones(app: InProcessServer) -> N
     """Results with public packages are filtered, also what was just looked up, and sorted."""
     assert shown(app, "/?q=Rich&show=private") == {}
     assert shown(app, "/?q=Rich&show=public&sort=downloads") == {"rich": True}
-    assert "0 downloads" not in ask(app, "/?q=Rich&sort=downloads")
+    assert "0 downloads" not in page_body(app, "/?q=Rich&sort=downloads")
     assert shown(app, "/?q=requests&classifier=Nothing") == {}
 
 
 def test_what_nobody_uses_goes(app: InProcessServer) -> None:
-    """
-    After a month without a question a project is left out, unless it is kept or approved.
-
-    So is a name that was approved by digests, before its page was asked for.
-    """
+    """A project that nobody asks for within a month is left out, unless it is kept or approved."""
     for name in ("idna", "rich", "requests"):
         page_of(app, name)
     upstream_of(app).pages.flush()
@@ -279,13 +275,13 @@ def test_a_private_name_wins(tmp_path: Path, public: FakeUpstream) -> None:
 
         assert listed(app, seconds=0) == {"idna": ["0.1", ""]}
         assert shown(app, "/-/projects/1/") == shown(app, "/?q=idna") == {"idna": False}
-        assert json.loads(ask(app, "/api/v1/projects"))["public"] == []
+        assert json.loads(page_body(app, "/api/v1/projects"))["public"] == []
 
 
 def test_a_name_that_became_private_a_moment_ago(
     tmp_path: Path, public: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The API calls it private, also while the last table of the search has it as public."""
+    """The API calls a name private once it is published, also while the search calls it public."""
     with front(tmp_path, public, shadow=("idna",)) as app:
         page_of(app, "idna")
         assert "idna" in listed(app)
@@ -294,7 +290,7 @@ def test_a_name_that_became_private_a_moment_ago(
         monkeypatch.setattr(SearchIndex, "peek", lambda _: table)
 
         expected = {"projects": [{"name": "idna"}], "public": []}
-        assert json.loads(ask(app, "/api/v1/projects")) == expected
+        assert json.loads(page_body(app, "/api/v1/projects")) == expected
 
 
 def test_who_sees_them(tmp_path: Path, public: FakeUpstream) -> None:
@@ -312,7 +308,7 @@ def test_who_sees_them(tmp_path: Path, public: FakeUpstream) -> None:
             assert shown(app, "/-/projects/1/", acme) == {"acme-core": False, "idna": True}
         assert app.get("/search.json").status == 401
         assert shown(app, "/?q=secret-plan", acme) == {}
-        assert "1 project and 1 public package<" in ask(app, "/", acme)
+        assert "1 project and 1 public package<" in page_body(app, "/", acme)
 
 
 def test_who_sends_no_credential(tmp_path: Path, public: FakeUpstream) -> None:
@@ -333,7 +329,7 @@ def test_who_sends_no_credential(tmp_path: Path, public: FakeUpstream) -> None:
 
 
 def test_cached_lists_are_for_equal_callers() -> None:
-    """What was made for somebody with a credential is not sent to others who may read the same."""
+    """Lists are cached apart for anonymous callers and signed-in ones with the same rights."""
     scopes = (Scope(Action.READ, (Pattern("acme-*"),), (MAIN,)),)
     ana, anonymous = Caller("user:ana@acme.dev", scopes), Caller(ANONYMOUS, scopes)
     assert visibility_key(ana) != visibility_key(anonymous)
@@ -343,13 +339,13 @@ def test_cached_lists_are_for_equal_callers() -> None:
 def test_any_name_is_found_by_itself(app: InProcessServer, public: FakeUpstream) -> None:
     """A page of results has the public package of exactly that name, also if nobody has used it."""
     assert shown(app, "/?q=Rich") == {"rich": True}
-    assert "1 project found" in ask(app, "/?q=Rich")
+    assert "1 project found" in page_body(app, "/?q=Rich")
     assert shown(app, "/?q=no-such-name") == {}
-    assert "could not be found out" not in ask(app, "/?q=no-such-name")
+    assert "could not be found out" not in page_body(app, "/?q=no-such-name")
     asked = len(public.requests)
     for quiet in ("rich+text", "acme-core", "team-kit", "%2F", "team-kit&page=1"):
         assert not any(shown(app, f"/?q={quiet}").values())
-    assert json.loads(ask(app, "/search.json?q=requests"))["total"] == 0
+    assert json.loads(page_body(app, "/search.json?q=requests"))["total"] == 0
     assert len(public.requests) == asked
 
 
@@ -359,18 +355,18 @@ def test_an_upstream_that_does_not_answer(
     """If the upstream index fails or is slow, a page of results comes all the same, and says so."""
     sentence = "could not be found out now, as no upstream index has answered"
     public.behave("rich", 500)
-    assert sentence in ask(app, "/?q=rich")
+    assert sentence in page_body(app, "/?q=rich")
     assert shown(app, "/?q=core") == {"acme-core": False}
 
     gate = public.hold("requests")
     monkeypatch.setattr(home_handler, "LOOKUP_SECONDS", 0.0)
-    assert sentence in ask(app, "/?q=requests")
+    assert sentence in page_body(app, "/?q=requests")
     gate.set()
 
 
 def hint(app: InProcessServer, words: str, token: str = "") -> list[str]:
     """Return the upstream indexes of which the search box says that Enter asks them."""
-    answer = json.loads(ask(app, f"/search.json?q={words}", token))
+    answer = json.loads(page_body(app, f"/search.json?q={words}", token))
     return list(answer.get("upstream", []))
 
 
@@ -393,7 +389,9 @@ def test_the_hint_tells_nobody_of_private_names(tmp_path: Path, public: FakeUpst
         every = token_of(app.index, can="read")
         acme = token_of(app.index, "acme-*", can="read")
         assert hint(app, "secret-plan", every) == []
-        answers = [ask(app, f"/search.json?q={name}", acme) for name in ("secret-plan", "no-name")]
+        answers = [
+            page_body(app, f"/search.json?q={name}", acme) for name in ("secret-plan", "no-name")
+        ]
         assert answers[0] == answers[1]
         assert hint(app, "secret-plan", acme) == ["public"]
     with front(tmp_path / "offline", public, offline=True) as app:
@@ -404,7 +402,7 @@ def test_guessed_names_are_limited(app: InProcessServer, public: FakeUpstream) -
     """A client that searches for many names which nobody has is not looked up any more."""
     limit = upstream_reader.UNKNOWN_NAMES_PER_MINUTE
     for number in range(limit + 5):
-        ask(app, f"/?q=guessed-{number}")
+        page_body(app, f"/?q=guessed-{number}")
     assert len([each for each in public.requests if "guessed" in each.path]) == limit
 
 

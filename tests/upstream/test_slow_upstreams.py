@@ -93,7 +93,7 @@ def test_a_client_that_has_left_finds_the_page(upstream: FakeUpstream, tmp_path:
 
 
 def test_a_client_that_has_left_finds_the_metadata(upstream: FakeUpstream, tmp_path: Path) -> None:
-    """So does core metadata whose digest the page does not say, which is not stored."""
+    """Core metadata without a digest is fetched on when its client has left, for the retry."""
     upstream.publish(PACKAGE)
     upstream.behave("slow", Fault.UNHASHED_METADATA)
     gate = upstream.hold_metadata("slow")

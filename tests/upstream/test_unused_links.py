@@ -132,7 +132,7 @@ def test_nothing_is_lost(names: list[str]) -> None:
 
 @pytest.mark.parametrize("filename", REAL)
 def test_sdists_whose_version_has_a_hyphen(filename: str) -> None:
-    """On the page of its project such an sdist has the version that pip and uv read."""
+    """An sdist whose version has a hyphen has, on its page, the version that pip and uv read."""
     project, version = REAL[filename]
     found = parse(
         json.dumps(

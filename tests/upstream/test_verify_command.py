@@ -25,7 +25,7 @@ SIGNED, UNSIGNED = public_wheel("requests", "2.0"), public_wheel("idna", "3.10")
 def test_a_public_file_is_verified_by_a_server(
     serve: Serve, wheelyard: Typed, sandbox: Sandbox, upstream: FakeUpstream
 ) -> None:
-    """A server has the provenance of a public file, also below an index, and a store says so."""
+    """A server has the provenance of a public file, also below an index, and a store has none."""
     authority, folder = Authority(), sandbox.folder
     provenance = document((GITHUB, authority.attest(SIGNED.filename, SIGNED.sha256, github())))
     upstream.publish(replace(FakeFile.of(SIGNED), provenance=provenance), FakeFile.of(UNSIGNED))

@@ -17,7 +17,7 @@ from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_pages import JSON, FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.reading import Seen, look
+from tests.upstream.reading import ReadResponse, look
 from tests.upstream.settings import close, upstream_section
 from wheelyard.api.operation import Call
 from wheelyard.api.why_operations import WhyQuestion, explain_project
@@ -61,18 +61,18 @@ def viewed(
             close(server.index)
 
 
-def page(server: InProcessServer, prefix: str = "/stable") -> Seen:
+def page(server: InProcessServer, prefix: str = "/stable") -> ReadResponse:
     """Ask for the page of requests."""
     return look(server, f"{prefix}/simple/requests/", accept=JSON)
 
 
-def file(server: InProcessServer, filename: str, suffix: str = "") -> Seen:
+def file(server: InProcessServer, filename: str, suffix: str = "") -> ReadResponse:
     """Ask `stable` for a file, by the link on the page of main."""
     url = str(page(server, "").files[filename]["url"]).removeprefix("../..")
     return look(server, f"/stable{url}{suffix}")
 
 
-def error(seen: Seen) -> tuple[int, str]:
+def error(seen: ReadResponse) -> tuple[int, str]:
     """Return status and code of an error."""
     return seen.status, json.loads(seen.body)["error"]
 

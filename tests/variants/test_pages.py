@@ -152,7 +152,7 @@ def test_there_is_no_other_document(server: InProcessServer, path: str) -> None:
 
 
 def test_it_follows_the_wheels(server: InProcessServer) -> None:
-    """A label goes with its only wheel and comes back with it, and the last takes the document."""
+    """A label comes and goes with its only wheel, and the document with the last label."""
     server.publish(V3, V2, make_variant("v2", tag="py2-none-any"), PLAIN)
     assert labels(server) == {"v2", "v3"}
     delete(server, V3)
@@ -189,7 +189,7 @@ def test_who_has_an_older_page_gets_its_document(start: Start) -> None:
 
 
 def test_documents_of_several_releases_are_kept(server: InProcessServer) -> None:
-    """Also where documents of releases are the same, who has an older page gets each of them."""
+    """Who has an older page gets the document of each release, even where documents are alike."""
     server.publish(V3, make_variant("v3", version="2.0"))
     listed = json.loads(server.get("/simple/demo/", JSON).body)["files"]
     links = [path_of(file) for file in listed if file["filename"].endswith("-variants.json")]

@@ -79,7 +79,7 @@ def test_everything_arrives_wherever_a_server_dies(stage: CrashStage, kind: Faul
 
 @pytest.mark.parametrize("kind", CRASHES)
 def test_what_has_failed_arrives_wherever_a_server_dies(stage: CrashStage, kind: FaultKind) -> None:
-    """Also while messages fail, a server that dies anywhere loses none, and changes no order."""
+    """While messages fail, a server that dies anywhere loses none, and changes no order."""
     receiver = stage.hooks.receiver
     failed = set[str]()
 

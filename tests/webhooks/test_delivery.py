@@ -408,7 +408,7 @@ def test_one_file_alone_is_the_first_of_a_release(hooks: WebhookHarness) -> None
     assert hooks.receiver.types == ["project.released", "project.file_added", "project.file_added"]
 
 
-def made(number: int) -> Made:
+def numbered_wheel(number: int) -> Made:
     """Return a wheel of a project of its own."""
     return make_wheel(f"project{number:03}")
 
@@ -417,7 +417,7 @@ def test_hundreds_of_messages_arrive_in_the_order_of_the_feed(hooks: WebhookHarn
     """Many releases are told in order, in several batches."""
     hooks.add()
     for number in range(130):
-        hooks.index.upload(made(number))
+        hooks.index.upload(numbered_wheel(number))
 
     hooks.deliver()
 
@@ -431,7 +431,7 @@ def test_a_dead_receiver_is_told_all_once_it_is_back(hooks: WebhookHarness) -> N
     hooks.receiver.answer = lambda _: 503
     server = hooks.server()
     for number in range(230):
-        hooks.index.upload(made(number))
+        hooks.index.upload(numbered_wheel(number))
     for _ in range(12):
         server.deliver()
         hooks.index.clock.advance(minutes=5)

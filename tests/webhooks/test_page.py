@@ -24,7 +24,7 @@ PAGE = (REPOSITORY / "docs" / "webhooks.md").read_text()
 
 
 def test_every_event_has_a_row() -> None:
-    """The table has each event once, and last those that have to be named."""
+    """The page about webhooks has each event once, and last those that have to be named."""
     rows = re.findall(r"^\| (`.*?`) \|", PAGE, re.MULTILINE)
     events = re.findall("`(.*?)`", " ".join(rows))
 
@@ -33,7 +33,7 @@ def test_every_event_has_a_row() -> None:
 
 
 def test_the_table_of_keys_is_one_that_can_be_applied() -> None:
-    """The example has each key, and is a webhook."""
+    """The example on the page about webhooks has each key, and is a valid webhook."""
     (block,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     (keys,) = tomllib.loads(block)["webhook"]
 
@@ -56,7 +56,7 @@ def test_the_body_has_each_field() -> None:
 
 
 def test_the_times_are_those_of_deliveries() -> None:
-    """The page has the pause after each failed try, and the limits."""
+    """The page about webhooks has the pause after each failed try, and the limits."""
     units = {"s": 1, "min": 60, "h": 3600}
     (listed,) = re.findall(r"sent again after (.*?), or later", PAGE, re.DOTALL)
     pauses = re.findall(r"(\d+) (s|min|h)", listed)

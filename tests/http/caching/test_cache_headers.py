@@ -7,7 +7,7 @@ import pytest
 
 from tests.http.in_process import in_process
 from tests.http.packages import wheel
-from tests.http.raw_client import RawResponse, ask
+from tests.http.raw_client import RawResponse, raw_answer
 from tests.http.servers import RunningServer, token_of
 from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
 
@@ -20,7 +20,7 @@ PAGES = ("/simple/", "/simple/demo/", "/simple/local/", "/project/demo/", "/", "
 
 def fetch(server: RunningServer, path: str, *headers: str) -> RawResponse:
     """Ask for a page with nothing but these headers."""
-    return ask(server, f"GET {path} HTTP/1.1", *headers)
+    return raw_answer(server, f"GET {path} HTTP/1.1", *headers)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_each_representation_has_its_own_etag(stocked: RunningServer) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_page_is_asked_for_anew(stocked: RunningServer, private: RunningServer, path: str) -> None:
-    """A page may be kept, but has to be asked for anew; by shared caches only if it is public."""
+    """Clients revalidate a page each time; shared caches may keep the page only if it is public."""
     answer = fetch(stocked, path)
     assert answer.header("cache-control") == "public, no-cache"
     assert {"last-modified", "expires"}.isdisjoint(dict(answer.headers))
@@ -103,7 +103,7 @@ def test_page_is_asked_for_anew(stocked: RunningServer, private: RunningServer, 
 
 
 def test_etag_of_another_coding_will_do(stocked: RunningServer) -> None:
-    """The same page in another coding is not sent again, in another form it is."""
+    """A page whose ETag is known is not sent again in another coding, but in another form."""
     packed = fetch(stocked, "/simple/demo/", "Accept-Encoding: gzip").header("etag")
     json_etag = fetch(stocked, "/simple/demo/", f"Accept: {V1_JSON}").header("etag")
 

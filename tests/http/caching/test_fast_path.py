@@ -103,7 +103,7 @@ OTHERS: dict[str, tuple[str, str, list[Header]]] = {
 def test_every_other_request_is_looked_at_anew(
     app: InProcessServer, target: str, method: str, headers: list[Header]
 ) -> None:
-    """Every other request is looked at from its beginning, each time."""
+    """A request that the fast path may not answer is looked at from its beginning, each time."""
     answers = [app.get(target, *headers, method=method) for _ in range(2)]
 
     assert [answer.was_quick for answer in answers] == [False, False]

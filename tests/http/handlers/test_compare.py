@@ -106,7 +106,7 @@ def test_what_is_missing_is_said(app: InProcessServer, path: str, status: int, w
 
 
 def test_a_single_release_is_compared_with_nothing(app: InProcessServer) -> None:
-    """A project with one release says so."""
+    """The page that compares the releases of a project with one release says so."""
     status, page = read(app, "/project/alone/compare/")
 
     assert (status, "There is one release, 1.0" in page) == (200, True)
@@ -122,7 +122,7 @@ def test_who_may_not_read_a_project_compares_nothing(app: InProcessServer) -> No
 
 
 def test_another_spelling_is_redirected(app: InProcessServer) -> None:
-    """The page has one address for each project."""
+    """Another spelling of a name is redirected to the page that compares its releases."""
     secret = token_of(app.index, "*", can="read")
     login = ("authorization", f"Basic {b64encode(f'__token__:{secret}'.encode()).decode()}")
 

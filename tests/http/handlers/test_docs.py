@@ -122,7 +122,7 @@ def test_pages_are_rendered(answers: dict[str, Answer]) -> None:
 def test_the_policy_is_that_of_other_pages(
     private: RunningServer, answers: dict[str, Answer]
 ) -> None:
-    """A browser runs and loads there what it does on any other page of the index."""
+    """Pages of the documentation have the security headers of other pages of the index."""
     home = private.get("/", private.token, Accept="text/html")
     for path, _, _ in pages_in(answers):
         for name in ("Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy"):
@@ -130,7 +130,7 @@ def test_the_policy_is_that_of_other_pages(
 
 
 def test_links_to_the_repository(answers: dict[str, Answer]) -> None:
-    """What is not in the documentation is linked to at the forge, as it was in this version."""
+    """Links to files outside the documentation lead to the forge, and to files that exist."""
     links = {link for _, _, page in pages_in(answers) for link in page.links}
     paths = {match[1] for link in links if (match := FORGE.match(link))}
 
@@ -152,7 +152,7 @@ def test_pictures_run_nothing(private: RunningServer, answers: dict[str, Answer]
 
 
 def test_a_page_has_one_path(private: RunningServer) -> None:
-    """The other ways to write the path of a page lead to it, and what is no page is none."""
+    """Other spellings of a page's path lead to the page, and a path without a page is not found."""
     for path, usual in {
         "tokens": "tokens/",
         "tokens.md": "tokens/",
@@ -236,7 +236,7 @@ def test_pictures_have_their_sizes(answers: dict[str, Answer]) -> None:
 
 
 def test_below_a_prefix_and_read_only(tmp_path: Path) -> None:
-    """Also below a path prefix, and where nothing may be written, the pages are there."""
+    """The pages of the documentation are also there below a path prefix of a read-only server."""
     server = ServerSettings(path_prefix="/python", read_only=True)
     with in_process(tmp_path, Settings(server=server, access=AccessSettings(private=True))) as app:
         page = app.get("/python/-/docs/deploy/linux/", BROWSER)
@@ -266,7 +266,7 @@ def test_without_a_process_a_page_is_text(tmp_path: Path, monkeypatch: pytest.Mo
 def test_nothing_is_done_before_the_first_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server reads no page and starts no process for them until somebody asks for one."""
+    """A server does not look for pages of the documentation until somebody asks for one."""
     asked = list[str]()
     monkeypatch.setattr(Path, "rglob", lambda path, pattern: asked.append(f"{path} {pattern}"))
     with in_process(tmp_path) as app:
@@ -277,7 +277,7 @@ def test_nothing_is_done_before_the_first_reader(
 def test_an_installation_without_documentation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a distributor has left it out, the pages lead to the public site."""
+    """Where the documentation is not installed, the addresses of its pages lead to the site."""
     monkeypatch.setattr("wheelyard.http.context_building.find_folder", lambda: tmp_path / "nothing")
     with in_process(tmp_path) as app:
         for path in (FRONT, f"{FRONT}tokens/", f"{FRONT}images/overview.svg"):

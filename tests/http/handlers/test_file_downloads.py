@@ -15,7 +15,7 @@ from packaging.version import Version
 from tests.fake_time import Clock
 from tests.http.in_process import in_process
 from tests.http.packages import Package, publish, sdist, wheel
-from tests.http.raw_client import RawResponse, ask, raw_connection
+from tests.http.raw_client import RawResponse, raw_answer, raw_connection
 from tests.http.servers import RunningServer
 from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
@@ -40,7 +40,7 @@ def published(server: RunningServer) -> RunningServer:
 
 def fetch(server: RunningServer, *headers: str, path: str = PATH) -> RawResponse:
     """Ask for the file with nothing but these headers."""
-    return ask(server, f"GET {path} HTTP/1.1", *headers)
+    return raw_answer(server, f"GET {path} HTTP/1.1", *headers)
 
 
 def test_file_comes_as_it_was_sent(published: RunningServer) -> None:

@@ -83,7 +83,7 @@ def test_a_team_of_github_may_read(place: Place) -> None:
 
 
 def test_who_leaves_the_team_loses_its_rights(place: Place) -> None:
-    """After a quarter of an hour the API is asked, and has the teams of now."""
+    """Who has left a team at GitHub has lost its rights here an hour later."""
     browser = Browser(place.server)
     place.sign_in(browser)
     place.github.account.teams = ("Acme/docs",)
@@ -93,7 +93,7 @@ def test_who_leaves_the_team_loses_its_rights(place: Place) -> None:
 
 
 def test_who_leaves_the_organization_is_out(place: Place) -> None:
-    """The session ends, and a new sign-in is refused with what to do."""
+    """Who has left the organization at GitHub is signed out after an hour, and then refused."""
     browser = Browser(place.server)
     place.sign_in(browser)
     place.github.account.organizations = ()
@@ -105,7 +105,7 @@ def test_who_leaves_the_organization_is_out(place: Place) -> None:
 
 
 def test_a_changed_login_is_followed_and_opens_nothing_to_others(place: Place) -> None:
-    """The person stays the same, and whoever takes the old login is somebody else."""
+    """Who changes their login at GitHub stays the same person; who takes the old one is refused."""
     browser = Browser(place.server)
     place.sign_in(browser)
     place.github.account.login = "ana-new"

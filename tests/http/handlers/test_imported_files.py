@@ -91,7 +91,7 @@ def test_json_names_every_kind_as_pypi_does(old: RunningServer) -> None:
 
 
 def test_project_without_metadata_has_all_pages(old: RunningServer) -> None:
-    """A project none of whose files has metadata has all of its pages."""
+    """A project none of whose files has metadata has its JSON and its page."""
     info = old.get("/pypi/bare/json").json()["info"]
 
     assert (info["name"], info["version"], info["summary"]) == ("bare", "1.0", "")

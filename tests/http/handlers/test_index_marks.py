@@ -121,7 +121,7 @@ def _signed_in(server: InProcessServer, name: str) -> Browser:
     return browser
 
 
-def _seen(response: InProcessResponse) -> tuple[object, ...]:
+def _lasting_parts(response: InProcessResponse) -> tuple[object, ...]:
     """Return an answer without what is another one for each session, form or grant."""
     changing = {"set-cookie", "etag", "content-length"}
     headers = {name: text for name, text in response.headers.items() if name not in changing}
@@ -140,7 +140,9 @@ def test_an_index_that_one_may_not_read_is_on_no_page(tmp_path: Path, person: st
         alone.clock.advance(days=2)
         viewer, other = _signed_in(server, person), _signed_in(alone, person)
         for path in PATHS:
-            assert _seen(viewer.open(path, HTML)) == _seen(other.open(path, HTML)), path
+            assert _lasting_parts(viewer.open(path, HTML)) == _lasting_parts(
+                other.open(path, HTML)
+            ), path
 
 
 def _opened(browser: Browser, path: str) -> str:
@@ -255,7 +257,7 @@ def test_a_day_leads_to_no_other_index(server: InProcessServer) -> None:
 
 
 def test_shared_caches_ask_before_they_show_what_a_grant_has_opened(tmp_path: Path) -> None:
-    """A page of an open index that tells of one which a grant has opened is kept by nobody."""
+    """A page of an open index that tells of one opened by a grant is revalidated each time."""
     with _serving(tmp_path / "server", has_prod=True) as server:
         before = server.get("/project/base/", HTML).headers["cache-control"]
         opened = _grant("ana", "read", index="prod") | {"who": ("anonymous",)}

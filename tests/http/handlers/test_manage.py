@@ -412,7 +412,7 @@ def test_many_releases_are_yanked_in_one_commit(server: InProcessServer, manager
 def test_many_releases_are_deleted_by_who_types_the_name(
     server: InProcessServer, manager: Browser
 ) -> None:
-    """Who deletes several releases types the name of the project; a crash leaves nothing listed."""
+    """Who deletes several releases types the name of the project, and the others stay."""
     name = "demo-b"
     server.publish(*(wheel(name, version) for version in ("1.0", "1.1", "2.0")))
     page = chosen(manager, name, ("choose", "delete"), ("versions", "<2"))
@@ -431,7 +431,7 @@ def test_many_releases_are_deleted_by_who_types_the_name(
 def test_project_is_deleted_by_who_types_its_name(
     server: InProcessServer, manager: Browser
 ) -> None:
-    """A project is deleted as it was shown; then its name is still private, and can be given up."""
+    """Who deletes a project types its name; files that came since the form was shown stay."""
     name, files = "demo-w", ("demo_w-1.0-py3-none-any.whl", "demo_w-2.0-py3-none-any.whl")
     server.publish(wheel(name), wheel(name, "2.0"))
     form = manager.open(f"/project/{name}/manage/?action=delete")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.http.packages import publish, wheel
-from tests.http.raw_client import RawResponse, ask, basic
+from tests.http.raw_client import RawResponse, basic, raw_answer
 from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
@@ -54,13 +54,13 @@ def test_operations_are_counted(tmp_path: Path) -> None:
     """Prometheus reads how often the store was asked what, and in which class that is billed."""
     operation_counter = OperationCounter()
     with remote_server(tmp_path, RemoteStore(), operation_counter=operation_counter) as server:
-        assert b"operation=" not in ask(server, GET).body
+        assert b"operation=" not in raw_answer(server, GET).body
         for count, operation in enumerate(
             (Operation("insert", "A"), Operation("get", "B"), Operation("delete", "free"))
         ):
             for _ in range(count + 1):
                 operation_counter.add(operation)
-        answer = ask(server, GET)
+        answer = raw_answer(server, GET)
 
     assert answer.header("content-type") == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.header("cache-control") == "no-store"
@@ -86,9 +86,11 @@ def test_requests_are_timed(tmp_path: Path) -> None:
             assert server.get("/simple/demo/").status_code == 200
         assert server.ask("HEAD", "/simple/nothing/").status_code == 404
         assert server.ask("BREW", "/tea/").status_code == 405
-        figures = figures_of(ask(server, GET))
+        figures = figures_of(raw_answer(server, GET))
         expiring = "wheelyard_expiring_tokens"
-        until(lambda: figures_of(ask(server, GET)).get(expiring) == 1)  # counted in the background
+        until(
+            lambda: figures_of(raw_answer(server, GET)).get(expiring) == 1
+        )  # counted in the background
 
     name = "wheelyard_http_request_duration_seconds"
     detail = 'method="GET",route="project_detail",status="200"'
@@ -114,14 +116,14 @@ def test_requests_are_timed(tmp_path: Path) -> None:
 
 def test_metrics_are_public_on_loopback(private: RunningServer) -> None:
     """On a loopback address, metrics are public."""
-    assert ask(private, GET, bearer("wrong")).status == 200
-    assert ask(private, "HEAD /metrics HTTP/1.1").status == 200
+    assert raw_answer(private, GET, bearer("wrong")).status == 200
+    assert raw_answer(private, "HEAD /metrics HTTP/1.1").status == 200
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For: 192.0.2.1", "Via: 1.1 proxy"])
 def test_proxy_does_not_open_the_metrics(private: RunningServer, header: str) -> None:
     """A proxy on this machine does not open the metrics to its clients."""
-    answer = ask(private, GET, header)
+    answer = raw_answer(private, GET, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
 
 
@@ -131,36 +133,36 @@ def test_no_client_is_local_behind_a_proxy(tmp_path: Path) -> None:
         server=ServerSettings(trusted_proxies=1), access=AccessSettings(metrics_token=TOKEN)
     )
     with remote_server(tmp_path, RemoteStore(), settings) as server:
-        assert ask(server, GET).status == 401
-        assert ask(server, GET, bearer(TOKEN)).status == 200
+        assert raw_answer(server, GET).status == 401
+        assert raw_answer(server, GET, bearer(TOKEN)).status == 200
 
 
 @pytest.mark.parametrize("header", [bearer(TOKEN), basic("prometheus", TOKEN), basic(TOKEN, "")])
 def test_metrics_token_opens_the_metrics_alone(guarded: RunningServer, header: str) -> None:
     """The token of the metrics opens them, however it is sent, and opens nothing else."""
-    assert ask(guarded, GET, header).status == 200
-    assert ask(guarded, "GET /simple/ HTTP/1.1", header).status == 401
+    assert raw_answer(guarded, GET, header).status == 200
+    assert raw_answer(guarded, "GET /simple/ HTTP/1.1", header).status == 401
 
 
 @pytest.mark.parametrize("header", ["X: y", "Authorization: Bearer", bearer(f"{TOKEN}x")])
 def test_metrics_need_a_token_on_a_public_address(guarded: RunningServer, header: str) -> None:
     """On a public address, metrics need a token."""
-    answer = ask(guarded, GET, header)
+    answer = raw_answer(guarded, GET, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
     assert TOKEN.encode() not in answer.body
 
 
 def test_token_of_the_index_does_not_open_the_metrics(guarded: RunningServer) -> None:
-    """A token of the index is known, and that is not enough."""
-    answer = ask(guarded, GET, bearer(guarded.token))
+    """A token of the index is no token of the metrics, and the refusal says so."""
+    answer = raw_answer(guarded, GET, bearer(guarded.token))
     assert (answer.status, error_of(answer)) == (403, "forbidden")
     assert b"This token may not read the metrics." in answer.body
 
 
 def test_no_token_opens_nothing(tmp_path: Path) -> None:
-    """Without a token for them the metrics stay closed, to empty ones as well."""
+    """Where the settings have no token for the metrics, an empty token does not open them."""
     with remote_server(tmp_path, RemoteStore(), Settings(server=ELSEWHERE)) as server:
-        assert ask(server, GET, bearer("")).status == 401
+        assert raw_answer(server, GET, bearer("")).status == 401
 
 
 def test_start_imports_nothing_slow() -> None:
@@ -186,5 +188,5 @@ def test_only_the_exact_path_is_the_metrics(server: RunningServer) -> None:
     """Only GET of the exact path is the metrics; a project may be named `metrics`."""
     publish(server, wheel("metrics"))
     assert "metrics-1.0-py3-none-any.whl" in server.get("/metrics/").text
-    answer = ask(server, "POST /metrics HTTP/1.1")
+    answer = raw_answer(server, "POST /metrics HTTP/1.1")
     assert (answer.status, answer.header("allow")) == (405, "GET, HEAD, OPTIONS")

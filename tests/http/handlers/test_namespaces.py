@@ -64,7 +64,7 @@ def test_pages_without_a_namespace(server: InProcessServer) -> None:
 
 
 def test_pages_with_a_namespace(server: InProcessServer) -> None:
-    """Of a page in JSON the version is 1.5, also one that was repeated, and HTML stays as it is."""
+    """With a namespace, pages in JSON are of version 1.5 and name it, and HTML stays as it is."""
     for _ in range(2):
         page(server, "/simple/acme-core/")
         page(server, "/simple/")
@@ -133,7 +133,7 @@ def test_who_is_shown_a_namespace(tmp_path: Path) -> None:
 
 
 def test_the_page_of_a_project_names_its_namespace(server: InProcessServer) -> None:
-    """The page of a project that owners have begun names the namespace, and of another one not."""
+    """The page of a project names the namespace if the owners of the namespace have begun it."""
     grant(server)
     server.publish(make_wheel("acme_new", "1.0"))
     assert b"<dt>Namespace</dt><dd><bdi>acme</bdi>" in server.get("/project/acme-new/").body
@@ -145,7 +145,7 @@ def test_the_page_of_a_project_names_its_namespace(server: InProcessServer) -> N
 
 
 def test_named_indexes_have_the_same(server: InProcessServer) -> None:
-    """A namespace is one of all indexes, also below the path of one."""
+    """A namespace is listed below the path of every index, and on the pages of its projects."""
     server.index.server.index_administration.add({"name": "dev", "read": "anyone"}, "local:bo")
     grant(server)
     server.publish_to("dev", make_wheel("acme_dev", "1.0"))

@@ -73,7 +73,7 @@ def test_own_projects_are_those_that_a_grant_names(server: InProcessServer) -> N
 
 
 def test_own_projects_are_those_of_the_last_upload(server: InProcessServer) -> None:
-    """They are also those whose latest upload was the person's own, by a token, too."""
+    """A person's projects are also those with a latest upload of the person's, by a token, too."""
     upload(server, "of-ana", "Basic YW5hOnMzY3JldA==")
     browser = Browser(server)
     browser.sign_in("ana", PASSWORD)

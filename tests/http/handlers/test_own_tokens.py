@@ -57,7 +57,7 @@ def send(browser: Browser, **changes: str | Sequence[str]) -> InProcessResponse:
     return browser.send(PAGE, fields)
 
 
-def made(browser: Browser, **changes: str | Sequence[str]) -> str:
+def make_token(browser: Browser, **changes: str | Sequence[str]) -> str:
     """Make or rotate a token by a form of the page, and return the token that is shown."""
     return token_in(browser.follow(send(browser, **changes)))
 
@@ -82,7 +82,7 @@ def principal(server: InProcessServer, token: str) -> str:
 def test_a_person_makes_and_rotates_a_token(server: InProcessServer) -> None:
     """A person makes a token, sees what it may do and when it ends, and replaces it by another."""
     ana = signed_in(server)
-    token = made(ana)
+    token = make_token(ana)
     page = ana.open(PAGE).body.decode()
     assert token not in page
     assert all(words in page for words in (token[4:14], "read acme-*", "2026-01-08", "never"))
@@ -138,7 +138,7 @@ def test_the_page_of_a_new_token_lists_tokens_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cookie", ["x", "." * 4000, "A" * 200])
 def test_a_broken_cookie_of_a_token_shows_none(server: InProcessServer, cookie: str) -> None:
-    """A cookie that is damaged counts as none."""
+    """With a damaged cookie, the page of a new token does not show the token."""
     ana = signed_in(server)
     answer = send(ana)
     (name,) = [name for name in ana.cookies if "secret" in name]
@@ -190,7 +190,7 @@ def test_a_new_token_is_shown_in_its_session_alone(server: InProcessServer) -> N
 
 def test_nobody_sees_or_changes_tokens_of_others(server: InProcessServer) -> None:
     """The tokens of others are not shown, and can be neither rotated nor revoked."""
-    token = made(signed_in(server))
+    token = make_token(signed_in(server))
     bo = signed_in(server, "bo")
 
     for target in (PAGE, f"{PAGE}?rotate={token[4:14]}", f"{PAGE}?revoke={token[4:14]}"):
@@ -239,7 +239,7 @@ def test_an_old_sign_in_is_renewed_and_leads_back(tmp_path: Path, prefix: str) -
 def test_a_rotation_asks_for_a_sign_in_too(server: InProcessServer) -> None:
     """Who has signed in long ago revokes a token at once, and rotates it after a new sign-in."""
     ana = signed_in(server)
-    token = made(ana)
+    token = make_token(ana)
     server.clock.advance(hours=2)
 
     question = ana.open(f"{PAGE}?rotate={token[4:14]}")

@@ -113,7 +113,7 @@ def test_a_view_has_nothing_to_promote(tmp_path: Path) -> None:
 
 
 def test_who_sends_no_credential(tmp_path: Path) -> None:
-    """Nobody promotes without a credential, whatever is there."""
+    """A promotion without a credential is refused with 401."""
     with serving(tmp_path, READERS) as server:
         assert post(server, "")[0] == 401
 

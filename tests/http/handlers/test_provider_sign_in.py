@@ -137,7 +137,7 @@ def test_a_browser_is_sent_to_the_provider_and_back(place: Place) -> None:
 
 
 def test_without_a_refresh_token_a_session_lasts_an_hour(place: Place) -> None:
-    """Nobody says later whether the person still has the account."""
+    """Where the provider gives no refresh token, a session lasts an hour."""
     place.acme.gives_refresh_tokens = False
     assert "Max-Age=3600;" in session_in(place.sign_in(Browser(place.server)))
 
@@ -218,7 +218,7 @@ def _without_state(_place: Place, browser: Browser, path: str) -> InProcessRespo
 def test_an_answer_that_does_not_belong_here_signs_nobody_in(
     place: Place, come_back: Callable[[Place, Browser, str], InProcessResponse]
 ) -> None:
-    """An answer is for the browser, the provider and the ten minutes it was asked for, once."""
+    """An answer for another browser, provider or time, or one that was used, signs nobody in."""
     browser = Browser(place.server)
     path = place.come_back(browser.open("/-/sign-in/acme/"))
     answer = come_back(place, browser, path)
@@ -237,7 +237,7 @@ def test_a_mixed_up_issuer_signs_nobody_in(place: Place) -> None:
 
 
 def test_one_parameter_twice_is_refused(place: Place) -> None:
-    """An answer says each thing once."""
+    """An answer of a provider that has one parameter twice is refused."""
     browser = Browser(place.server)
     path = place.come_back(browser.open("/-/sign-in/acme/"))
     answer = browser.open(f"{path}&code=another")
@@ -290,7 +290,7 @@ def test_a_name_that_somebody_had_before_is_refused(place: Place) -> None:
 
 
 def test_a_provider_that_is_away_is_a_page(place: Place) -> None:
-    """Before and after, the page to sign in says that the provider does not answer."""
+    """Before and after the visit to a provider, a page says that the provider does not answer."""
     browser = Browser(place.server)
     start = browser.open("/-/sign-in/acme/")
     path = place.come_back(start)
@@ -308,7 +308,7 @@ def test_a_provider_that_is_away_is_a_page(place: Place) -> None:
 
 
 def test_guesses_are_limited(place: Place) -> None:
-    """After some refusals, a network waits, with a page that says how long."""
+    """After three refused answers of a provider, a network has to wait."""
     browser = Browser(place.server)
     browser.open("/-/sign-in/acme/")
     statuses = [browser.open("/-/sign-in/acme/callback?state=x&code=y").status for _ in range(4)]
@@ -400,7 +400,7 @@ def test_an_unknown_provider_is_not_found(place: Place, path: str) -> None:
 
 
 def test_a_look_at_the_headers_uses_nothing_up(place: Place) -> None:
-    """Some programs ask for the headers of a link before somebody follows it."""
+    """A HEAD or POST of the link back from a provider does not use up the sign-in."""
     browser = Browser(place.server)
     path = place.come_back(browser.open("/-/sign-in/acme/"))
     assert place.server.get(path, method="HEAD").status == 405
@@ -442,7 +442,7 @@ def test_a_wrong_token_opens_the_form(place: Place) -> None:
 
 
 def test_who_comes_back_after_hours_has_the_rights_of_now(place: Place) -> None:
-    """The first request waits for the provider, also the form of a page, and no reader does."""
+    """Who comes back after hours has the rights that the provider tells of now, also for a form."""
     browser = Browser(place.server)
     place.sign_in(browser)
     assert browser.open("/project/demo/").status == 200
@@ -458,7 +458,7 @@ def test_who_comes_back_after_hours_has_the_rights_of_now(place: Place) -> None:
 
 
 def test_who_comes_back_while_the_provider_is_away_waits_for_it(place: Place) -> None:
-    """The session does not count until the provider answers, and the page says so."""
+    """A session does not count while the provider cannot confirm it, and the page says so."""
     browser = Browser(place.server)
     place.sign_in(browser)
     place.acme.break_off()

@@ -44,7 +44,7 @@ def send(browser: Browser, path: str, **fields: str) -> InProcessResponse:
     return browser.send(path, {"csrf_token": secret, **fields}, ("Origin", HERE))
 
 
-def made(browser: Browser) -> str:
+def make_token(browser: Browser) -> str:
     """Make a token for 90 days on the page, and return it or an empty text."""
     wanted = {"action": "create", "name": "laptop", "can": "read", "projects": "*", "days": "90"}
     answer = send(browser, TOKENS, **wanted)
@@ -62,13 +62,13 @@ def opens(place: Place, token: str) -> str:
 
 
 def test_a_token_follows_what_the_provider_says(place: Place) -> None:
-    """It loses a lost group, waits for a sign-in after 30 days or a refusal, and is ended."""
+    """A token loses a lost group, waits for a sign-in after 30 days or a refusal, and can end."""
     ana, clock = Browser(place.server), place.server.clock
     place.sign_in(ana)
-    token = made(ana)
+    token = make_token(ana)
     assert opens(place, token) == "200"
     clock.advance(hours=1)
-    assert made(ana) == ""  # she has signed in more than an hour ago
+    assert make_token(ana) == ""  # she has signed in more than an hour ago
 
     place.acme.claims["groups"] = []
     clock.advance(hours=3)

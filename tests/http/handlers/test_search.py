@@ -106,7 +106,7 @@ def test_damaged_project_is_not_found(tmp_path: Path) -> None:
 
 
 def test_answer_is_sent_again_when_something_changed(stocked: RunningServer) -> None:
-    """It is asked for anew each time, and is sent again only if something has changed."""
+    """The data of the search is revalidated each time, and not sent again while nothing changes."""
     until(lambda: "local" in [name for name, _, _ in lines(stocked)])
     first = stocked.get("/search.json")
     tag = first.headers["ETag"]

@@ -404,7 +404,7 @@ def test_a_header_does_not_vouch_for_a_form(server: InProcessServer) -> None:
 def test_caller_may_be_forgotten_within_a_request(
     server: InProcessServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second for which a password counts may end at any moment of a request."""
+    """A request is answered also if its remembered caller is forgotten in the middle of it."""
     header = basic("ana")
     assert server.get("/api/v1/whoami", header).status == 200
     server.clock.advance(hours=24)  # the hash, too, has to be computed again

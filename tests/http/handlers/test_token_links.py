@@ -294,7 +294,7 @@ def test_a_person_signs_in_on_the_way(tmp_path: Path, prefix: str) -> None:
 
 
 def test_a_link_below_an_index_leads_to_the_page(ana: Browser) -> None:
-    """The address below the path of an index leads to the server's page, with all fields and it."""
+    """A link below an index leads to the server's page, with all of its fields and the index."""
     answer = ana.open(f"/prod{PAGE}?can=read&name=lab")
 
     assert answer.headers["location"] == f"{PAGE}?can=read&name=lab&index=prod"

@@ -49,7 +49,7 @@ def sent(users: GoogleUsersServer, email: str, path: str, **fields: str) -> Answ
     return asked(users, email, path, csrf_token=secret(users, email), **fields)
 
 
-def made(users: GoogleUsersServer, email: str, path: str = OWN, **changes: str) -> str:
+def make_token(users: GoogleUsersServer, email: str, path: str = OWN, **changes: str) -> str:
     """Make a token, and return it."""
     answer = sent(users, email, path, **{**WANTED, **changes})
     assert answer.status_code == 303, answer.text
@@ -64,7 +64,7 @@ def made(users: GoogleUsersServer, email: str, path: str = OWN, **changes: str) 
 
 def test_person_makes_and_revokes_a_token(users: GoogleUsersServer) -> None:
     """A person makes a token, which is shown once, sees it in the list, and revokes it."""
-    token = made(users, ANA)
+    token = make_token(users, ANA)
     assert users.ask("GET", "whoami", token).json()["principal"] == f"token:{token[4:14]}"
     page = asked(users, ANA, OWN)
     assert (page.status_code, page.headers["cache-control"]) == (200, "no-store")
@@ -116,15 +116,17 @@ def test_what_was_typed_is_kept(
 
 def test_administrator_manages_all_tokens(users: GoogleUsersServer) -> None:
     """Behind the proxy an administrator sees everybody's tokens, makes some for others, revokes."""
-    token = made(users, ANA)
+    token = make_token(users, ANA)
     assert asked(users, ANA, ALL).status_code == 403
     assert sent(users, ANA, ALL, **WANTED).status_code == 403
     assert sent(users, STRANGER, OWN, action="revoke", id=token[4:14]).status_code == 404
     assert token[4:14] not in asked(users, ROOT, OWN).text
     assert token[4:14] in asked(users, ROOT, ALL).text
 
-    other = made(users, ROOT, ALL, kind="user", who=STRANGER, can="admin", projects="*", index="*")
-    nobodys = made(users, ROOT, ALL, kind="", index="main")
+    other = make_token(
+        users, ROOT, ALL, kind="user", who=STRANGER, can="admin", projects="*", index="*"
+    )
+    nobodys = make_token(users, ROOT, ALL, kind="", index="main")
     assert sent(users, ROOT, ALL, action="revoke", id=token[4:14]).status_code == 303
 
     records = {each.id: each for each in users.index.tokens.all()}
@@ -135,7 +137,7 @@ def test_administrator_manages_all_tokens(users: GoogleUsersServer) -> None:
 
 @pytest.mark.parametrize("header", ["Bearer rubbish", "Basic x", "Bearer a.e30.c", "Digest a.b"])
 def test_unverified_header_says_nothing(users: GoogleUsersServer, header: str) -> None:
-    """What nobody has verified says nothing of a person whom the proxy has signed in."""
+    """An unverified Authorization header says nothing of a person whom the proxy has signed in."""
     headers = {
         "X-Goog-IAP-JWT-Assertion": users.assertion(ANA),
         "Accept": "text/html",

@@ -1,5 +1,6 @@
 """`/api/v1/tokens` and `/api/v1/whoami`: who makes which tokens, sees them, and ends them."""
 
+import reprlib
 from base64 import b64encode
 from datetime import datetime, timedelta
 from functools import partial
@@ -43,7 +44,7 @@ def asked(users: GoogleUsersServer, **changes: object) -> Answer:
     return make(users, ANA, changes)
 
 
-def made(users: GoogleUsersServer, email: str = ANA, **changes: object) -> str:
+def make_token(users: GoogleUsersServer, email: str = ANA, **changes: object) -> str:
     """Create a personal token of a user, and return it."""
     answer = make(users, email, changes)
     assert answer.status_code == 201, answer.text
@@ -93,7 +94,7 @@ def test_user_makes_uses_and_revokes_a_token(users: GoogleUsersServer) -> None:
 
 def test_list_says_when_a_token_was_last_used(users: GoogleUsersServer) -> None:
     """The list tells on which day a token was last used, to its owner and to itself."""
-    token, other = made(users), made(users)
+    token, other = make_token(users), make_token(users)
     before = system_runtime().now().date()
     assert users.ask("GET", "whoami", token).status_code == 200
     after = system_runtime().now().date()
@@ -111,7 +112,7 @@ def test_list_says_when_a_token_was_last_used(users: GoogleUsersServer) -> None:
 
 def test_new_account_does_not_get_old_tokens(users: GoogleUsersServer) -> None:
     """Who has the e-mail of a deleted account neither sees nor revokes its tokens."""
-    token_id = made(users, ROBOT, can=["read"])[4:14]
+    token_id = make_token(users, ROBOT, can=["read"])[4:14]
     assert token_id in {each["id"] for each in listed(users, ROBOT)}
     credentials = users.index.tokens.records
     snapshot = credentials.get_for_update(token_id)
@@ -128,7 +129,7 @@ def test_new_account_does_not_get_old_tokens(users: GoogleUsersServer) -> None:
 
 def test_nothing_is_told_that_a_token_is_known_by(users: GoogleUsersServer) -> None:
     """No list has a token or its digest in it, and no answer may be kept."""
-    token, someone = made(users), users.id_token(ANA)
+    token, someone = make_token(users), users.id_token(ANA)
     answers = [
         users.ask("GET", "tokens", someone),
         users.ask("GET", "tokens", users.id_token(ROOT)),
@@ -152,7 +153,7 @@ def test_only_administrators_make_tokens_for_others(users: GoogleUsersServer) ->
     """An administrator makes tokens for others and for nobody, and nobody else does."""
     eve = f"user:{EVE},domain:acme.dev"
     for owner, names in ((None, ()), (eve, (f"user:{EVE}", "domain:acme.dev"))):
-        token = made(users, ROOT, owner=owner)
+        token = make_token(users, ROOT, owner=owner)
         record = users.index.tokens.records.get(token[4:14]).value
         assert record is not None
         assert (record.owner, record.created_by) == (names[0] if names else "", f"user:{ROOT}")
@@ -169,7 +170,7 @@ def test_only_administrators_make_tokens_for_others(users: GoogleUsersServer) ->
 
 def test_owner_and_administrator_rotate_a_token(users: GoogleUsersServer) -> None:
     """An administrator rotates each token, by its name, too; an owner an own one, by its id."""
-    token = made(users, name="of one name")
+    token = make_token(users, name="of one name")
 
     def rotated(secret: str, text: str, **fields: object) -> Answer:
         return users.ask("POST", "tokens/rotate", secret, {"token": text, **fields})
@@ -191,7 +192,7 @@ def test_owner_and_administrator_rotate_a_token(users: GoogleUsersServer) -> Non
 
 def test_owner_gets_no_unproven_principal(users: GoogleUsersServer) -> None:
     """Who names itself as the owner gets no principal that its credential does not prove."""
-    token = made(users, ANA, owner=f"user:{ANA},domain:other.example")
+    token = make_token(users, ANA, owner=f"user:{ANA},domain:other.example")
 
     record = users.index.tokens.records.get(token[4:14]).value
     assert record is not None
@@ -201,7 +202,7 @@ def test_owner_gets_no_unproven_principal(users: GoogleUsersServer) -> None:
 
 def test_people_see_their_own_tokens(users: GoogleUsersServer) -> None:
     """People see their own tokens, an administrator sees all of them, and a token sees itself."""
-    ana, eve = made(users), made(users, EVE, projects=["shared"], can=["read"])
+    ana, eve = make_token(users), make_token(users, EVE, projects=["shared"], can=["read"])
     ids = {each["id"] for each in listed(users, ANA)}
     assert ana[4:14] in ids
     assert eve[4:14] not in ids
@@ -263,7 +264,7 @@ def test_right_of_everybody_is_told_once(tmp_path: Path) -> None:
 
 
 def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None:
-    """A token opens nothing that its owner may not do any more (row 85)."""
+    """A token opens nothing that its owner may not do any more."""
     with running_google_server(tmp_path) as users:
         access = users.index.server.access
         first, second, third, *_ = (grant.id for grant in access.show().grants)
@@ -271,7 +272,7 @@ def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None
         def status() -> int:
             return users.server.get("/simple/acme-core/", token).status_code
 
-        token = made(users, projects=["acme-*", "shared"], can=["read"])
+        token = make_token(users, projects=["acme-*", "shared"], can=["read"])
         assert post(users.server, wheel("acme-core")).status_code == 200
         assert status() == 200
         access.revoke(first, "local:test")
@@ -300,18 +301,25 @@ def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None
 def test_token_may_do_no_more_than_its_maker(
     users: GoogleUsersServer, email: str, can: list[str], projects: list[str], status: int
 ) -> None:
-    """A token may do what its maker may do, or less, and never more (row 86)."""
+    """A token may do what its maker may do, or less, and never more."""
     assert make(users, email, {"can": can, "projects": projects}).status_code == status
 
 
 def test_no_token_makes_a_token(users: GoogleUsersServer) -> None:
     """No token can create a token, not even one of an administrator."""
     everything = users.server.token
-    of_root = made(users, ROOT, can=["admin"], projects=["*"])
+    of_root = make_token(users, ROOT, can=["admin"], projects=["*"])
     before = len(listed(users, ROOT))
     answers = [
         users.ask("POST", "tokens", secret, {"name": "x", "projects": ["demo"], "can": ["read"]})
-        for secret in (everything, of_root, made(users), STATIC, ACCESS_TOKEN, users.ci.token())
+        for secret in (
+            everything,
+            of_root,
+            make_token(users),
+            STATIC,
+            ACCESS_TOKEN,
+            users.ci.token(),
+        )
     ]
 
     assert [answer.status_code for answer in answers] == [403] * 6
@@ -321,8 +329,8 @@ def test_no_token_makes_a_token(users: GoogleUsersServer) -> None:
 
 def test_a_token_of_an_administrator_changes_no_rights(users: GoogleUsersServer) -> None:
     """A token of an administrator sees rights and tokens, and makes neither; a free one does."""
-    of_root = made(users, ROOT, can=["admin"], projects=["*"])
-    free = made(users, ROOT, can=["admin"], projects=["*"], owner=None)
+    of_root = make_token(users, ROOT, can=["admin"], projects=["*"])
+    free = make_token(users, ROOT, can=["admin"], projects=["*"], owner=None)
     grant: dict[str, object] = {"projects": ["of-a-token"], "actions": ["read"]}
     changes: dict[str, dict[str, object]] = {
         "access/group": {"change": "set", "name": "of-a-token", "who": [f"user:{EVE}"]},
@@ -383,11 +391,12 @@ def test_old_sign_in_makes_no_token(users: GoogleUsersServer, age: int, status: 
         ({"Origin": INDEX, "Sec_Fetch_Site": "same-site"}, 403),
         ({"Origin": f"{INDEX}.evil.example"}, 403),
     ],
+    ids=reprlib.repr,
 )
 def test_browser_makes_tokens_from_pages_of_the_index_alone(
     users: GoogleUsersServer, headers: dict[str, str], status: int
 ) -> None:
-    """A user behind IAP can create tokens only from a page of the index (row 76)."""
+    """A user behind Identity-Aware Proxy can make tokens only from a page of the index."""
     headers = {**headers, "X_Goog_IAP_JWT_Assertion": users.assertion(ANA)}
 
     answer = users.ask("POST", "tokens", "", WANTED, **headers)
@@ -408,6 +417,7 @@ def test_browser_makes_tokens_from_pages_of_the_index_alone(
         {"expires": "2096-01-01T00:00:00"},
         {"days": 1, "expires": "2096-01-01T00:00:00Z"},
     ],
+    ids=reprlib.repr,
 )
 def test_senseless_token_is_refused(users: GoogleUsersServer, changes: dict[str, object]) -> None:
     """A request for a token that makes no sense is refused, and says why."""
@@ -433,7 +443,7 @@ def test_what_is_no_json_object(users: GoogleUsersServer, body: bytes) -> None:
 
 def test_other_tokens_are_as_good_as_none(users: GoogleUsersServer) -> None:
     """Another user's token is answered as if it did not exist."""
-    ana = made(users)[4:14]
+    ana = make_token(users)[4:14]
     ids = ["0123456789", ana, users.server.token[4:14], "self", "x", "x" * 300, users.server.token]
     for secret in (users.id_token(EVE), users.server.token, STATIC, ACCESS_TOKEN):
         others = [each for each in ids if secret[4:14] not in each]
@@ -452,7 +462,7 @@ def is_out(users: GoogleUsersServer, token: str) -> bool:
 
 def test_owner_administrator_and_token_may_revoke(users: GoogleUsersServer) -> None:
     """Besides the owner, an administrator revokes a token, and so does the token itself."""
-    first, second, third = made(users), made(users), made(users)
+    first, second, third = make_token(users), make_token(users), make_token(users)
 
     assert users.ask("DELETE", f"tokens/{first[4:14]}", users.id_token(ROOT)).status_code == 204
     assert users.ask("DELETE", f"tokens/{second[4:14]}", second).status_code == 204

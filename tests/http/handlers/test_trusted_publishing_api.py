@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from tests.authentication.verifiers.fake_issuer import CannedResponse as Said
+from tests.authentication.verifiers.fake_issuer import CannedResponse
 from tests.http.in_process import in_process
 from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
 from tests.http.packages import post, wheel
@@ -84,7 +85,7 @@ def test_steps_are_at_the_root_of_the_host_too(tmp_path: Path) -> None:
 
 
 def test_discovery_knows_the_path_that_a_proxy_takes_away(tmp_path: Path) -> None:
-    """Clients name the URL that they upload to, of which the proxy has forwarded the rest."""
+    """Clients find the steps by their upload URL, also where a proxy takes its prefix away."""
     server = ServerSettings(public_url="https://packages.example.com/team")
     with running_ci(tmp_path / "strip", Settings(server=server)) as ci:
         found = ci.server.get(f"{DISCOVERY}?discover=%2Fteam%2Flegacy%2F").json()
@@ -120,16 +121,22 @@ def test_statement_of_another_job(ci: Ci) -> None:
     assert "acme/demo" not in answer.text
 
 
-def test_a_refusal_does_not_use_a_statement_up(fresh: Ci) -> None:
-    """A job that came while its issuer was down comes again with the same statement (row 48)."""
-    statement = fresh.statement()
-    fresh.issuer.answers["/keys"] = Said(status=500)
+def test_a_refusal_does_not_use_a_statement_up(tmp_path: Path) -> None:
+    """A job that came while its issuer was down gets a token for the same statement later."""
+    seconds = [1000.0]
+    runtime = replace(system_runtime(), monotonic=lambda: seconds[0])
+    with running_ci(tmp_path / "down", runtime=runtime) as ci:
+        statement, keys = ci.statement(), ci.issuer.answers["/keys"]
+        ci.issuer.answers["/keys"] = CannedResponse(status=500)
+        first = ci.ask(MINT, {"token": statement})
+        ci.issuer.answers["/keys"] = keys
 
-    first = fresh.ask(MINT, {"token": statement})
+        seconds[0] += waits(first)
+        second = ci.ask(MINT, {"token": statement})
 
-    assert refused(first, 503)
-    waits(first)
-    assert not [token for token in fresh.index.tokens.all() if token.publishers]
+        assert refused(first, 503)
+        assert second.status_code == 200
+        assert len([token for token in ci.index.tokens.all() if token.publishers]) == 1
 
 
 def waits(response: Answer) -> int:
@@ -151,48 +158,48 @@ def test_long_body_is_refused(ci: Ci, path: str) -> None:
     assert refused(ci.server.client.post(path, content=b"{}")) == "invalid-payload"
 
 
-def test_address_gets_sixty_answers_a_minute(fresh: Ci) -> None:
+def test_address_gets_sixty_answers_a_minute(fresh_ci: Ci) -> None:
     """An address gets sixty answers a minute, then it is told when to come again; others do not."""
-    again = {"token": fresh.statement()}
-    codes = [fresh.ask(MINT, again).status_code for _ in range(62)]
-    answer = fresh.ask(MINT, {"token": fresh.statement()}, "192.0.2.200")
+    again = {"token": fresh_ci.statement()}
+    codes = [fresh_ci.ask(MINT, again).status_code for _ in range(62)]
+    answer = fresh_ci.ask(MINT, {"token": fresh_ci.statement()}, "192.0.2.200")
 
     assert (codes[:60], codes[-1]) == ([200] + [422] * 59, 429)
     assert refused(answer, 429) == "rate-limited"
     assert 1 <= waits(answer) <= 60
-    assert fresh.ask(MINT, {"token": fresh.statement()}, "198.51.100.1").status_code == 200
-    assert fresh.ask(BURN, {"token": "x"}).status_code == 202
-    assert fresh.server.get("/_/oidc/audience").status_code == 200
+    assert fresh_ci.ask(MINT, {"token": fresh_ci.statement()}, "198.51.100.1").status_code == 200
+    assert fresh_ci.ask(BURN, {"token": "x"}).status_code == 202
+    assert fresh_ci.server.get("/_/oidc/audience").status_code == 200
 
 
-def test_parallel_requests_get_no_more_answers(fresh: Ci) -> None:
+def test_parallel_requests_get_no_more_answers(fresh_ci: Ci) -> None:
     """Of many requests that an address sends at once, no more are answered than one by one."""
-    again = {"token": fresh.statement()}
+    again = {"token": fresh_ci.statement()}
 
     with ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(lambda _: fresh.ask(MINT, again).status_code, range(120)))
+        answers = list(pool.map(lambda _: fresh_ci.ask(MINT, again).status_code, range(120)))
 
     assert Counter(answers) == {200: 1, 422: 59, 429: 60}
 
 
-def test_garbage_keeps_no_job_out(fresh: Ci) -> None:
+def test_garbage_keeps_no_job_out(fresh_ci: Ci) -> None:
     """What is no genuine statement is counted apart: jobs behind the same address get tokens."""
     garbage: tuple[object, ...] = ({}, [], {"token": "x"}, {"token": "x" * 40_000})
     for path, status in ((MINT, 422), (BURN, 202)):
-        codes = [fresh.ask(path, {"token": "x.y"}).status_code for _ in range(62)]
+        codes = [fresh_ci.ask(path, {"token": "x.y"}).status_code for _ in range(62)]
         assert (codes[:60], codes[-1]) == ([status] * 60, 429)
         for body in garbage:
-            assert refused(fresh.ask(path, body), 429) == "rate-limited"
+            assert refused(fresh_ci.ask(path, body), 429) == "rate-limited"
 
-    invented = [fresh.ask(MINT, {"token": "x.y.z"}).status_code for _ in range(62)]
+    invented = [fresh_ci.ask(MINT, {"token": "x.y.z"}).status_code for _ in range(62)]
 
-    minted = fresh.mint()
+    minted = fresh_ci.mint()
 
     assert 429 in invented
     assert minted.status_code == 200
     token = {"token": minted.json()["token"]}
-    assert fresh.ask(BURN, token).status_code == 202
-    assert post(fresh.server, wheel("demo", "1.0"), token=token["token"]).status_code == 401
+    assert fresh_ci.ask(BURN, token).status_code == 202
+    assert post(fresh_ci.server, wheel("demo", "1.0"), token=token["token"]).status_code == 401
 
 
 def test_only_minted_tokens_burn(ci: Ci) -> None:
@@ -209,16 +216,16 @@ def test_only_minted_tokens_burn(ci: Ci) -> None:
 
 
 def test_log_names_each_token_and_has_no_secret(
-    fresh: Ci, caplog: pytest.LogCaptureFixture
+    fresh_ci: Ci, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log has a line for each token, with whom it is for, and no statement and no token."""
     caplog.set_level(logging.DEBUG)
-    statement = fresh.statement(sha="0123abcd")
-    token = fresh.ask(MINT, {"token": statement}).json()["token"]
-    fresh.ask(MINT, {"token": statement})
-    fresh.mint(sub="nobody\nwyd_x")
-    fresh.ask(BURN, {"token": token})
-    fresh.ask(BURN, {"token": fresh.server.token})
+    statement = fresh_ci.statement(sha="0123abcd")
+    token = fresh_ci.ask(MINT, {"token": statement}).json()["token"]
+    fresh_ci.ask(MINT, {"token": statement})
+    fresh_ci.mint(sub="nobody\nwyd_x")
+    fresh_ci.ask(BURN, {"token": token})
+    fresh_ci.ask(BURN, {"token": fresh_ci.server.token})
 
     lines = [
         record.getMessage() for record in caplog.records if record.name.startswith("wheelyard")
@@ -226,11 +233,11 @@ def test_log_names_each_token_and_has_no_secret(
     about = [line for line in lines if token[4:14] in line]
     assert len(about) == 2
     assert about[0].startswith(f"token minted by publisher:ci-demo: {token[4:14]}, ")
-    for logged in (f"issuer {fresh.issuer.url}", "subject repo:acme/demo", "commit 0123abcd"):
+    for logged in (f"issuer {fresh_ci.issuer.url}", "subject repo:acme/demo", "commit 0123abcd"):
         assert logged in about[0]
     assert about[1].startswith(f"token revoked by publisher:ci-demo: {token[4:14]}, ")
     assert [line for line in lines if "invalid-reuse-token" in line]
-    secrets = (statement, *statement.split("."), token, token[14:], fresh.server.token[14:])
+    secrets = (statement, *statement.split("."), token, token[14:], fresh_ci.server.token[14:])
     assert not [secret for secret in secrets if secret in caplog.text]
     assert "nobody" not in caplog.text
 
@@ -355,10 +362,10 @@ def test_discovery_is_json_alone(ci: Ci) -> None:
     assert answer.status_code == 406
 
 
-def test_discovery_names_no_host_that_a_request_made_up(fresh: Ci, tmp_path: Path) -> None:
+def test_discovery_names_no_host_that_a_request_made_up(fresh_ci: Ci, tmp_path: Path) -> None:
     """Where the index does not know its own name, it does not take one from a request."""
     path = f"{DISCOVERY}?discover=%2Flegacy%2F"
-    assert fresh.server.get(path).status_code == 404
+    assert fresh_ci.server.get(path).status_code == 404
 
     access = AccessSettings(trusted_hosts=("packages.acme.test",))
     with running_ci(tmp_path / "hosts", Settings(access=access)) as ci:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.http.packages import publish, sdist, wheel
-from tests.http.raw_client import ask, raw_connection
+from tests.http.raw_client import raw_answer, raw_connection
 from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
 
@@ -90,7 +90,7 @@ def test_page_in_memory_is_logged_as_any_other(proxied: RunningServer) -> None:
 
 
 def test_change_is_logged_with_who_made_it(proxied: RunningServer) -> None:
-    """Who has uploaded, yanked and deleted what is said at once; what changes nothing is not."""
+    """The log says who has uploaded, yanked or deleted what; what changes nothing is not in it."""
     package = wheel("changed")
     publish(proxied, package)
     publish(proxied, package)
@@ -149,7 +149,7 @@ def test_token_is_in_no_line_of_the_log(proxied: RunningServer) -> None:
 def test_nobody_writes_a_line_of_their_own(tmp_path: Path) -> None:
     """Line breaks and control characters in a request stay within its own line."""
     with running_server(tmp_path, config=TEXT) as server:
-        answer = ask(server, "GET /a%0ab%22/ HTTP/1.1", 'User-Agent: x" 200 "\x9b2Jy')
+        answer = raw_answer(server, "GET /a%0ab%22/ HTTP/1.1", 'User-Agent: x" 200 "\x9b2Jy')
         logged = lines_of(server, "wheelyard.access", 1)
 
     assert answer.status == 400
@@ -160,7 +160,7 @@ def test_nobody_writes_a_line_of_their_own(tmp_path: Path) -> None:
 
 
 def test_forwarded_address_is_no_more_than_an_address(proxied: RunningServer) -> None:
-    """An address has no more in it than an address."""
+    """The log has a forwarded address without what the client has written behind it."""
     invented = "fe80::1%1 2026-11-20 INFO wheelyard.audit: deleted by user:ceo@acme.dev"
     proxied.get("/simple/", proxied.token, X_Forwarded_For=invented)
 

@@ -122,7 +122,7 @@ def test_worker_that_exits_meanwhile_counts_once(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.slow
 def test_failing_worker_takes_no_other_down(tmp_path: Path) -> None:
-    """A process that cannot begin again says why, tries until it can, and takes no other down."""
+    """A worker process that cannot begin again says why, and takes no other one down."""
     passwords = tmp_path / "htpasswd"
     passwords.write_text("")
     config = f'[log]\nformat = "json"\n[access]\nhtpasswd_file = "{passwords}"\n'

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.http.packages import publish, wheel
-from tests.http.raw_client import ask
+from tests.http.raw_client import raw_answer
 from tests.http.servers import running_server
 from tests.http_server import serving
 from tests.waiting import until
@@ -104,7 +104,9 @@ def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collect
             server.get(f"/simple/{server.token}/")
             server.get(f"/simple/%77yd_{server.token[4:]}/")
             assert server.get(f"/{'a' * 20_000}").status_code == 414
-            assert ask(server, "GET /simple/?%ff HTTP/1.1", "User-Agent: \xff\\x").status == 200
+            assert (
+                raw_answer(server, "GET /simple/?%ff HTTP/1.1", "User-Agent: \xff\\x").status == 200
+            )
         yield collector, server.token
 
 

@@ -35,7 +35,7 @@ ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 def test_both_trace_headers_are_understood(
     name: str, value: str, expected: TraceContext | None
 ) -> None:
-    """Both forms are understood, and what is of neither form is no trace."""
+    """Both headers for traces are understood, and a malformed one is no trace."""
     assert parse_trace({name.encode(): value.encode()}) == expected
 
 
@@ -50,7 +50,7 @@ def test_the_standard_comes_first() -> None:
 
 @given(st.binary(max_size=80))
 def test_no_trace_header_breaks_a_request(value: bytes) -> None:
-    """Nothing that a client sends in these headers breaks a request."""
+    """Nothing that a client sends in a header for traces breaks a request."""
     for name in (b"traceparent", b"x-cloud-trace-context"):
         found = parse_trace({name: value})
         assert found is None or len(found.id) == 32

@@ -9,7 +9,7 @@ from starlette.routing import compile_path
 
 from tests.http.in_process import in_process
 from tests.http.packages import wheel
-from tests.http.raw_client import ask, basic
+from tests.http.raw_client import basic, raw_answer
 from tests.http.servers import RunningServer
 from wheelyard.errors import Invalid
 from wheelyard.http.requests import decode_path
@@ -61,14 +61,14 @@ NO_PATHS = ("/a/b/c/d", "/api/v1", "/api/v1/nothing", "/api/v1/tokens/x/y", f"{N
 
 @pytest.mark.parametrize("path", PATHS)
 def test_options_lists_the_methods_of_a_path(stocked: RunningServer, path: str) -> None:
-    """OPTIONS and 405 list the very methods that a path does not answer with 405 (H17 to H22)."""
+    """OPTIONS and 405 list the very methods that a path does not answer with 405."""
     listed = PATHS[path]
     credential = basic("__token__", stocked.make_token("x", can="read"))
 
-    options = ask(stocked, f"OPTIONS {path} HTTP/1.1")
+    options = raw_answer(stocked, f"OPTIONS {path} HTTP/1.1")
     assert (options.status, options.header("allow"), options.body) == (204, listed, b"")
     for method in EVERY:
-        answer = ask(stocked, f"{method} {path} HTTP/1.1", credential)
+        answer = raw_answer(stocked, f"{method} {path} HTTP/1.1", credential)
         assert (answer.status == 405) == (method not in listed.split(", ")), method
         if answer.status == 405:
             assert answer.header("allow") == listed
@@ -78,8 +78,8 @@ def test_options_lists_the_methods_of_a_path(stocked: RunningServer, path: str) 
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "POST", "GET"])
 @pytest.mark.parametrize("path", NO_PATHS)
 def test_missing_path_has_no_methods(stocked: RunningServer, path: str, method: str) -> None:
-    """Where nothing is, every method is told so."""
-    assert ask(stocked, f"{method} {path} HTTP/1.1").status == 404
+    """A path that leads nowhere is not found by any method."""
+    assert raw_answer(stocked, f"{method} {path} HTTP/1.1").status == 404
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> RouteTable:
 
 
 def test_each_route_has_a_path_above(routes: RouteTable) -> None:
-    """A route that is added to the table of routes is asked for its methods here as well."""
+    """Each route of the server has a path here whose methods are tested."""
     paths = [decode_path(path.encode()) for path in PATHS]
     answers = (routes.find(path, method) for path in paths for method in ALL_METHODS)
     reached = {answer[0].name for answer in answers if answer is not None}

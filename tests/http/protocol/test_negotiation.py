@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.http.raw_client import ask
+from tests.http.raw_client import raw_answer
 from tests.http.servers import RunningServer
 from wheelyard.http.representation import MediaType, accepts_gzip, best_media_type
 
@@ -59,14 +59,14 @@ def test_client_gets_what_it_reads(
 ) -> None:
     """Each client gets the form that it can read, asked again and again."""
     for _ in range(3):  # the page comes from the renderer first, and then from memory
-        answer = ask(stocked, f"GET {path} HTTP/1.1", f"Accept: {accept}")
+        answer = raw_answer(stocked, f"GET {path} HTTP/1.1", f"Accept: {accept}")
         assert (answer.status, answer.header("content-type")) == (200, kind)
         assert answer.header("vary") == "Accept, Accept-Encoding"
 
 
 @pytest.mark.parametrize(("accept", "kind"), RULES.values(), ids=RULES)
 def test_best_suited_form_is_sent(accept: str, kind: str | None) -> None:
-    """What suits best is sent, and nothing where nothing does (H31, H32)."""
+    """The form that suits an Accept header best is sent, and nothing if no form suits."""
     assert kind_for(accept) == kind
 
 
@@ -80,10 +80,10 @@ def kind_for(accept: str) -> str | None:
 def test_unsuitable_form_is_not_acceptable(stocked: RunningServer, path: str) -> None:
     """A client that takes no form that there is gets a 406, and one that names none gets HTML."""
     for accept in ("image/png", "*/*;q=0"):
-        answer = ask(stocked, f"GET {path} HTTP/1.1", f"Accept: {accept}")
+        answer = raw_answer(stocked, f"GET {path} HTTP/1.1", f"Accept: {accept}")
         assert (answer.status, answer.header("content-type")) == (406, "application/json")
         assert answer.header("vary") == "Accept, Accept-Encoding"
-    assert ask(stocked, f"GET {path} HTTP/1.1").header("content-type") == HTML
+    assert raw_answer(stocked, f"GET {path} HTTP/1.1").header("content-type") == HTML
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_unsuitable_form_is_not_acceptable(stocked: RunningServer, path: str) ->
 def test_format_in_the_query_decides(stocked: RunningServer, query: str, kind: str | None) -> None:
     """`?format=` decides whatever Accept says, and an unknown format is 406."""
     for path in PAGES:
-        answer = ask(stocked, f"GET {path}?{query} HTTP/1.1", f"Accept: {V1_JSON}")
+        answer = raw_answer(stocked, f"GET {path}?{query} HTTP/1.1", f"Accept: {V1_JSON}")
         assert answer.status == (406 if kind is None else 200)
         if kind is not None:
             assert answer.header("content-type") == kind
@@ -113,9 +113,9 @@ def test_format_in_the_query_decides(stocked: RunningServer, query: str, kind: s
 
 def test_home_is_for_people_and_programs(stocked: RunningServer) -> None:
     """`/` is the page for people, and the list of projects for an installer."""
-    assert ask(stocked, "GET / HTTP/1.1", f"Accept: {PIP}").header("content-type") == V1_JSON
+    assert raw_answer(stocked, "GET / HTTP/1.1", f"Accept: {PIP}").header("content-type") == V1_JSON
     for accept in ("text/html", "*/*"):
-        page = ask(stocked, "GET / HTTP/1.1", f"Accept: {accept}")
+        page = raw_answer(stocked, "GET / HTTP/1.1", f"Accept: {accept}")
         assert page.header("content-type") == HTML
         assert b"<h1>" in page.body
 

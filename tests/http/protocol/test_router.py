@@ -8,7 +8,7 @@ import pytest
 
 from tests.http.in_process import in_process
 from tests.http.packages import wheel
-from tests.http.raw_client import ask
+from tests.http.raw_client import raw_answer
 from tests.http.servers import RunningServer
 from tests.operations.distributions import make_wheel
 from wheelyard.settings.sections import ServerSettings, Settings
@@ -98,7 +98,7 @@ def test_page_is_redirected_to_its_normal_address(
     stocked: RunningServer, asked: str, leads_to: str | None
 ) -> None:
     """A page is sent to its normal address, as a path of this very host, with its query."""
-    answer = ask(stocked, f"GET {asked} HTTP/1.1")
+    answer = raw_answer(stocked, f"GET {asked} HTTP/1.1")
 
     if leads_to is None:
         assert answer.status in {400, 404}
@@ -123,7 +123,7 @@ def test_redirect_keeps_a_query_without_secrets(
     stocked: RunningServer, query: str, kept: str
 ) -> None:
     """A redirect keeps the query, unless it contains a secret."""
-    answer = ask(stocked, f"GET /simple/demo?{query} HTTP/1.1")
+    answer = raw_answer(stocked, f"GET /simple/demo?{query} HTTP/1.1")
 
     assert answer.header("location") == f"/simple/demo/{kept}"
 
@@ -147,8 +147,8 @@ def test_redirect_keeps_a_query_without_secrets(
 )
 def test_head_is_get_without_its_body(stocked: RunningServer, path: str) -> None:
     """HEAD gets the very headers that GET gets, and no body."""
-    got = ask(stocked, f"GET {path} HTTP/1.1", "Connection: close")
-    head = ask(stocked, f"HEAD {path} HTTP/1.1", "Connection: close")
+    got = raw_answer(stocked, f"GET {path} HTTP/1.1", "Connection: close")
+    head = raw_answer(stocked, f"HEAD {path} HTTP/1.1", "Connection: close")
 
     assert head.status == got.status
     assert _undated(head.headers) == _undated(got.headers)

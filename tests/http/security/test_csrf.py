@@ -1,5 +1,6 @@
 """CSRF: requests that pages of other sites make a browser send with its stored password."""
 
+import reprlib
 from collections.abc import Iterator
 
 import pytest
@@ -33,11 +34,12 @@ PACKAGE: Package = wheel("browser")
         ({"Origin": "http://{address}.evil.example"}, 403),
         ({"Origin": "http://evil.example@{address}"}, 403),
     ],
+    ids=reprlib.repr,
 )
 def test_other_sites_change_nothing(
     server: RunningServer, headers: dict[str, str], status: int
 ) -> None:
-    """A page of another site uploads, yanks and deletes nothing with a browser's password (77)."""
+    """A page of another site uploads, yanks and deletes nothing with a browser's password."""
     sent = {name: value.format(address=server.address) for name, value in headers.items()}
     auth = ("__token__", server.token)
     uploads = [

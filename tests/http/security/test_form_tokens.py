@@ -60,7 +60,7 @@ def harness(tmp_path: Path) -> IndexHarness:
     return IndexHarness(tmp_path)
 
 
-def _made(index: Index, sender: Sender) -> str:
+def _new_token(index: Index, sender: Sender) -> str:
     return form_token(request_to(index, sender))
 
 
@@ -74,7 +74,7 @@ def _is_taken(index: Index, sender: Sender, token: str) -> bool:
 @pytest.mark.parametrize("sender", [SIGNED_IN, BY_PASSWORD], ids=["session", "password"])
 def test_a_form_may_be_sent_to_another_worker(harness: IndexHarness, sender: Sender) -> None:
     """A form that one worker has shown is taken by another one, until it is half a day old."""
-    token, other = _made(harness.index, sender), harness.opened(seed=2)
+    token, other = _new_token(harness.index, sender), harness.opened(seed=2)
 
     assert _is_taken(other, sender, token)
     harness.clock.advance(hours=12)
@@ -84,8 +84,11 @@ def test_a_form_may_be_sent_to_another_worker(harness: IndexHarness, sender: Sen
 
 
 def test_a_form_of_somebody_else_is_refused(harness: IndexHarness) -> None:
-    """A form is taken from its own session or person alone, and with the key that it was made."""
-    of_session, of_ana = _made(harness.index, SIGNED_IN), _made(harness.index, BY_PASSWORD)
+    """A form is taken from its own session or person alone, while its key is in the store."""
+    of_session, of_ana = (
+        _new_token(harness.index, SIGNED_IN),
+        _new_token(harness.index, BY_PASSWORD),
+    )
     others = [
         BY_PASSWORD,
         Sender("htpasswd:ana", structs.replace(SESSION, id="6" * 32)),
@@ -103,7 +106,7 @@ def test_a_read_only_server_makes_no_key(harness: IndexHarness) -> None:
     settings = Settings(server=ServerSettings(read_only=True))
     index = replace(harness.index, settings=settings)
 
-    assert _made(index, BY_PASSWORD) == ""
+    assert _new_token(index, BY_PASSWORD) == ""
     assert not _is_taken(index, BY_PASSWORD, "")
     assert harness.store.get(keys.SESSION_KEY) is None
 
@@ -114,7 +117,7 @@ def test_an_altered_token_is_refused(
 ) -> None:
     """A token in which a character is another one, is missing or is added, is refused."""
     harness = IndexHarness(tmp_path_factory.getbasetemp())
-    token = _made(harness.index, SIGNED_IN)
+    token = _new_token(harness.index, SIGNED_IN)
     place %= len(token)
     replaced = f"{token[:place]}{character}{token[place + 1 :]}"
     removed = f"{token[:place]}{token[place + 1 :]}"

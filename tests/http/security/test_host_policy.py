@@ -1,6 +1,7 @@
 """Requests refused before routing: unknown hosts, and credentials over plain HTTP."""
 
 import json
+import reprlib
 from collections.abc import Iterator
 
 import pytest
@@ -129,6 +130,7 @@ def test_two_authorities_are_refused(named: RunningServer) -> None:
         ({"X_Forwarded_For": "192.0.2.1"}, 403),
         ({}, 403),
     ],
+    ids=reprlib.repr,
 )
 def test_credential_over_plain_http_is_refused(
     proxied: RunningServer, headers: dict[str, str], status: int
@@ -274,5 +276,5 @@ def test_forwarded_address_may_have_a_port(forwarded: str, address: str) -> None
 
 
 def test_no_setting_means_no_policy() -> None:
-    """Nothing is looked at where no setting asks for it."""
+    """Without a setting about hosts or HTTPS, no request is looked at for them."""
     assert HostPolicy.of(Settings(server=ServerSettings(trusted_proxies=2))) is None

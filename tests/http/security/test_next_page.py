@@ -67,7 +67,7 @@ def test_no_link_leads_to_another_site(text: str, server: ServerSettings) -> Non
 
 @given(LINKS.map("".join), st.sampled_from(SERVERS))
 def test_no_referer_leads_to_another_site(text: str, server: ServerSettings) -> None:
-    """Nor does the page from which it was followed."""
+    """The page from which a link was followed leads nobody to another site after signing in."""
     headers = {b"host": HOST.encode(), b"referer": f"https://{HOST}{text}".encode()}
     assert is_here(referring_page(headers, server), server)
     assert is_here(referring_page({**headers, b"referer": text.encode()}, server), server)

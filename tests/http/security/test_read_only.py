@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 def test_changes_are_refused(
     server: RunningServer, method: str, path: str, kind: str, *, is_known: bool
 ) -> None:
-    """Every change is refused with one message, for every caller and request."""
+    """Every change is refused as read-only, for every caller and request."""
     auth = ("__token__", server.token) if is_known else None
     body = form(wheel("more")) if kind == KIND else b"{}"
 

@@ -12,7 +12,7 @@ from bcrypt import gensalt, hashpw
 from msgspec.structs import replace
 
 from tests.http.packages import post, publish, wheel
-from tests.http.raw_client import ask, basic
+from tests.http.raw_client import basic, raw_answer
 from tests.http.servers import RunningServer, memory_index, running_app, running_server
 from tests.waiting import until
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
@@ -75,7 +75,7 @@ def test_token_is_good_in_each_place(private: RunningServer, place: str) -> None
     """A token is good as either half of a Basic pair, and as a Bearer."""
     line = f"Authorization: {header(PLACES[place], private.token)}"
     for path in (*PATHS[:3], *FILES):
-        assert ask(private, f"GET {path} HTTP/1.1", line).status == 200
+        assert raw_answer(private, f"GET {path} HTTP/1.1", line).status == 200
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -86,10 +86,10 @@ def test_bad_credential_is_challenged(
     for server in (stocked, private):
         line = f"Authorization: {header(BAD[case], server.token)}"
         for path in EVERY_PATH:
-            answer = ask(server, f"GET {path} HTTP/1.1", line)
+            answer = raw_answer(server, f"GET {path} HTTP/1.1", line)
             assert answer.status == 401, path
             assert answer.header("www-authenticate") == CHALLENGE
-        upload = ask(server, "POST /legacy/ HTTP/1.1", line, body=b"x")
+        upload = raw_answer(server, "POST /legacy/ HTTP/1.1", line, body=b"x")
         assert (upload.status, upload.header("content-type")) == (401, "application/json")
 
 
@@ -99,14 +99,14 @@ def test_bad_credential_is_challenged(
 def test_unreadable_credential_is_refused(stocked: RunningServer, value: str, status: int) -> None:
     """A header that is too long or not printable is refused for what it is."""
     for _ in range(2):
-        answer = ask(stocked, "GET /simple/demo/ HTTP/1.1", f"Authorization: {value}")
+        answer = raw_answer(stocked, "GET /simple/demo/ HTTP/1.1", f"Authorization: {value}")
         assert answer.status == status
 
 
 def test_two_credentials_are_refused(private: RunningServer) -> None:
     """Two Authorization headers are refused, even if one of them is good."""
     good = basic("u", private.token)
-    assert ask(private, "GET /simple/ HTTP/1.1", good, good).status == 400
+    assert raw_answer(private, "GET /simple/ HTTP/1.1", good, good).status == 400
 
 
 class Guesser(Random):
@@ -192,7 +192,7 @@ def log_in(server: RunningServer, logins: list[tuple[str, str]]) -> Counter[int]
     """Log in over as many connections at the same moment; return how often each status came."""
 
     def status(login: tuple[str, str]) -> int:
-        return ask(server, "GET /simple/ HTTP/1.1", basic(*login)).status
+        return raw_answer(server, "GET /simple/ HTTP/1.1", basic(*login)).status
 
     with ThreadPoolExecutor(len(logins)) as pool:
         return Counter(pool.map(status, logins))

@@ -116,7 +116,7 @@ def upload(token: str, size: int) -> list[tuple[str, str]]:
 
 
 def test_anonymous_network_shares_its_slots(tmp_path: Path) -> None:
-    """Where anybody uploads, those of one network share what is theirs, and others are answered."""
+    """Where anybody uploads, a network has half of the turns, and other networks are answered."""
     config = """
         [access]
         anonymous_uploads = true

@@ -1,4 +1,4 @@
-"""Upload forms, whole, cut and hostile; the U numbers are those of the list of attacks."""
+"""Upload forms, whole, cut and hostile."""
 
 from collections.abc import Iterable
 from hashlib import blake2b, md5
@@ -42,29 +42,31 @@ def test_form_is_read_in_any_chunks(size: int) -> None:
 
 
 ACCEPTED = {
-    "U01 nothing but a file, as curl sends it": form(file("package")),
-    "U07 filetype empty": form(*fields(filetype=""), file()),
-    "U15 upper-case digest": form(*fields(sha256_digest=SHA256.upper()), file()),
-    "U25 unknown field": form(*fields(), text("foo", "bar"), file()),
-    "U26 signature": form(*fields(), file(), file("gpg_signature", f"{FILENAME}.asc", b"sig")),
-    "U26 signature that calls itself a wheel": form(file("gpg_signature"), file()),
-    "U27 attestations behind the file": form(file(), text("attestations", "[]")),
-    "U28 many fields": form(*[text("classifiers")] * 1500, file()),
-    "U35 newlines in the description": form(text("description", "a\r\n\tb\x85\u202e"), file()),
-    "U36 UNKNOWN": form(*fields(name="UNKNOWN", filetype="UNKNOWN"), file()),
-    "U47 a second line end": form(file(), end=b"\r\n\r\n"),
-    "U53 transfer encoding that changes nothing": form(
+    "nothing but a file, as curl sends it": form(file("package")),
+    "an empty filetype": form(*fields(filetype=""), file()),
+    "an upper-case digest": form(*fields(sha256_digest=SHA256.upper()), file()),
+    "an unknown field": form(*fields(), text("foo", "bar"), file()),
+    "a signature": form(*fields(), file(), file("gpg_signature", f"{FILENAME}.asc", b"sig")),
+    "a signature that calls itself a wheel": form(file("gpg_signature"), file()),
+    "attestations behind the file": form(file(), text("attestations", "[]")),
+    "many fields": form(*[text("classifiers")] * 1500, file()),
+    "newlines in the description": form(text("description", "a\r\n\tb\x85\u202e"), file()),
+    "UNKNOWN as the name and the filetype": form(
+        *fields(name="UNKNOWN", filetype="UNKNOWN"), file()
+    ),
+    "a second line end": form(file(), end=b"\r\n\r\n"),
+    "a transfer encoding that changes nothing": form(
         part(f'name="content"; filename="{FILENAME}"', DATA, "Content-Transfer-Encoding: Binary")
     ),
-    "U54 one filename in two spellings": form(
+    "one filename in two spellings": form(
         part(f"name=content; filename={FILENAME}; filename*=utf-8'en'{FILENAME}")
     ),
-    "U55 a Windows path": form(file(filename=f"C:\\dist\\{FILENAME}")),
-    "U56 a path": form(file(filename=f"../../{FILENAME}")),
-    "U69 content type": form(
+    "a Windows path": form(file(filename=f"C:\\dist\\{FILENAME}")),
+    "a path": form(file(filename=f"../../{FILENAME}")),
+    "a content type of the file": form(
         part(f'name="content"; filename="{FILENAME}"', DATA, "Content-Type: image/png")
     ),
-    "extended filename alone": form(part(f"name=content; filename*=UTF-8''%64{FILENAME[1:]}")),
+    "an extended filename alone": form(part(f"name=content; filename*=UTF-8''%64{FILENAME[1:]}")),
     "headers in any case, with blanks": form(
         part(f'name="content"; FileName="{FILENAME}" ;', DATA).replace(
             b"Content-Disposition: form-data", b"content-disposition:Form-Data "
@@ -80,83 +82,125 @@ ACCEPTED = {
 
 @pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_forms_of_real_clients_are_taken(body: bytes) -> None:
-    """What real clients send is taken."""
+    """An odd form that real clients send is taken, whole or in small chunks."""
     assert upload(body).distribution.filename == FILENAME
     assert upload(chunks_of(body, 3)).sha256 == SHA256
 
 
 TWO_NAMES = part(f"name=content; filename={FILENAME}; filename*=UTF-8''b-1-py3-none-any.whl")
 REFUSED = {
-    "U02 list_classifiers": ("invalid_action", form(text(":action", "list_classifiers"), file())),
-    "U03": ("invalid_field", form(text("protocol_version", "2"), file())),
-    "U07": ("invalid_field", form(text("filetype", "bdist_egg"), file())),
-    "U08": ("invalid_filename", form(text("filetype", "sdist"), file())),
-    "U09": ("invalid_filename", form(*fields(), file(filename="demo-1.0.tar.gz"))),
-    "U16 short": ("invalid_field", form(text("sha256_digest", "0" * 63), file())),
-    "U16 no hex": ("invalid_field", form(text("blake2_256_digest", "g" * 64), file())),
-    "U18": ("missing_field", form(*fields())),
-    "U19": ("invalid_field", form(text("content"))),
-    "U20": ("invalid_filename", form(file(filename=""))),
-    "U21": ("invalid_archive", form(file(data=b""))),
-    "U22 same name": ("duplicate_field", form(file(), file())),
-    "U23 name": ("duplicate_field", form(text("name", "a"), text("name", "a"), file())),
-    "U24": ("invalid_field", form(file("name"))),
-    "U27 twice": (
+    "an action that no client of today has": (
+        "invalid_action",
+        form(text(":action", "list_classifiers"), file()),
+    ),
+    "another protocol version": ("invalid_field", form(text("protocol_version", "2"), file())),
+    "an unknown filetype": ("invalid_field", form(text("filetype", "bdist_egg"), file())),
+    "an sdist that is a wheel": ("invalid_filename", form(text("filetype", "sdist"), file())),
+    "a wheel that is an sdist": (
+        "invalid_filename",
+        form(*fields(), file(filename="demo-1.0.tar.gz")),
+    ),
+    "a digest that is too short": ("invalid_field", form(text("sha256_digest", "0" * 63), file())),
+    "a digest of other characters": (
+        "invalid_field",
+        form(text("blake2_256_digest", "g" * 64), file()),
+    ),
+    "no file": ("missing_field", form(*fields())),
+    "a text in the place of the file": ("invalid_field", form(text("content"))),
+    "an empty filename": ("invalid_filename", form(file(filename=""))),
+    "an empty file": ("invalid_archive", form(file(data=b""))),
+    "two files": ("duplicate_field", form(file(), file())),
+    "two names": ("duplicate_field", form(text("name", "a"), text("name", "a"), file())),
+    "a file in the place of the name": ("invalid_field", form(file("name"))),
+    "attestations twice": (
         "duplicate_field",
         form(file(), text("attestations", "[1]"), text("attestations", "[]")),
     ),
-    "U27 no JSON": ("invalid_field", form(file(), text("attestations", "[}"))),
-    "U27 long": ("invalid_field", form(file(), text("attestations", "[" + " " * (1 << 20) + "]"))),
-    "U27 deep": ("invalid_field", form(file(), text("attestations", "[" * 100_000))),
-    "U31": ("bad_encoding", form(text("author", b"\xff\xfe"), file())),
-    "U31 cut character": ("bad_encoding", form(text("author", b"\xc3"), file())),
-    "U32": ("bad_encoding", form(part(b'name="content"; filename="\xff.whl"'))),
-    "U32 extended": ("bad_encoding", form(part(b"name=content; filename*=UTF-8''%ff.whl"))),
-    "U34": ("invalid_field", form(text("author", "a\0b"), file())),
-    "U35 LF": ("invalid_field", form(text("version", "1\n"), file())),
-    "U35 U+202E": ("invalid_field", form(text("summary", "\u202ea"), file())),
-    "U41": ("bad_multipart", GOOD.replace(BOUNDARY, b"frontiex")),
-    "U43": ("incomplete_body", b"".join([*fields(), file()])),
-    "U43 empty body": ("incomplete_body", b""),
-    "U47 epilogue": ("bad_multipart", form(file(), end=b"\r\nmore")),
-    "U47 endless epilogue": ("bad_multipart", form(file(), end=b"\r\n" * EPILOGUE_LIMIT_BYTES)),
-    "U48": ("bad_multipart", GOOD + GOOD),
-    "U49 text": ("bad_multipart", b"hello\r\n" + GOOD),
-    "U49 line ends": ("bad_multipart", b"\r\n\r\n" + GOOD),
-    "U49 half a line end": ("bad_multipart", b"\r" + GOOD),
-    "U50": ("bad_multipart", GOOD.replace(b"\r\n", b"\n")),
-    "U50 in headers": (
+    "attestations that are no JSON": ("invalid_field", form(file(), text("attestations", "[}"))),
+    "attestations that are too long": (
+        "invalid_field",
+        form(file(), text("attestations", "[" + " " * (1 << 20) + "]")),
+    ),
+    "attestations that are too deep": (
+        "invalid_field",
+        form(file(), text("attestations", "[" * 100_000)),
+    ),
+    "a text that is no UTF-8": ("bad_encoding", form(text("author", b"\xff\xfe"), file())),
+    "a text that ends within a character": ("bad_encoding", form(text("author", b"\xc3"), file())),
+    "a filename that is no UTF-8": (
+        "bad_encoding",
+        form(part(b'name="content"; filename="\xff.whl"')),
+    ),
+    "an extended filename that is no UTF-8": (
+        "bad_encoding",
+        form(part(b"name=content; filename*=UTF-8''%ff.whl")),
+    ),
+    "a NUL in a text": ("invalid_field", form(text("author", "a\0b"), file())),
+    "a line feed in the version": ("invalid_field", form(text("version", "1\n"), file())),
+    "a change of the direction of writing in the summary": (
+        "invalid_field",
+        form(text("summary", "\u202ea"), file()),
+    ),
+    "another boundary": ("bad_multipart", GOOD.replace(BOUNDARY, b"frontiex")),
+    "no last boundary": ("incomplete_body", b"".join([*fields(), file()])),
+    "an empty body": ("incomplete_body", b""),
+    "text behind the form": ("bad_multipart", form(file(), end=b"\r\nmore")),
+    "endless line ends behind the form": (
+        "bad_multipart",
+        form(file(), end=b"\r\n" * EPILOGUE_LIMIT_BYTES),
+    ),
+    "a second form behind the form": ("bad_multipart", GOOD + GOOD),
+    "text before the form": ("bad_multipart", b"hello\r\n" + GOOD),
+    "two line ends before the form": ("bad_multipart", b"\r\n\r\n" + GOOD),
+    "half a line end before the form": ("bad_multipart", b"\r" + GOOD),
+    "bare line feeds": ("bad_multipart", GOOD.replace(b"\r\n", b"\n")),
+    "a bare line feed in a header": (
         "bad_multipart",
         form(file(), file("x").replace(b"filename", b"\nfilename")),
     ),
-    "U51 no disposition": (
+    "a part without a disposition": (
         "bad_multipart",
         form(file(), text("a").replace(b"Content-Disposition", b"Content-Type")),
     ),
-    "U51 no name": ("bad_multipart", form(file(), part('filename="x"'))),
-    "U51 empty name": ("bad_multipart", form(file(), text(""))),
-    "U51 attachment": ("bad_multipart", form(file().replace(b"form-data", b"attachment"))),
-    "U52 long": ("bad_multipart", form(part("name=a", b"", "X: " + "x" * (1 << 20)), file())),
-    "U52 many": ("bad_multipart", form(part("name=a", b"", *map("X{}: y".format, range(9999))))),
-    "U52 one too many": (
+    "a part without a name": ("bad_multipart", form(file(), part('filename="x"'))),
+    "a part with an empty name": ("bad_multipart", form(file(), text(""))),
+    "a part that is an attachment": (
+        "bad_multipart",
+        form(file().replace(b"form-data", b"attachment")),
+    ),
+    "a header of a part that is too long": (
+        "bad_multipart",
+        form(part("name=a", b"", "X: " + "x" * (1 << 20)), file()),
+    ),
+    "far too many headers of a part": (
+        "bad_multipart",
+        form(part("name=a", b"", *map("X{}: y".format, range(9999)))),
+    ),
+    "one header of a part too many": (
         "bad_multipart",
         form(part("name=a", b"", *map("X{}: y".format, range(MAX_PART_HEADERS))), file()),
     ),
-    "U53": (
+    "an unknown transfer encoding": (
         "bad_multipart",
         form(part(f'name="content"; filename="{FILENAME}"', b"", "Content-Transfer-Encoding: x")),
     ),
-    "U54": ("bad_multipart", form(TWO_NAMES)),
-    "U54 filename in pieces": (
+    "two filenames": ("bad_multipart", form(TWO_NAMES)),
+    "a filename in pieces": (
         "bad_multipart",
         form(part(f'name=content; filename="{FILENAME}"; filename*0=b.whl; filename*1=c.whl')),
     ),
-    "U54 name in another spelling": (
+    "two names in two spellings": (
         "bad_multipart",
         form(part(f"name=content; name*=utf-8''gpg_signature; filename={FILENAME}")),
     ),
-    "U27 half a character": ("invalid_field", form(file(), text("attestations", '["\\ud800"]'))),
-    "U54 charset": ("bad_multipart", form(part("name=content; filename*=latin-1''a.whl"))),
+    "attestations with half a character": (
+        "invalid_field",
+        form(file(), text("attestations", '["\\ud800"]')),
+    ),
+    "a filename in Latin-1": (
+        "bad_multipart",
+        form(part("name=content; filename*=latin-1''a.whl")),
+    ),
     "a parameter twice": ("bad_multipart", form(part("name=a; name=b"), file())),
     "the end of the form among headers": (
         "bad_multipart",
@@ -176,13 +220,13 @@ REFUSED = {
 
 @pytest.mark.parametrize(("code", "body"), REFUSED.values(), ids=REFUSED.keys())
 def test_wrong_form_is_refused_with_its_code(code: str, body: bytes) -> None:
-    """A form that is wrong is refused as the client's mistake, and says which."""
+    """A wrong form is refused with the code of its mistake."""
     assert code_of(body) == code
 
 
 @pytest.mark.parametrize("row", [row for row, (_, body) in REFUSED.items() if len(body) < 1 << 16])
 def test_chunks_decide_nothing(row: str) -> None:
-    """How a body is cut into chunks decides nothing."""
+    """A wrong form is refused with the same code if each chunk has one byte."""
     code, body = REFUSED[row]
 
     assert code_of(chunks_of(body, 1)) == code
@@ -201,21 +245,21 @@ def test_chunks_decide_nothing(row: str) -> None:
     ],
 )
 def test_attestations_are_read(sent: tuple[bytes, ...], kept: str) -> None:
-    """U27: attestations that came with a file are read, wherever in the form they stand."""
+    """Attestations that come with a file are read, before the file or behind it."""
     for parts in ((*sent, file()), (file(), *sent)):
         assert upload(form(*parts)).attestations == kept
 
 
 @pytest.mark.parametrize("action", ["submit", "verify", "doc_upload"])
 def test_retired_action_is_told_apart(action: str) -> None:
-    """U02: what old clients did besides uploading is told apart from nonsense."""
+    """An action of old clients that does not upload is told apart from nonsense."""
     assert read(form(text(":action", action), text("name", "demo"))) is None
 
 
 @pytest.mark.parametrize("name", ["name", "version"])
 @pytest.mark.parametrize("value", ["", " ", "UNKNOWN", None])
 def test_absent_field_is_no_claim(name: str, value: str | None) -> None:
-    """U04, U05: a field that is missing, or says nothing, is no claim."""
+    """A name or version that is missing, or says nothing, is no claim."""
     arrival = upload(form(*fields(**{name: value}), file()))
 
     assert getattr(arrival, f"form_{name}") == ""
@@ -232,7 +276,10 @@ def test_absent_field_is_no_claim(name: str, value: str | None) -> None:
         ({"md5_digest": "0" * 32}, "digest_mismatch"),
         ({"blake2_256_digest": "0" * 64}, "digest_mismatch"),
     ],
-    ids=["right, and long", "right", "U12 none", "U13", "U14 right and wrong", "U14", "U17"],
+    ids=[
+        *("a BLAKE2b of full length", "all right", "none", "a wrong SHA-256"),
+        *("a right SHA-256, a wrong MD5", "a wrong MD5", "a wrong BLAKE2b"),
+    ],
 )
 def test_each_sent_digest_is_compared(digests: dict[str, str], code: str | None) -> None:
     """Every digest that was sent is compared, wherever in the form it stands."""
@@ -249,7 +296,7 @@ def test_each_sent_digest_is_compared(digests: dict[str, str], code: str | None)
 
 
 def test_truncated_form_is_refused() -> None:
-    """U44: a form that was cut anywhere is none."""
+    """A form that is cut anywhere is refused as incomplete."""
     for at in range(len(GOOD)):
         assert code_of(GOOD[:at]) == "incomplete_body"
 
@@ -287,7 +334,7 @@ def test_boundary_inside_a_file_is_refused(data: bytes, size: int) -> None:
     ],
 )
 def test_another_media_type_is_no_form(content_type: bytes | None) -> None:
-    """U37, U38, U39: another media type is no form at all."""
+    """A body of another media type is no form at all."""
     assert parse_boundary(content_type) is None
 
 
@@ -321,7 +368,7 @@ def test_boundary_may_be_quoted(content_type: bytes, boundary: bytes) -> None:
     ],
 )
 def test_bad_boundary_is_refused(parameters: bytes) -> None:
-    """U40, U42: a form without a boundary of the right kind is refused."""
+    """A form without a boundary of the right kind is refused."""
     with pytest.raises(Invalid) as caught:
         parse_boundary(b"multipart/form-data" + parameters)
 

@@ -1,4 +1,4 @@
-"""Upload forms at their limits, of size, memory and work; U numbers as in the list of attacks."""
+"""Upload forms at their limits, of size, memory and work."""
 
 import resource
 import sys
@@ -60,7 +60,7 @@ FULL = text("a", "x" * FIELD_LIMIT_BYTES)
     ids=["parts", "field", "fields", "ignored file", "header"],
 )
 def test_limits_are_exact(code: str, good: list[Part], bad: list[Part]) -> None:
-    """U28, U29, U30, U52: what reaches a limit passes, and what passes it does not."""
+    """A form that reaches a limit passes, and one that passes a limit is refused."""
     assert upload(form(*good, file())).size == len(DATA)
     assert code_of(form(*bad, file())) == code
 
@@ -72,7 +72,7 @@ def spool(tmp_path: Path) -> Spool:
 
 
 def test_file_over_the_limit_goes_no_further(spool: Spool) -> None:
-    """U58: a file is refused with the first byte over the limit, and goes no further."""
+    """A file is refused with the first byte over the limit, and goes no further."""
     small = replace(uploads(), spool=spool, rules=UploadRules(max_size=300))
     reader = FormReader(BOUNDARY, small, ALICE)
     reader.feed(file(data=bytes(300))[:-2])

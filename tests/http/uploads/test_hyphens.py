@@ -118,7 +118,7 @@ def test_a_file_without_metadata(server: RunningServer, names: tuple[str, ...], 
 
 
 def test_a_right_is_asked_for_before_the_file_has_come(server: RunningServer) -> None:
-    """Who may upload neither project is refused at the filename, before any byte is spooled."""
+    """Who may upload neither project is refused before the archive is looked at."""
     token = server.make_token("other")
     assert send(server, token, file(filename=SHORT.filename, data=b"no archive")).status_code == 403
 

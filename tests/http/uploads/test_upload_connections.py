@@ -110,7 +110,7 @@ def test_short_body_is_refused(server: RunningServer, line: RawConnection, missi
 def test_disconnected_client_leaves_nothing(
     server: RunningServer, line: RawConnection, sent: int
 ) -> None:
-    """A client that goes away in the middle leaves nothing behind."""
+    """A client that goes away in the middle of an upload leaves nothing in the store."""
     body = form(GOOD)
     line.ask(POST, credentials(server), KIND, f"Content-Length: {len(body)}")
     line.send(body[:sent])
@@ -164,7 +164,7 @@ def test_expected_upload_is_told_to_go_on(server: RunningServer) -> None:
 
 
 def test_unknown_expectation_is_ignored(server: RunningServer) -> None:
-    """Another expectation than that is not looked at."""
+    """Another expectation than 100-continue is ignored."""
     package = wheel("banana")
     with raw_connection(server) as line:
         line.ask(POST, credentials(server), KIND, "Expect: banana", body=form(package))

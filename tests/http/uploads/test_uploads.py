@@ -59,7 +59,7 @@ def assert_refused(answer: Answer, status: int, error: str, code: str = "") -> N
 
 
 def test_upload_warns_of_what_could_be_better(server: RunningServer) -> None:
-    """What could be better about a file that is taken is said, to programs and to curl."""
+    """The answer to an upload says what could be better about a file that is taken."""
     package = wheel("better")
     odd = Package("better-1.0-py2-none-any.whl", package.data, package.metadata)
     texts = post(server, odd).json()["warnings"]
@@ -171,7 +171,7 @@ def test_body_without_a_form_is_refused(
     error: str,
     code: str,
 ) -> None:
-    """What is not a whole form with a file, or is compressed, is refused (U37 to U41)."""
+    """An upload that is not a whole form with a file, or is compressed, is refused."""
     kept = server.kept()
     auth = ("__token__", server.token)
     answer = server.client.post("/legacy/", content=body, headers=headers, auth=auth)

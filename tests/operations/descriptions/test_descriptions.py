@@ -484,7 +484,7 @@ def test_a_description_is_rendered_once_for_all_processes(monkeypatch: pytest.Mo
 
 
 def test_where_nothing_can_be_stored_memory_keeps_the_result() -> None:
-    """There, a description is rendered once in each process, and kept in memory."""
+    """Where nothing can be stored, a process renders a description once, and keeps it in memory."""
     made = Descriptions(ReadOnlyStore(new_store()), monotonic, waits=True)
     html = shown(made, "a *b*")
     made.close()
@@ -553,7 +553,7 @@ def test_old_results_are_removed() -> None:
 
 
 def test_a_killed_process_is_replaced(descriptions: Descriptions) -> None:
-    """If the process is killed, the next description is rendered by another one."""
+    """If the process that renders is killed, another one renders the next description."""
     shown(descriptions, "first")
     for process in processes():
         os.kill(process, signal.SIGKILL)
@@ -561,7 +561,7 @@ def test_a_killed_process_is_replaced(descriptions: Descriptions) -> None:
 
 
 def test_the_process_has_no_secret(descriptions: Descriptions) -> None:
-    """The process has neither the environment of the server nor a file that the server has open."""
+    """The process that renders has no environment of the server, and none of its open files."""
     shown(descriptions, "a *b* c")
     for process in processes():
         environment = Path(f"/proc/{process}/environ").read_bytes()

@@ -208,7 +208,7 @@ def put_projects(process: Process, number: int) -> None:
 @pytest.mark.parametrize("is_local", [True, False], ids=["folder", "bucket"])
 @pytest.mark.parametrize("number", [3, 3_000])
 def test_idle_refresh_costs_two_calls(machine: Machine, number: int, *, is_local: bool) -> None:
-    """However many projects there are, it costs one listing and one conditional read."""
+    """However many projects there are, an idle refresh costs a listing and a conditional read."""
     put_projects(machine.process(), number)
     process = machine.process(is_local=is_local)
     assert len(process.refreshed()) == number
@@ -390,7 +390,7 @@ def test_an_outage_without_a_table_is_an_error(machine: Machine) -> None:
 
 
 def test_a_read_only_table_is_kept_in_memory(machine: Machine) -> None:
-    """Where nothing may be written, the table is kept in memory, and seldom tried again."""
+    """Where nothing may be written, the table is kept in memory, and seldom tried to be stored."""
     machine.process().publish("a")
     denied, configured = (
         machine.process(),

@@ -77,7 +77,7 @@ def test_pages_say_what_is_known() -> None:
 
 
 def test_a_public_project_looks_as_a_private_one() -> None:
-    """Its page has what core metadata say, links to its releases, but no uploader, feed or form."""
+    """A public project's page has its core metadata and releases, but no uploader, feed or form."""
     metadata = core("Summary: A demo", "License: MIT", "Requires-Dist: base>=2", "Author: Ann")
     known = bare_file(size=5, uploaded_at=NOON, sha256="a" * 64)
     shown = shown_project(page(known), metadata, public=PUBLIC)

@@ -15,7 +15,7 @@ def server() -> Iterator[FakeServer]:
 
 
 @pytest.fixture
-def other() -> Iterator[FakeServer]:
-    """Run another one: another port is another origin."""
+def other_server() -> Iterator[FakeServer]:
+    """Run another server: another port is another origin."""
     with running_fake_server() as running:
         yield running

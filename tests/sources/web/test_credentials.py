@@ -28,13 +28,15 @@ def with_login(url: str, login: str = "ana:s%20e%2Fcret") -> str:
 
 
 @pytest.fixture
-def two(server: FakeServer, other: FakeServer) -> tuple[FakeServer, FakeServer]:
+def page_of_two_servers(
+    server: FakeServer, other_server: FakeServer
+) -> tuple[FakeServer, FakeServer]:
     """Make an index whose page links to its own file, and to one of another server."""
     server.page("/simple/", '<a href="a/">a</a>')
-    server.page("/simple/a/", f'<a href="/{WHEEL}">a</a><a href="{other.url}/a-2.zip">b</a>')
+    server.page("/simple/a/", f'<a href="/{WHEEL}">a</a><a href="{other_server.url}/a-2.zip">b</a>')
     server.file(f"/{WHEEL}", b"wheel")
-    other.file("/a-2.zip", b"other")
-    return server, other
+    other_server.file("/a-2.zip", b"other")
+    return server, other_server
 
 
 def read_all(url: str, login: UserPassword | None = None, netrc: Path | None = None) -> None:
@@ -50,10 +52,10 @@ def read_all(url: str, login: UserPassword | None = None, netrc: Path | None = N
     [("", ("__token__", "t")), ("bob@", ("bob", "t")), ("bob:own@", ("bob", "own"))],
 )
 def test_beside_the_url(
-    two: tuple[FakeServer, FakeServer], written: str, expected: tuple[str, str]
+    page_of_two_servers: tuple[FakeServer, FakeServer], written: str, expected: tuple[str, str]
 ) -> None:
     """A password that is given beside the URL goes with the name in it; one in it goes first."""
-    server, other = two
+    server, other = page_of_two_servers
 
     url = f"{server.url}/simple/".replace("//", f"//{written}", 1)
     read_all(url, login=UserPassword("__token__", "t"))
@@ -64,10 +66,10 @@ def test_beside_the_url(
 
 @pytest.mark.integration
 def test_netrc_is_for_its_host_alone(
-    two: tuple[FakeServer, FakeServer], home: Path, tmp_path: Path
+    page_of_two_servers: tuple[FakeServer, FakeServer], home: Path, tmp_path: Path
 ) -> None:
     """The netrc file's credential is sent to its host; the `default` entry is ignored."""
-    server, _ = two
+    server, _ = page_of_two_servers
     (home / ".netrc").write_text("machine 127.0.0.1 login ana password known\n")
     read_all(f"{server.url}/simple/")
     assert server.logins("/simple/") == [basic("ana", "known")]
@@ -134,9 +136,11 @@ def test_a_credential_goes_to_its_origin_alone(
 
 
 @pytest.mark.integration
-def test_a_redirect_takes_no_credential_along(two: tuple[FakeServer, FakeServer]) -> None:
+def test_a_redirect_takes_no_credential_along(
+    page_of_two_servers: tuple[FakeServer, FakeServer],
+) -> None:
     """A redirect is followed, and a credential is not taken along to another server."""
-    server, other = two
+    server, other = page_of_two_servers
     server.serve("/old/", CannedResponse(status=301, headers={"Location": "../simple/"}))
     server.serve(
         f"/{WHEEL}", CannedResponse(status=302, headers={"Location": f"{other.url}/w?sig=1"})
@@ -170,11 +174,11 @@ def test_what_is_shown(server: FakeServer) -> None:
 
 @pytest.mark.integration
 def test_a_credential_of_a_list_is_not_for_files_elsewhere(
-    server: FakeServer, other: FakeServer, tmp_path: Path
+    server: FakeServer, other_server: FakeServer, tmp_path: Path
 ) -> None:
     """What is for the server of a list goes to its files there, and to files elsewhere never."""
     login = UserPassword("ana", "s e/cret")
-    for each in (server, other):
+    for each in (server, other_server):
         each.page("/packages.json", "a-1.zip\n", "text/plain")
         each.file("/pool/a-1.zip", b"x")
     netrc = tmp_path / "netrc"
@@ -185,9 +189,9 @@ def test_a_credential_of_a_list_is_not_for_files_elsewhere(
         with opened(text, packages_url=packages, **request) as source:
             body_of(*offered(source.candidates()).candidates)
 
-    read(f"{other.url}/pool/", login=login)
-    read(f"{other.url}/pool/", netrc=netrc)
-    assert other.logins("/pool/a-1.zip") == [None, None]
+    read(f"{other_server.url}/pool/", login=login)
+    read(f"{other_server.url}/pool/", netrc=netrc)
+    assert other_server.logins("/pool/a-1.zip") == [None, None]
     assert server.logins("/packages.json") == [ANA, basic("ana", "known")]
     read(f"{server.url}/pool/", login=login)
     read("../../pool/", text=with_login(f"{server.url}/packages.json"))

@@ -43,7 +43,7 @@ def test_no_file_at_a_private_address_is_asked_for(
 
 
 def test_no_page_at_a_private_address_is_asked_for(server: FakeServer) -> None:
-    """A project's page that leads there is a fault, and an index that does is none."""
+    """A project's page at a private address is a fault; an index that moved to one is refused."""
     there = CannedResponse(
         status=301, headers={"Location": f"http://localhost:{server.port}/hidden/"}
     )
@@ -63,20 +63,22 @@ def test_no_page_at_a_private_address_is_asked_for(server: FakeServer) -> None:
     assert not any("hidden" in each.path for each in server.seen)
 
 
-def test_a_list_leads_to_no_other_private_host(server: FakeServer, other: FakeServer) -> None:
+def test_a_list_leads_to_no_other_private_host(
+    server: FakeServer, other_server: FakeServer
+) -> None:
     """The host of a list and that of its files are named; a redirect is followed to no other."""
     server.page("/packages.json", "a-1.zip\n", "text/plain")
-    pool = f"http://localhost:{other.port}/pool/"
-    other.file("/pool/a-1.zip", b"x")
+    pool = f"http://localhost:{other_server.port}/pool/"
+    other_server.file("/pool/a-1.zip", b"x")
 
     with opened(f"{server.url}/packages.json", packages_url=pool) as source:
         (candidate,) = offered(source.candidates()).candidates
         assert body_of(candidate) == b"x"
 
-    there = {"Location": f"http://127.1:{other.port}/pool/a-1.zip"}
+    there = {"Location": f"http://127.1:{other_server.port}/pool/a-1.zip"}
     server.serve("/pool/a-1.zip", CannedResponse(status=302, headers=there))
     with opened(f"{server.url}/packages.json", packages_url=f"{server.url}/pool/") as source:
         (candidate,) = offered(source.candidates()).candidates
         with pytest.raises(OSError, match=PRIVATE):
             body_of(candidate)
-    assert len(other.seen) == 1
+    assert len(other_server.seen) == 1

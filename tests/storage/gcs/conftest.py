@@ -19,7 +19,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
 
 @pytest.fixture
 def bucket(server: FakeGcs) -> Bucket:
-    """Return its bucket, past the wire."""
+    """Return the bucket of the server, past the wire."""
     return server.bucket("wheels")
 
 

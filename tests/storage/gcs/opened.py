@@ -59,7 +59,7 @@ class Opened:
 
     @property
     def store(self) -> Store:
-        """Its store."""
+        """The store of the bucket."""
         return self.bucket.documents
 
 

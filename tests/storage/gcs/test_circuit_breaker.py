@@ -63,7 +63,7 @@ def test_one_asks_for_all(server: FakeGcs, opened_bucket: Opened, pool: ThreadPo
 
 @away
 def test_one_asks_once(server: FakeGcs, opened_bucket: Opened, fault: Fault) -> None:
-    """Who asks a bucket that is still unavailable asks it once, and the others wait again."""
+    """Two requests after the pause ask a bucket that is still unavailable once, and do not wait."""
     silenced(server, opened_bucket, fault)
     opened_bucket.time.advance(seconds=COOL_DOWN_SECONDS)
     silence = server.faults.add(fault, count=FOR_EVER)
@@ -92,7 +92,7 @@ def test_a_bucket_that_refuses_connections(server: FakeGcs, opened_bucket: Opene
 
 @pytest.mark.slow
 def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcs) -> None:
-    """A bucket that takes connections and says nothing costs one caller some seconds, once."""
+    """After a call to a silent bucket has timed out, the next one fails, and later ones work."""
     bucket = opener(clock=RunningClock())
     server.die()
     with pytest.raises(Unavailable, match="gs://wheels does not answer"):

@@ -31,7 +31,7 @@ def bucket(server: FakeGcs) -> Bucket:
 
 @pytest.fixture
 def site(bucket: Bucket, opener: Opener) -> GcsStore:
-    """Return the store in it."""
+    """Return the store in the bucket that is copied to."""
     store = opener(f"gs://{bucket.name}").store
     assert isinstance(store, GcsStore)
     return store
@@ -76,7 +76,7 @@ def test_a_copy_over_another(server: FakeGcs, bucket: Bucket, site: GcsStore) ->
 
 
 def test_a_copy_of_nothing(site: GcsStore) -> None:
-    """What is not there cannot be copied."""
+    """An object that does not exist cannot be copied."""
     with pytest.raises(NotFound):
         copied(site)
 

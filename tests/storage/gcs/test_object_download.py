@@ -166,7 +166,7 @@ def test_a_stream_that_stalls(server: FakeGcs, opened_bucket: Opened) -> None:
 def test_something_else_answers(
     answer: str, opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a log-in page or another program answers in place of the bucket, it is one sentence."""
+    """Where another program answers for the bucket, each verb fails with an error of a store."""
     with another_server(answer) as url:
         monkeypatch.setenv(EMULATOR, url)
         store = opener("gs://wheels").store

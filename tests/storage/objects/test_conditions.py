@@ -101,7 +101,7 @@ def test_a_service_that_keeps_conditions() -> None:
     ],
 )
 def test_a_service_that_does_not(service: Service) -> None:
-    """A service that ignores a condition, or refuses the right one, is never written again."""
+    """A service that ignores a condition, or refuses the right one, is asked only once."""
     check = checked(service)
 
     with pytest.raises(Unavailable, match="does not keep the conditions") as caught:

@@ -107,7 +107,7 @@ def test_keys_come_before_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keys_are_those_that_python_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys are handed on as they were read, so that no other place is asked for any."""
+    """Keys that only Python's view of the environment has sign the URL."""
     keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}
     # not what a library sees that asks the system
     monkeypatch.setattr(os, "environ", keys)

@@ -66,7 +66,7 @@ def test_a_service_that_answers_409_for_what_exists(
 def test_a_service_that_never_answers_well(
     store: ObjectStore, service: ProxiedService, status: int, code: str
 ) -> None:
-    """A write is given up in the end, and the message says why."""
+    """A write that fails again and again is given up, with a code and when to try again."""
     service.faults.add(StatusBefore(status), "insert", A, count=FOR_EVER)
 
     with pytest.raises(Unavailable) as caught:

@@ -1,6 +1,7 @@
 """Which versions of a project an OSV entry is about, and which entries count."""
 
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -64,6 +65,7 @@ def affected(known: AdvisoryTable, *versions: str) -> list[str]:
             ["0.1", "1.0rc1", "1.0", "1.5"],
         ),
     ],
+    ids=reprlib.repr,
 )
 def test_a_range_follows_the_order_of_versions(
     events: Sequence[tuple[str, str]], versions: list[str]
@@ -135,6 +137,7 @@ def test_what_does_not_count() -> None:
         ([("CVSS_V9", V4_CRITICAL)], False),
         ([], False),
     ],
+    ids=reprlib.repr,
 )
 def test_the_highest_score_decides(severity: list[tuple[str, str]], *, is_blocked: bool) -> None:
     """A vulnerability counts from the score on; the highest of its scores decides."""

@@ -30,7 +30,7 @@ PREFERRED = "py{}{}-none-any".format(*sys.version_info)
 def test_a_preferred_wheel(
     wheelyard: Typed, upstream: FakeUpstream, sandbox: Sandbox, tmp_path: Path, approval: str
 ) -> None:
-    """Both install the file that was approved, and not a preferred one that was added since."""
+    """Both pip and uv install the file that was approved, not a preferred one added since."""
     now = datetime.now(UTC)  # noqa: TID251 - the server's clock
     upstream.publish(FakeFile.of(public_wheel("demo", "1.0"), now))
     config = upstream_settings(upstream, "cooldown_days = 3", "page_ttl = 0")

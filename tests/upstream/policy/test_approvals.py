@@ -100,7 +100,7 @@ def approved_digests(server: InProcessServer) -> tuple[str, ...] | None:
 def test_a_file_that_is_added_later(
     tmp_path: Path, public: FakeUpstream, store: Store, rule: dict[str, Any]
 ) -> None:
-    """It is not approved with its version; `why`, pages and the answer to its URL say so."""
+    """A file that is added later is not approved with its version; `why` and pages say so."""
     with serving(tmp_path, public, store, **rule) as server:
         deciding(server).approve(DEMO, ONE, "a fix")
         assert filenames(server) == [FIRST]
@@ -158,7 +158,7 @@ def test_what_does_not_exist(
     version: str,
     kind: type[WheelyardError],
 ) -> None:
-    """It cannot be approved, and nothing is kept of the attempt."""
+    """A project or version that does not exist cannot be approved, and nothing is stored."""
     wanted = Version(version) if version else None
     with serving(tmp_path, public, store) as server:
         with pytest.raises(kind, match="cannot be approved"):
@@ -222,7 +222,7 @@ def test_the_api_says_which_digests_it_has_approved(
 def test_a_page_without_digests(
     tmp_path: Path, public: FakeUpstream, store: Store, fault: Fault
 ) -> None:
-    """Its files are fetched when they are approved, and the approval is about those bytes."""
+    """Files of a page without digests are fetched when they are approved, and those bytes count."""
     public.behave("demo", fault)
     with serving(tmp_path, public, store, approval=True) as server:
         deciding(server).approve(DEMO, ONE, "")

@@ -198,7 +198,7 @@ def test_why_tells_all_answers_apart(tmp_path: Path, public: FakeUpstream) -> No
 
 
 def test_versions_without_files(tmp_path: Path, public: FakeUpstream) -> None:
-    """They stay on the page unless they are hidden; `why` names the format that is not shown."""
+    """Versions without files stay on a page unless hidden; `why` names the format not shown."""
     public.behave("requests", Fault.OTHER_FORMATS)
     with serving(tmp_path, public) as server:
         assert page_of(server, "requests").page["versions"] == ["1.0", "2.0", "8.0", "9.0"]

@@ -167,7 +167,7 @@ def test_what_no_rule_asks_for() -> None:
 
 
 def test_a_database_that_has_shrunk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A loss of more than a tenth is refused, at a start, too, until somebody accepts it."""
+    """A database that has lost more than a tenth is refused until somebody accepts it."""
     path, clock = tmp_path / "osv.json", Clock()
     store = MemoryStore(clock.seconds)
     path.write_bytes(entries(*range(100)))

@@ -209,7 +209,7 @@ def test_a_snapshot_shows_what_was_there_on_a_day(harness: IndexHarness) -> None
 
 
 def test_a_security_fix(harness: IndexHarness) -> None:
-    """One command lets a new version through, at once and in every process; nothing else is."""
+    """One command lets a new version through, at once in every process, and no other version."""
     policy = policy_of(harness.opened(seed=5), UpstreamSettings(cooldown_days=7, deny=("other",)))
     found = page(wheel("1.0"), wheel("2.0", NOW), wheel("2.0", NOW, tag="py2-none-any"))
     found = replace(found, files=(*found.files, wheel("3.0", NOW)))

@@ -40,7 +40,7 @@ def add(server: InProcessServer, note: str, who: str = "htpasswd:reader", can: s
 @pytest.mark.parametrize("path", ["grants/", "grants/history/", "groups/", "explain/"])
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_rights_are_for_administrators(server: InProcessServer, path: str, name: str) -> None:
-    """Others see no grant and no group, and their forms change nothing."""
+    """Who is no administrator sees no grant and no group, and their forms change nothing."""
     person = Administrator.of(server, name)
     before = server.index.server.access.show()
 

@@ -75,7 +75,7 @@ def test_store_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
 
 def test_last_sweep_is_known(tmp_path: Path) -> None:
-    """When leftovers were swept last is there, and a warning if that is long ago."""
+    """The health says when leftovers were swept last, and warns if that is long ago."""
     with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
         api, lease = (
             Administrator.of(server).api,
@@ -153,7 +153,7 @@ def test_settings_have_their_sources_and_no_secrets(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["health/", "settings/"])
 def test_they_are_for_administrators(server: InProcessServer, path: str) -> None:
-    """Others see neither."""
+    """Who is no administrator sees neither the health of the server nor its settings."""
     assert Administrator.of(server, "reader").open(path).status == 403
     assert server.get(f"/-/admin/{path}").status == 401
 

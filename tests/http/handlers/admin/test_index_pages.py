@@ -42,7 +42,7 @@ def admin(server: InProcessServer) -> Iterator[Administrator]:
 @pytest.mark.parametrize("path", [PAGE, f"{PAGE}?make=index", f"{PAGE}history/"])
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_indexes_are_for_administrators(server: InProcessServer, path: str, name: str) -> None:
-    """Others see no index, and make none."""
+    """Who is no administrator sees no page of indexes, and makes no index."""
     person = Administrator.of(server, name)
 
     answers = [person.open(path), person.send(PAGE, action="make", name="dev")]
@@ -77,7 +77,7 @@ def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
 
 
 def test_ways_of_promotion_are_drawn(tmp_path: Path) -> None:
-    """The page shows from which index to which releases go, and how many projects each has."""
+    """The page shows from which index to which releases go, and where that is the only way."""
     tables = (
         {"name": "dev"},
         {"name": "prod", "promote_from": ["dev"], "promote_only": True},
@@ -167,7 +167,7 @@ def test_a_removed_rule_is_taken_away_by_its_box(admin: Administrator) -> None:
 
 
 def test_rules_are_fields_of_the_form(admin: Administrator) -> None:
-    """Each key of rules has a field, and what is given there is the key of the index."""
+    """Fields of the form make the rules of an index, and a wrong value is said beside its field."""
     rules = {
         "cooldown_days": "7",
         "min_cvss": "7.5",

@@ -104,7 +104,7 @@ def test_wrong_filter_is_explained(admin: Administrator, query: str) -> None:
 
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_journal_is_for_administrators(server: InProcessServer, name: str) -> None:
-    """Others see nothing of it."""
+    """Who is no administrator sees nothing of the journal of everything."""
     person = Administrator.of(server, name)
     for path in (PAGE, f"{PAGE}?from=x"):
         answer = person.open(path)
@@ -115,5 +115,5 @@ def test_journal_is_for_administrators(server: InProcessServer, name: str) -> No
 
 
 def test_last_day_of_the_calendar(admin: Administrator) -> None:
-    """A form with the last day that there is filters by nothing that comes after it."""
+    """The form of the journal takes the first and the last day that a calendar has."""
     assert admin.open(f"{PAGE}?from=0001-01-01&to=9999-12-31").status == 200

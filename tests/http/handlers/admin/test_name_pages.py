@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
 
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_names_are_for_administrators(server: InProcessServer, name: str) -> None:
-    """Others see no private name, and reserve and release none."""
+    """Who is no administrator sees no private names, and reserves and releases none."""
     person = Administrator.of(server, name)
 
     answers = [

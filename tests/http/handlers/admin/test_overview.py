@@ -80,6 +80,6 @@ def test_a_figure_that_is_unknown_hides_no_other(
 
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_the_overview_is_for_administrators(server: InProcessServer, name: str) -> None:
-    """Others see no figure."""
+    """Who is no administrator does not see the first page for administrators."""
     assert Administrator.of(server, name).open("").status == 403
     assert server.get("/-/admin/").status == 401

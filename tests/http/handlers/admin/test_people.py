@@ -78,7 +78,7 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
 
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_people_are_for_administrators(server: InProcessServer, name: str) -> None:
-    """Others see nobody there."""
+    """Who is no administrator sees nobody on the pages of people."""
     person = Administrator.of(server, name)
 
     pages = [person.open(PAGE), person.open(f"{PAGE}?who={ANA}")]
@@ -260,7 +260,7 @@ def test_access_ends_at_once(admin: Administrator) -> None:
 
 
 def test_person_of_a_provider_is_ended(admin: Administrator) -> None:
-    """The record says so too, and a released name ends who has it."""
+    """The record of a person says who ended them, and the release of their name ends them, too."""
     index = admin.server.index
     person = sign_in(index, "9", "zoe@acme.dev")
     assert index.catalog.person_names.claim("acme", person.name, person.id)

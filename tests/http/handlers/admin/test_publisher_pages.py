@@ -69,7 +69,7 @@ def as_of(form: str) -> str:
 @pytest.mark.parametrize("path", [PAGE, f"{PAGE}?add=github", f"{PAGE}history/"])
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_publishers_are_for_administrators(server: InProcessServer, path: str, name: str) -> None:
-    """Others see no publisher, and add none."""
+    """Who is no administrator sees no publishers, and adds none."""
     person = Administrator.of(server, name)
 
     answers = [person.open(path), person.send(PAGE, **WANTED)]

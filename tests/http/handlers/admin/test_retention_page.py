@@ -39,7 +39,7 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
 
 
 def test_retention_is_for_administrators(server: InProcessServer) -> None:
-    """Others neither see what would be deleted, nor delete it."""
+    """Who is no administrator neither sees what rules of retention would delete, nor runs them."""
     person = Administrator.of(server, "reader")
 
     answers = [person.open(PAGE), person.send(PAGE, confirmation="delete")]
@@ -157,7 +157,7 @@ def test_pins_are_on_the_page_manage(admin: Administrator) -> None:
 def test_the_page_warns_of_what_requires_a_release(
     server: InProcessServer, admin: Administrator
 ) -> None:
-    """The page says which release lacks then what it requires."""
+    """The page says which release would lack what it requires after the rules have run."""
     server.publish(wheel("acme-core", "1.2", "Requires-Dist: demo<2"))
 
     after = "After this, acme-core 1.2 has no demo<2 in main."

@@ -65,7 +65,7 @@ def test_page_has_each_project(stored: InProcessServer) -> None:
 
 
 def test_usage_follows_each_change(tmp_path: Path) -> None:
-    """A deleted file counts no more, a quarantined one does; no file is looked at for that."""
+    """A deleted file counts no more in what a project stores, and a file in quarantine does."""
     with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
         server.publish(SMALL, LARGE)
         api, index = Administrator.of(server).api, server.index
@@ -168,7 +168,7 @@ def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
 
 
 def test_storage_is_for_administrators(stored: InProcessServer) -> None:
-    """Others see no size."""
+    """Who is no administrator does not see what each project stores."""
     assert Administrator.of(stored, "reader").open(PAGE).status == 403
     assert stored.get(f"/-/admin/{PAGE}").status == 401
 

@@ -25,7 +25,7 @@ WANTED = {
 }
 
 
-def made(
+def make_token(
     server: InProcessServer, name: str, days: int = 100, owner: str = "", *projects: str
 ) -> str:
     """Make a token, and return its id."""
@@ -47,9 +47,9 @@ def test_old_address_leads_to_the_page(admin: Administrator) -> None:
 
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_tokens_are_for_administrators(server: InProcessServer, name: str) -> None:
-    """Others see no token there, and their forms change nothing."""
+    """Who is no administrator sees no token of others, and their forms change nothing."""
     person = Administrator.of(server, name)
-    token_id = made(server, "of somebody")
+    token_id = make_token(server, "of somebody")
 
     pages = [
         person.open(path) for path in (PAGE, f"{PAGE}?action=make", f"{PAGE}?revoke={token_id}")
@@ -96,13 +96,13 @@ def test_administrator_finds_tokens(
 @pytest.fixture(scope="module")
 def searchable(server: InProcessServer) -> Administrator:
     """The administrator of an index with tokens of several kinds."""
-    made(server, "t-old", 365, "user:bo@acme.dev")
+    make_token(server, "t-old", 365, "user:bo@acme.dev")
     server.clock.advance(days=120)
-    made(server, "t-soon", 5, "", "zebra-*")
+    make_token(server, "t-soon", 5, "", "zebra-*")
     server.clock.advance(seconds=1)
-    server.index.tokens.revoke(made(server, "t-gone"), "local:ana")
+    server.index.tokens.revoke(make_token(server, "t-gone"), "local:ana")
     server.clock.advance(days=1)
-    made(server, "t-young", 364)
+    make_token(server, "t-young", 364)
     return Administrator.of(server)
 
 
@@ -166,7 +166,7 @@ def test_what_was_typed_is_kept(
 
 def test_several_tokens_are_revoked_at_once(admin: Administrator) -> None:
     """Selected tokens are shown once more, and revoked together; others are left as they are."""
-    tokens = [made(admin.server, f"many-{number}") for number in range(3)]
+    tokens = [make_token(admin.server, f"many-{number}") for number in range(3)]
     chosen = tokens[:2]
     question = admin.read(f"{PAGE}?revoke={chosen[0]}&revoke={chosen[1]}&revoke=0123456789")
     assert "Revoke 2 tokens" in question

@@ -87,7 +87,7 @@ def letters(count: int) -> tuple[DeadLetter, ...]:
 def test_webhooks_are_for_administrators(
     admin: Administrator, server: InProcessServer, path: str, name: str
 ) -> None:
-    """Others see no webhook, and neither add one nor send anything to one."""
+    """Who is no administrator sees, adds, changes and sends to no webhook."""
     add(admin)
     person = Administrator.of(server, name)
     fields = {**KEYS, "name": "other"}
