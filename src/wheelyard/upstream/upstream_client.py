@@ -158,9 +158,10 @@ class UpstreamClient:
 
     def root(self) -> RootPage:
         """
-        Request the URL of the index, and return the start of the answer.
+        Request the URL of the index, and return the start of the answer, whatever its content is.
 
-        Raises FetchError if there is no answer that can be used.
+        The caller looks whether the content is a list of projects. Raises FetchError if the index
+        does not answer in time with the status 200, or if its address is refused.
         """
         # not compressed: the list may have tens of megabytes, and is cut after its start
         headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
