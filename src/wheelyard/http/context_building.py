@@ -162,11 +162,11 @@ def _context(
     return IndexContext(
         process=process,
         index=replace(index, uploads=uploads),
-        in_force=in_force,
+        known_indexes=in_force,
         upstream=upstream,
         read_policy=read_policy,
         pages=PageCache(page_memory),
-        remembered=page_memory,
+        page_memory=page_memory,
         downloads=downloads,
         files_from_page=files_from_page,
         provenance_root=provenance_root,

@@ -216,7 +216,7 @@ class WebPages:
         These indexes are noted in the request.
         """
         viewer = self.viewer(request.caller, name)
-        if self.context.process.site is None and not self.context.in_force.names:
+        if self.context.process.site is None and not self.context.known_indexes.names:
             return viewer
         # no server with one index needs this module
         from wheelyard.http.other_indexes import with_indexes  # noqa: PLC0415
@@ -252,7 +252,7 @@ class WebPages:
         if is_public:
             places = public_places_of(request, viewer.indexes, name, version)
             return replace(viewer, places=places)
-        places, request.shows_elsewhere = places_of(
+        places, request.made_from_elsewhere = places_of(
             request, viewer.indexes, name, version, is_release=is_release
         )
         return replace(viewer, places=places)
@@ -329,7 +329,7 @@ class WebPages:
     @property
     def until_rights_change(self) -> float:
         """Until when a page may be repeated, as rights elsewhere may change: a monotonic time."""
-        if not self.context.in_force.names:
+        if not self.context.known_indexes.names:
             return inf
         # as long as a credential counts after it was verified
         return self.context.index.server.runtime.monotonic() + RIGHTS_SECONDS
@@ -412,8 +412,8 @@ class WebPages:
         elif client:  # the page has the choice of this browser
             headers = self.security_headers + responses.page_cache_headers(0, "private")
         made_from = None
-        if shows is not None and request.shows_elsewhere is not None:
-            made_from = shows + request.shows_elsewhere
+        if shows is not None and request.made_from_elsewhere is not None:
+            made_from = shows + request.made_from_elsewhere
         try:
             return responses.page_response(
                 self.context,

@@ -32,7 +32,7 @@ from wheelyard.errors import (
 from wheelyard.model import grants
 from wheelyard.model.access import Action, holding, may_everywhere
 from wheelyard.model.decoding import redact_tokens, require_one_line
-from wheelyard.model.index_name import EVERY_INDEX, MAIN, renamed_in
+from wheelyard.model.index_name import EVERY_INDEX, MAIN, names_after_rename
 from wheelyard.operations.audit_log import log_access, log_person
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
@@ -474,7 +474,7 @@ class _RenameIndex(Struct, frozen=True):
         """Return two events for each grant that names the index: no event changes a grant."""
         events: list[grants.AnyAccessEvent] = []
         for granted in rules.grants:
-            index = renamed_in(granted.grant.index, self.old_name, self.new_name)
+            index = names_after_rename(granted.grant.index, self.old_name, self.new_name)
             if index == granted.grant.index:
                 continue
             fields = replace(granted.grant, index=index)

@@ -18,7 +18,7 @@ from wheelyard.authentication.sign_in.provider import (
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.errors import quoted
 from wheelyard.model.claim_matchers import Claims
-from wheelyard.model.person import is_group_name, is_person_name, person_name
+from wheelyard.model.person import is_group_name, is_person_name, normalized_person_name
 
 MAX_SUBJECT_CHARS: Final = 255
 """The longest `sub` (OpenID Connect Core 2)."""
@@ -132,7 +132,7 @@ def _require_name(claims: Claims, config: ProviderConfig) -> str:
         raise refused(
             f"{title} has not verified your e-mail address. Verify it there, and sign in again."
         ) from CredentialRejected("email_unverified")
-    name = person_name(value)
+    name = normalized_person_name(value)
     if not is_person_name(name):
         raise refused(
             f"Your {config.name_claim} at {title} cannot be a name here: it is longer than 255 "

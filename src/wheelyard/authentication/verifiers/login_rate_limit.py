@@ -77,7 +77,7 @@ class LoginRateLimit(Struct, frozen=True):
                 self._add_tries(key, -1)
         return wait
 
-    def record_failure(self, keys: Iterable[str]) -> None:
+    def take_tries(self, keys: Iterable[str]) -> None:
         """Take a try out of the bucket of each key, unless the bucket is empty."""
         with self._lock:
             for key in keys:

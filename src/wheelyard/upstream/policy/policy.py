@@ -403,7 +403,9 @@ class Policy:
         versions.update(dict.fromkeys(page.empty_versions))
         licences: Mapping[str, str] = {}
         if self.licence_rule:
-            licences = self.sidecar_facts.licences.known(page, state.licences, is_of_store=True)
+            licences = self.sidecar_facts.licences.list_known(
+                page, state.licences, stored_only=True
+            )
         faults: Mapping[str, str] = {}
         if Code.NOT_VERIFIED in self.rules.codes:
             # `refusal_by_sidecars` verifies the others when a client wants the file
