@@ -170,8 +170,8 @@ def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:
     is left out if the caller may not decide it, or if its name has become private and the caller
     may read it. `despite` is about the rule that was noted and, of a request for a version, about
     all rules that hide the version now. An upstream index may be asked for these rules: they are
-    left out if it does not answer. Raises Invalid (code `bad_setting`) if no database of advisories
-    can be used.
+    left out if it does not answer. Raises Invalid (code `bad_setting`) if the database of
+    advisories is refused, and none was accepted before.
     """
     decisions = _read_decisions(call.index)
     stored_requests = call.index.server.package_requests.get().requests

@@ -50,10 +50,10 @@ def build_context(
     """
     Return the context of the index that a process begins with, and the context of the process.
 
-    `index` is main for a server, or the index of a static site. Its `Server` gets a new `state`.
-    With an upstream index, the list of private names in the store is completed unless the server is
-    read-only. Then raises Invalid if something that the policy needs is wrong, and Unavailable if
-    it cannot be read.
+    `index` is main for a server, or the index of a static site. `site` is that site, or None for a
+    server. The `Server` gets a new `state`. With an upstream index, the list of private names in
+    the store is completed unless the server is read-only. Then raises Invalid if something that the
+    policy needs is wrong, and Unavailable if it cannot be read.
     """
     index.server.state = ServerState(index.server.runtime.now(), write_failure)
     process = _build_process(index, write_failure, site)

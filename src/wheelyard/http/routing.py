@@ -193,7 +193,11 @@ class RouteTable:
         return None
 
     def name_of(self, raw_path: bytes, method: str, prefix: str = "") -> str:
-        """Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE."""
+        """
+        Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE.
+
+        `prefix` is the path of `public_url`, as for `parse_path`. No path raises an error.
+        """
         try:
             path = self.parse_path(raw_path, prefix)
         except WheelyardError:

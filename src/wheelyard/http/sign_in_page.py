@@ -33,7 +33,11 @@ class _State(Struct, frozen=True):
 
 
 def show(request: IndexRequest, next_path: str, *, has_signed_out: bool) -> Response:
-    """Return the page, from which somebody goes on to a path of this index."""
+    """
+    Return the page, from which somebody goes on to a path of this index.
+
+    With `has_signed_out`, it says that the caller has just signed out.
+    """
     state = _State(has_signed_out=has_signed_out)
     return request.web.own_page(request, 200, _render(request, next_path, state))
 

@@ -213,7 +213,8 @@ class WebPages:
         """
         Return who looks at a page of this index, with the other indexes that they may read.
 
-        These indexes are noted in the request.
+        With `name`, the page is about the project of that name. The other indexes are noted in the
+        request.
         """
         viewer = self.viewer(request.caller, name)
         if self.context.process.site is None and not self.context.known_indexes.names:

@@ -130,7 +130,7 @@ class AccessControl:
         """
         Return the grants in force, or None if they have to be read first.
 
-        Does not read a remote store.
+        `max_age` is how old the document in memory may be. Does not read a remote store.
         """
         snapshot = self.records.peek(max_age)
         if snapshot is None:
@@ -142,9 +142,10 @@ class AccessControl:
 
     def load(self, max_age: MaxAge = "fresh") -> grants.Grants:
         """
-        Return the grants in force, read from the store if they may have changed.
+        Return the grants in force, read from the store unless those in memory are new enough.
 
-        Nobody gets or loses a right before the store has answered.
+        `max_age` is how old the document in memory may be. Nobody gets or loses a right before the
+        store has answered.
         """
         return self.in_force(self.records.get(max_age))
 

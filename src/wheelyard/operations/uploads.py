@@ -329,7 +329,7 @@ class Uploads(Struct, frozen=True):
         `public_name`), which is logged, if an upstream index has its name, and Conflict (code
         `namespace_reserved`) if it is in a namespace of other owners. Raises Unavailable if the
         store or an upstream index does not answer. Raises TooLarge (code `quota_exceeded`) if a
-        quota has no room for a new file of this size. A listed filename needs no room.
+        quota has no room for a new file of this `size`. A listed filename needs no room.
         """
         readings = self._readings(filename)
         if form_name:

@@ -35,7 +35,11 @@ class KeptFolders(ForwardingStore):
         """The id under which each index is kept, by its own id."""
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Yield the objects below a prefix, by keys with the id that the index has now."""
+        """
+        Yield the objects below a prefix, by keys with the id that the index has now.
+
+        These are the objects whose keys follow the key `after`, or all for an empty text.
+        """
         folder, stored_folder = self._folders(prefix)
         start = ""
         if after:

@@ -63,7 +63,8 @@ def confirmation_of(
     """
     Return the confirmation of a person by verified claims of a provider.
 
-    Raises Forbidden (code `sign_in_refused`) if the claims name no person who may sign in.
+    `refresh_token` is what the provider has given for renewals, or an empty text. Raises Forbidden
+    (code `sign_in_refused`) if the claims name no person who may sign in.
     """
     subject = claims.get("sub")
     if not isinstance(subject, str) or not _is_valid_subject(subject):

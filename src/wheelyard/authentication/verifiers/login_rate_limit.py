@@ -111,7 +111,11 @@ class LoginRateLimit(Struct, frozen=True):
 
 
 def address_key(address: str, kind: str = "address") -> str:
-    """Return the bucket key of the network of an address. All texts but addresses share one key."""
+    """
+    Return the key of the bucket for a network, that of an address.
+
+    All texts but addresses share one key of each `kind`, on which the number of tries depends.
+    """
     return f"{kind}:{network_of(address)}"
 
 
