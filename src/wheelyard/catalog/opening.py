@@ -116,11 +116,11 @@ def open_catalog(
     Return the catalog of main, and write `wheelyard.json` if the store is new.
 
     `files_location` is that of a new store's distributions, if they have a bucket of their own. A
-    server that may not write does not give serials. If only a newer version may write to the
-    store, each write raises Unavailable (code `newer_store`). Raises Invalid if this version may
-    not read the store (code `older_store` or `newer_store`), or if `wheelyard.json` is damaged or
-    lost (code `damaged_document`). Raises Unavailable if the store does not answer, or a new one
-    cannot be written.
+    server that may not write does not give serials. If only a newer version may write to the store,
+    each write raises Unavailable (code `newer_store`). Raises Invalid if this version may not read
+    the store (code `older_store` or `newer_store`), or if `wheelyard.json` is damaged or lost (code
+    `damaged_document`). Raises Unavailable if the store does not answer, or a new one cannot be
+    written.
     """
     # before anything else is read: an older version must not misread a newer store
     stored_format = ensure_format(stores.documents, files_location)

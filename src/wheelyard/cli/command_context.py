@@ -123,9 +123,9 @@ def index_for_command(index: Index, name: str | None = None) -> Index:
     """
     Return the index `name`, for None the one of `--index`, of the store of `index`.
 
-    `index` is any index of that store. Its connections are closed at the end of the command,
-    and serials are then given to the commits of the returned index. Raises NotFound if there is no
-    such index, and Unavailable if the store does not answer.
+    `index` is any index of that store. Its connections are closed at the end of the command, and
+    serials are then given to the commits of the returned index. Raises NotFound if there is no such
+    index, and Unavailable if the store does not answer.
     """
     context = click.get_current_context()
     if index.upstream is not None:

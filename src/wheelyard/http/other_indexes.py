@@ -145,7 +145,7 @@ def releases_elsewhere(
     request: IndexRequest, name: NormalizedName
 ) -> tuple[ReleasesElsewhere, ...]:
     """
-    Return which releases of a private project the other indexes have that the caller may read.
+    Return which releases of a private project other indexes have, those that the caller may read.
 
     These are the indexes that `with_indexes` has noted in the request. An index whose store does
     not answer is left out.

@@ -270,9 +270,9 @@ class WebPages:
         self, request: IndexRequest, viewer: Viewer, name: NormalizedName
     ) -> tuple[ReleasesElsewhere, ...]:
         """
-        Return which releases of a private project the other indexes have that the page names.
+        Return which releases of a private project other indexes have, those that the page names.
 
-        The result is empty if the viewer has no places.
+        The result is empty if the viewer has no `places`: then the page names no other index.
         """
         if not viewer.places:
             return ()

@@ -481,10 +481,10 @@ class Uploads(Struct, frozen=True):
         """
         Validate, store and list a file, and return what its publisher is told.
 
-        A file that is listed with equal bytes already is not added again, but lost bytes are stored
-        again, and it gets attestations that it lacks. The description of a new file is rendered in
-        the background. After an error, the name may be private, and the store may have bytes that
-        no project lists. The same upload again completes it.
+        A file that is listed with equal bytes already is not added again. But lost bytes are stored
+        again, and the file gets attestations that it lacks. The description of a new file is
+        rendered in the background. After an error, the name may be private, and the store may have
+        bytes that no project lists. The same upload again completes it.
 
         Raises Invalid if the file, its form or its attestations are not valid, or the filename
         cannot be used again (code `file_exists`). Raises Conflict (code `file_exists`) if the

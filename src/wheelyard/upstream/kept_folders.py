@@ -81,7 +81,7 @@ class KeptFolders(ForwardingStore):
 
 
 def is_same_url(upstream_id: str, other_id: str) -> bool:
-    """Return whether two ids are of one URL, whose digest is at the end of both."""
+    """Return whether two ids end with the digest of the same URL, whatever their labels are."""
     _, _, digest = upstream_id.rpartition("-")
     _, _, other_digest = other_id.rpartition("-")
     return digest == other_digest

@@ -318,11 +318,11 @@ class PageRequests:
             if last_page.is_gone:
                 return None
             return gone_page(last_page, self._runtime.now())
-        first_fetched: Mapping[str, str] = NO_DIGESTS
+        fetched_digests: Mapping[str, str] = NO_DIGESTS
         if gains_digests(answer, last_page):
             # a digest that comes late has to be that of the bytes which clients have already got
-            first_fetched = self._stored.load_fetched_digests(last_page)
-        page, new_changes = continue_page(answer, last_page, answer.fetched_at, first_fetched)
+            fetched_digests = self._stored.load_fetched_digests(last_page)
+        page, new_changes = continue_page(answer, last_page, answer.fetched_at, fetched_digests)
         for filename in new_changes:
             self._observation.digest_change(last_page.name, filename)
 

@@ -41,8 +41,9 @@ def merge_claims(claims: Claims, userinfo: Claims) -> Claims:
     """
     Return the claims of an ID token, and further claims from userinfo.
 
-    An e-mail address, and whether it is verified, come from one source: the ID token if it has
-    both, or else userinfo if that has an address.
+    Of a claim that is in both, that of the ID token counts. An e-mail address, and whether it is
+    verified, come from one source. That is userinfo if userinfo has an address and the ID token
+    lacks one of the two claims, and else the ID token.
     """
     # the ID token is signed, so its claims count before those of userinfo
     merged = {**userinfo, **claims}
