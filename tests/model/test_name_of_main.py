@@ -12,7 +12,7 @@ from wheelyard.model.index_texts import index_of_texts, texts_of_index
 from wheelyard.model.project import Event, File, PromotionData
 from wheelyard.model.project_json import EventJson, FileJson, JournalEntry
 from wheelyard.model.retention_rules import parse_rules
-from wheelyard.model.stored_indexes import INDEX_KIND, with_main
+from wheelyard.model.stored_indexes import INDEX_KIND, with_main_named
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOADED = File(
@@ -48,8 +48,8 @@ def test_a_definition_of_an_earlier_version_names_main() -> None:
     """An empty layer is main, in what is shown, in forms and in what is stored anew."""
     stored = {"name": "team", "layers": ["team", ""], "promote_from": [""], "index_size": ""}
 
-    assert with_main(stored)["layers"] == ["team", "main"]
-    assert with_main(stored)["index_size"] == ""
+    assert with_main_named(stored)["layers"] == ["team", "main"]
+    assert with_main_named(stored)["index_size"] == ""
     assert INDEX_KIND.describe_keys({"name": "x", "layers": ["team", ""]}) == "layers team main"
     assert texts_of_index({"layers": ["team", ""]}) == {"layers": "team, main"}
     for text in ('team, ""', "team, main"):

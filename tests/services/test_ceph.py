@@ -10,7 +10,7 @@ from tests.services.ceph import running_ceph
 from tests.services.s3 import S3
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store
-from wheelyard.wiring.stores import store_in
+from wheelyard.wiring.stores import open_single_store
 
 pytestmark = pytest.mark.services
 
@@ -23,7 +23,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     with running_ceph(tmp_path, "wheels") as url:
         for name, value in S3().environment(url).items():
             monkeypatch.setenv(name, value)
-        yield store_in("s3://wheels")
+        yield open_single_store("s3://wheels")
 
 
 def test_conditions_that_are_not_kept(store: Store) -> None:

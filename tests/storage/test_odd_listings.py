@@ -9,7 +9,7 @@ from tests.http_server import serving
 from tests.refused import refused
 from tests.storage.gcs.opened import EMULATOR
 from wheelyard.errors import Unavailable
-from wheelyard.wiring.stores import store_in
+from wheelyard.wiring.stores import open_single_store
 
 TIME = "2026-01-01T00:00:00Z"
 ITEM = {"name": "a", "size": "1", "timeCreated": TIME}
@@ -55,7 +55,7 @@ def test_a_listing_of_google(monkeypatch: pytest.MonkeyPatch, listing: object) -
     """A listing without a time, or one that repeats itself, fails each time that it is read."""
     with serving(answering(json.dumps(listing).encode())) as url:
         monkeypatch.setenv(EMULATOR, url)
-        store = store_in("gs://wheels")
+        store = open_single_store("gs://wheels")
         for _ in range(2):
             with pytest.raises(Unavailable, match="with status 200 a"):
                 list(store.list(""))
@@ -67,7 +67,7 @@ def test_an_empty_object_has_no_size(monkeypatch: pytest.MonkeyPatch) -> None:
     listing = {"items": [{"name": "a", "timeCreated": TIME}, ITEM | {"name": "b"}]}
     with serving(answering(json.dumps(listing).encode())) as url:
         monkeypatch.setenv(EMULATOR, url)
-        entries = list(store_in("gs://wheels").list(""))
+        entries = list(open_single_store("gs://wheels").list(""))
 
     assert [(entry.key, entry.size) for entry in entries] == [("a", 0), ("b", 1)]
 
@@ -81,4 +81,4 @@ def test_a_listing_of_s3(monkeypatch: pytest.MonkeyPatch, after: str) -> None:
     with serving(answering(XML.encode())) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         with refused(Unavailable, "storage_refused", match="status 200 and a listing that"):
-            list(store_in("s3://wheels").list("", after))
+            list(open_single_store("s3://wheels").list("", after))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -16,7 +17,7 @@ from tests.webhooks.receivers import Received
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, Unavailable
 from wheelyard.model.project import Status
-from wheelyard.model.webhook_state import PAUSES
+from wheelyard.model.webhook_state import PAUSES, DeadLetter, MessagePlace, WaitingJournal
 from wheelyard.operations.lifecycle import Selection
 
 pytestmark = pytest.mark.integration
@@ -475,6 +476,27 @@ def test_a_damaged_state_holds_up_no_other_webhook(hooks: WebhookHarness) -> Non
 
     assert hooks.receiver.types == ["project.released"]
     assert len(hooks.receiver.asked) == 1
+
+
+def test_an_unknown_journal_holds_up_nothing(hooks: WebhookHarness) -> None:
+    """A webhook that a later version has left with a journal of its own is told of all others."""
+    hooks.add()
+    now = hooks.index.index.server.runtime.now()
+    place = MessagePlace("-later", 1)
+    unknown = WaitingJournal(place=place, ranges=((1, 1),), due=now, since=now)
+    letter = DeadLetter(id="-later-1", place=place, event="", at=now, error="lost")
+    hooks.webhooks.states.change(
+        "builds",
+        hooks.webhooks.find("builds").created,
+        lambda state: replace(state, waiting={"-later": unknown}, again=(letter,)),
+    )
+    hooks.index.upload(make_wheel())
+
+    hooks.deliver()
+
+    assert projects_of(hooks.receiver.taken) == ["demo 1.0"]
+    assert not hooks.state().waiting
+    assert [dead.error for dead in hooks.state().dead] == ["This version has no journal -later."]
 
 
 def test_what_was_sent_is_not_sent_again_while_the_store_fails(hooks: WebhookHarness) -> None:

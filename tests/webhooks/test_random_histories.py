@@ -20,7 +20,7 @@ from tests.webhooks.receivers import Received
 from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Commit, EventKind
-from wheelyard.model.webhook_messages import groups_of
+from wheelyard.model.webhook_messages import group_events
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 
 pytestmark = pytest.mark.integration
@@ -86,7 +86,7 @@ def committed(hooks: WebhookHarness) -> dict[str, list[tuple[str, str]]]:
         with suppress(NotFound):  # nothing was ever published
             commits = history(hooks.index.index, name)
         for commit in commits:
-            for group in groups_of(name, commit.events):
+            for group in group_events(name, commit.events):
                 kind = kinds[EventKind(group.events[0].what)]
                 journals.setdefault(name, []).append((kind, group.release))
     return journals

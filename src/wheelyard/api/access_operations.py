@@ -197,8 +197,9 @@ def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
     or if the group to delete owns a namespace or has grants (code `group_in_use`). Unless
     `even_if_own` is set, raises Conflict (code `own_access`) if the caller is an administrator by
     grants now, and would be none afterwards. Raises NotFound if the group to add to, to remove from
-    or to delete is missing, or a member to remove is not in it. Raises Invalid if
-    the name, a member or the note is malformed, or nobody is named to add or to remove.
+    or to delete is missing, or a member to remove is not in it. Raises Invalid if the name, a
+    member or the note is malformed, or nobody is named to add or to remove. Raises Unavailable if
+    the store does not answer: the group may have been changed all the same.
     """
     keep_admin = _principals_that_stay_admin(call, even_if_own=body.even_if_own)
     # before the change: else the namespaces that the group owns would belong to nobody

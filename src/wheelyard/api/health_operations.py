@@ -289,7 +289,7 @@ def _retention_parts(index: Index) -> Iterator[HealthPart]:
         retention = index.server.retention
         if retention is None:
             return
-        first_run = retention.rules_clock.read_first_run()
+        first_run = retention.rules_record.read_first_run()
         completed_at = retention.last_run()
         text = "No run yet."
         if completed_at is not None:

@@ -46,9 +46,10 @@ class LocalApi(Call, frozen=True):
         self, operation: Callable[Concatenate[Call, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """
-        Do an operation.
+        Do an operation, as a server does it for a request.
 
-        Raises the errors of the function, and Unauthenticated or Forbidden unless the caller has
+        `ROWS` has a row for each operation: its method, its path, and the right that it needs.
+        Raises the errors of the operation, and Unauthenticated or Forbidden unless the caller has
         the right of the row.
         """
         # None stands for the call: all arguments but the call and the body are texts of the path

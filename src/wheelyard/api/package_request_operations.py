@@ -1,10 +1,18 @@
 """
 Operations on requests for public packages: those that wait for a decision, and new ones.
 
+A client sends a `PackageAsk`, and gets a `RequestedPackage`. The store has one `PackageRequest` for
+each package, and in it an `Ask` for each person who has given a reason. A `WaitingRequest` is a
+request together with what its approval would have to lift.
+
+`list_requests` returns what nobody has decided, and `find_waiting` the same for webhooks.
+`find_requests` returns requests for given packages, whether decided or not, and `find_hidden` makes
+one for a package that nobody has asked for.
+
 Each raises Unavailable if the store does not answer.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +38,7 @@ from wheelyard.model.package_requests import (
     PackageRequest,
     RequestList,
 )
-from wheelyard.model.person import counted_apart, counted_as
+from wheelyard.model.person import counted_as, counted_unless_principal
 from wheelyard.model.public_packages import (
     PRIVATE_NAME,
     Decision,
@@ -100,6 +108,16 @@ class RequestedPackage(Struct, frozen=True):
     """The reasons why the package is hidden."""
 
 
+class _StillHidden(Struct, frozen=True):
+    """What hides an approved package."""
+
+    version: str
+    """The hidden version, or an empty text for the whole project."""
+    reason: FileReason
+    is_liftable: bool
+    """Whether an approval can lift the reason."""
+
+
 def list_requests(call: Call) -> WaitingRequests:
     """
     List what clients asked for in the last two weeks and the policy hid, and who asked.
@@ -157,8 +175,8 @@ def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:
     is left out if the caller may not decide it, or if its name has become private and the caller
     may read it. `despite` is about the rule that was noted and, of a request for a version, about
     all rules that hide the version now. An upstream index may be asked for these rules: they are
-    left out if it does not answer. Raises Invalid (code `bad_setting`) if no database of advisories
-    can be used.
+    left out if it does not answer. Raises Invalid (code `bad_setting`) if the database of
+    advisories is refused, and none was accepted before.
     """
     decisions = _read_decisions(call.index)
     stored_requests = call.index.server.package_requests.get().requests
@@ -276,44 +294,46 @@ def _describe_waiting(
 
 def note_still_hidden(call: Call, question: PackageQuestion) -> str:
     """
-    Return why nothing of an approved package is shown, or an empty text if a file is shown.
+    Note in the requests for an approved package why nothing of it is shown, and return the reason.
 
-    The text is also empty if nobody can say it now. If an approval can lift the reason, the reason
-    is noted in the requests for the package, so that they wait for a decision again. Nothing is
-    decided here.
+    Only a reason that an approval can lift is noted: the requests then wait for a decision again.
+    Returns an empty text, and notes nothing, if a file is shown, or if nobody can say now what
+    hides the package.
     """
     # the package is approved, whether or not it can be explained
     try:
         explanation = explain_package(call, question)
     except WheelyardError:
         return ""
+    hidden = _find_still_hidden(explanation, question.version)
+    if hidden is None:
+        return ""
+    name, version = question.parsed
+    request = _request_of_nobody(call, name, hidden.version, hidden.reason)
+    if hidden.is_liftable:
+        asked_version = str(version or "")
+        call.index.server.package_requests.change(
+            lambda stored: stored.with_still_hidden(name, asked_version, request, request.last)
+        )
+    return hidden.reason.text
+
+
+def _find_still_hidden(explanation: Explanation, asked_version: str) -> _StillHidden | None:
+    """Return what hides a package, or None if a file of it is shown, or there is no reason."""
     files = explanation.files
 
     # one file is enough to install the package
     is_shown = any(file.shown for file in files)
     is_explained = bool(files or explanation.reasons)
     if is_shown or not is_explained:
-        return ""
-    if files:
-        newest_file = max(files, key=_preference)
-        reason = newest_file.reasons[0]
-        hidden_version = newest_file.version
-        is_decidable = _is_decidable(newest_file)
-    else:
-        reason = explanation.reasons[0]
-        hidden_version = question.version
-        is_decidable = True
-    name, version = question.parsed
-    request = _request_of_nobody(call, name, hidden_version, reason)
-
+        return None
     # a reason that no rule of this index gives (no such file, another owner) is no request
     is_by_rule = explanation.answer in (NameAnswer.REFUSED, NameAnswer.UPSTREAM)
-    if is_by_rule and is_decidable:
-        asked_version = str(version or "")
-        call.index.server.package_requests.change(
-            lambda stored: stored.with_still_hidden(name, asked_version, request, request.last)
-        )
-    return reason.text
+    if not files:
+        return _StillHidden(asked_version, explanation.reasons[0], is_by_rule)
+    newest_file = max(files, key=_preference)
+    is_liftable = is_by_rule and _is_decidable(newest_file)
+    return _StillHidden(newest_file.version, newest_file.reasons[0], is_liftable)
 
 
 def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
@@ -341,7 +361,7 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
     request = replace(
         request,
         who=(by,),
-        asker=counted_apart(call.caller),
+        asker=counted_unless_principal(call.caller),
         times=1,
         asks=(Ask(by, now, redact_tokens(reason), asker_in_limits),),
     )
@@ -369,7 +389,23 @@ def _find_what_hides(
     whole project, if no file of the project is known. Raises Conflict, NotFound or
     Unavailable if the policy hides nothing of the package.
     """
-    asked_version = str(version or "")
+    _require_upstream_answer(explanation)
+    files = [file for file in explanation.files if _is_decidable(file)]
+    if explanation.answer is NameAnswer.REFUSED:
+        # the version in the spelling of its files
+        hidden_version = files[0].version if version and files else str(version or "")
+        return hidden_version, explanation.reasons
+    newest_file = _newest_hidden(files, name, version)
+    return newest_file.version, newest_file.reasons
+
+
+def _require_upstream_answer(explanation: Explanation) -> None:
+    """
+    Check that an upstream index has a name, or that the policy refuses the whole name.
+
+    Raises Conflict if the name is private, NotFound if no upstream index has it, and Unavailable if
+    that cannot be said now.
+    """
     text = explanation.reasons[0].text if explanation.reasons else ""
     if explanation.answer is NameAnswer.PRIVATE:
         raise Conflict(f"{text} Ask its owners for a release.", code=PRIVATE_NAME)
@@ -377,12 +413,18 @@ def _find_what_hides(
         raise NotFound(text)
     if explanation.answer is NameAnswer.UNAVAILABLE:
         raise Unavailable(text, code=explanation.reasons[0].code)
+
+
+def _newest_hidden(
+    files: Sequence[ExplainedFile], name: NormalizedName, version: Version | None
+) -> ExplainedFile:
+    """
+    Return the hidden file that an installer would prefer.
+
+    Raises NotFound without files. Raises Conflict if none is hidden, or, without `version`, if some
+    are shown.
+    """
     target = f"{name} {version}" if version else name
-    files = [file for file in explanation.files if _is_decidable(file)]
-    if explanation.answer is NameAnswer.REFUSED:
-        # the version in the spelling of its files
-        hidden_version = files[0].version if version and files else asked_version
-        return hidden_version, explanation.reasons
     if not files:
         raise NotFound(f"Its upstream index lists no file of {target}. Check the version.")
     hidden_files = [file for file in files if not file.shown]
@@ -391,8 +433,7 @@ def _find_what_hides(
     if len(hidden_files) < len(files) and version is None:
         message = f"Some versions of {name} are shown. Name the one that you need."
         raise Conflict(message)
-    newest_file = max(hidden_files, key=_preference)
-    return newest_file.version, newest_file.reasons
+    return max(hidden_files, key=_preference)
 
 
 def _is_decidable(file: ExplainedFile) -> bool:

@@ -17,7 +17,12 @@ from wheelyard.errors import Conflict, NotFound, quoted
 from wheelyard.model.access import describe_principal
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.grants import groups_of
-from wheelyard.model.person import PERSON_NAME, PROVIDER_NAME, group_principal, person_name
+from wheelyard.model.person import (
+    PERSON_NAME,
+    PROVIDER_NAME,
+    group_principal,
+    normalized_person_name,
+)
 from wheelyard.operations.access_control import OWN_ACCESS
 
 Provider = Annotated[str, Meta(pattern=rf"\A{PROVIDER_NAME}\Z")]
@@ -259,7 +264,7 @@ def release_name(call: Call, body: NameRelease) -> ReleasedName:
     meanwhile.
     """
     # in the spelling of the records, in which an address is in lower case
-    name = person_name(body.name)
+    name = normalized_person_name(body.name)
     _require_not_caller(call, f"oidc:{body.provider}:{name}")
     administration = call.index.server.people_administration
     ended_person = administration.release_name(

@@ -179,12 +179,15 @@ class ProjectAnswer(Struct, frozen=True, kw_only=True):
     summary: str
     files: tuple[FileAnswer, ...]
     deleted: tuple[str, ...]
+    """The names of deleted files, in the first index or layer that has the project."""
     commit: CommitJson | None
     """
-    The last commit of the project, or None if there is none, or rules hide files of the project.
+    The last commit of the project.
+
+    None if the project has no commit, or rules or a day decide which of its files are shown.
     """
     trash: tuple[TrashedFile, ...] = ()
-    """The deleted files that can be restored."""
+    """The deleted files that can be restored in this index."""
 
     @classmethod
     def of(cls, project: Project, kept_files: Iterable[File]) -> "ProjectAnswer":
@@ -397,8 +400,10 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
     """
     Show a project: its status and its files.
 
-    It is a private one, of the index or of its layers. Files that rules hide are left out, and with
-    them the last commit. Deleted files are listed only by the index in which they can be restored.
+    It is a private one, of the index or of its layers. Files that rules or the day of a view hide
+    are left out. Where rules or a day decide about files, the last commit is left out, whether or
+    not a file is hidden. `deleted` has the names of deleted files, of the first index or layer that
+    has the project. `trash` has those that can be restored, and is empty if that is not this index.
     Raises Unauthenticated, Forbidden or NotFound if the caller may not read the project, whether or
     not it exists, and NotFound if it does not exist.
     """

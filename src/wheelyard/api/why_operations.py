@@ -139,8 +139,8 @@ class _LayeredFiles:
         explained = ExplainedFile(
             file.filename, file.version, not reasons, reasons, added_at, file.sha256
         )
-        known = self._files.get(file.filename)
-        if known is None or (explained.shown and not known.shown):
+        first_explained = self._files.get(file.filename)
+        if first_explained is None or (explained.shown and not first_explained.shown):
             self._files[file.filename] = explained
 
     def _withhold_behind(self, source: FoundProject) -> None:

@@ -176,13 +176,13 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         if record.owner:
             scopes = self._limit_to_owner(record, scopes, public_scopes)
         return Caller(
-            principal,
-            scopes + public_scopes,
-            principals,
-            record.name,
-            record.owner,
-            record.token_owner.names,
-            self.policy.index,
+            principal=principal,
+            scopes=scopes + public_scopes,
+            principals=principals,
+            name=record.name,
+            owner=record.owner,
+            owner_names=record.token_owner.names,
+            index=self.policy.index,
         )
 
     def _job_identity(self, record: TokenRecord) -> Identity:
@@ -229,7 +229,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         if wait:
             self.rejection_log.log("sign_in_rate", network_of(address), caller.principal)
             raise Unavailable("There were too many sign-ins.", code=RATE_LIMITED, retry_after=wait)
-        self.rate_limit.record_failure(keys)
+        self.rate_limit.take_tries(keys)
 
     def _token_record(self, token: ApiToken, address: str) -> TokenRecord:
         """
@@ -249,7 +249,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         except Unauthenticated:
             # without a record in the cache after the read, there is no token with this id
             if not self._has_cached_record(token):
-                self.rate_limit.record_failure((key,))
+                self.rate_limit.take_tries((key,))
             raise
 
     def _has_cached_record(self, token: ApiToken) -> bool:
@@ -264,19 +264,26 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         is_rejection = isinstance(fault, Unauthenticated) or fault.code == RATE_LIMITED
         if is_probe or not is_rejection:
             return
-        name = ""
         reason = rejection_reason(fault, f"{classify(credential).value}_rejected")
         # only a name that exists: any other text may be a password in the wrong field
+        user = self._known_user(credential, reason)
+        token = self._known_token(credential)
+        self.rejection_log.log(reason, network, token or user)
+
+    def _known_user(self, credential: Credential, reason: str) -> str:
+        """Return `htpasswd:` and the user of a rejected password, or an empty text if unknown."""
         is_password = reason.startswith("htpasswd_")
         if is_password and self._has_password_user(credential.user):
-            name = f"htpasswd:{credential.user}"
+            return f"htpasswd:{credential.user}"
+        return ""
+
+    def _known_token(self, credential: Credential) -> str:
+        """Return `token:` and the id of the API token in a credential, or an empty text."""
         for half in credential.halves:
             token = parse_token(half)
             if token is not None:
-                if self._has_cached_record(token):
-                    name = f"token:{token.id}"
-                break
-        self.rejection_log.log(reason, network, name)
+                return f"token:{token.id}" if self._has_cached_record(token) else ""
+        return ""
 
     def _has_password_user(self, name: str) -> bool:
         """Return whether the htpasswd file is there, and has a user of this name."""
@@ -344,7 +351,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         except Unauthenticated:
             # counted after the failure: attempts at the same moment exceed the limit by one each
             if is_limited:
-                self.rate_limit.record_failure((key,))
+                self.rate_limit.take_tries((key,))
             raise
 
     def _verify(self, credential: Credential, credential_type: CredentialType) -> Identity:

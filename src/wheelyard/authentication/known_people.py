@@ -167,9 +167,9 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
         Nobody has the principal, or the access of the person who has it was ended. `undo` has the
         words for what takes the right back.
 
-        There are no records of people who sign in with Google. So a principal of Google counts as
-        somebody's while people can sign in with Google, and so does a principal of a provider that
-        the settings do not have.
+        There are no records of people who sign in with Google. So while people can sign in with
+        Google, there is no warning for a principal of Google. There is never one for a principal of
+        a provider that the settings do not have.
         """
         names = sorted(principals)
         recorded = list[KnownPerson]()

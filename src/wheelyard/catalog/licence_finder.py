@@ -84,13 +84,13 @@ class LicenceFinder:
         files: Iterable[D],
         noted: Snapshot[NoteDocument[str]],
         *,
-        is_of_store: bool = False,
+        stored_only: bool = False,
     ) -> dict[str, str]:
         """
         Return the licences of all files of a project as far as they were found, by filename.
 
         A licence that was not found is `LOOKED_UP_LATER`, or `UNKNOWN` if no file of its release
-        has metadata. `noted` has the notes that `read_notes` has returned. With `is_of_store` only
+        has metadata. `noted` has the notes that `read_notes` has returned. With `stored_only` only
         these count, and not the licences that only this process has found. Nothing is fetched or
         read.
         """
@@ -104,7 +104,7 @@ class LicenceFinder:
             # an sdist often has no metadata beside it, and a wheel of its release has
             source = file if file.has_metadata else file_with_metadata.get(file.version)
             licence: str | None = None
-            if source is not None and not is_of_store:
+            if source is not None and not stored_only:
                 licence = self._licences.get(_cache_key(name, source))
             if licence is None:
                 missing_licence = UNKNOWN if source is None else LOOKED_UP_LATER

@@ -36,7 +36,7 @@ from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.package_requests import RequestList
 from wheelyard.model.person import Person
 from wheelyard.model.webhook_state import WebhookState
-from wheelyard.storage.base import Store, Stores
+from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.storage.forwarding import PrefixedStore
 
 TOKEN_FRESHNESS: Final = 14.0
@@ -108,31 +108,31 @@ def open_catalog(
     stores: Stores,
     runtime: Runtime,
     policy: CachePolicy,
-    files: str = "",
+    files_location: str = "",
     *,
     gives_serials: bool = True,
 ) -> Catalog:
     """
     Return the catalog of main, and write `wheelyard.json` if the store is new.
 
-    `files` is the location of a new store's distributions, if they have a bucket of their own. A
-    server that may not write does not give serials. If only a newer version may write to the
-    store, each write raises Unavailable (code `newer_store`). Raises Invalid if this version may
-    not read the store (code `older_store` or `newer_store`), or if `wheelyard.json` is damaged or
-    lost (code `damaged_document`). Raises Unavailable if the store does not answer, or a new one
-    cannot be written.
+    `files_location` is that of a new store's distributions, if they have a bucket of their own. A
+    server that may not write does not give serials. If only a newer version may write to the store,
+    each write raises Unavailable (code `newer_store`). Raises Invalid if this version may not read
+    the store (code `older_store` or `newer_store`), or if `wheelyard.json` is damaged or lost (code
+    `damaged_document`). Raises Unavailable if the store does not answer, or a new one cannot be
+    written.
     """
     # before anything else is read: an older version must not misread a newer store
-    stored_format = ensure_format(stores.documents, files)
+    stored_format = ensure_format(stores.documents, files_location)
     stores = writable(stores, stored_format)
     store = stores.documents
     credentials = stores.credentials
     retries = _retries(policy, runtime)
     # cached longer than other documents, as each request with a token needs its record
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
-    records = DocumentCache(credentials, Codec(TokenRecord), runtime, token_policy)
-    people = DocumentCache(credentials, Codec(Person), runtime, token_policy)
-    passwords = DocumentCache(credentials, Codec(ChangedPasswords), runtime, token_policy)
+    token_cache = DocumentCache(credentials, Codec(TokenRecord), runtime, token_policy)
+    people_cache = DocumentCache(credentials, Codec(Person), runtime, token_policy)
+    password_cache = DocumentCache(credentials, Codec(ChangedPasswords), runtime, token_policy)
     threads = _read_threads(policy)
     last_uses = LastUses(credentials, runtime, threads=threads)
     indexes = _journaled(journaled.INDEX_LIST, store, policy, retries)
@@ -148,7 +148,7 @@ def open_catalog(
         changes=changes,
         serials=ProjectSerials(changes, projects, runtime),
         files=Files(stores.files),
-        token_records=TokenRecords(credentials, records, retries, last_uses, threads),
+        token_records=TokenRecords(credentials, token_cache, retries, last_uses, threads),
         used_id_tokens=UsedIdTokens(credentials),
         access_records=_journaled(journaled.ACCESS, credentials, token_policy, retries),
         publisher_records=_journaled(journaled.PUBLISHERS, credentials, token_policy, retries),
@@ -159,14 +159,14 @@ def open_catalog(
         decision_records=_journaled(journaled.DECISIONS, store, policy, retries),
         index_records=indexes,
         request_records=_package_requests(store, policy, retries),
-        people=PeopleRecords(credentials, people, runtime, threads),
-        outdated_lines=OutdatedLines(passwords),
+        people=PeopleRecords(credentials, people_cache, runtime, threads),
+        outdated_lines=OutdatedLines(password_cache),
         person_names=PersonNames(credentials, retries),
         session_records=sessions,
     )
 
 
-def open_index(
+def open_index_catalog(
     catalog: Catalog,
     name: str,
     policy: CachePolicy,
@@ -227,18 +227,21 @@ def open_projects(
     """
     runtime = retries.runtime
 
-    # `lists` and `vanished` need each other, so `vanished` is only used when the lambda is called
-    lists = DocumentCache(
+    def is_list_unknown(_key: Key) -> bool:
+        # only called once `vanished` is there: it needs the names, and their cache needs it
+        return vanished.is_list_unknown()
+
+    list_cache = DocumentCache(
         store,
         Codec(NameList),
         runtime,
         policy,
         is_permanent=True,
-        is_unknown=lambda _key: vanished.is_list_unknown(),
+        is_unknown=is_list_unknown,
     )
-    names = ProjectNames(lists, retries)
+    names = ProjectNames(list_cache, retries)
     vanished = VanishedProjects(store, root, names, runtime.now)
-    documents = DocumentCache(
+    document_cache = DocumentCache(
         store,
         journaled.ProjectCodec(),
         runtime,
@@ -246,8 +249,8 @@ def open_projects(
         is_permanent=True,
         is_unknown=vanished.is_unknown,
     )
-    commits = ProjectCommits(store, documents, retries, _read_threads(policy), require_free)
-    return Projects(store, documents, names, commits, vanished)
+    commits = ProjectCommits(store, document_cache, retries, _read_threads(policy), require_free)
+    return Projects(store, document_cache, names, commits, vanished)
 
 
 def open_changes(
@@ -258,7 +261,7 @@ def open_changes(
 
     A server that may not write does not give serials.
     """
-    logs = DocumentCache(
+    log_cache = DocumentCache(
         store,
         Codec(ChangeLog),
         retries.runtime,
@@ -268,7 +271,7 @@ def open_changes(
     )
     return Changes(
         store,
-        logs,
+        log_cache,
         retries.runtime,
         retries,
         threads=_read_threads(policy),
@@ -278,22 +281,22 @@ def open_changes(
 
 def _webhook_states(store: Store, policy: CachePolicy, retries: ConflictRetries) -> WebhookStates:
     """Return the states of webhooks in a store."""
-    documents = DocumentCache(store, Codec(WebhookState), retries.runtime, policy)
-    return WebhookStates(store, documents, retries)
+    cache = DocumentCache(store, Codec(WebhookState), retries.runtime, policy)
+    return WebhookStates(store, cache, retries)
 
 
 def _webhook_secrets(store: Store, policy: CachePolicy, sessions: SessionRecords) -> WebhookSecrets:
     """Return the secrets of webhooks in a store."""
-    documents = DocumentCache(store, Codec(SealedSecret), sessions.runtime, policy)
-    return WebhookSecrets(store, documents, sessions)
+    cache = DocumentCache(store, Codec(SealedSecret), sessions.runtime, policy)
+    return WebhookSecrets(store, cache, sessions)
 
 
 def _package_requests(
     store: Store, policy: CachePolicy, retries: ConflictRetries
 ) -> RequestRecords:
     """Return the requests for public packages in a store."""
-    documents = DocumentCache(store, Codec(RequestList), retries.runtime, policy)
-    return RequestRecords(documents, retries)
+    cache = DocumentCache(store, Codec(RequestList), retries.runtime, policy)
+    return RequestRecords(cache, retries)
 
 
 def _journaled(
@@ -303,8 +306,8 @@ def _journaled(
     retries: ConflictRetries,
 ) -> journaled.JournaledDocument[D, C, E]:
     """Return the document with a journal of a kind in a store."""
-    documents = JournaledCache(kind, store, retries.runtime, policy)
-    commits: Commits[D, C, E] = Commits(store, documents, retries, _read_threads(policy))
+    cache = JournaledCache(kind, store, retries.runtime, policy)
+    commits: Commits[D, C, E] = Commits(store, cache, retries, _read_threads(policy))
     return journaled.JournaledDocument(kind, commits)
 
 

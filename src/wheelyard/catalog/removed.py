@@ -130,10 +130,10 @@ def with_former_main(index: Mapping[str, Any]) -> dict[str, Any]:
 
     There, `main` is an index that a command has made, and an empty text is the index at the root.
     """
-    return renamed(index, MAIN, FORMER_MAIN)
+    return keys_after_rename(index, MAIN, FORMER_MAIN)
 
 
-def renamed(index: Mapping[str, Any], old_name: str, new_name: str) -> dict[str, Any]:
+def keys_after_rename(index: Mapping[str, Any], old_name: str, new_name: str) -> dict[str, Any]:
     """Return the keys of an index with another name of one index in its lists of indexes."""
     keys = dict(index)
     for key in LISTS_OF_INDEXES:

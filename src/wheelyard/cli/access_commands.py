@@ -23,7 +23,7 @@ from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import has_store
+from wheelyard.wiring.stores import has_all_folders
 
 EVEN_IF_OWN: Final = Option(
     ["--even-if-own"],
@@ -320,7 +320,7 @@ def _index_to_explain(*, needs_store: bool) -> Index:
     # left out if the file is missing on this machine: then it is not known who has a password
     if not Path(settings.access.htpasswd_file).is_file():
         settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
-    if needs_store or has_store(settings):
+    if needs_store or has_all_folders(settings):
         return open_index(settings, create=False)
     return index_without_store(settings)
 

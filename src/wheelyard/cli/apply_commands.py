@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 import click
 from click import Argument, Option
@@ -30,6 +30,17 @@ from wheelyard.wiring.build import open_index
 from wheelyard.wiring.stores import require_credentials_place, resolved_location
 
 OUTCOME_SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
+
+
+class _ApplyFlags(TypedDict):
+    """The options of `wheelyard apply` that are flags. They are fields of `ApplyRequest`."""
+
+    dry_run: bool
+    prune: bool
+    again: bool
+    even_if_own: bool
+    even_if_open: bool
+    even_if_public: bool
 
 
 @cli_command(
@@ -68,7 +79,9 @@ OUTCOME_SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
     ),
     page="index-file.md",
 )
-def apply_command(files: tuple[Path, ...], source: str | None, note: str, **options: bool) -> None:
+def apply_command(
+    files: tuple[Path, ...], source: str | None, note: str, **flags: Unpack[_ApplyFlags]
+) -> None:
     """
     Put into the store what the TOML files FILE say of the index.
 
@@ -78,10 +91,10 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
     """
     # all files are read before the store is opened, or even made: none is applied if one is wrong
     files_to_apply = tuple(read_files(files, source))
-    api = _open_described_index(makes_store=not options["dry_run"])
-    request = ApplyRequest(files=files_to_apply, note=note, **options)
+    api = _open_described_index(makes_store=not flags["dry_run"])
+    request = ApplyRequest(files=files_to_apply, note=note, **flags)
     answer = api.call(apply_operations.apply_files, request)
-    print_result(answer, report_lines(answer.files, is_dry_run=options["dry_run"]))
+    print_result(answer, report_lines(answer.files, is_dry_run=flags["dry_run"]))
     for report in answer.files:
         for problem in report.problems:
             warn(problem)
@@ -103,10 +116,10 @@ def _open_described_index(*, makes_store: bool) -> command_context.Api:
         index = command_context.ensure_index(loaded.settings)
         if index.server.is_new:
             # noted in a new store, whose servers will have these settings
-            credentials_place = resolved_location(index.server.traits.credentials)
+            credentials_place = resolved_location(index.server.traits.credentials_location)
             rewrite_format(index.stores.documents, index.server.retries, credentials_place)
     else:
-        index = command_context.closed_with_command(open_index(loaded.settings, create=False))
+        index = command_context.index_for_command(open_index(loaded.settings, create=False))
     require_credentials_place(index.server.stores.documents, index.server.traits)
     return command_context.local_api(index)
 
@@ -123,7 +136,7 @@ def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[Fil
         for path, tables in tables_by_path:
             yield FileToApply(path.name, tables)
         return
-    parsed_tables = [index_file.read_tables(tables, of_process=()) for _, tables in tables_by_path]
+    parsed_tables = [index_file.read_tables(tables, passed_over=()) for _, tables in tables_by_path]
     joined_tables = index_file.joined(parsed_tables)
     yield FileToApply(source, to_builtins(joined_tables))
 
@@ -131,7 +144,7 @@ def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[Fil
 def read_sourced_tables(paths: Sequence[Path]) -> Iterator[SourcedTables]:
     """Yield the tables of a server's files, or raise Invalid if one cannot be read, or is wrong."""
     for file in read_files(paths):
-        yield SourcedTables(file.source, index_file.read_tables(file.tables, of_process=()))
+        yield SourcedTables(file.source, index_file.read_tables(file.tables, passed_over=()))
 
 
 def apply_server_files(files: AppliedFiles, *, is_read_only: bool) -> None:
@@ -164,8 +177,9 @@ def _read_tables(path: Path) -> dict[str, Any]:
             f"{escaped(str(path))} cannot be read: {reason}.", code=index_file.WRONG_FILE
         ) from error
     try:
-        # checked here, where the name of the file is known for the message
-        index_file.read_tables(tables, of_process=names_in(()))
+        # checked here, where the name of the file is known for the message; `()` is the path of the
+        # top, so these are all sections of the settings
+        index_file.read_tables(tables, passed_over=names_in(()))
     except Invalid as fault:
         message = f"{escaped(str(path))}: {fault.message}"
         raise Invalid(message, code=index_file.WRONG_FILE, advice=fault.advice) from fault

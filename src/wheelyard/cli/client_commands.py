@@ -29,7 +29,7 @@ from wheelyard.rendering import client_settings
 from wheelyard.settings.load import process_environment
 from wheelyard.wiring.build import index_without_store
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import has_store, system_runtime
+from wheelyard.wiring.stores import has_all_folders, system_runtime
 
 CHECK_WIDTH: Final = 10
 OUTCOME_WIDTH: Final = 7
@@ -233,7 +233,7 @@ def _settings_by_store(
     """Return the values by the settings, and by the definition of the index, if there is one."""
     settings = command_context.loaded_settings().settings
     path = index_name.bare_index_path(name)
-    if name == index_name.MAIN and not has_store(settings):
+    if name == index_name.MAIN and not has_all_folders(settings):
         # the settings of a server may be tried before its store is made
         return client_settings.ClientSettings(
             root=root or settings.base_url,
@@ -241,7 +241,7 @@ def _settings_by_store(
             serves_public=one_url or settings.upstream.is_on,
             takes_uploads=not settings.server.read_only,
         )
-    if root is None or has_store(settings):
+    if root is None or has_all_folders(settings):
         index = _index_or_advice(name)
     else:
         try:

@@ -22,7 +22,7 @@ from wheelyard.settings import load
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import has_store, system_runtime
+from wheelyard.wiring.stores import has_all_folders, system_runtime
 from wheelyard.wiring.warnings import upstream_warnings, write_warnings
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def existing_index(name: str | None = None) -> Index:
     # a missing store is not made, as a misspelled --store would look like an empty index
     index = open_index(loaded.settings, create=False)
     index.server.sources = loaded.sources
-    return closed_with_command(index, name)
+    return index_for_command(index, name)
 
 
 def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool = False) -> Index:
@@ -110,21 +110,22 @@ def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool
     store does not answer.
     """
     location = settings.store.location
-    if not has_store(settings):
+    if not has_all_folders(settings):
         # raises Invalid for a wrong setting before a folder is made
         index_without_store(settings)
     index = open_index(settings, is_server=is_server)
     if index.server.is_new and location != MEMORY_LOCATION:
         print_message(logging.INFO, f"made a new store at {location}")
-    return closed_with_command(index, name)
+    return index_for_command(index, name)
 
 
-def closed_with_command(index: Index, name: str | None = None) -> Index:
+def index_for_command(index: Index, name: str | None = None) -> Index:
     """
     Return the index `name`, for None the one of `--index`, of the store of `index`.
 
-    Connections are closed at the end of the command, and serials are given to its commits. Raises
-    NotFound if there is no such index, and Unavailable if the store does not answer.
+    `index` is any index of that store. Its connections are closed at the end of the command, and
+    serials are then given to the commits of the returned index. Raises NotFound if there is no such
+    index, and Unavailable if the store does not answer.
     """
     context = click.get_current_context()
     if index.upstream is not None:
@@ -205,16 +206,18 @@ def _login_name() -> str:
     return "unknown"
 
 
-def open_api(index: str | None = None) -> Api:
+def open_api(index_name: str | None = None) -> Api:
     """
-    Return an index, for None the one of `--index`, at the chosen server or else in the store.
+    Return the index `index_name`, for None that of `--index`, at a server or in the store.
+
+    The server is the one that this command line chooses; without one, the store is opened.
 
     The index is closed at the end of the command, and no request is sent to a server yet. Raises
     UsageError if options of a server and of a store are given, Invalid if a setting, the URL, the
     name of the index or the credential is wrong or the store does not exist, NotFound if the store
     has no such index, and Unavailable if the store does not answer.
     """
-    return remote_api(index) or local_api(existing_index(index))
+    return remote_api(index_name) or local_api(existing_index(index_name))
 
 
 def local_api(index: Index) -> LocalApi:
@@ -222,9 +225,11 @@ def local_api(index: Index) -> LocalApi:
     return LocalApi(index=index, caller=local_caller(index), caller_elsewhere=local_caller)
 
 
-def remote_api(index: str | None = None) -> "RemoteApi | None":
+def remote_api(index_name: str | None = None) -> "RemoteApi | None":
     """
-    Return an index, for None the one of `--index`, of the chosen server, or None without a server.
+    Return the index `index_name` of the chosen server, or None if none is chosen.
+
+    If `index_name` is None, this is the index of `--index`.
 
     The connection is closed at the end of the command, and no request is sent. A keyring may be
     asked for the credential. Raises UsageError if an option of a store is given, too. Raises
@@ -245,7 +250,7 @@ def remote_api(index: str | None = None) -> "RemoteApi | None":
     from wheelyard.api.remote_api import RemoteApi
     from wheelyard.api_client import open_connection
 
-    chosen_name = _index_name_or_option(index)
+    chosen_name = _index_name_or_option(index_name)
     environment = load.process_environment()
 
     # operations about the whole server are at the root alone, whichever index is chosen

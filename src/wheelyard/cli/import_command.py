@@ -27,7 +27,7 @@ from wheelyard.sources import source_factory
 from wheelyard.sources.file_tree import FileTreeSource
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import has_store, system_runtime
+from wheelyard.wiring.stores import has_all_folders, system_runtime
 
 if TYPE_CHECKING:
     from wheelyard.sources.source_factory import OpenedSource
@@ -126,7 +126,7 @@ def _index_for_import(settings: Settings, name: str, *, dry_run: bool) -> Index:
     """Return the index that gets the files. A dry run makes no store, and needs none."""
     if not dry_run:
         return command_context.ensure_index(settings, name)
-    if has_store(settings):
+    if has_all_folders(settings):
         return open_index(settings, create=False).named(read_index_name(name))
     return index_without_store(settings).named(read_index_name(name))
 

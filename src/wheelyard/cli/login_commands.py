@@ -283,8 +283,9 @@ def logout_command(url: str, index: str) -> None:
     """
     Revoke the token that 'wheelyard login URL' has stored on this machine, and remove it.
 
-    A token in netrc that this index does not accept is kept, as it may be of another index on the
-    same host.
+    A token that has ended is removed as well. A token in netrc that this index does not accept for
+    another reason is kept, as it may be of another index on the same host, and the command fails.
+    Without a stored token, the command fails, too.
     """
     server = parse_server(url)
     require_safe(server)

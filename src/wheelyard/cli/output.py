@@ -82,8 +82,10 @@ def print_result(
     """
     Print the result of a command: as JSON with `--json`, else as lines, unless it has `--quiet`.
 
-    A line is a text, or its columns. On a terminal the names of the columns, `columns`, are above
-    the lines: a program gets the lines alone. Characters that could control a terminal are escaped.
+    JSON is printed with `--quiet`, too. A line is a text, or a tuple of its columns, which are
+    printed with tabs between them. On a terminal the names of the columns, `columns`, are above the
+    lines: a program gets the lines alone. In lines, unprintable characters of each column are
+    escaped, also tabs. JSON has its own escapes.
     """
     if given_option("json"):
         # imported here, as most commands print lines

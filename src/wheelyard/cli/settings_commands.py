@@ -142,7 +142,7 @@ def _check_store(loaded: LoadedSettings, index: Index) -> None:
     `index` is the index of the settings, over an empty store. Raises Invalid or Unavailable if no
     server can open the store, or start with the indexes of the store.
     """
-    if not stores.makes_store(loaded.settings):
+    if not stores.makes_store_at_start(loaded.settings):
         index = open_index(loaded.settings, create=False)
         index.server.sources = loaded.sources
     try:
@@ -307,7 +307,7 @@ def _has_pages_of(label: str, settings: sections.Settings) -> bool:
     """Return whether the store is known to have pages of an upstream index."""
     # after an error no page is known: another check tells what is wrong with the store
     with suppress(WheelyardError):
-        if not stores.has_store(settings):
+        if not stores.has_all_folders(settings):
             return False
         upstream = open_index(settings, create=False).upstream
         if upstream is not None:

@@ -122,7 +122,9 @@ def show_once(secret_in_words: str, remedy: str, advice: Advice) -> Iterator[Non
     """
     Raise Unavailable after this `with` block, which prints a secret, if standard output failed.
 
-    The message begins with `secret_in_words`, and has the sentence `remedy` that says what to do.
+    Any OSError of the block counts as such a failure, so the block should do nothing but print.
+    Other errors are not changed. The message begins with `secret_in_words`, and has the sentence
+    `remedy` that says what to do.
     """
     try:
         yield

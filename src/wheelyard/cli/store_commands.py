@@ -327,10 +327,10 @@ def _settings_for_store(settings: sections.Settings, location: str) -> sections.
 def _all_locations(location: str, traits: stores.StoreTraits) -> list[str]:
     """Return the locations of a store, of its files and of its credentials."""
     locations = [location]
-    if traits.files:
-        locations.append(traits.files)
-    if traits.credentials:
-        locations.append(traits.credentials)
+    if traits.files_location:
+        locations.append(traits.files_location)
+    if traits.credentials_location:
+        locations.append(traits.credentials_location)
     return locations
 
 

@@ -82,8 +82,8 @@ def build_watchers(
 
     # places that are refused, as the files of the store would be imported again and again
     store_locations = [index.settings.store.location]
-    if index.server.traits.files:
-        store_locations.append(index.server.traits.files)
+    if index.server.traits.files_location:
+        store_locations.append(index.server.traits.files_location)
     watches = list[FolderWatch]()
     for place in dict.fromkeys(places):
         tree = open_watched_tree(place, store_locations, keys.FILES, index.server.runtime)

@@ -37,7 +37,7 @@ from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.storage.base import Key
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import store_in
+from wheelyard.wiring.stores import open_single_store
 
 MAX_LOSSES: Final = 5
 """How often an export begins again after another export has taken its lease."""
@@ -532,7 +532,7 @@ def open_export(
     place = open_place(index, dest)
     lease = site_folder.SiteLease(place.store, index.server.runtime, on_wait)
     settings = index.settings
-    files_location = index.server.traits.files
+    files_location = index.server.traits.files_location
     is_of_main = lease.options is not None and lease.options.store == store_id(settings, "")
     if is_of_main and not index.definition.is_main:
         raise Invalid(
@@ -580,7 +580,7 @@ def open_place(index: Index, dest: str) -> SitePlace:
     """
     _require_safe(dest, index)
     if is_bucket(dest):
-        store = store_in(dest, index.server.traits.operation_counter)
+        store = open_single_store(dest, index.server.traits.operation_counter)
         return SitePlace(store, index.server.spool, dest, parse_location(dest))
     return SitePlace(site_folder.SiteFolder(Path(dest)), index.server.spool, dest)
 
@@ -601,7 +601,7 @@ def _require_safe(dest: str, index: Index) -> None:
 
     # if everyone may read the files, a site beside them opens nothing
     if settings.store.downloads != "public":
-        locations.append(index.server.traits.files)
+        locations.append(index.server.traits.files_location)
     for location in locations:
         if not location or location == MEMORY_LOCATION or is_bucket(location) != is_bucket(dest):
             continue

@@ -60,7 +60,7 @@ class App:
         uploads = UploadHandler(index.server)
         self._routes = build_routes(context.process, uploads, self._instrumentation)
         self._main_app = self._index_app(context)
-        self._main_definitions: KnownIndexes = context.in_force
+        self._main_definitions: KnownIndexes = context.known_indexes
         """The definitions that the application of main was made for, or equal ones."""
         self._apps = LruCache[str, IndexApp](MAX_BUILT)
         """The applications of other indexes and of days, by their paths."""
@@ -174,7 +174,7 @@ class App:
                 return self._current_main_app(in_force)
             app = self._apps.get(index_path)
             # of all definitions, as an index shows what the definitions of its layers say, too
-            if app is None or app.context.in_force is not in_force:
+            if app is None or app.context.known_indexes is not in_force:
                 app = self._new_app(in_force, name or index_name.MAIN, day)
                 self._apps.put(index_path, app, 1)
         except Exception as error:  # noqa: BLE001 - it is answered and logged as any other
@@ -187,7 +187,7 @@ class App:
         # identity first: definitions that were read anew are mostly equal, and slow to compare
         if in_force is not self._main_definitions:
             served_definition(in_force, index_name.MAIN)
-            if in_force != self._main_app.context.in_force:
+            if in_force != self._main_app.context.known_indexes:
                 self._main_app = self._new_app(in_force, index_name.MAIN)
                 # so that nothing keeps the earlier context, which has pages in memory
                 self._context = self._main_app.context

@@ -89,13 +89,13 @@ class IndexContext(Struct, frozen=True, kw_only=True):
     process: ProcessContext
     """What all indexes of the process share."""
     index: Index
-    in_force: KnownIndexes
+    known_indexes: KnownIndexes
     """All indexes of the store when this context was made. Each change of them needs a new one."""
     upstream: "UpstreamReader | None"
     """Reads pages of upstream indexes, or None without an upstream index."""
     read_policy: ReadPolicy
     pages: PageCache
-    remembered: LruCache[Any, Any]
+    page_memory: LruCache[Any, Any]
     """The memory that pages share with the requests that the fast path remembers."""
     downloads: "Downloads | None"
     """The counts of downloads, or None if they are not counted, as for a static site."""
@@ -127,7 +127,7 @@ class IndexContext(Struct, frozen=True, kw_only=True):
         server = self.index.settings.server
         return server.public_url.rstrip("/") or server.public_path
 
-    def read_only(self) -> Forbidden:
+    def read_only_error(self) -> Forbidden:
         """Return the error of a change, on a read-only server or in the view of a day."""
         if self.index.definition.day is not None:
             # uv prints the first sentence alone
@@ -170,7 +170,7 @@ class IndexRequest(Request):
     """Says who has sent a form or a cookie, as it does for the headers of all requests."""
     readable_indexes: "tuple[ReadableIndex, ...] | None" = None
     """The indexes that the caller may read, or None before these were looked up."""
-    shows_elsewhere: MadeFrom | None = ()
+    made_from_elsewhere: MadeFrom | None = ()
     """What the page was made from in other indexes, or None if that is not known."""
 
     def ask_upstream(self, key: Hashable, work: Callable[[*Ts], T], *args: *Ts) -> T:

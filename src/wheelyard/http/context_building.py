@@ -50,10 +50,10 @@ def build_context(
     """
     Return the context of the index that a process begins with, and the context of the process.
 
-    `index` is main for a server, or the index of a static site. Its `Server` gets a new `state`.
-    With an upstream index, the list of private names in the store is completed unless the server is
-    read-only. Then raises Invalid if something that the policy needs is wrong, and Unavailable if
-    it cannot be read.
+    `index` is main for a server, or the index of a static site. `site` is that site, or None for a
+    server. The `Server` gets a new `state`. With an upstream index, the list of private names in
+    the store is completed unless the server is read-only. Then raises Invalid if something that the
+    policy needs is wrong, and Unavailable if it cannot be read.
     """
     index.server.state = ServerState(index.server.runtime.now(), write_failure)
     process = _build_process(index, write_failure, site)
@@ -162,11 +162,11 @@ def _context(
     return IndexContext(
         process=process,
         index=replace(index, uploads=uploads),
-        in_force=in_force,
+        known_indexes=in_force,
         upstream=upstream,
         read_policy=read_policy,
         pages=PageCache(page_memory),
-        remembered=page_memory,
+        page_memory=page_memory,
         downloads=downloads,
         files_from_page=files_from_page,
         provenance_root=provenance_root,

@@ -122,7 +122,7 @@ class FastPath:
         self._current_version = CurrentVersions(context.index)
         self._depends_on_grants = context.read_policy.depends_on_grants
         """Whether grants change what anonymous callers may read, and so the headers of pages."""
-        self._entries: LruCache[RequestKey, RememberedRequest] = context.remembered
+        self._entries: LruCache[RequestKey, RememberedRequest] = context.page_memory
         self._instrumentation = instrumentation
         self._interned: dict[Any, Any] = {}
         """Parts of keys and entries, each by itself: equal parts of all are one object."""

@@ -60,8 +60,10 @@ HTTPS: Final = "https"
 MAX_PATH_CHARS: Final = 2048
 _LOCAL_PATH: Final = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 """Printable ASCII without a backslash. Browsers read `//host` and `/\\host` as another host."""
+# a path that nothing resolves to another one: no `//`, no `..` anywhere, and no segment `.`, which
+# may have a semicolon behind it. The path of no page has one of these.
 _PLAIN_PATH: Final = re.compile(r"(?!.*(?://|\.\.|/\.(?:[/;]|$)))[!-\[\]-~]*")
-"""As `_LOCAL_PATH`, and without `//`, `..` and a segment `.`, which the path of no page has."""
+"""Printable ASCII without a backslash, as in `_LOCAL_PATH`, that is resolved to itself."""
 MAX_ENCODINGS: Final = 3
 """How often a character of a path may be percent-encoded."""
 _SIGN_IN_OR_OUT: Final = re.compile(r"/-/sign-(?:in|out)(?![^/?#;])")
@@ -180,7 +182,7 @@ def require_form_token(request: IndexRequest, token: str) -> None:
     """
     index = request.context.index
     if index.settings.server.read_only:
-        raise request.context.read_only()
+        raise request.context.read_only_error()
     # any process of this index may have made the token: all have the key
     issued_at, _, signature = token[:MAX_TOKEN_CHARS].partition(".")
     expected_signature = _signature(request, issued_at).encode()
@@ -227,7 +229,7 @@ def _signature(request: IndexRequest, issued_at: str) -> str:
 
 
 @contextmanager
-def checking(field: str) -> Iterator[None]:
+def naming_field(field: str) -> Iterator[None]:
     """Let each WheelyardError of a `with` block name `field` as the wrong field."""
     try:
         yield
@@ -324,7 +326,13 @@ def _has_other_origin(headers: Headers, server: ServerSettings) -> bool:
 
 
 def _is_dns_rebinding(headers: Headers, settings: Settings) -> bool:
-    """Return whether a page may have sent the request whose owner points its host name here."""
+    """
+    Return whether a page may have sent the request whose owner points its host name here.
+
+    That is so if a browser has sent the request under a host name that is neither that of
+    `public_url` nor local. It only counts where such a request could change something: on loopback
+    without a proxy and `public_url`, or where anonymous uploads are allowed.
+    """
     server = settings.server
     access = settings.access
     # only browsers send these headers

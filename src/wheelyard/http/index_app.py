@@ -187,7 +187,7 @@ def _error_page(
     may_ask_for_credential = policy is None or policy.takes_credentials(scope, headers)
     with suppress(OSError):  # a template cannot be read
         if needs_sign_in and may_ask_for_credential:
-            return sign_in_page.ask(request, facts, root), request.web.security_headers
+            return sign_in_page.render_for_error(request, facts, root), request.web.security_headers
         return request.web.error_page(facts, root, request)
     return plain_error_page(root, facts), (CSP,)
 

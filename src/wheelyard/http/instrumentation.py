@@ -258,8 +258,9 @@ def expiring_tokens(
     """
     Return the count, once an hour, of the tokens that expire soon. Its gauge is in the registry.
 
-    On a bucket a count costs one class A operation for each thousand tokens, and one class B
-    operation for each record that this process has not read yet.
+    `start` runs the count beside the thread that asks for it. On a bucket a count costs one class A
+    operation for each thousand tokens, and one class B operation for each record that this process
+    has not read yet.
     """
     gauge = Gauge(
         "wheelyard_expiring_tokens",

@@ -70,7 +70,7 @@ def with_indexes(request: IndexRequest, viewer: Viewer) -> Viewer:
         if site.indexes or own_name != MAIN:
             site_names = {own_name, *site.indexes}
         return replace(viewer, indexes=index_marks(site_names))
-    all_names = frozenset({MAIN, *context.in_force.names})
+    all_names = frozenset({MAIN, *context.known_indexes.names})
 
     # an error may come before the caller is authenticated
     if not request.is_authenticated:
@@ -91,7 +91,7 @@ def _find_readable(request: IndexRequest) -> Iterator[ReadableIndex]:
     An index that does not work now is left out, and one in which nobody can say who the caller is.
     """
     context = request.context
-    in_force = context.in_force
+    in_force = context.known_indexes
     own_index = context.index
     caller_in = CallerElsewhere(request, own_index)
     for name in (MAIN, *sorted(in_force.definitions)):
@@ -145,7 +145,7 @@ def releases_elsewhere(
     request: IndexRequest, name: NormalizedName
 ) -> tuple[ReleasesElsewhere, ...]:
     """
-    Return which releases of a private project the other indexes have that the caller may read.
+    Return which releases of a private project other indexes have, those that the caller may read.
 
     These are the indexes that `with_indexes` has noted in the request. An index whose store does
     not answer is left out.
@@ -227,7 +227,7 @@ def _look_up(
     if index.definition.is_main:
         repository = repositories.of_main(index)
     else:
-        repository = repositories.get(index.name, context.in_force.definitions)
+        repository = repositories.get(index.name, context.known_indexes.definitions)
     try:
         sources = repository.find(name)
     except Unavailable:

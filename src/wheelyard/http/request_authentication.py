@@ -74,10 +74,11 @@ class RequestAuthenticator:
         Give a request its caller, and the session if a cookie says who it is.
 
         Where Identity-Aware Proxy is configured, nothing else counts for a request that
-        `accepts_iap`, and its Authorization header is taken away. A cookie that is not valid counts
-        as no cookie. If the provider of a session does not confirm the person, the request gets its
-        name as `silent_provider`. A rejected credential is logged, and may count for the rate
-        limit.
+        `accepts_iap`, and its Authorization header is taken away. Else a session cookie counts
+        before that header, but no cookie unless `accepts_session`. A cookie that is not valid
+        counts as no cookie. If the provider of a session does not confirm the person, the request
+        gets its name as `silent_provider`. A rejected credential is logged, and may count for the
+        rate limit.
 
         Raises Waiting while a credential is verified elsewhere. Raises Unauthenticated if the
         credential is not valid, Invalid if its header is too long or malformed, and Unavailable if

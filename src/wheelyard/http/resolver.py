@@ -145,7 +145,7 @@ class PrivateFiles(Struct, frozen=True):
         """Return what keeps documents for clients that have an older page."""
         from wheelyard.http.variants import KeptVariants  # noqa: PLC0415
 
-        return KeptVariants(self.context.index.stores.documents, self.context.remembered)
+        return KeptVariants(self.context.index.stores.documents, self.context.page_memory)
 
     def store_of(self, filename: str) -> Store:
         """Return the store that has a listed file."""

@@ -365,7 +365,8 @@ def core_metadata_response(
     """
     Return the response to GET or HEAD of core metadata, whose digest is `version`.
 
-    Raises Invalid (412) if If-Match has another ETag, and what `load` raises.
+    `scope` says who may cache the response: anybody, or the client alone. Raises Invalid (412) if
+    If-Match has another ETag, and what `load` raises.
     """
     return page_response(
         context,

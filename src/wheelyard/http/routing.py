@@ -161,8 +161,8 @@ class RouteTable:
         """
         Return a raw URL path, decoded and without the prefix, which `at_root` paths may lack.
 
-        Raises Invalid if the path is malformed, and NotFound if it is ambiguous, or outside of the
-        prefix.
+        Several slashes in a row become one. The path is empty for the prefix itself. Raises Invalid
+        if the path is malformed, and NotFound if it is ambiguous, or outside of the prefix.
         """
         path = decode_path(raw_path)
         # health probes know nothing of the prefix, and CI jobs ask at fixed paths of a host
@@ -193,7 +193,11 @@ class RouteTable:
         return None
 
     def name_of(self, raw_path: bytes, method: str, prefix: str = "") -> str:
-        """Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE."""
+        """
+        Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE.
+
+        `prefix` is the path of `public_url`, as for `parse_path`. No path raises an error.
+        """
         try:
             path = self.parse_path(raw_path, prefix)
         except WheelyardError:
@@ -299,7 +303,7 @@ class Dispatcher(Struct, frozen=True):
         if is_write and not is_public and is_cross_site(request.joined_headers, settings):
             raise cross_site_error()
         if is_write and settings.server.read_only and not route.takes_form:
-            raise context.read_only()
+            raise context.read_only_error()
 
         # readers never wait for the threads of uploads
         pools = context.process.pools

@@ -191,10 +191,10 @@ def store_probe(index: Index, result: Path | None = None) -> check_store.StorePr
     has_succeeded = result is not None and not check_store.recorded_reason(result)
     if not has_succeeded and not index.settings.server.read_only:
         steps.append(partial(_prove_writes, index))
-        if traits.files:
+        if traits.files_location:
             key = keys.probe(keys.FILES, new_id())
             steps += check_store.scratch_write_steps(index.stores.files, key)
-        if traits.credentials:
+        if traits.credentials_location:
             key = keys.probe(keys.CREDENTIALS, new_id())
             steps += check_store.scratch_write_steps(index.stores.credentials, key)
     return check_store.StoreProbe(steps, index.server.runtime, result)
@@ -211,7 +211,7 @@ def _prove_writes(index: Index) -> None:
     if stored_format is not None and stored_format.is_older:
         # first: if the process dies before the rewrite, the next start does both
         index.server.access.mark()
-    credentials = resolved_location(index.server.traits.credentials)
+    credentials = resolved_location(index.server.traits.credentials_location)
     rewrite_format(documents, index.server.retries, credentials)
 
 

@@ -28,26 +28,31 @@ class _State(Struct, frozen=True):
     user: str = ""
     """The user name that was typed."""
     has_signed_out: bool = False
-    asks: ErrorFacts | None = None
+    error: ErrorFacts | None = None
     """The error in whose place the page is shown, or None if somebody has opened the page."""
 
 
 def show(request: IndexRequest, next_path: str, *, has_signed_out: bool) -> Response:
-    """Return the page, from which somebody goes on to a path of this index."""
+    """
+    Return the page, from which somebody goes on to a path of this index.
+
+    With `has_signed_out`, it says that the caller has just signed out.
+    """
     state = _State(has_signed_out=has_signed_out)
     return request.web.own_page(request, 200, _render(request, next_path, state))
 
 
-def ask(request: IndexRequest, facts: ErrorFacts, root: str) -> bytes:
+def render_for_error(request: IndexRequest, facts: ErrorFacts, root: str) -> bytes:
     """
     Return the bytes of the page in place of a page that needs a sign-in.
 
-    A sign-in leads back to that page. `root` is the way to the home page.
+    The caller makes the response of the error from them. A sign-in leads back to the page that was
+    asked for. `root` is the way to the home page.
     """
     server = request.context.index.server.settings.server
     raw_path = client_path(request.scope["raw_path"], server)
     next_path = path_back(raw_path, request.scope["query_string"], server)
-    return _render(request, next_path, _State(asks=facts), root)
+    return _render(request, next_path, _State(error=facts), root)
 
 
 def refuse(
@@ -79,6 +84,9 @@ def _render(
     root: str = ROOT,
 ) -> bytes:
     """Return the bytes of the page, from which somebody goes on to `next_path`."""
+    # the message is about the form only at the path to which the form is sent, whose way to the
+    # home page is `ROOT`: a failed sign-in with a provider is shown at a path of that provider
+    is_form_wrong = bool(state.message) and root == ROOT
     # the settings of the server: people sign in at main, and may have asked for another index
     settings = request.context.index.server.settings
     caller = request.caller
@@ -102,10 +110,10 @@ def _render(
         has_passwords=bool(settings.access.htpasswd_file),
         takes_id_tokens=bool(settings.google.id_token.audience),
         message=state.message,
-        is_form_wrong=bool(state.message) and root == ROOT,
+        is_form_wrong=is_form_wrong,
         has_signed_out=state.has_signed_out,
         contact=settings.web.contact,
-        asks=state.asks,
+        asks=state.error,
     )
 
 

@@ -16,7 +16,7 @@ from wheelyard.api.access_operations import MAX_PATTERNS, NewToken
 from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME, require_token_name
 from wheelyard.authentication.caller_tokens import OWN_ACTIONS, CallerTokens
 from wheelyard.errors import Invalid
-from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.forms import FormFields, naming_field
 from wheelyard.model import access
 from wheelyard.model.index_name import MAIN
 
@@ -68,17 +68,17 @@ def new_token(fields: FormFields, max_days: int, indexes: Collection[str] = ()) 
     name = fields.text("name")
     days = fields.text("days")
     can = fields.text("can")
-    with checking("name"):
+    with naming_field("name"):
         require_token_name(name)
-    with checking("days"):
+    with naming_field("days"):
         _require_days(max_days, days)
-    with checking("can"):
+    with naming_field("can"):
         if not can:
             raise Invalid("Choose what the token may do.", code="missing_field")
-    with checking("projects"):
+    with naming_field("projects"):
         projects = parse_patterns(fields.text("projects"))
     index = _ticked_indexes(fields)
-    with checking(INDEX):
+    with naming_field(INDEX):
         has_choice = any(name != MAIN for name in indexes)
         if not index and has_choice:
             raise Invalid("Choose the index that the token is for.", code="missing_field")

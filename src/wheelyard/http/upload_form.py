@@ -497,6 +497,7 @@ class _Field:
         """
         Decode and check the next bytes.
 
+        Before the bytes for which `is_last` is set, a character may be incomplete at the end.
         Raises Invalid if they are not UTF-8, or the text has bad characters or is too long.
         """
         try:

@@ -197,7 +197,7 @@ class UpstreamReader:
 
     def _note_unknown(self, client: str) -> None:
         """Count a name that no upstream index has, for a client that may be guessing names."""
-        self._unknown_names.record_failure((_unknown_names_key(client),))
+        self._unknown_names.take_tries((_unknown_names_key(client),))
 
     async def run_waiting(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
         """

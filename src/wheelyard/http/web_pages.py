@@ -213,10 +213,11 @@ class WebPages:
         """
         Return who looks at a page of this index, with the other indexes that they may read.
 
-        These indexes are noted in the request.
+        With `name`, the page is about the project of that name. The other indexes are noted in the
+        request.
         """
         viewer = self.viewer(request.caller, name)
-        if self.context.process.site is None and not self.context.in_force.names:
+        if self.context.process.site is None and not self.context.known_indexes.names:
             return viewer
         # no server with one index needs this module
         from wheelyard.http.other_indexes import with_indexes  # noqa: PLC0415
@@ -252,7 +253,7 @@ class WebPages:
         if is_public:
             places = public_places_of(request, viewer.indexes, name, version)
             return replace(viewer, places=places)
-        places, request.shows_elsewhere = places_of(
+        places, request.made_from_elsewhere = places_of(
             request, viewer.indexes, name, version, is_release=is_release
         )
         return replace(viewer, places=places)
@@ -269,9 +270,9 @@ class WebPages:
         self, request: IndexRequest, viewer: Viewer, name: NormalizedName
     ) -> tuple[ReleasesElsewhere, ...]:
         """
-        Return which releases of a private project the other indexes have that the page names.
+        Return which releases of a private project other indexes have, those that the page names.
 
-        The result is empty if the viewer has no places.
+        The result is empty if the viewer has no `places`: then the page names no other index.
         """
         if not viewer.places:
             return ()
@@ -329,7 +330,7 @@ class WebPages:
     @property
     def until_rights_change(self) -> float:
         """Until when a page may be repeated, as rights elsewhere may change: a monotonic time."""
-        if not self.context.in_force.names:
+        if not self.context.known_indexes.names:
             return inf
         # as long as a credential counts after it was verified
         return self.context.index.server.runtime.monotonic() + RIGHTS_SECONDS
@@ -412,8 +413,8 @@ class WebPages:
         elif client:  # the page has the choice of this browser
             headers = self.security_headers + responses.page_cache_headers(0, "private")
         made_from = None
-        if shows is not None and request.shows_elsewhere is not None:
-            made_from = shows + request.shows_elsewhere
+        if shows is not None and request.made_from_elsewhere is not None:
+            made_from = shows + request.made_from_elsewhere
         try:
             return responses.page_response(
                 self.context,

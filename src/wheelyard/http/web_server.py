@@ -103,8 +103,9 @@ def run_server(settings: Settings, command: ServerCommand) -> NoReturn:
     """
     Serve an index until SIGTERM or SIGINT, then exit with status 0.
 
-    Raises Invalid if the certificate cannot be used, or the first of several workers cannot open
-    the index. With one worker, raises what `command` raises if that cannot open the index.
+    Raises Invalid if the certificate or its key cannot be read, if they do not belong together, or
+    if the certificate is not valid now. Raises Invalid, too, if the first of several workers cannot
+    open the index. With one worker, raises what `command` raises if that cannot open the index.
     """
     prepare_process()
     for number in STOP_SIGNALS:

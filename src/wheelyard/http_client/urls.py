@@ -197,7 +197,12 @@ def redact_url(text: str) -> str:
     """
     Return a location (URL, bucket or path) for messages, without credentials and query.
 
-    A text that is no URL is returned as it is, but for what may be the password of a mistyped URL.
+    A URL of http or https loses its user, password, query and fragment, and is normalised: a scheme
+    and a host in lower case, no port that is that of the scheme, and an encoded path. A location
+    `gs:...`, and a text without `@` and `?` behind its first colon, are returned unchanged. Of any
+    other text, which may be a mistyped URL with a password, the scheme alone is left, with dots for
+    all that follows it. Without a slash behind the colon and without a query, what is left is dots
+    and the part behind the last `@`.
     """
     try:
         return parse_url(text.strip()).redacted

@@ -24,7 +24,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.api_token import ID_LENGTH, TOKEN_ID, token_id_in
 from wheelyard.model.decoding import redact_tokens
-from wheelyard.model.person import OIDC_PRINCIPAL, person_name
+from wheelyard.model.person import OIDC_PRINCIPAL, normalized_person_name
 from wheelyard.model.project import EventCommit
 
 ACTIONS: Final = {action.word: action for action in Action}
@@ -275,7 +275,7 @@ def parse_principal(text: str) -> str:
     if kind == "oidc":
         provider, _, person_or_group = name.partition(":")
         if not person_or_group.startswith(_GROUP_PREFIX):
-            name = f"{provider}:{person_name(person_or_group)}"
+            name = f"{provider}:{normalized_person_name(person_or_group)}"
     if kind in _PRINCIPAL_PATTERNS and _PRINCIPAL_PATTERNS[kind].fullmatch(name):
         return f"{kind}:{name}"
 

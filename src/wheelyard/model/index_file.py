@@ -36,7 +36,7 @@ from wheelyard.model.stored_indexes import (
     PROMOTE_ONLY,
     IndexKeys,
     RetentionKeys,
-    with_main,
+    with_main_named,
 )
 from wheelyard.model.stored_namespaces import NAMESPACE_KIND, canonical_namespace
 from wheelyard.model.stored_publishers import PUBLISHER_KIND, PublisherKeys
@@ -87,17 +87,18 @@ class IndexTables(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return sha256(encode(self, order="deterministic")).hexdigest()
 
 
-def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> IndexTables:
+def read_tables(tables: Mapping[str, Any], passed_over: Collection[str]) -> IndexTables:
     """
     Return what the tables of a TOML file say of the index.
 
-    `of_process` are the sections of the settings, which are passed over. Raises Invalid (code
-    `wrong_file`) for an unknown table, for the first wrong table, and for two tables of one name.
+    `passed_over` are the tables that a file may have for others: the sections of the settings, or
+    nothing. Raises Invalid (code `wrong_file`) for an unknown table, for the first wrong table, and
+    for two tables of one name.
     """
     for name in tables:
         # [webhooks] is a section of the settings, and [[webhooks]] a misspelt [[webhook]]
         is_misspelt = isinstance(tables[name], list) and name.removesuffix("s") in TABLES
-        if name not in ALL_TABLES and (name not in of_process or is_misspelt):
+        if name not in ALL_TABLES and (name not in passed_over or is_misspelt):
             raise _wrong_file(f"There is no table {quoted(name)}, but {', '.join(TABLES)}.")
     groups = _read_groups(tables.get("groups", {}))
     main = _read_main_table(tables)
@@ -165,7 +166,7 @@ def canonical_index(table: IndexKeys) -> IndexKeys:
     Raises InvalidField if a key is unknown, missing or of a wrong type, and Invalid (code
     `invalid_index` or `bad_setting`) for another wrong value.
     """
-    fields = decode_table(with_main(table), IndexFields)
+    fields = decode_table(with_main_named(table), IndexFields)
     build_definition(fields)
     keys: IndexKeys = to_builtins(fields)
     return {NAME: keys.pop(NAME), **keys}
@@ -177,7 +178,7 @@ def canonical_main(table: IndexKeys) -> IndexKeys:
 
     Raises Invalid (code `invalid_field` or `invalid_index`) if a key is wrong.
     """
-    keys = with_main(table)
+    keys = with_main_named(table)
     read_main(keys, has_upstream=False)
     canonical: IndexKeys = to_builtins(decode_table({**keys, NAME: MAIN}, IndexFields))
     del canonical[NAME]

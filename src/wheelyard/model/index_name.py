@@ -64,18 +64,18 @@ def parse_right_index(text: str) -> str:
     return parse_index_name(name)
 
 
-def renamed_in(names: str, old_name: str, new_name: str) -> str:
+def names_after_rename(names: str, old_name: str, new_name: str) -> str:
     """
     Return the names of indexes in a text, with commas, after an index was renamed.
 
     The names are sorted, each once. A text without the old name is returned as it was written.
     """
-    renamed = {name.strip() for name in names.split(",")}
-    if old_name not in renamed:
+    new_names = {name.strip() for name in names.split(",")}
+    if old_name not in new_names:
         return names
-    renamed.remove(old_name)
-    renamed.add(new_name)
-    return ",".join(sorted(renamed))
+    new_names.remove(old_name)
+    new_names.add(new_name)
+    return ",".join(sorted(new_names))
 
 
 def read_index_name(text: str) -> str:

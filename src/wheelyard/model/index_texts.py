@@ -19,7 +19,7 @@ from wheelyard.model.stored_indexes import (
     FILTER,
     LISTS_OF_INDEXES,
     IndexKeys,
-    with_main,
+    with_main_named,
 )
 
 VERSIONS: Final = "versions"
@@ -58,7 +58,7 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
             keys[key] = value_of_text(INDEX_KEYS[key], key, lines)
         else:
             keys[key] = value_of_text(INDEX_KEYS[key], key, text.strip())
-    return with_main(keys)
+    return with_main_named(keys)
 
 
 def _index_names(key: str, text: str) -> list[str]:
@@ -77,7 +77,7 @@ def _index_names(key: str, text: str) -> list[str]:
 
 def texts_of_index(keys: IndexKeys) -> dict[str, str]:
     """Return the keys of an index as texts, which `index_of_texts` reads."""
-    values = with_main(keys)
+    values = with_main_named(keys)
     texts = {key: text_of_value(value) for key, value in values.items()}
     for key in LISTS_OF_INDEXES:
         if key in values:

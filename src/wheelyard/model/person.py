@@ -60,7 +60,11 @@ class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     ended_by: str = ""
     """The principal that has ended the access of the person."""
     endings: int = 0
-    """How often all sessions were ended: by the provider at a renewal, or by an administrator."""
+    """
+    How often all sessions were ended: by the provider at a renewal, or by an administrator.
+
+    A session holds only while this number is the one with which the session began.
+    """
     refresh_token: str = ""
     """The sealed token for renewals of the confirmation, or empty if the provider gave none."""
     renewing_until: datetime | None = None
@@ -128,7 +132,7 @@ def counted_as(caller: Caller) -> str:
     return f"oidc:{person.provider}#{person.id}"
 
 
-def counted_apart(caller: Caller) -> str:
+def counted_unless_principal(caller: Caller) -> str:
     """Return `counted_as` of a caller, or an empty text if that is the principal."""
     counted = counted_as(caller)
     if counted == caller.acts_for:
@@ -136,7 +140,7 @@ def counted_apart(caller: Caller) -> str:
     return counted
 
 
-def person_name(text: str) -> str:
+def normalized_person_name(text: str) -> str:
     """
     Return a text of a provider, or of a grant, as the name of a person in a principal.
 
@@ -152,11 +156,11 @@ def person_name(text: str) -> str:
 def is_person_name(text: str) -> bool:
     """Return whether a text can be the name of a person in a principal."""
     # a grant with an invisible name, or one that looks like another, would mislead
-    is_visible = text == person_name(text) and text.isprintable()
-    return is_visible and re.fullmatch(PERSON_NAME, text) is not None
+    is_unmistakable = text == normalized_person_name(text) and text.isprintable()
+    return is_unmistakable and re.fullmatch(PERSON_NAME, text) is not None
 
 
 def is_group_name(text: str) -> bool:
     """Return whether a text can be the name of a group of a provider in a principal."""
-    is_visible = text == text.strip() and text.isprintable()
-    return is_visible and re.fullmatch(GROUP_NAME, text) is not None
+    is_unmistakable = text == text.strip() and text.isprintable()
+    return is_unmistakable and re.fullmatch(GROUP_NAME, text) is not None

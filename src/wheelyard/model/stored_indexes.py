@@ -217,7 +217,7 @@ class _IndexKind(TableKind[IndexList, AnyIndexEvent, ListedIndex], frozen=True, 
         without_keys = "its own packages"
         if NAME not in keys:  # the keys are those of main
             without_keys = "no keys"
-        return super().describe_keys(with_main(keys)) or without_keys
+        return super().describe_keys(with_main_named(keys)) or without_keys
 
 
 INDEX_KIND: Final = _IndexKind(
@@ -275,7 +275,7 @@ def describe_rules(rules: tuple[RetentionKeys, ...]) -> str:
     return "; ".join(described)
 
 
-def with_main(keys: Mapping[str, Any]) -> IndexKeys:
+def with_main_named(keys: Mapping[str, Any]) -> IndexKeys:
     """
     Return the keys of an index, with the name of main in its lists of indexes.
 

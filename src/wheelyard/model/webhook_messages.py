@@ -244,7 +244,7 @@ class _EventPart(Struct, frozen=True):
         return self.webhook_event, self.release, self.is_imported, event.by, event.reason
 
 
-def groups_of(project: NormalizedName, events: Iterable[Event]) -> tuple[EventGroup, ...]:
+def group_events(project: NormalizedName, events: Iterable[Event]) -> tuple[EventGroup, ...]:
     """
     Return the events of a commit in groups, of which each is told of by one message.
 

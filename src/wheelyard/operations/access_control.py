@@ -32,7 +32,7 @@ from wheelyard.errors import (
 from wheelyard.model import grants
 from wheelyard.model.access import Action, holding, may_everywhere
 from wheelyard.model.decoding import redact_tokens, require_one_line
-from wheelyard.model.index_name import EVERY_INDEX, MAIN, renamed_in
+from wheelyard.model.index_name import EVERY_INDEX, MAIN, names_after_rename
 from wheelyard.operations.audit_log import log_access, log_person
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
@@ -130,7 +130,7 @@ class AccessControl:
         """
         Return the grants in force, or None if they have to be read first.
 
-        Does not read a remote store.
+        `max_age` is how old the document in memory may be. Does not read a remote store.
         """
         snapshot = self.records.peek(max_age)
         if snapshot is None:
@@ -142,9 +142,10 @@ class AccessControl:
 
     def load(self, max_age: MaxAge = "fresh") -> grants.Grants:
         """
-        Return the grants in force, read from the store if they may have changed.
+        Return the grants in force, read from the store unless those in memory are new enough.
 
-        Nobody gets or loses a right before the store has answered.
+        `max_age` is how old the document in memory may be. Nobody gets or loses a right before the
+        store has answered.
         """
         return self.in_force(self.records.get(max_age))
 
@@ -474,7 +475,7 @@ class _RenameIndex(Struct, frozen=True):
         """Return two events for each grant that names the index: no event changes a grant."""
         events: list[grants.AnyAccessEvent] = []
         for granted in rules.grants:
-            index = renamed_in(granted.grant.index, self.old_name, self.new_name)
+            index = names_after_rename(granted.grant.index, self.old_name, self.new_name)
             if index == granted.grant.index:
                 continue
             fields = replace(granted.grant, index=index)

@@ -104,8 +104,10 @@ class AppliedFiles:
 
     def count_differences(self) -> int:
         """
-        Return how many things differ from the files, and log them if this number has changed.
+        Return how many things differ from the files, and warn of them if the number has changed.
 
+        One warning about each file is logged if the number is another than at the last call, also
+        about files without differences, and also if it is 0 now. The first call compares with 0.
         Raises Unavailable if the store does not answer, or a document is damaged.
         """
         drifts = tuple(self.drifts())

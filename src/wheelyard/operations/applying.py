@@ -134,6 +134,15 @@ class _PlannedFile(Struct, frozen=True, kw_only=True):
     """Whether nothing of the plan is committed, as the file was applied last of its source."""
 
 
+class _NamesInRight(Struct, frozen=True, kw_only=True):
+    """The names of groups and indexes in a right, which have to exist."""
+
+    naming: str
+    """What has the names, for a message: "a grant of the file names"."""
+    groups: frozenset[str] = frozenset()
+    indexes: tuple[str, ...] = ()
+
+
 class _AnonymousReading(Struct, frozen=True):
     """What readers without a credential get from an index."""
 
@@ -255,29 +264,22 @@ class Applying(Struct, frozen=True):
         Nothing is checked, and nothing is written.
         """
         plan = self._make_plan(file, by, before, prunes=options.prune)
-        last_applied = before.indexes.applied.get(file.source)
-        was_applied = False
-        if last_applied is not None and last_applied.digest == file.tables.digest:
-            # applied without pruning, the file may have left what pruning would remove now
-            was_applied = last_applied.prunes or not options.prune
-        is_passed_over = was_applied and not options.again
-        is_carried_out = not is_passed_over and not options.dry_run
-        reported_file: stored_indexes.AppliedFile | None = None
-        if is_passed_over:
-            reported_file = last_applied
+        applied = _find_applied(file, before, prunes=options.prune)
+        is_passed_over = applied is not None and not options.again
+        is_to_commit = not is_passed_over and not options.dry_run
         report = ApplyReport(
             source=file.source,
             changes=plan.changes,
             anonymous=tuple(self._find_anonymous_changes(before, plan.after)),
-            is_done=is_carried_out or not plan.changes,
+            is_done=is_to_commit or not plan.changes,
             problems=tuple(self._find_problems(plan, file.tables)),
-            applied=reported_file,
+            applied=applied if is_passed_over else None,
         )
         return _PlannedFile(
             file=file,
             plan=plan,
             report=report,
-            was_applied=was_applied,
+            was_applied=applied is not None,
             is_passed_over=is_passed_over,
         )
 
@@ -304,14 +306,14 @@ class Applying(Struct, frozen=True):
             # nobody could tell later which of two indexes called main the file means
             raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
         after = plan.after
-        self._require_indexes(plan, after.indexes, even_if_open=options.even_if_open)
-        self._require_rights(plan, after)
+        self._require_indexes_fit(plan, after.indexes, even_if_open=options.even_if_open)
+        self._require_known_names(plan, after)
         self._require_tables(plan, after)
         # a dry run names the public packages in `problems`, and raises nothing because of them
         if not options.dry_run and not options.even_if_public:
-            for change in plan.events_of(NAMESPACE_KIND.noun):
-                if isinstance(change, NamespaceGranted):
-                    self.namespaces.require_unused(change.keys)
+            for event in plan.events_of(NAMESPACE_KIND.noun):
+                if isinstance(event, NamespaceGranted):
+                    self.namespaces.require_unused(event.keys)
         if not options.even_if_own:
             require_still_admin(keep_admin, plan.before.access, after.access)
 
@@ -325,7 +327,7 @@ class Applying(Struct, frozen=True):
         if any(isinstance(event, TableAdded) for event in webhook_events):
             self.webhooks.require_few(len(after.table_lists[WEBHOOK_KIND.noun].tables))
 
-    def _require_indexes(
+    def _require_indexes_fit(
         self, plan: Plan, after: stored_indexes.IndexList, *, even_if_open: bool
     ) -> None:
         """Raise Invalid or Conflict unless the indexes fit together after a plan."""
@@ -339,29 +341,16 @@ class Applying(Struct, frozen=True):
                 self.indexes.require_unused(event.name)
             elif isinstance(event, stored_indexes.RetentionChanged):
                 for rule in parse_rules(event.rules):
-                    _require_index(rule.index, after, f"the retention {rule.title} names")
+                    _require_known_index(rule.index, after, f"the retention {rule.title} names")
         require_lists_fit(definitions, plan.before.indexes, after, even_if_open=even_if_open)
 
-    def _require_rights(self, plan: Plan, after: IndexState) -> None:
+    def _require_known_names(self, plan: Plan, after: IndexState) -> None:
         """Raise Invalid if a new right names a group, or an index, that does not exist."""
         groups = after.access.groups.keys()
-        for event in plan.given_rights:
-            if not isinstance(event, grants.Granted):
-                continue
-            naming = "a grant of the file names"
-            _require_no_missing_group(grants.groups_in(event.grant.who) - groups, naming)
-            for index in event.grant.index.split(","):
-                _require_index(index, after.indexes, naming)
-        for change in plan.events_of(NAMESPACE_KIND.noun):
-            if isinstance(change, NamespaceGranted | NamespaceChanged):
-                naming = "a namespace of the file names"
-                _require_no_missing_group(groups_of_owners(change.keys) - groups, naming)
-        for change in plan.events_of(PUBLISHER_KIND.noun):
-            if isinstance(change, TableAdded | TableChanged):
-                naming = f"the publisher {quoted(change.keys['id'])} names"
-                index_names = str(change.keys.get("index", MAIN))
-                for index in index_names.split(","):
-                    _require_index(index, after.indexes, naming)
+        for named in _names_in_rights(plan):
+            _require_known_groups(named.groups - groups, named.naming)
+            for index in named.indexes:
+                _require_known_index(index, after.indexes, named.naming)
 
     def _commit(self, plan: Plan, by: str) -> None:
         """
@@ -387,13 +376,13 @@ class Applying(Struct, frozen=True):
             return expected
 
         # only the rights of these events matter to the plan: others may have changed meanwhile
-        def intent(rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
+        def unless_changed(rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
             for event in events:
                 if _find_right(rules, event) != _find_right(expected, event):
                     raise _changed_meanwhile(_name_right(event))
             return tuple(events)
 
-        return self.access.commit(intent).after
+        return self.access.commit(unless_changed).after
 
     def _commit_steps(
         self, expected: Mapping[str, TableList[Any]], steps: Sequence[TableStep]
@@ -410,7 +399,7 @@ class Applying(Struct, frozen=True):
         if not step.events:
             return expected
 
-        def intent(stored: TableList[Any]) -> tuple[TableEvent, ...]:
+        def unless_changed(stored: TableList[Any]) -> tuple[TableEvent, ...]:
             kind = step.file_kind.kind
             # tables that have to fit together were checked with all others of the list
             if step.file_kind.is_whole and stored.tables != expected.tables:
@@ -422,7 +411,7 @@ class Applying(Struct, frozen=True):
             return step.events
 
         tables = self._tables_by_noun[step.file_kind.noun]
-        after: TableList[Any] = tables.commit(intent).after
+        after: TableList[Any] = tables.commit(unless_changed).after
         return after
 
     def _commit_indexes(
@@ -440,7 +429,9 @@ class Applying(Struct, frozen=True):
         if not events:
             return
 
-        def intent(stored: stored_indexes.IndexList) -> tuple[stored_indexes.AnyIndexEvent, ...]:
+        def unless_changed(
+            stored: stored_indexes.IndexList,
+        ) -> tuple[stored_indexes.AnyIndexEvent, ...]:
             # all indexes: whether one of them opens a layer also follows from the others
             is_unchanged = (
                 stored.main == expected.main
@@ -451,7 +442,7 @@ class Applying(Struct, frozen=True):
                 raise _changed_meanwhile("The list of indexes, or of rules of retention,")
             return tuple(events)
 
-        self.indexes.commit(intent)
+        self.indexes.commit(unless_changed)
         # An upload puts its mark, and then looks for an index. Here the index is committed, and
         # then marks are looked for. So one of the two sees the other, whichever is first.
         for event in events:
@@ -482,9 +473,9 @@ class Applying(Struct, frozen=True):
             name = _index_name(event)
             if name in not_served:
                 yield not_served[name]
-        for change in plan.events_of(NAMESPACE_KIND.noun):
-            if isinstance(change, NamespaceGranted):
-                problem = self.namespaces.describe_hidden_names(change.keys)
+        for event in plan.events_of(NAMESPACE_KIND.noun):
+            if isinstance(event, NamespaceGranted):
+                problem = self.namespaces.describe_hidden_names(event.keys)
                 if problem:
                     yield problem
         if tables.webhook:
@@ -527,6 +518,42 @@ class Applying(Struct, frozen=True):
             content = (parts, definition.rules, definition.merge.texts)
             readings[name] = _AnonymousReading(text, content)
         return readings
+
+
+def _find_applied(
+    file: SourcedTables, before: IndexState, *, prunes: bool
+) -> stored_indexes.AppliedFile | None:
+    """Return when a file was applied, if it is the one that was applied last of its source."""
+    applied = before.indexes.applied.get(file.source)
+    if applied is None or applied.digest != file.tables.digest:
+        return None
+    # applied without pruning, the file may have left what pruning would remove now
+    if prunes and not applied.prunes:
+        return None
+    return applied
+
+
+def _names_in_rights(plan: Plan) -> Iterator[_NamesInRight]:
+    """Yield the names in each grant, namespace and publisher that a plan adds or changes."""
+    for right in plan.given_rights:
+        if isinstance(right, grants.Granted):
+            yield _NamesInRight(
+                naming="a grant of the file names",
+                groups=frozenset(grants.groups_in(right.grant.who)),
+                indexes=tuple(right.grant.index.split(",")),
+            )
+    for event in plan.events_of(NAMESPACE_KIND.noun):
+        if isinstance(event, NamespaceGranted | NamespaceChanged):
+            yield _NamesInRight(
+                naming="a namespace of the file names",
+                groups=frozenset(groups_of_owners(event.keys)),
+            )
+    for event in plan.events_of(PUBLISHER_KIND.noun):
+        if isinstance(event, TableAdded | TableChanged):
+            yield _NamesInRight(
+                naming=f"the publisher {quoted(event.keys['id'])} names",
+                indexes=tuple(str(event.keys.get("index", MAIN)).split(",")),
+            )
 
 
 def _sorted_main_first(names: Collection[str]) -> list[str]:
@@ -605,7 +632,7 @@ def _changed_meanwhile(subject: str) -> Conflict:
     )
 
 
-def _require_no_missing_group(missing_groups: Collection[str], naming: str) -> None:
+def _require_known_groups(missing_groups: Collection[str], naming: str) -> None:
     """
     Raise Invalid if there is a missing group.
 
@@ -615,7 +642,7 @@ def _require_no_missing_group(missing_groups: Collection[str], naming: str) -> N
         raise _missing(f"group {quoted(min(missing_groups))}", naming)
 
 
-def _require_index(name: str, after: stored_indexes.IndexList, naming: str) -> None:
+def _require_known_index(name: str, after: stored_indexes.IndexList, naming: str) -> None:
     """
     Raise Invalid if `name` is neither that of an index of a list, nor main, nor `*`.
 

@@ -101,7 +101,11 @@ def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings:
 
 
 class JournaledCheck(Struct, Generic[D, C]):
-    """Checks one document with its journal, and adds the results to `findings`."""
+    """
+    Checks one document with its journal, and adds the results to `findings`.
+
+    `D` is the type of the document, and `C` that of the commits in its journal.
+    """
 
     kind: JournalKind[D, C]
     store: Store
@@ -110,9 +114,10 @@ class JournaledCheck(Struct, Generic[D, C]):
     """The intact journal entries, by number."""
     damaged: dict[int, ObjectVersion] = {}
     """The object versions of malformed journal entries, by number."""
-    newer: list[str] = []
+    unknown_parts: list[str] = []
     """
-    The names of the document and the commits, in words, of which only a newer version knows a part.
+    What only a newer version knows, in words: a part of the document, or of a commit.
+
     Always empty for a project, whose unknown parts are kept.
     """
     is_consistent: bool = True
@@ -136,23 +141,24 @@ class JournaledCheck(Struct, Generic[D, C]):
         except Unavailable as fault:  # only a newer version can say more about this document
             self._report(f"{fault.message} Until then it cannot be compared with its journal")
             return None
-        if self.newer:
+        if self.unknown_parts:
             # this version would write the document without the parts that it does not know
-            advice = _describe_unknown_parts(dict.fromkeys(self.newer, ""))
+            advice = _describe_unknown_parts(dict.fromkeys(self.unknown_parts, ""))
             self.findings.add_note(f"{self._key} cannot be compared: {advice}")
             return document
-        has_same_commits = document is None or self._complete_journal(document)
+        # a missing document contradicts no commit
+        contradicts_journal = document is not None and not self._complete_journal(document)
         folded = self._fold()
         if read.has_failed:
             self.is_consistent = False
-        elif has_same_commits:
-            return self._compare(document, folded, read.stored, rebuild=rebuild)
-        else:
+            return None
+        if contradicts_journal:
             self._report(
                 f"{self._key} and its journal have different commits of one number, as after a "
                 "restore; restore one of them from the same backup as the other"
             )
-        return document
+            return document
+        return self._compare(document, folded, read.stored, rebuild=rebuild)
 
     def _compare(
         self, document: D | None, folded: D | None, stored: Stored | None, *, rebuild: bool
@@ -171,18 +177,17 @@ class JournaledCheck(Struct, Generic[D, C]):
             return folded
         if document is None:
             self.is_consistent = False
+            # without an object and a journal, there has never been a document
             if stored or self.commits or self.damaged:
-                advice = unknown_parts
-                if not advice and folded:
-                    advice = "fold it again with --rebuild"
-                elif not advice:
-                    advice = "restore it from a backup"
+                advice = unknown_parts or _advice_for_missing(can_be_folded=folded is not None)
                 self._report(
                     f"{key} is missing or damaged, so that {self.kind.consequence}; {advice}"
                 )
-        elif unknown_parts:
+            return None
+        if unknown_parts:
             self.findings.add_note(f"{key} cannot be compared with its journal: {unknown_parts}")
-        elif folded is not None and stored and not self._are_equal(folded, document, stored.body):
+            return document
+        if folded is not None and stored and not self._are_equal(folded, document, stored.body):
             self._report(
                 f"{key} is not what its journal says, so that {self.kind.consequence}; fold it "
                 "again with --rebuild"
@@ -255,13 +260,13 @@ class JournaledCheck(Struct, Generic[D, C]):
 
     def _note_unknown(self, part: str, stored: Stored, encoded: bytes) -> None:
         """
-        Add `part` to `newer` if this version does not know all that is stored of it.
+        Add `part` to `unknown_parts` if this version does not know all that is stored of it.
 
         `encoded` are the bytes that this version writes of the stored object.
         """
         # of a project, all parts are kept
         if self.kind.project is None and _JSON.decode(stored.body) != _JSON.decode(encoded):
-            self.newer.append(part)
+            self.unknown_parts.append(part)
 
     def _find_unknown_parts(self, document: D | None) -> str:
         """
@@ -287,24 +292,30 @@ class JournaledCheck(Struct, Generic[D, C]):
             if number not in self.damaged:
                 self._read_commit(number)
         last = self.kind.last_commit(document)
-        if last is None:
+        if last is None:  # the document has no commit yet
             return True
         if last.number in self.commits:
             encode = self.kind.commits.encode
             return encode(self.commits[last.number]) == encode(last)
-
         # the process that made the commit has died, or has not written its journal entry yet
+        self._write_last_entry(last)
+        return True
+
+    def _write_last_entry(self, last: C) -> None:
+        """Write the entry of the last commit of the document, unless that commit may be forged."""
         self.commits[last.number] = last
         expect = self.damaged.pop(last.number, ABSENT)
         previous = last.number - 1
-        if previous and previous not in self.commits and previous not in self.damaged:
-            # no process leaves two entries out, so the document may be forged: nothing is written
-            return True
+        lacks_two_entries = (
+            previous > 0 and previous not in self.commits and previous not in self.damaged
+        )
+        # no process leaves two entries out, so the document may be forged: nothing is written
+        if lacks_two_entries:
+            return
         key = self.kind.entry_key(last.number)
         body = self.kind.commits.encode(last)
         if repair(self.store, key, body, expect, self.findings):
             self.findings.repaired.append(f"{self._key}: journal entry {last.number} written")
-        return True
 
     def _fold(self) -> D | None:
         """
@@ -346,6 +357,13 @@ class JournaledCheck(Struct, Generic[D, C]):
         # a commit that was made meanwhile is not lost, as it has given the object another version
         if repair(self.store, key, body, expect, self.findings):
             self.findings.repaired.append(f"{self._key}: written again from its journal")
+
+
+def _advice_for_missing(*, can_be_folded: bool) -> str:
+    """Return what to do about a document that is missing or damaged."""
+    if can_be_folded:
+        return "fold it again with --rebuild"
+    return "restore it from a backup"
 
 
 def _describe_unknown_parts(versions_by_part: Mapping[str, str]) -> str:

@@ -108,8 +108,8 @@ class ImmediateDeletion(Struct, frozen=True):
 
         `caller_in` returns the caller with the rights in an index by its name, and raises NotFound
         for an index that is not served. After an error some indexes may still list the files, and
-        the same removal again does the rest. Files that are gone already are no error. In a dry run
-        nothing is removed.
+        the same removal again does the rest. Files that are gone already are no error. With
+        `dry_run` everything is checked, nothing is removed, and the result is what would be.
 
         Raises Forbidden unless the caller is an administrator, and for `everywhere` one of all
         indexes. Raises Invalid if `sha256` is malformed, or the reason is not one line of text.

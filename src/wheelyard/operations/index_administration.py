@@ -314,7 +314,7 @@ class IndexAdministration(
 
         Raises Invalid (code `invalid_field` or `invalid_index`) if a key is wrong.
         """
-        stored_keys = stored_indexes.with_main(keys)
+        stored_keys = stored_indexes.with_main_named(keys)
         if name == MAIN:
             self.in_force.read_main(stored_keys)
         else:
@@ -328,7 +328,7 @@ class IndexAdministration(
 
     def is_same(self, new: stored_indexes.IndexKeys, before: stored_indexes.IndexKeys) -> bool:
         """Return whether keys describe the same index, by whatever name they call main."""
-        return stored_indexes.with_main(new) == stored_indexes.with_main(before)
+        return stored_indexes.with_main_named(new) == stored_indexes.with_main_named(before)
 
     def keys_before(
         self, before: StoredTable, changes: Mapping[str, Any]

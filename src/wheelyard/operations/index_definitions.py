@@ -303,8 +303,8 @@ def owner_of_name(projects: Projects, name: str) -> str:
 
     An empty text means that main has no such project. The process that makes an index calls this
     after it has committed the definition. An upload of a new project puts its mark, and then looks
-    for a definition. So one of the two sees the other. Raises Unavailable if the store does not
-    answer, or if a document is damaged.
+    for a definition. So whichever is first, the process or the upload sees the other. Raises
+    Unavailable if the store does not answer, or if a document is damaged.
     """
     project = NormalizedName(name)
     # the marks first: if a mark is gone by now, its commit has left a document

@@ -14,13 +14,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.removed import renamed, without_removed_rules
+from wheelyard.catalog.removed import keys_after_rename, without_removed_rules
 from wheelyard.errors import Conflict, NotFound, quoted
 from wheelyard.model import stored_indexes
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.index_definition import read_definition
-from wheelyard.model.index_name import MAIN, renamed_in
+from wheelyard.model.index_name import MAIN, names_after_rename
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
 from wheelyard.operations.index_administration import (
     INDEX_IN_USE,
@@ -50,6 +50,7 @@ class IndexRename(Struct, frozen=True):
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         administration = self.administration
         stored = administration.in_force.stored()
+        # an index that an earlier version has made: the one at the root is in no list
         former_main = stored.find(MAIN)
         has_documents = next(self._list_documents(), None) is not None
         is_interrupted = has_documents and stored.find(name) is not None
@@ -77,8 +78,8 @@ class IndexRename(Struct, frozen=True):
             )
         administration.require_free(name)
         # rules of an earlier version raise nothing: the renamed index gets a warning about them
-        renamed_keys = without_removed_rules(_renamed_keys(table, name))
-        read_definition(renamed_keys)
+        new_keys = without_removed_rules(_new_keys_of(table, name))
+        read_definition(new_keys)
 
     def _list_documents(self) -> Iterator[tuple[Key, str]]:
         """Yield the key of each document at the old place, and the part behind the folder."""
@@ -129,8 +130,8 @@ class IndexRename(Struct, frozen=True):
         self.administration.publishers.rename_index(MAIN, name, by, note)
         tokens = self.administration.tokens
         for record in tokens.all():
-            if _renamed_token(record, name) != record:
-                tokens.update(record.id, partial(_renamed_token, name=name))
+            if _with_new_name(record, name) != record:
+                tokens.update(record.id, partial(_with_new_name, name=name))
 
     def _commit_definitions(self, name: str, by: str, note: str) -> None:
         """Commit the definition under its new name, and those of the indexes that name it."""
@@ -145,29 +146,29 @@ def _renaming_events(
     former_main = stored.find(MAIN)
     if former_main is None:
         return ()
-    new_keys = _renamed_keys(former_main.keys, name)
+    new_keys = _new_keys_of(former_main.keys, name)
     # one commit: at no time is an index missing that is a layer of another
     events: list[stored_indexes.AnyIndexEvent] = [
         stored_indexes.IndexRemoved(at=at, by=by, note=note, name=MAIN),
         stored_indexes.IndexMade(at=at, by=by, note=note, keys=new_keys),
     ]
     for table in stored.tables:
-        changed_keys = renamed(table.keys, MAIN, name)
+        changed_keys = keys_after_rename(table.keys, MAIN, name)
         if table.name != MAIN and changed_keys != table.keys:
-            stored_keys = stored_indexes.with_main(changed_keys)
+            stored_keys = stored_indexes.with_main_named(changed_keys)
             events.append(stored_indexes.IndexChanged(at=at, by=by, note=note, keys=stored_keys))
     return tuple(events)
 
 
-def _renamed_keys(table: stored_indexes.IndexKeys, name: str) -> stored_indexes.IndexKeys:
+def _new_keys_of(table: stored_indexes.IndexKeys, name: str) -> stored_indexes.IndexKeys:
     """Return the keys of the index under its new name."""
-    return stored_indexes.with_main(renamed(table, MAIN, name) | {"name": name})
+    return stored_indexes.with_main_named(keys_after_rename(table, MAIN, name) | {"name": name})
 
 
-def _renamed_token(record: TokenRecord, name: str) -> TokenRecord:
+def _with_new_name(record: TokenRecord, name: str) -> TokenRecord:
     """Return a token whose scope names the index by its new name in place of main."""
     scope = record.in_index
     if scope is None:
         return record
-    renamed_scope = replace(scope, index=renamed_in(scope.index, MAIN, name))
-    return replace(record, in_index=renamed_scope)
+    new_scope = replace(scope, index=names_after_rename(scope.index, MAIN, name))
+    return replace(record, in_index=new_scope)

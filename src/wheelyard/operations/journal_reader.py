@@ -665,7 +665,8 @@ def read_latest(
     """
     Yield the newest releases and changes of these projects. Unreadable projects are left out.
 
-    `read` returns a private project, or raises NotFound or Unavailable. Threads may call it.
+    `read` returns a private project, or raises NotFound or Unavailable. It is called in several
+    threads unless `is_local` says that the store is on this machine.
     """
 
     def read_or_none(name: NormalizedName) -> Project | None:

@@ -157,7 +157,11 @@ class Selection(Struct, frozen=True):
         return tuple(filenames)
 
     def describe(self, filenames: Sequence[str] = ()) -> str:
-        """Return the selected versions in words, or the first of these filenames with them."""
+        """
+        Return the selected versions in words.
+
+        With `filenames`, the text is about the first of them, as a file of these versions.
+        """
         versions_text = f"version {self.versions}"
         if isinstance(self.versions, SpecifierSet):
             versions_text = f"version in {quoted(str(self.versions))}"

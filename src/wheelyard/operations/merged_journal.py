@@ -332,7 +332,14 @@ class _Merge:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def commits(self) -> Iterator[_Head]:
-        """Yield the commits with their journals and numbers, the newest first."""
+        """
+        Yield the commits with their journals and numbers, the newest first by their times.
+
+        Commits from `CLOCK_TOLERANCE` before `since` of the filter on are yielded, so the caller
+        leaves out what is too early. None is yielded that is not older than the start. Journals and
+        commits that cannot be read are left out, and become problems. Raises Unavailable if the
+        store does not answer.
+        """
         # the clocks of servers differ, so a later commit of a journal may have an earlier time
         oldest = (self._filter.since - CLOCK_TOLERANCE).timestamp()
         unopened_journals = self._unopened_journals(oldest)

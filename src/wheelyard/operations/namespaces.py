@@ -106,7 +106,8 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         Return the namespaces that pages show, which may be outdated.
 
         If what is in memory is old, the document is read in the background, so that no page waits
-        for the store.
+        for the store. If nothing is in memory yet, the document is read now, which raises
+        Unavailable if the store does not answer.
         """
         is_fresh = self.records.peek() is not None
         if is_fresh:

@@ -9,7 +9,7 @@ from wheelyard.catalog.person_records import PeopleRecords, PersonNames
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.decoding import require_one_line
-from wheelyard.model.person import Person, person_name
+from wheelyard.model.person import Person, normalized_person_name
 from wheelyard.operations.access_control import (
     NOBODY,
     NOTE_LIMIT_CHARS,
@@ -91,7 +91,7 @@ class PeopleAdministration(Struct, frozen=True):
         NotFound if nobody holds the name, and Unauthenticated (code `person_ended`) if their own
         access was ended before.
         """
-        name = person_name(name)
+        name = normalized_person_name(name)
         ended_person: Person | None = None
         holder_id = self.names.holder(provider, name)
         if not holder_id:

@@ -20,7 +20,7 @@ from msgspec import Struct
 from wheelyard.catalog.journaled_documents import PublisherRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, field_errors, quoted
-from wheelyard.model.index_name import renamed_in
+from wheelyard.model.index_name import names_after_rename
 from wheelyard.model.publisher import (
     PRIVATE_ISSUER,
     Publisher,
@@ -188,7 +188,7 @@ class _RenameIndex(Struct, frozen=True):
         for publisher in stored.tables:
             # a publisher that names no index is for the index at the root, and stays so
             index_names = str(publisher.keys.get("index", ""))
-            new_names = renamed_in(index_names, self.old_name, self.new_name)
+            new_names = names_after_rename(index_names, self.old_name, self.new_name)
             if new_names != index_names:
                 keys = {**publisher.keys, "index": new_names}
                 event = PublisherChanged(at=self.at, by=self.by, note=self.note, keys=keys)

@@ -30,8 +30,8 @@ class PublishingCleanup(Struct, frozen=True):
         """
         Remove used ID tokens with their API tokens, once both expired an hour ago or earlier.
 
-        At most `at_most` ID tokens are checked, or all for None. Return how many were removed.
-        Raises Unavailable if the store does not answer.
+        At most `at_most` ID tokens are looked at, or all for None. Return how many ID tokens were
+        removed. Raises Unavailable if the store does not answer.
         """
         now = self.runtime.now()
         removed = 0

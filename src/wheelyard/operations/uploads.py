@@ -329,7 +329,7 @@ class Uploads(Struct, frozen=True):
         `public_name`), which is logged, if an upstream index has its name, and Conflict (code
         `namespace_reserved`) if it is in a namespace of other owners. Raises Unavailable if the
         store or an upstream index does not answer. Raises TooLarge (code `quota_exceeded`) if a
-        quota has no room for a new file of this size. A listed filename needs no room.
+        quota has no room for a new file of this `size`. A listed filename needs no room.
         """
         readings = self._readings(filename)
         if form_name:
@@ -481,10 +481,10 @@ class Uploads(Struct, frozen=True):
         """
         Validate, store and list a file, and return what its publisher is told.
 
-        A file that is listed with equal bytes already is not added again, but lost bytes are stored
-        again, and it gets attestations that it lacks. The description of a new file is rendered in
-        the background. After an error, the name may be private, and the store may have bytes that
-        no project lists. The same upload again completes it.
+        A file that is listed with equal bytes already is not added again. But lost bytes are stored
+        again, and the file gets attestations that it lacks. The description of a new file is
+        rendered in the background. After an error, the name may be private, and the store may have
+        bytes that no project lists. The same upload again completes it.
 
         Raises Invalid if the file, its form or its attestations are not valid, or the filename
         cannot be used again (code `file_exists`). Raises Conflict (code `file_exists`) if the

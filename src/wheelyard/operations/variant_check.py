@@ -49,9 +49,9 @@ class VariantCheck:
         """
         Count in a wheel with its `variant.json`.
 
-        Raises Invalid (code `variant_conflict`) if that does not fit those of the other wheels, and
-        does not count in the wheel then. Raises Unavailable if the store has lost the document of
-        another wheel, or does not answer.
+        Raises Invalid (code `variant_conflict`) if its document does not fit those of the other
+        wheels of its release. The wheel is not counted in then. Raises Unavailable if the store has
+        lost the document of another wheel, or does not answer.
         """
         # imported here, as most processes see no wheel with a label
         from wheelyard.model.wheel_variants import join_variants, require_short  # noqa: PLC0415

@@ -252,7 +252,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
 
     def _find_ends(self) -> dict[str, int]:
         """Return the newest serial of each feed, and the number of each journal's last commit."""
-        ends = ends_of(self._access)
+        ends = last_commit_numbers(self._access)
         for name, index in self._find_indexes().items():
             ends[name] = index.changes.newest()
         return ends
@@ -329,7 +329,7 @@ class _Resending:
         return state.sent_again(self.sent_again)
 
 
-def ends_of(journals: AccessJournals) -> dict[str, int]:
+def last_commit_numbers(journals: AccessJournals) -> dict[str, int]:
     """
     Return the number of the last commit of each journal, which is 0 without a commit.
 

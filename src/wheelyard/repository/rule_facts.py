@@ -214,7 +214,7 @@ class FactFinder:
         faults: Mapping[str, str] = {}
         if self._asks_attestations and with_sidecars:
             provenances = listing.origin.policy.sidecar_facts.provenances
-            faults = provenances.known(page, listing.files)
+            faults = provenances.list_known(page, listing.files)
         first_uses = {}
         if self._first_uses is not None:
             first_uses = dict(self._first_uses.of_page(page, state.first_uses))

@@ -39,7 +39,7 @@ def next_daily_run(retention: Retention) -> datetime | None:
 
     Raises Unavailable if the store does not answer.
     """
-    first_run = retention.rules_clock.read_first_run()
+    first_run = retention.rules_record.read_first_run()
     last_run = retention.last_run()
     if last_run is None:
         return first_run
@@ -131,7 +131,7 @@ class DailyRetention:
 
     def _is_known_long_enough(self, retention: Retention) -> bool:
         """Return whether the store has had the rules for an hour. If not, log the first run."""
-        first_run = retention.rules_clock.ensure_first_run()
+        first_run = retention.rules_record.ensure_first_run()
         self._is_waiting = first_run > retention.clock.now()
         if not self._is_waiting:
             return True

@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.json import encode
 from msgspec.structs import replace
 
@@ -32,26 +32,30 @@ KEY: Final[Key] = keys.lease("retention-rules")
 class KnownRules(Struct, frozen=True, omit_defaults=True):
     """The stored document that says since when the rules are known."""
 
-    rules: str = ""
+    digest: str = field(default="", name="rules")
     """The SHA-256 of the rules and of when they were changed, in hexadecimal digits."""
-    revision: int = 0
+    list_revision: int = field(default=0, name="revision")
     """The revision of the list of indexes when a process looked at the list last."""
-    version: ObjectVersion = ABSENT
+    list_version: ObjectVersion = field(default=ABSENT, name="version")
     """The version of the object with that list of indexes."""
     since: datetime | None = None
     """When the store first knew the rules, by its own clock."""
 
-    def is_same_store(self, present_rules: "KnownRules") -> bool:
-        """Return whether the store was not put back to an earlier state since this was written."""
-        if self.revision == present_rules.revision:
-            return self.version == present_rules.version
-        return self.revision < present_rules.revision
+    def is_followed_by(self, present_rules: "KnownRules") -> bool:
+        """
+        Return whether the list of indexes of `present_rules` is that of this document or a later.
+
+        It is neither if the store was put back to an earlier state since this was written.
+        """
+        if self.list_revision == present_rules.list_revision:
+            return self.list_version == present_rules.list_version
+        return self.list_revision < present_rules.list_revision
 
 
 _CODEC: Final = Codec(KnownRules)
 
 
-class RulesClock:
+class RulesRecord:
     """
     Says since when a store has its present rules, and writes that time into the store.
 
@@ -76,9 +80,9 @@ class RulesClock:
         self._retries = retries
         index_list = indexes.value or IndexList()
         self._present_rules = KnownRules(
-            rules=sha256(encode(index_list.retention)).hexdigest(),
-            revision=index_list.revision,
-            version=indexes.version,
+            digest=sha256(encode(index_list.retention)).hexdigest(),
+            list_revision=index_list.revision,
+            list_version=indexes.version,
         )
 
     def read_first_run(self) -> datetime | None:
@@ -88,9 +92,10 @@ class RulesClock:
         None means that no process has seen the present rules yet. Writes nothing.
         """
         known_rules, _ = self._read()
-        if known_rules.since is None or not self._is_current(known_rules):
+        since = self._since(known_rules)
+        if since is None:
             return None
-        return known_rules.since + FIRST_RUN_AFTER
+        return since + FIRST_RUN_AFTER
 
     def ensure_first_run(self) -> datetime:
         """
@@ -100,12 +105,14 @@ class RulesClock:
         """
         for _ in self._retries.attempts():
             known_rules, version = self._read()
-            since = known_rules.since
-            if since is None or not self._is_current(known_rules):
+            since = self._since(known_rules)
+            if since is None:
                 # new rules, or a store that was put back: the hour begins now
                 since = self._clock.now()
-            elif known_rules.version == self._present_rules.version:
+            elif known_rules.list_version == self._present_rules.list_version:
+                # all of this is written down already
                 return since + FIRST_RUN_AFTER
+            # else the same rules are in a later list of indexes, which is written down with `since`
             body = _CODEC.encode(replace(self._present_rules, since=since))
             put = partial(self._documents.put, KEY, body, version)
             try:
@@ -120,8 +127,13 @@ class RulesClock:
         """Return the stored document, or an empty one if none can be used, and its version."""
         return read_usable(self._documents, KEY, _CODEC, KnownRules())
 
-    def _is_current(self, known_rules: KnownRules) -> bool:
-        """Return whether a document was written in this store, and about its present rules."""
-        if known_rules.rules != self._present_rules.rules:
-            return False
-        return known_rules.is_same_store(self._present_rules)
+    def _since(self, known_rules: KnownRules) -> datetime | None:
+        """
+        Return since when a document says that the present rules are known.
+
+        None means that the document is about other rules, or the store was put back since.
+        """
+        has_same_rules = known_rules.digest == self._present_rules.digest
+        if has_same_rules and known_rules.is_followed_by(self._present_rules):
+            return known_rules.since
+        return None

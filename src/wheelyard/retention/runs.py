@@ -31,7 +31,7 @@ from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.requirements import RequirementCheck
 from wheelyard.operations.search.project_table import MAX_CONCURRENT_READS, FactsReader
 from wheelyard.retention.judgements import Choice, Judgement, RuleInForce, dated_releases, judge
-from wheelyard.retention.known_rules import RulesClock
+from wheelyard.retention.known_rules import RulesRecord
 from wheelyard.storage.base import Store
 
 JOB: Final = "retention"
@@ -77,7 +77,7 @@ class Retention(Struct, frozen=True, kw_only=True):
     """
 
     rules: Sequence[RetentionRule]
-    rules_clock: RulesClock
+    rules_record: RulesRecord
     indexes: Callable[[str], RetainedIndex]
     """Returns the index of a name. Raises NotFound if there is none."""
     documents: Store

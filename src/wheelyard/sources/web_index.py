@@ -235,9 +235,11 @@ class IndexSource(Struct, frozen=True):
         """
         Yield the files of the projects, and a `Skipped` for each page or entry without use.
 
-        Raises Invalid (code `bad_source`) if the root page cannot be used, or lists more than
-        `MAX_PROJECTS`. Raises Unavailable (code `source_unavailable`) if the server does not
-        answer, or stops answering.
+        The root page is read unless `projects` has names alone, without wildcards. Raises Invalid
+        (code `bad_source`) if that page is no list of projects, refuses the credential, or lists
+        more than `MAX_PROJECTS` that match. Raises Unavailable (code `source_unavailable`) if the
+        server cannot be reached, or if the pages of `MAX_FAILURES` projects in a row fail for a
+        reason that may pass.
         """
         failures = 0  # in a row: pages come in the order of their projects
         for page in prefetch_map(self._files_of, self._projects()):

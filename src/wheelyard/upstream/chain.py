@@ -138,7 +138,7 @@ class UpstreamChain:
         return chains
 
     def version_in_memory_of(self, upstream_id: str, name: NormalizedName) -> str | None:
-        """Return the version of the page that one of the indexes has in memory, or None."""
+        """Return the version of the page in memory of the index `upstream_id`, or None."""
         return self._pages.version_in_memory(PageKey(upstream_id, name))
 
     def ask_if_due(self, name: NormalizedName) -> FoundPage | None:

@@ -309,10 +309,11 @@ class FileCache:
 
 def as_listed(file: UpstreamFile, size: int) -> File:
     """
-    Return a file as the record of a private file, which the delivery of files takes.
+    Return a file of an upstream page as the record that the delivery of private files takes.
 
-    The record has no uploader. Without an upload time, its `uploaded_at` is when the file was first
-    seen, or `EPOCH`.
+    `size` is the size of the stored bytes, as the page need not have it. The record has no
+    uploader. Its `uploaded_at` is the upload time of the page, or else when the file was first
+    seen, or else `EPOCH`. It has core metadata only if the page has the digest of it.
     """
     sidecars = dict[str, str]()
     if file.core_metadata:

@@ -129,7 +129,7 @@ class GrowingFile:
         Return the bytes from `start` up to `stop` (None: to the end), or an iterator of chunks.
 
         The result is bytes if all of them are verified, and they are few. Raises Unavailable if the
-        spool cannot be read, and so does the iterator, which also raises the error of `fail`.
+        spool cannot be read. The iterator raises this as well, and the error that `fail` was given.
         """
         # read once: if the file is verified meanwhile, the body may be an iterator all the same
         is_verified = self._is_verified

@@ -99,7 +99,7 @@ class Explainer(Struct, frozen=True):
 
         Raises Unavailable if the store does not answer. Raises Unavailable if metadata or
         provenance cannot be had now, which is a part of the result while offline. Raises Invalid
-        (code `bad_setting`) if no database of advisories can be used.
+        (code `bad_setting`) if the database of advisories is refused, and none was accepted before.
         """
         page_sources = self.upstream.page_sources_of(name)
         if may_read and page_sources == (self.upstream.hidden_pages,):
@@ -592,7 +592,8 @@ class UpstreamIndex:
 
         The first use of an exception from the cooldown is written. Without `state`, decisions,
         advisories and notes are read. Raises Unavailable if the store does not answer. Raises
-        Invalid (code `bad_setting`) if no database of advisories can be used.
+        Invalid (code `bad_setting`) if the database of advisories is refused, and none was accepted
+        before.
         """
         page = self.files.with_digests(found_page.page)
         view = self.policy.view(page, self.runtime.now(), state)
@@ -619,7 +620,8 @@ class UpstreamIndex:
 
         `looked_up` has the sources in their order, each with its page, or None if it has none. A
         page is served as by `serve`. Raises Unavailable if the store does not answer. Raises
-        Invalid (code `bad_setting`) if no database of advisories can be used.
+        Invalid (code `bad_setting`) if the database of advisories is refused, and none was accepted
+        before.
         """
         sources = list[tuple[PageSource, UpstreamListing | None]]()
         for page_source, page in looked_up:
@@ -663,8 +665,8 @@ class UpstreamIndex:
         There are no codes if `version` is empty. Metadata and provenance may be fetched, and if
         they cannot be had now, codes that need them are missing. The first use of an exception from
         the cooldown is written, and so is a licence that hides a file. Raises Unavailable if the
-        store does not answer. Raises Invalid (code `bad_setting`) if no database of advisories can
-        be used.
+        store does not answer. Raises Invalid (code `bad_setting`) if the database of advisories is
+        refused, and none was accepted before.
         """
         if not version:
             return ()
@@ -699,7 +701,8 @@ class UpstreamIndex:
         There is no listing if the store has no page. The versions of listings are empty. No
         upstream index is asked, and whether the name is private does not matter. The first use of
         an exception from the cooldown is written. Raises Unavailable if the store does not answer.
-        Raises Invalid (code `bad_setting`) if no database of advisories can be used.
+        Raises Invalid (code `bad_setting`) if the database of advisories is refused, and none was
+        accepted before.
         """
         sources = list[tuple[PageSource, UpstreamListing | None]]()
         for chain in self._public_sources_of(name):
@@ -773,7 +776,7 @@ class UpstreamIndex:
 
         Raises Unavailable if the store does not answer. Raises Unavailable if metadata or
         provenance cannot be had now, which is a part of the result while offline. Raises Invalid
-        (code `bad_setting`) if no database of advisories can be used.
+        (code `bad_setting`) if the database of advisories is refused, and none was accepted before.
         """
         return Explainer(self).explain(name, version, may_read=may_read)
 

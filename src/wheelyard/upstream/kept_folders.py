@@ -35,7 +35,11 @@ class KeptFolders(ForwardingStore):
         """The id under which each index is kept, by its own id."""
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Yield the objects below a prefix, by keys with the id that the index has now."""
+        """
+        Yield the objects below a prefix, by keys with the id that the index has now.
+
+        These are the objects whose keys follow the key `after`, or all for an empty text.
+        """
         folder, stored_folder = self._folders(prefix)
         start = ""
         if after:
@@ -77,7 +81,7 @@ class KeptFolders(ForwardingStore):
 
 
 def is_same_url(upstream_id: str, other_id: str) -> bool:
-    """Return whether two ids are of one URL, whose digest is at the end of both."""
+    """Return whether two ids end with the digest of the same URL, whatever their labels are."""
     _, _, digest = upstream_id.rpartition("-")
     _, _, other_digest = other_id.rpartition("-")
     return digest == other_digest

@@ -168,14 +168,14 @@ def continue_page(
     fresh_page: UpstreamPage,
     last_page: UpstreamPage | None,
     now: datetime,
-    first_fetched: Mapping[str, str] = NO_DIGESTS,
+    fetched_digests: Mapping[str, str] = NO_DIGESTS,
 ) -> ContinuedPage:
     """
     Return a page that came at `now`, with what the last page before it tells, if there was one.
 
     A new file without an upload time is seen first at `now`. A file that has another digest than
     before is left out, and is among `changed` as it was. A file that is not listed any more is
-    among `removed`. `first_fetched` has the SHA-256 of fetched files for which the last page says
+    among `removed`. `fetched_digests` has the SHA-256 of fetched files for which the last page says
     none, by filename.
     """
     known_files = dict[str, UpstreamFile]()
@@ -187,7 +187,7 @@ def continue_page(
         known_file = known_files.pop(file.filename, None)
         if known_file is not None and file.sha256 and not known_file.sha256:
             # compare with the bytes that were fetched while no page said a digest
-            known_file = replace(known_file, sha256=first_fetched.get(file.filename, ""))
+            known_file = replace(known_file, sha256=fetched_digests.get(file.filename, ""))
         if known_file is None:
             # a cooldown counts from the upload, or else from now
             files.append(file if file.uploaded_at else replace(file, first_seen=now))

@@ -59,13 +59,13 @@ Stands before the id in the stored page of an index that does not own the name.
 An earlier version, which may run beside this one, took each stored page for that of the owner. It
 takes a page with another id for damaged, and so for missing.
 """
-AGAIN_SECONDS: Final = 5.0
-"""Seconds for which an index that does not show itself as one is not asked for that again."""
+FAULT_SECONDS: Final = 5.0
+"""Seconds for which an index is not asked again after it has not shown itself as an index."""
 MAX_INDEXES: Final = 1000
 """Indexes that are remembered because they do not show themselves as indexes."""
 ALL_PROJECTS: Final = NormalizedName("(all projects)")
 """Stands for the name of a project where the log tells of a root."""
-_PAGES: Final = Decoder(UpstreamPage)
+_PAGE_DECODER: Final = Decoder(UpstreamPage)
 
 logger = logging.getLogger("wheelyard")
 
@@ -133,8 +133,12 @@ class StoredPages(Struct, frozen=True):
                 return True
         return False
 
-    def first_fetched(self, page: UpstreamPage) -> Mapping[str, str]:
-        """Return the SHA-256 of fetched files of a project whose page said none, by filename."""
+    def load_fetched_digests(self, page: UpstreamPage) -> Mapping[str, str]:
+        """
+        Return the SHA-256 of files of a project, by filename, as they were when first fetched.
+
+        These are the files for which the page said no SHA-256.
+        """
         store = PrefixedStore(self.store, keys.upstream(page.upstream))
         pins, _ = load_pins(store, page.name)
         return {filename: pin.sha256 for filename, pin in pins.items()}
@@ -173,7 +177,7 @@ def _decode_page(body: bytes) -> UpstreamPage | None:
     if raw is None:
         return None
     try:
-        return _PAGES.decode(raw)
+        return _PAGE_DECODER.decode(raw)
     except (DecodeError, UnicodeDecodeError):
         return None
 
@@ -257,7 +261,7 @@ class IndexProof:
                 why = why_no_index(root)
                 request.why = why
         if why:
-            self._faults.put(client.server.id, why, AGAIN_SECONDS)
+            self._faults.put(client.server.id, why, FAULT_SECONDS)
         return why
 
 
@@ -278,7 +282,7 @@ class PageRequests:
         self._runtime = runtime
         self._observation = observation
         self._finding_hosts = Lock()
-        self._no_hosts = ExpiringCache[str, FetchError](runtime.monotonic, MAX_INDEXES)
+        self._host_faults = ExpiringCache[str, FetchError](runtime.monotonic, MAX_INDEXES)
         """Why the hosts of files were not found a moment ago, by the id of the index."""
 
     def find(self, client: UpstreamClient, name: NormalizedName, kind: Kind) -> UpstreamPage | None:
@@ -314,11 +318,11 @@ class PageRequests:
             if last_page.is_gone:
                 return None
             return gone_page(last_page, self._runtime.now())
-        first_fetched: Mapping[str, str] = NO_DIGESTS
+        fetched_digests: Mapping[str, str] = NO_DIGESTS
         if gains_digests(answer, last_page):
             # a digest that comes late has to be that of the bytes which clients have already got
-            first_fetched = self._stored.first_fetched(last_page)
-        page, new_changes = continue_page(answer, last_page, answer.fetched_at, first_fetched)
+            fetched_digests = self._stored.load_fetched_digests(last_page)
+        page, new_changes = continue_page(answer, last_page, answer.fetched_at, fetched_digests)
         for filename in new_changes:
             self._observation.digest_change(last_page.name, filename)
 
@@ -394,25 +398,33 @@ class PageRequests:
         """
         # of the threads with the first requests of clients, one asks, and the others wait for it
         with self._finding_hosts:
-            if client.server.file_hosts is not None:
-                return client.server
-            fault = self._no_hosts.get(client.server.id)
+            fault: FetchError | None = None
+            if client.server.file_hosts is None:
+                fault = self._host_faults.get(client.server.id) or self._find_hosts(client)
             if fault is None:
-                try:
-                    found_hosts = find_file_hosts(client, self._runtime.now())
-                except FetchError as error:
-                    # a copy has no traceback, which would keep what its frames refer to in memory
-                    fault = copy(error)
-                    self._no_hosts.put(client.server.id, fault, AGAIN_SECONDS)
-                else:
-                    if found_hosts is not None:
-                        client.set_file_hosts(found_hosts.hosts)
-                        sentence = found_hosts.sentence(client.server.url.redacted)
-                        logger.info("upstream: %s", escaped(sentence))
-                    return client.server
+                return client.server
         if is_outage(fault) or fault.is_refused:
             raise copy(fault)  # other threads may raise the same fault
         return replace_fields(client.server, file_hosts=())
+
+    def _find_hosts(self, client: UpstreamClient) -> FetchError | None:
+        """
+        Look for the hosts of the files of an index, and give them to its client.
+
+        Returns why they were not found, which is remembered for `FAULT_SECONDS`, or None.
+        """
+        try:
+            found_hosts = find_file_hosts(client, self._runtime.now())
+        except FetchError as error:
+            # a copy has no traceback, which would keep what its frames refer to in memory
+            fault = copy(error)
+            self._host_faults.put(client.server.id, fault, FAULT_SECONDS)
+            return fault
+        if found_hosts is not None:
+            client.set_file_hosts(found_hosts.hosts)
+            sentence = found_hosts.sentence(client.server.url.redacted)
+            logger.info("upstream: %s", escaped(sentence))
+        return None
 
 
 def _status_of(answer: UpstreamPage | NotChanged | Missing) -> Literal["200", "304", "404"]:

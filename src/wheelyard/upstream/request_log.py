@@ -27,7 +27,7 @@ from wheelyard.model.package_requests import (
     PackageRequest,
     RequestKey,
 )
-from wheelyard.model.person import counted_apart, counted_as
+from wheelyard.model.person import counted_as, counted_unless_principal
 from wheelyard.model.public_packages import FileReason
 
 FIRST_SECONDS: Final = 10.0
@@ -95,7 +95,7 @@ class RequestLog:
             code=str(reason.code),
             reason=reason.text[:REASON_CHARS],
             who=(who,),
-            asker=counted_apart(caller),
+            asker=counted_unless_principal(caller),
             times=1,
             first=now,
             last=now,

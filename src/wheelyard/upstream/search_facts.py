@@ -118,8 +118,8 @@ class PublicProjectList(Struct):
 
         The facts are None if nothing of the project is shown, or it cannot be read. The method
         `versions` then leaves the project out until its version changes. The first use of an
-        exception from the cooldown is written. Raises Invalid (code `bad_setting`) if no database
-        of advisories can be used.
+        exception from the cooldown is written. Raises Invalid (code `bad_setting`) if the database
+        of advisories is refused, and none was accepted before.
         """
         # before the facts are read: core metadata that is stored meanwhile changes the next version
         looks = {name: self._look(name) for name, _ in versions}

@@ -146,8 +146,9 @@ class UpstreamClient:
         Ask for the page of a project, which is to be parsed within the block.
 
         `etag` is that of the last page, or empty. With `has_slot`, the request takes one of the
-        `slots`. Raises FetchError if no slot is free, or the index gives no answer that can be
-        used.
+        `slots`. Raises FetchError if no slot is free, or the index does not answer in time, refuses
+        the page, or answers with another status, with too many bytes, or from the URL of another
+        project.
         """
         slot = self.slots.hold() if has_slot else nullcontext()
         with slot:
@@ -158,9 +159,11 @@ class UpstreamClient:
 
     def root(self) -> RootPage:
         """
-        Request the URL of the index, and return the start of the answer.
+        Request the URL of the index, and return the start of the answer, whatever its content is.
 
-        Raises FetchError if there is no answer that can be used.
+        The caller looks whether the content is a list of projects. Raises FetchError if the index
+        does not answer in time with the status 200, if its address is refused, or if
+        `upstream.offline` is set.
         """
         # not compressed: the list may have tens of megabytes, and is cut after its start
         headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
@@ -181,7 +184,8 @@ class UpstreamClient:
 
         Return None if no file is there. The caller closes the response. Its body is the bytes of
         the file as they are: of an sdist, some servers say that its own compression is the coding
-        of the response. Raises FetchError if there is no answer that can be used.
+        of the response. Raises FetchError if the host does not answer in time, refuses the file, or
+        answers with another status.
         """
         accepted = MISSING_STATUSES | {HTTPStatus.OK}
         response = self._open_if_allowed(url, {"Accept-Encoding": "identity"}, accepted)

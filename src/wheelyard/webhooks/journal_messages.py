@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, takewhile
 
+from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -17,10 +18,20 @@ from wheelyard.model.project_json import other_entry_of
 from wheelyard.model.stored_webhooks import WebhookEvent
 from wheelyard.model.webhook_messages import EventGroup, Outgoing
 from wheelyard.model.webhook_state import MessagePlace
-from wheelyard.operations.webhooks import AccessJournals, FindIndexes, ends_of
+from wheelyard.operations.webhooks import AccessJournals, FindIndexes, last_commit_numbers
 
 Ranges = Sequence[tuple[int, int]]
 """The first and the last number of commits, in their order."""
+
+
+class _OpenedProject(Struct, frozen=True):
+    """A project, and its journal."""
+
+    index: str
+    """The name of the index."""
+    name: NormalizedName
+    project: Project
+    journal: Journal[Project, Commit]
 
 
 class LostCommit(Exception):
@@ -56,27 +67,30 @@ class MessageSource:
 
     def access_ends(self) -> dict[str, int]:
         """Return the number of the last commit of each journal about rights."""
-        return ends_of(self.access)
+        return last_commit_numbers(self.access)
 
     def messages(
-        self, place: MessagePlace, ranges: Ranges, event: str, copied: Ranges = ()
+        self, place: MessagePlace, ranges: Ranges, event: str, imported: Ranges = ()
     ) -> Iterator[Outgoing]:
         """
         Yield the messages about commits of a journal, from a place on.
 
-        `ranges` are the numbers of the commits, and `copied` those of commits from another store.
-        `event` is the event of the first message if an earlier try has determined it, else empty:
-        it depends on the other files of the project, so it may be another one now.
+        `ranges` are the numbers of the commits. `imported` are those of them that have come from
+        another store: a message about one of these says of a project that it is imported, and a
+        journal about rights has no such messages. `event` is the event of the first message if an
+        earlier try has determined it, else empty: it depends on the other files of the project, so
+        it may be another one now.
 
-        The iterator raises NotFound if the journal or its index is gone. It raises LostCommit when
-        it comes to a damaged commit, or at once if the document with the journal's end is damaged.
+        The iterator raises NotFound if the journal or its index is gone, or if this version knows
+        no journal of that name. It raises LostCommit when it comes to a damaged or missing commit,
+        or at once if the document with the journal's end is damaged.
         """
         if place.index:
-            return self._project_messages(place, ranges, event, copied)
+            return self._project_messages(place, ranges, event, imported)
         return self._access_messages(place, ranges)
 
     def _project_messages(
-        self, place: MessagePlace, ranges: Ranges, first_event: str, copied: Ranges
+        self, place: MessagePlace, ranges: Ranges, first_event: str, imported: Ranges
     ) -> Iterator[Outgoing]:
         """Yield the messages about commits of a project: one for each group of events."""
         index = self.find_indexes().get(place.index)
@@ -87,38 +101,59 @@ class MessageSource:
             project = index.projects.documents.get(keys.project(name), "current").value
         if project is None:
             raise NotFound(f"There is no project {name} any more.")
-        journal = index.projects.journal(project)
+        opened = _OpenedProject(index.index, name, project, index.projects.journal(project))
         for number in _numbers(ranges, place.number):
             with _damage_at(number):
-                commit = journal.read(number)
-            for group in webhook_messages.groups_of(name, commit.events):
-                message_place = MessagePlace(place.journal, number, group.position)
+                commit = opened.journal.read(number)
+            is_imported = any(start <= number <= end for start, end in imported)
+            for group in webhook_messages.group_events(name, commit.events):
                 # of the first commit, some messages may be done with already
                 if number == place.number and group.position < place.position:
                     continue
-                event = _event_of(group, commit, project, journal)
-                if first_event and message_place == place:
-                    event = WebhookEvent(first_event)
-                with _damage_at(number):  # the files may be in an earlier commit that is damaged
-                    files = _find_files(journal, project, number, group.filenames)
-                message = webhook_messages.message_of(
-                    group, event, index.index, name, files, self.urls
-                )
-                if any(start <= number <= end for start, end in copied):
-                    message = replace(message, imported=True)
-                release = f"{name} {group.release}".rstrip()  # or a project alone
-                # the id follows from the commit: a message that is sent again has the same one
-                yield Outgoing(
-                    id=webhook_messages.message_id(message_place, commit),
-                    place=message_place,
-                    event=event,
-                    subject=f"{release} in {index.index}",
-                    message=message,
-                )
+                outgoing = self._message_of_group(opened, commit, group, place, first_event)
+                if is_imported:
+                    outgoing = replace(outgoing, message=replace(outgoing.message, imported=True))
+                yield outgoing
+
+    def _message_of_group(
+        self,
+        opened: _OpenedProject,
+        commit: Commit,
+        group: EventGroup,
+        first_place: MessagePlace,
+        first_event: str,
+    ) -> Outgoing:
+        """
+        Return the message about a group of events of a commit.
+
+        The message at `first_place` has the event `first_event` unless that is empty. No other
+        message was tried before.
+        """
+        number = commit.number
+        place = MessagePlace(first_place.journal, number, group.position)
+        event = _find_event(group, commit, opened.project, opened.journal)
+        if first_event and place == first_place:
+            event = WebhookEvent(first_event)
+        with _damage_at(number):  # the files may be in an earlier commit that is damaged
+            files = _find_files(opened.journal, opened.project, number, group.filenames)
+        message = webhook_messages.message_of(
+            group, event, opened.index, opened.name, files, self.urls
+        )
+        release = f"{opened.name} {group.release}".rstrip()  # or a project alone
+        # the id follows from the commit: a message that is sent again has the same one
+        return Outgoing(
+            id=webhook_messages.message_id(place, commit),
+            place=place,
+            event=event,
+            subject=f"{release} in {opened.index}",
+            message=message,
+        )
 
     def _access_messages(self, place: MessagePlace, ranges: Ranges) -> Iterator[Outgoing]:
         """Yield a message about each of these commits of a journal about rights."""
-        records = self.access[place.journal]
+        records = self.access.get(place.journal)
+        if records is None:
+            raise NotFound(f"This version has no journal {place.journal}.")
         with _damage_at(place.number):
             document = records.get("current").value
         if document is None:
@@ -145,7 +180,7 @@ class MessageSource:
             )
 
 
-def _event_of(
+def _find_event(
     group: EventGroup, commit: Commit, project: Project, journal: Journal[Project, Commit]
 ) -> WebhookEvent:
     """

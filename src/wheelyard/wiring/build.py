@@ -36,8 +36,8 @@ from wheelyard.wiring.server import Server
 from wheelyard.wiring.stores import (
     StoreTraits,
     cache_policy_in,
-    empty_store,
-    open_store,
+    open_stores,
+    stores_in_memory,
     system_runtime,
 )
 
@@ -79,7 +79,7 @@ def open_index(settings: Settings, *, create: bool = True, is_server: bool = Fal
     """
     runtime = system_runtime()
     google = google_endpoints(process_environment())
-    opened = open_store(settings, runtime, create=create)
+    opened = open_stores(settings, runtime, create=create)
     return build_index(
         opened.stores,
         opened.spool,
@@ -97,7 +97,7 @@ def index_without_store(settings: Settings) -> Index:
 
     Raises Invalid for a wrong setting.
     """
-    opened = empty_store()
+    opened = stores_in_memory()
     google = google_endpoints(process_environment())
     # without this bucket, what is kept of upstream indexes is in memory, too
     settings = replace(settings, upstream=replace(settings.upstream, bucket=""))
@@ -126,11 +126,11 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
     caching = documents or cache_policy_in(traits, settings.store)
-
     # a command gives serials also with `read_only`, as there may be no other server that does
     gives_serials = not (is_server and settings.server.read_only)
     measured = instrumented(stores, store_metrics)
-    catalog = open_catalog(measured, runtime, caching, traits.files, gives_serials=gives_serials)
+    location = traits.files_location
+    catalog = open_catalog(measured, runtime, caching, location, gives_serials=gives_serials)
     access = AccessControl(
         catalog.access_records, runtime, catalog.index_records, is_private=settings.access.private
     )

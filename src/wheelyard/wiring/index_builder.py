@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog.files import Files
-from wheelyard.catalog.opening import Catalog, open_index
+from wheelyard.catalog.opening import Catalog, open_index_catalog
 from wheelyard.catalog.projects import Projects
 from wheelyard.model.access import parse_name_patterns
 from wheelyard.model.index_definition import IndexDefinition, UpstreamLayers
@@ -147,7 +147,7 @@ class IndexBuilder(Struct, frozen=True):
         server = self.server
         catalog = server.catalog
         if not definition.is_main:
-            catalog = open_index(
+            catalog = open_index_catalog(
                 catalog,
                 definition.name,
                 server.caching,

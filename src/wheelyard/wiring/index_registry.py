@@ -13,7 +13,7 @@ from typing import Generic
 from msgspec import Struct
 
 from wheelyard.catalog.document_cache import CachePolicy
-from wheelyard.catalog.opening import Catalog, open_index
+from wheelyard.catalog.opening import Catalog, open_index_catalog
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound, Unavailable
@@ -209,7 +209,7 @@ class Indexes(Generic[IndexT]):
         # also if the definitions cannot be read: a check and a deletion look at all documents
         with suppress(NotFound, Unavailable):
             return self.get(name).catalog
-        return open_index(self._catalog, name, self._caching, gives_serials=True)
+        return open_index_catalog(self._catalog, name, self._caching, gives_serials=True)
 
     def projects_of(self, name: str) -> Projects:
         """Return the stored projects of an index, also if it is not served any more."""

@@ -158,12 +158,12 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
             return None
         # no module of retention is loaded while there is no rule
         from wheelyard.model.retention_rules import stored_rules
-        from wheelyard.retention.known_rules import RulesClock
+        from wheelyard.retention.known_rules import RulesRecord
         from wheelyard.retention.runs import Retention
 
         return Retention(
             rules=stored_rules(indexes.value.retention),
-            rules_clock=RulesClock(self.stores.documents, self.clock, indexes, self.retries),
+            rules_record=RulesRecord(self.stores.documents, self.clock, indexes, self.retries),
             indexes=self._retained_index,
             documents=self.stores.documents,
             clock=self.clock,

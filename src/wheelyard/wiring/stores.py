@@ -57,9 +57,9 @@ class StoreTraits(Struct, frozen=True, kw_only=True):
     operation_counter: OperationCounter = field(default_factory=OperationCounter)
     account_email: Callable[[], str | None] = lambda: None
     """Returns the e-mail address of the account that opened a bucket, or None if unknown."""
-    files: str = ""
+    files_location: str = ""
     """The location of the distributions if they have a bucket of their own, else empty."""
-    credentials: str = ""
+    credentials_location: str = ""
     """The location of `credentials/` if it is a separate one, else empty."""
 
 
@@ -71,7 +71,7 @@ class OpenedStore(Struct, frozen=True):
     traits: StoreTraits
 
 
-def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedStore:
+def open_stores(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedStore:
     """
     Return the stores that the settings name, with a separate one for `credentials/` if they say so.
 
@@ -93,7 +93,7 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
     # an empty prefix: the whole separate folder is for its owner alone
     separate = _open_location(credentials, counter, runtime, private="")
     are_both_local = opened.traits.is_local and separate.traits.is_local
-    traits = replace(opened.traits, is_local=are_both_local, credentials=credentials)
+    traits = replace(opened.traits, is_local=are_both_local, credentials_location=credentials)
     stores = replace(opened.stores, credentials=separate.stores.documents)
     return OpenedStore(stores, opened.spool, traits)
 
@@ -115,7 +115,9 @@ def require_credentials_place(documents: Store, traits: StoreTraits) -> None:
     # The first server has noted its location of credentials in the store. Grants in another place
     # would have no effect, and the command that adds them would not say so.
     stored_format = read_format(documents)
-    if stored_format is None or stored_format.credentials == resolved_location(traits.credentials):
+    if stored_format is None or stored_format.credentials == resolved_location(
+        traits.credentials_location
+    ):
         return
     place = stored_format.credentials or "the store itself"
     raise bad_setting(
@@ -125,7 +127,7 @@ def require_credentials_place(documents: Store, traits: StoreTraits) -> None:
     )
 
 
-def has_store(settings: Settings) -> bool:
+def has_all_folders(settings: Settings) -> bool:
     """
     Return whether all folders of the settings exist, and that of `store.location` has a store.
 
@@ -135,7 +137,7 @@ def has_store(settings: Settings) -> bool:
     return not missing_folders
 
 
-def makes_store(settings: Settings) -> bool:
+def makes_store_at_start(settings: Settings) -> bool:
     """
     Return whether a server with these settings makes its store at the start, as it has none yet.
 
@@ -147,15 +149,15 @@ def makes_store(settings: Settings) -> bool:
     if settings.server.read_only:
         return False
     if is_bucket(location):
-        return read_format(store_in(location)) is None
-    return not has_store(settings)
+        return read_format(open_single_store(location)) is None
+    return not has_all_folders(settings)
 
 
 def _require_folders(settings: Settings) -> None:
     """Raise Invalid unless all folders exist, and that of `store.location` has a store."""
     for setting, folder in _missing_folders(settings):
         if setting == "store.location":
-            raise _missing_store(folder)
+            raise _no_store_error(folder)
         raise bad_setting(
             f"{setting}: there is no folder {escaped(folder)}. Make it",
             Advice(Remedy.START_SERVER),
@@ -179,7 +181,7 @@ def _missing_folders(settings: Settings) -> Iterator[tuple[str, str]]:
         is_missing = not path.is_dir()
         if setting == "store.location":
             # a file in place of the folder is not missing: to open it raises its own error
-            is_missing = _has_no_store(path)
+            is_missing = _lacks_store(path)
         if is_missing:
             yield setting, folder
 
@@ -219,7 +221,7 @@ def _open_main_store(
     return _open_location(location, counter, runtime)
 
 
-def empty_store() -> OpenedStore:
+def stores_in_memory() -> OpenedStore:
     """Return an empty store in memory, for commands that need an index but no stored data."""
     return OpenedStore(Stores.of(MemoryStore(time.time)), Spool(Path(gettempdir())), StoreTraits())
 
@@ -237,15 +239,16 @@ def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy
     )
 
 
-def store_in(
+def open_single_store(
     location: str,
     operation_counter: OperationCounter | None = None,
     downloads: "Downloads" = "proxy",
 ) -> Store:
     """
-    Return the store in a bucket, or in a folder, which is made if it is missing.
+    Return the one store at a location: in a bucket, or in a folder, which is made if it is missing.
 
-    No request is sent. `downloads` is how clients get files from a bucket.
+    Its documents, files and credentials are all there. No request is sent. `downloads` is how
+    clients get files from a bucket.
 
     Raises Unavailable if the folder cannot be used, or there are no credentials for the bucket.
     Raises Invalid (code `bad_setting`) if the URL of the bucket is malformed, or its library or a
@@ -260,11 +263,13 @@ def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter
     """
     Return the store in which pages and files of upstream indexes are kept.
 
-    This is `upstream.bucket`, a bucket or a folder, which is made if it is missing. Without that
-    setting, it is the store of the documents in `stores`.
+    This is `upstream.bucket`, a bucket or a folder. A missing folder is made. No request is sent,
+    so a missing bucket raises nothing yet. Without that setting, it is the store of the documents
+    in `stores`.
 
     Raises Unavailable if the folder cannot be used, or there are no credentials for the bucket.
-    Raises Invalid (code `bad_setting`) if the bucket cannot be used for another reason.
+    Raises Invalid (code `bad_setting`) if the URL of the bucket is malformed, or its library or a
+    variable of the environment is missing.
     """
     location = settings.upstream.bucket
     if not location:
@@ -273,7 +278,7 @@ def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter
     downloads: Downloads = "auto"
     if settings.store.downloads == "proxy":
         downloads = "proxy"
-    return store_in(location, counter, downloads)
+    return open_single_store(location, counter, downloads)
 
 
 def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
@@ -301,7 +306,7 @@ def _buckets(settings: Settings) -> Iterator[Store]:
     location = settings.store.location
     files = settings.store.files
     if is_bucket(location):
-        store = store_in(location)
+        store = open_single_store(location)
         yield store
         # `read_steps` reports an error of the bucket
         with suppress(WheelyardError):
@@ -313,7 +318,7 @@ def _buckets(settings: Settings) -> Iterator[Store]:
         locations.append(settings.upstream.bucket)
     for separate_location in locations:
         if is_bucket(separate_location):
-            yield store_in(separate_location)
+            yield open_single_store(separate_location)
 
 
 def exposed_credentials(settings: Settings) -> Iterator[Path]:
@@ -377,7 +382,7 @@ def _open_location(
     return OpenedStore(Stores.of(store), store.spool, StoreTraits(operation_counter=counter))
 
 
-def _has_no_store(folder: Path) -> bool:
+def _lacks_store(folder: Path) -> bool:
     """Return whether a path is a folder without a store, or nothing exists there."""
     if folder.exists() and not folder.is_dir():
         return False
@@ -416,7 +421,7 @@ def _open_bucket(
         is_local=False,
         operation_counter=counter,
         account_email=opened.documents.account_email,
-        files=files,
+        files_location=files,
     )
 
     # credentials are in the bucket of the documents
@@ -436,7 +441,7 @@ def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> s
         if not create:
             # to list the bucket raises another error if the bucket itself is missing
             next(store.list(keys.FORMAT), None)
-            raise _missing_store(settings.location)
+            raise _no_store_error(settings.location)
         return settings.files
     # two processes must not look for the files in two places
     if settings.files and settings.files != stored_format.files:
@@ -445,7 +450,7 @@ def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> s
     return stored_format.files
 
 
-def _missing_store(location: str) -> Invalid:
+def _no_store_error(location: str) -> Invalid:
     """Return the error for a place without a store."""
     return Invalid(
         f"There is no store at {escaped(location)}. Name the place of one.",
@@ -475,7 +480,7 @@ def open_copy_source(settings: Settings) -> CopySource:
     the store does not answer.
     """
     runtime = system_runtime()
-    opened = open_store(settings, runtime, create=False)
+    opened = open_stores(settings, runtime, create=False)
     stores = opened.stores
     traits = opened.traits
     upstream = upstream_store(settings, stores, traits.operation_counter)

@@ -26,13 +26,13 @@ def test_thirty_failures_a_minute_are_let_through(throttle: LoginRateLimit, cloc
     """After thirty wrong passwords in a row there is one try every two seconds."""
     for _ in range(30):
         assert not throttle.seconds_until(HERE)
-        throttle.record_failure(HERE)
+        throttle.take_tries(HERE)
 
     assert throttle.seconds_until(HERE)
     assert throttle.seconds_until(HERE) == pytest.approx(2)
     clock.advance(seconds=throttle.seconds_until(HERE))
     assert not throttle.seconds_until(HERE)
-    throttle.record_failure(HERE)
+    throttle.take_tries(HERE)
     assert throttle.seconds_until(HERE)
 
 
@@ -83,9 +83,9 @@ def test_memory_is_bounded(throttle: LoginRateLimit) -> None:
     _fail(throttle, 30, ("steady",))
     _fail(throttle, 30, ("old",))
     for number in range(MAX_BUCKETS - 1):
-        throttle.record_failure((f"new-{number}",))
+        throttle.take_tries((f"new-{number}",))
         if number == 1000:
-            throttle.record_failure(("steady",))
+            throttle.take_tries(("steady",))
     _fail(throttle, 30, ("newest",))
 
     assert not throttle.seconds_until(("old",))
@@ -102,7 +102,7 @@ def test_no_more_failures_than_rate_are_let_through(pauses: list[float], per_min
     for pause in pauses:
         clock.advance(seconds=pause)
         while not throttle.seconds_until(HERE):
-            throttle.record_failure(HERE)
+            throttle.take_tries(HERE)
             failures += 1
 
     assert failures <= per_minute + (clock.seconds() - began) * per_minute / 60 + 1e-3
@@ -110,7 +110,7 @@ def test_no_more_failures_than_rate_are_let_through(pauses: list[float], per_min
 
 def _fail(throttle: LoginRateLimit, times: int, keys: tuple[str, ...]) -> None:
     for _ in range(times):
-        throttle.record_failure(keys)
+        throttle.take_tries(keys)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_reader
 from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import parse_location
-from wheelyard.wiring.stores import _open_bucket, store_in, system_runtime
+from wheelyard.wiring.stores import _open_bucket, open_single_store, system_runtime
 
 KEY = "a2V5"
 NAME = Key("files/demo/1/demo-1.0+local.tar.gz")
@@ -256,7 +256,7 @@ def test_a_library_that_is_missing(
     monkeypatch.setitem(sys.modules, "wheelyard.storage.objects.connect", None)
 
     with pytest.raises(Invalid, match=rf"obstore.*uvx --from 'wheelyard\[{extra}\]'"):
-        store_in(f"{scheme}://wheels")
+        open_single_store(f"{scheme}://wheels")
 
 
 def test_files_of_another_service(monkeypatch: pytest.MonkeyPatch) -> None:

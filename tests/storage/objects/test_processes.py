@@ -22,8 +22,8 @@ pytestmark = pytest.mark.integration
 FILE = Key("files/demo/abc/demo-1.0+local.tar.gz")
 BEGINNING = """
 import sys
-from wheelyard.wiring.stores import store_in
-store = store_in(sys.argv[1])
+from wheelyard.wiring.stores import open_single_store
+store = open_single_store(sys.argv[1])
 """
 WAITING = f"{BEGINNING}store.get('x')\n"
 COMMAND = """

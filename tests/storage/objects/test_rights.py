@@ -30,7 +30,7 @@ from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.objects import connect
-from wheelyard.wiring.stores import store_in
+from wheelyard.wiring.stores import open_single_store
 
 pytestmark = pytest.mark.services
 
@@ -148,7 +148,7 @@ def open_as(enforcing: EnforcingS3, monkeypatch: pytest.MonkeyPatch) -> Iterator
         monkeypatch.setattr(connect, "_condition_checks", {})
         for name, value in enforcing.environment(user).items():
             monkeypatch.setenv(name, value)
-        return store_in(location)
+        return open_single_store(location)
 
     yield opened
     enforcing.service.faults.clear()

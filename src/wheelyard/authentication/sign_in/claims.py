@@ -18,7 +18,7 @@ from wheelyard.authentication.sign_in.provider import (
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.errors import quoted
 from wheelyard.model.claim_matchers import Claims
-from wheelyard.model.person import is_group_name, is_person_name, person_name
+from wheelyard.model.person import is_group_name, is_person_name, normalized_person_name
 
 MAX_SUBJECT_CHARS: Final = 255
 """The longest `sub` (OpenID Connect Core 2)."""
@@ -41,8 +41,9 @@ def merge_claims(claims: Claims, userinfo: Claims) -> Claims:
     """
     Return the claims of an ID token, and further claims from userinfo.
 
-    An e-mail address, and whether it is verified, come from one source: the ID token if it has
-    both, or else userinfo if that has an address.
+    Of a claim that is in both, that of the ID token counts. An e-mail address, and whether it is
+    verified, come from one source. That is userinfo if userinfo has an address and the ID token
+    lacks one of the two claims, and else the ID token.
     """
     # the ID token is signed, so its claims count before those of userinfo
     merged = {**userinfo, **claims}
@@ -63,7 +64,8 @@ def confirmation_of(
     """
     Return the confirmation of a person by verified claims of a provider.
 
-    Raises Forbidden (code `sign_in_refused`) if the claims name no person who may sign in.
+    `refresh_token` is what the provider has given for renewals, or an empty text. Raises Forbidden
+    (code `sign_in_refused`) if the claims name no person who may sign in.
     """
     subject = claims.get("sub")
     if not isinstance(subject, str) or not _is_valid_subject(subject):
@@ -132,7 +134,7 @@ def _require_name(claims: Claims, config: ProviderConfig) -> str:
         raise refused(
             f"{title} has not verified your e-mail address. Verify it there, and sign in again."
         ) from CredentialRejected("email_unverified")
-    name = person_name(value)
+    name = normalized_person_name(value)
     if not is_person_name(name):
         raise refused(
             f"Your {config.name_claim} at {title} cannot be a name here: it is longer than 255 "

@@ -64,7 +64,7 @@ class GitHubProvider:
 
     def problem(self) -> str:
         """
-        Return why the provider cannot be used with these settings, or an empty text.
+        Return why GitHub does not answer or refuses the client, or an empty text.
 
         GitHub gets a code that it cannot have given. Only if it knows the client, it answers that
         the code is wrong.

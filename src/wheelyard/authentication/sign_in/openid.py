@@ -92,7 +92,11 @@ class OpenIdProvider:
         self._document = RemoteDocument(name, self._discover, runtime.monotonic)
 
     def problem(self) -> str:
-        """Return why the provider cannot be used with these settings, or an empty text."""
+        """
+        Return why the discovery document of the provider is not had, or an empty text.
+
+        Whether the provider accepts the client is known at the first sign-in only.
+        """
         try:
             self._discover()
         except FetchError as fault:

@@ -89,13 +89,18 @@ class Provider(Protocol):
     Sends the requests of sign-ins and renewals to a provider.
 
     Threads may share it. Each method may wait for the provider, and raises Unavailable (code
-    `identity_unavailable`) if the provider does not answer, or if its answer cannot be used.
+    `identity_unavailable`) if the provider does not answer, or not as its protocol says. `problem`
+    raises nothing.
     """
 
     config: ProviderConfig
 
     def problem(self) -> str:
-        """Return why the provider cannot be used with these settings, or an empty text."""
+        """
+        Ask the provider, and return why sign-ins fail with these settings, or an empty text.
+
+        An empty text does not mean that the provider accepts the client: not each can be asked.
+        """
         ...
 
     def authorization_url(self, request: AuthorizationRequest) -> str:

@@ -132,8 +132,10 @@ class ProviderRequests:
         """
         Send a request, and return the JSON object in the answer.
 
-        Raises Forbidden (code `sign_in_refused`) if the provider refuses the request, and
-        Unavailable (code `identity_unavailable`) for any other error.
+        `authorization` is the value of that header, or an empty text for none. With `form`, the
+        request is a POST of these fields, and else a GET. Raises Forbidden (code `sign_in_refused`)
+        if the provider refuses the request, and Unavailable (code `identity_unavailable`) for any
+        other error.
         """
         try:
             response = self.fetch(url, authorization, form)
@@ -148,7 +150,11 @@ class ProviderRequests:
     def fetch(
         self, url: str, authorization: str = "", form: Mapping[str, str] | None = None
     ) -> JsonResponse:
-        """Send a request, and return the response of any status, or raise FetchError."""
+        """
+        Send a request as `ask` does, and return the response of any status.
+
+        Raises FetchError if the provider does not answer.
+        """
         return self._client.fetch(
             url, timeout=TIMEOUT_SECONDS, authorization=authorization, form=form
         )
@@ -157,7 +163,7 @@ class ProviderRequests:
         """
         Log why a provider cannot be asked, and raise Unavailable (code `identity_unavailable`).
 
-        The provider does not answer, or its answer cannot be used.
+        `fault` says that the provider does not answer, or what is wrong with its answer.
         """
         logger.warning("%s cannot be asked: %s", self._config.name, fault.why)
         self.refuse(SILENT)

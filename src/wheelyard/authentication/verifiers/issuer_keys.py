@@ -63,9 +63,10 @@ class RemoteDocument(Struct, Generic[DocumentT]):
         """
         Return the document, or None if there is none that is younger than a day.
 
-        The document is fetched if it is old, or if `is_enough` says that it lacks something. After
-        a fetch that fails, which is logged, the old document is returned, which may not be enough.
-        A caller for whom the document is enough does not wait while another caller fetches.
+        The document is fetched if it is old, or if `is_enough` says that it lacks something. A
+        fetch that fails is logged. The old document is returned then, also if `is_enough` does not
+        accept it. A caller for whom the document is enough does not wait while another caller
+        fetches.
         """
         value = self._usable()
         has_enough = value is not None and is_enough(value)

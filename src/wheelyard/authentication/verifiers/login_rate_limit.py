@@ -77,7 +77,7 @@ class LoginRateLimit(Struct, frozen=True):
                 self._add_tries(key, -1)
         return wait
 
-    def record_failure(self, keys: Iterable[str]) -> None:
+    def take_tries(self, keys: Iterable[str]) -> None:
         """Take a try out of the bucket of each key, unless the bucket is empty."""
         with self._lock:
             for key in keys:
@@ -111,7 +111,11 @@ class LoginRateLimit(Struct, frozen=True):
 
 
 def address_key(address: str, kind: str = "address") -> str:
-    """Return the bucket key of the network of an address. All texts but addresses share one key."""
+    """
+    Return the key of the bucket for a network, that of an address.
+
+    All texts but addresses share one key of each `kind`, on which the number of tries depends.
+    """
     return f"{kind}:{network_of(address)}"
 
 

@@ -120,8 +120,13 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
     """
     Return the claims of a token, whose issuer, audience, signature and times were checked.
 
-    `now` is in seconds since the epoch. Raises CredentialRejected if the token is invalid, and
-    Unavailable if the issuer's keys cannot be fetched.
+    `now` is in seconds since the epoch. A token may be used `LEEWAY_SECONDS` before it was issued
+    and after it has expired, as clocks differ. It is rejected if it lives longer than the
+    `lifetime` of its issuer, of which `issuers` has the configuration by its `iss`.
+
+    The keys of the issuer may be fetched. Raises CredentialRejected if the token is invalid, its
+    issuer unknown, or its key none of the issuer's. Raises Unavailable if its key is unknown and
+    the keys cannot be fetched.
     """
     # issuer, algorithm and audience come before the key: a stranger's token causes no fetch
     header, unverified_claims = _decode_unverified(token)

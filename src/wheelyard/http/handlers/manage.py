@@ -76,7 +76,7 @@ def answer_manage(request: IndexRequest) -> Response:
         path = request.web.path("project", name, "manage", query=request.query_string)
         return redirect(301, path)
     if context.index.settings.server.read_only:
-        raise context.read_only()
+        raise context.read_only_error()
     fields = forms.parse_form(request.query_string)
     form = FormState(forms.form_token(request))
     project = context.index.projects.get_current(name)
@@ -223,7 +223,7 @@ def _release_name(
 
     Raises Invalid unless the name was typed, and WheelyardError if the name is not released.
     """
-    with forms.checking("confirmation"):
+    with forms.naming_field("confirmation"):
         _require_confirmation(fields.text("confirmation"), name)
     body = forms.form_body(fields, project_operations.NameChange)
     api.call(project_operations.release_name, name, body)
@@ -361,7 +361,7 @@ def _find_release(project: Project, text: str) -> Release:
 
     Raises Invalid if `text` is no version, and NotFound if there is no such release.
     """
-    with forms.checking("version"):
+    with forms.naming_field("version"):
         version = parse_version(text)
         for release in all_releases(project):
             if Version(release.version) == version:
@@ -485,7 +485,7 @@ def _change_files(api: LocalApi, name: NormalizedName, fields: forms.FormFields)
     _require_reason(fields)
     action = fields.text("action")
     versions = [parse_version(text) for text in fields.all("version")]
-    with forms.checking("file"):
+    with forms.naming_field("file"):
         if not fields.all("file"):
             message = "No file is ticked. Tick the files that you mean."
             raise Invalid(message, code="missing_field")
@@ -495,7 +495,7 @@ def _change_files(api: LocalApi, name: NormalizedName, fields: forms.FormFields)
 
     # the typed name has to be that of the project, or of the one release whose files are deleted
     if action == "delete":
-        with forms.checking("confirmation"):
+        with forms.naming_field("confirmation"):
             _require_confirmation(fields.text("confirmation"), name, version)
 
     # the filenames are enough, but the operation also needs a version or a set of versions
@@ -512,7 +512,7 @@ def _change_files(api: LocalApi, name: NormalizedName, fields: forms.FormFields)
 
 def _require_reason(fields: forms.FormFields) -> None:
     """Raise Invalid if the reason in a form is too long, or has more than one line."""
-    with forms.checking("reason"):
+    with forms.naming_field("reason"):
         require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
 
 

@@ -116,8 +116,8 @@ class _PageSubject(Struct, frozen=True, kw_only=True):
         """
         Return the head, which all pages about the release have in common.
 
-        The subject must have a release. Raises Unavailable if the decisions about a public package
-        cannot be read.
+        The subject must have a release. `lacks_core` is whether an upstream index has not sent the
+        core metadata. Raises Unavailable if the decisions about a public package cannot be read.
         """
         release = self.release
         latest = self.latest

@@ -38,7 +38,7 @@ def answer(request: IndexRequest) -> Response:
     """
     name, version = _require_release(request)
     if request.context.index.settings.server.read_only:
-        raise request.context.read_only()
+        raise request.context.read_only_error()
     form = FormState(forms.form_token(request))
     return _show_page(request, 200, name, version, form)
 

@@ -132,7 +132,7 @@ def explain_upload_url(request: IndexRequest) -> Response:
     if index.takes_uploads:
         return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
     if index.settings.server.read_only:
-        raise request.context.read_only()
+        raise request.context.read_only_error()
     if index.definition.takes_uploads:
         index.uploads.require_uploads()  # raises the error of an index that nobody has used
     code = "no_own_packages"

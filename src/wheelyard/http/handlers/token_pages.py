@@ -145,7 +145,7 @@ def _tokens_view(request: IndexRequest, fields: forms.FormFields) -> TokensView:
     hindrance = ""
     sign_in_url = ""
     if index.settings.server.read_only:
-        hindrance = request.context.read_only().message
+        hindrance = request.context.read_only_error().message
     elif not caller.can_own_tokens:
         hindrance = _NOT_A_PERSON
     elif not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):

@@ -104,7 +104,7 @@ class UploadPage:
         """
         require_upload(request.caller)
         if request.context.index.settings.server.read_only:
-            raise request.context.read_only()
+            raise request.context.read_only_error()
         request.context.index.uploads.require_uploads()
         return _show_page(request, 200, FormState(forms.form_token(request)))
 
@@ -123,7 +123,7 @@ class UploadPage:
         wants_json = b"application/json" in request.joined_headers.get(b"accept", b"")
         try:
             if context.index.settings.server.read_only:
-                raise context.read_only()
+                raise context.read_only_error()
             check_token = partial(forms.require_form_token, request)
             reader = form_reader(request, check_token)
             published = await self._uploads.receive(reader, request)

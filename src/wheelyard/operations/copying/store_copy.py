@@ -172,11 +172,12 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
 
     def run(self, progress: CopyProgress, *, with_credentials: bool = False) -> CopyReport:
         """
-        Copy projects, names, decisions, owners of public names, and credentials if asked for.
+        Copy projects, names, decisions and owners of public names.
 
-        With main, the definitions and the packages of all other indexes are copied as well. Counts
-        of downloads are always copied. Outdated lines of htpasswd files are copied in any case, so
-        that no server of the target accepts such a line. `progress` is called from several threads.
+        Credentials are copied if `with_credentials` is set, and only with main. With main, the
+        definitions and the packages of all other indexes are copied as well. Counts of downloads
+        are always copied. Outdated lines of htpasswd files are copied in any case, so that no
+        server of the target accepts such a line. `progress` is called from several threads.
 
         A damaged project is reported and left out. Raises Conflict or Unavailable, before any
         package is copied, if the list of indexes of the source is damaged or lost. Raises

@@ -385,7 +385,11 @@ class Scan(ImportProgress):
         self._check_stopped()
 
     def log_error(self, message: str, *, is_bug: bool = False) -> None:
-        """Record an error of this scan, and log it unless the last scan had it, too."""
+        """
+        Record an error of this scan, and log it unless the last scan had it, too.
+
+        With `is_bug`, the traceback of the present exception is logged as well.
+        """
         self._errors.add(message)
         if message not in self._watch.errors:
             logger.warning("%s: %s", escaped(self._root), message, exc_info=is_bug)

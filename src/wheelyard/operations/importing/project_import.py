@@ -133,7 +133,11 @@ class Report(Struct):
             kept_outcomes.append(outcome)
 
     def summary(self, *, dry_run: bool = False) -> str:
-        """Return one line of text with the number of files by status, for operators."""
+        """
+        Return one line of text with the number of files by status, for operators.
+
+        With `dry_run`, it says of new files that they would be imported.
+        """
         counts = self.counts
         verb = "would import" if dry_run else "imported"
         parts = [f"{verb} {counted(counts[FileStatus.NEW], 'file')}"]

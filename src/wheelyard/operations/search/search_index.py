@@ -482,5 +482,5 @@ class FixedTable(SearchIndex):
         return self._table or ProjectTable()
 
     def table(self, max_age: float = inf) -> ProjectTable:  # noqa: ARG002 - never refreshed
-        """Return the table."""
+        """Return the table, whatever `max_age` is."""
         return self.peek()

@@ -402,11 +402,12 @@ def install_line(
     usual: str,
 ) -> InstallLine:
     """
-    Return what the install lines of a page ask for.
+    Return what the install lines of a page ask for, and what people can choose instead.
 
-    Without a choice, or if the version cannot have the chosen pin, the lines ask for a version in
-    the `usual` way, which is one of `PINS`. Chosen extras that the release does not have are left
-    out.
+    The lines ask for the version in the way `choice.pin`. If that is empty, or the version cannot
+    have that pin, they ask in the `usual` way: `LATEST` or `EXACT`, which every version can have.
+    The page offers the first `MAX_EXTRAS` of the extras that a command may name. Chosen extras that
+    it does not offer are left out.
     """
     extras = _offered_extras(provides_extra)
     pins = _offered_pins(version)

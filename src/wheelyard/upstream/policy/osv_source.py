@@ -196,7 +196,7 @@ class OsvSource:
         get the old advisories at once.
 
         Only while nothing was accepted yet, raises Invalid (code `bad_setting`) if the database
-        cannot be used, and Unavailable if the store does not answer.
+        cannot be read or has no usable entry, and Unavailable if the store does not answer.
         """
         table = self._table or self.load()
         if self.peek() is None and self._lock.acquire(blocking=False):

@@ -1,4 +1,9 @@
-"""The licences of files of upstream pages, whose core metadata may have to be fetched."""
+"""
+The licences of files of upstream pages, whose core metadata may have to be fetched.
+
+`LicenceFinder` knows no pages: it gets the files of a release, and the function that reads core
+metadata, with each call. `PageLicences` takes both from a page, so the policy need not know them.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -24,21 +29,21 @@ class PageLicences(Struct, frozen=True):
     finder: LicenceFinder
     read_metadata: MetadataReader
 
-    def known(
+    def list_known(
         self,
         page: UpstreamPage,
         notes: Snapshot[NoteDocument[str]],
         *,
-        is_of_store: bool = False,
+        stored_only: bool = False,
     ) -> Mapping[str, str]:
         """
         Return the licences of the files of a page as far as they were found, by filename.
 
-        A licence that was not found yet is `LOOKED_UP_LATER`. With `is_of_store`, only licences in
+        A licence that was not found yet is `LOOKED_UP_LATER`. With `stored_only`, only licences in
         `notes` count, and not those that this process alone has found.
         """
         return self.finder.remembered_licences(
-            page.name, page.files, notes, is_of_store=is_of_store
+            page.name, page.files, notes, stored_only=stored_only
         )
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> str:

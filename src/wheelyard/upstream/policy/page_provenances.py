@@ -64,7 +64,7 @@ class PageProvenances:
 
     @property
     def generation(self) -> str:
-        """A text that changes whenever the result of `known` may change, and once an hour."""
+        """A text that changes whenever the result of `list_known` may change, and once an hour."""
         return f"{self._fault_count}.{int(self._monotonic() // 3600)}"
 
     def remembered(self, files: Iterable[UpstreamFile]) -> Mapping[str, str]:
@@ -77,7 +77,7 @@ class PageProvenances:
                     faults[file.filename] = fault
         return faults
 
-    def known(self, page: UpstreamPage, files: Iterable[UpstreamFile]) -> Mapping[str, str]:
+    def list_known(self, page: UpstreamPage, files: Iterable[UpstreamFile]) -> Mapping[str, str]:
         """
         Return by filename why attestations do not hold, as far as that needs no connection.
 

@@ -187,8 +187,7 @@ class Policy:
         Read what decides now, and return it.
 
         Raises Unavailable if the store does not say. Raises Invalid (code `bad_setting`) if `load`
-        was not called before, the database of advisories cannot be used, and none was accepted
-        before.
+        was not called before, the database of advisories is refused, and none was accepted before.
         """
         decisions_snapshot = self._load_decisions()
         advisories = NO_ADVISORIES
@@ -207,8 +206,8 @@ class Policy:
         Read the database of advisories, without which no server starts, and return its warnings.
 
         An accepted database is kept in the store. Raises Invalid (code `bad_setting`) if the
-        database cannot be used, and none was accepted before. Raises Unavailable if the store does
-        not answer.
+        database is refused (it cannot be read, or has no usable entry), and none was accepted
+        before. Raises Unavailable if the store does not answer.
         """
         if self.osv is None:
             return ()
@@ -237,8 +236,8 @@ class Policy:
 
         The view is cached as long as nothing that decides changes. Without `state`, what decides is
         read. The first use of an exception from the cooldown is written. Raises Unavailable if the
-        store does not answer. Raises Invalid (code `bad_setting`) if no database of advisories can
-        be used.
+        store does not answer. Raises Invalid (code `bad_setting`) if the database of advisories is
+        refused, and none was accepted before.
         """
         # first uses are written before the view is made, as its generation has them
         state = self._note_first_uses(page, now, state)
@@ -258,7 +257,7 @@ class Policy:
 
         A file that is shown has no entry. The first use of an exception from the cooldown is
         written. Raises Unavailable if the store does not answer. Raises Invalid (code
-        `bad_setting`) if no database of advisories can be used.
+        `bad_setting`) if the database of advisories is refused, and none was accepted before.
         """
         facts = self._facts(page, self._note_first_uses(page, now))
         by_filename = dict[str, tuple[FileReason, ...]]()
@@ -280,8 +279,8 @@ class Policy:
         and so is the first use of an exception from the cooldown.
 
         Raises Unavailable (a code of `UPSTREAM_CODES`) if metadata or provenance cannot be had now.
-        Raises Unavailable if the store does not answer. Raises Invalid (code `bad_setting`) if no
-        database of advisories can be used.
+        Raises Unavailable if the store does not answer. Raises Invalid (code `bad_setting`) if the
+        database of advisories is refused, and none was accepted before.
         """
         now = self._runtime.now()
         if page.by_filename.get(file.filename) == file:
@@ -403,7 +402,9 @@ class Policy:
         versions.update(dict.fromkeys(page.empty_versions))
         licences: Mapping[str, str] = {}
         if self.licence_rule:
-            licences = self.sidecar_facts.licences.known(page, state.licences, is_of_store=True)
+            licences = self.sidecar_facts.licences.list_known(
+                page, state.licences, stored_only=True
+            )
         faults: Mapping[str, str] = {}
         if Code.NOT_VERIFIED in self.rules.codes:
             # `refusal_by_sidecars` verifies the others when a client wants the file

@@ -58,7 +58,7 @@ def test_the_next_run_of_retention_is_named(tmp_path: Path) -> None:
         admin, retention = Administrator.of(server), server.index.server.retention
         assert retention is not None
         assert "Retention now the next run is due" in admin.read("")
-        first = retention.rules_clock.ensure_first_run()
+        first = retention.rules_record.ensure_first_run()
         assert f"Retention {first:%Y-%m-%d %H:%M} UTC, the next run" in admin.read("")
 
 

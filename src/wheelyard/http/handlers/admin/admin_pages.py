@@ -135,8 +135,8 @@ class AdminPages:
         Return a page in the frame of the pages for administrators.
 
         `section` is the path of its section below `-/admin/`, and `template` the name of its
-        template below `admin/`. The path of the request has to end with a slash. No right is
-        checked here.
+        template below `admin/`. `status` is the status of the response. The path of the request has
+        to end with a slash. No right is checked here.
         """
         root = "../" * len(request.segments)
         viewer = request.web.viewer(request.caller)

@@ -9,7 +9,7 @@ from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
-from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.forms import FormFields, naming_field
 from wheelyard.http.handlers.admin.admin_pages import AdminPages, refused_for
 from wheelyard.http.handlers.admin.principals import credentials_in_use
 from wheelyard.http.messages import Response
@@ -46,7 +46,7 @@ class ExplainPage:
         # a form that was sent has a project
         if query.text("project"):
             try:
-                with checking("who"):
+                with naming_field("who"):
                     principal = chosen_principal(query.text("kind"), query.text("who"))
                 explanation = self._explain(request, query, principal)
             except WheelyardError as error:
@@ -76,7 +76,7 @@ class ExplainPage:
 
         Raises Invalid or NotFound, with the field that is wrong.
         """
-        with checking("project"):
+        with naming_field("project"):
             name = parse_name(query.text("project"))
         # an unknown action, which a link may have, counts as the first one of the form
         action: access_operations.ActionWord = "read"

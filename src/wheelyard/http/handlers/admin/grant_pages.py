@@ -8,7 +8,7 @@ from msgspec import structs
 from wheelyard.api import access_operations
 from wheelyard.errors import Invalid
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.forms import FormFields, naming_field
 from wheelyard.http.handlers.admin.admin_pages import (
     AdminPages,
     HistoryPage,
@@ -172,18 +172,18 @@ def _grant_in(fields: FormFields) -> GrantFields:
     Raises Invalid, with the field that is wrong.
     """
     # in the order of the form, as a page marks the first wrong field
-    with checking("who"):
+    with naming_field("who"):
         principal = chosen_principal(fields.text("kind"), fields.text("who"))
     action_word = fields.text("can")
-    with checking("can"):
+    with naming_field("can"):
         if not action_word:
             raise Invalid("Choose what they may do.", code="missing_field")
-    with checking("projects"):
+    with naming_field("projects"):
         projects = parse_patterns(fields.text("projects"))
         if action_word == Action.ADMIN.word and projects != (EVERY_PROJECT,):
             message = "Administrators administer every project. Write a single star."
             raise Invalid(message, code="invalid_field")
-    with checking("note"):
+    with naming_field("note"):
         note = require_one_line(fields.text("note"), "A note", access_control.NOTE_LIMIT_CHARS)
     return GrantFields(
         who=(principal,),

@@ -9,7 +9,7 @@ from msgspec import Struct
 from wheelyard.api import access_operations, people_operations
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.forms import FormFields, naming_field
 from wheelyard.http.handlers.admin.admin_pages import (
     AdminPages,
     confirmed_by,
@@ -149,10 +149,10 @@ class GroupPages:
         action = fields.action(*CHANGES)
         members = tuple(fields.all("member"))
         if action == "add":
-            with checking("who"):
+            with naming_field("who"):
                 members = (chosen_principal(fields.text("kind"), fields.text("who")),)
         if action == "remove" and not members:
-            with checking("member"):
+            with naming_field("member"):
                 message = "Nobody is selected. Select whom to remove."
                 raise Invalid(message, code="missing_field")
         edit = access_operations.GroupEdit(

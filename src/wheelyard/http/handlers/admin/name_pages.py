@@ -7,7 +7,7 @@ from msgspec import convert
 
 from wheelyard.api import project_operations
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.forms import FormFields, naming_field
 from wheelyard.http.handlers.admin.admin_pages import (
     AdminPages,
     page_number,
@@ -127,9 +127,9 @@ class NamePages:
     def _change(self, request: IndexRequest, fields: FormFields) -> Response:
         """Reserve or release the name of a form, and redirect to the list, which tells of it."""
         action = fields.action("reserve", "release")
-        with checking("name"):
+        with naming_field("name"):
             name = parse_name(fields.text("name"))
-        with checking("reason"):
+        with naming_field("reason"):
             reason = require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
         api = self._pages.api(request)
         change = project_operations.NameChange(reason)

@@ -187,7 +187,7 @@ class RequestPages:
         packages = tuple(_package_in(target, fields, verdict) for target in fields.all("package"))
         if not packages:
             raise Invalid("Choose at least one package.", code="missing_field")
-        with forms.checking("reason"):
+        with forms.naming_field("reason"):
             reason = require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
             if verdict is Verdict.BLOCKED and not reason:
                 raise Invalid("Say why: whoever wants it reads that.", code="missing_field")

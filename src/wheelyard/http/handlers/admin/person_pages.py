@@ -9,7 +9,7 @@ from wheelyard.api import people_operations
 from wheelyard.authentication.known_people import PersonState
 from wheelyard.authentication.token_list import WORKING_STATES
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.forms import FormFields, naming_field
 from wheelyard.http.handlers.admin.admin_pages import (
     AdminPages,
     page_number,
@@ -129,7 +129,7 @@ class PeoplePages:
         """Change the access of a person by a form. Raises WheelyardError if it is refused."""
         action = fields.action(*CHANGES)
         principal = fields.text("who")
-        with checking("reason"):
+        with naming_field("reason"):
             note = require_one_line(fields.text("reason"), "The reason", NOTE_LIMIT_CHARS)
         api = self._pages.api(request)
         change = people_operations.PersonChange(principal, note)

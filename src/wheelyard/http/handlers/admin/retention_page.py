@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.forms import FormFields, naming_field
 from wheelyard.http.handlers.admin.admin_pages import AdminPages, paged, query_of
 from wheelyard.http.messages import Response
 from wheelyard.model.access import Caller
@@ -68,7 +68,7 @@ class RetentionPage:
         """
 
         def act(fields: FormFields) -> Response:
-            with checking("confirmation"):
+            with naming_field("confirmation"):
                 if fields.text("confirmation").strip().lower() != CONFIRMATION:
                     raise Invalid(f"Type {CONFIRMATION} to confirm.", code="invalid_field")
             retention = request.context.index.server.retention

@@ -11,7 +11,7 @@ from wheelyard.api import access_operations
 from wheelyard.authentication import token_list
 from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.forms import FormFields, naming_field
 from wheelyard.http.handlers.admin.admin_pages import (
     AdminPages,
     page_number,
@@ -207,7 +207,7 @@ def _owner_in(fields: FormFields, owners: TokenOwners) -> str | None:
 
     Raises Invalid, with the field that is wrong. Raises Unavailable if the store does not answer.
     """
-    with checking("who"):
+    with naming_field("who"):
         owner = chosen_principal(fields.text("kind"), fields.text("who"))
         if owner != NOBODY:
             owners.named(owner)
