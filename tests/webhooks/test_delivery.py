@@ -479,7 +479,7 @@ def test_a_damaged_state_holds_up_no_other_webhook(hooks: WebhookHarness) -> Non
 
 
 def test_an_unknown_journal_holds_up_nothing(hooks: WebhookHarness) -> None:
-    """A webhook that a later version has left with a journal of its own is told of all others."""
+    """A journal that only a later version knows waits, and the webhook is told of all others."""
     hooks.add()
     now = hooks.index.index.server.runtime.now()
     place = MessagePlace("-later", 1)
@@ -495,7 +495,8 @@ def test_an_unknown_journal_holds_up_nothing(hooks: WebhookHarness) -> None:
     hooks.deliver()
 
     assert projects_of(hooks.receiver.taken) == ["demo 1.0"]
-    assert not hooks.state().waiting
+    (waiting,) = hooks.state().waiting.values()
+    assert (waiting.place, waiting.error) == (place, "This version has no journal -later.")
     assert [dead.error for dead in hooks.state().dead] == ["This version has no journal -later."]
 
 

@@ -81,9 +81,9 @@ class MessageSource:
         earlier try has determined it, else empty: it depends on the other files of the project, so
         it may be another one now.
 
-        The iterator raises NotFound if the journal or its index is gone, or if this version knows
-        no journal of that name. It raises LostCommit when it comes to a damaged or missing commit,
-        or at once if the document with the journal's end is damaged.
+        The iterator raises NotFound if the journal or its index is gone. It raises LostCommit when
+        it comes to a damaged or missing commit, or at once if the document with the journal's end
+        is damaged, or this version knows no journal of that name.
         """
         if place.index:
             return self._project_messages(place, ranges, event, imported)
@@ -153,7 +153,8 @@ class MessageSource:
         """Yield a message about each of these commits of a journal about rights."""
         records = self.access.get(place.journal)
         if records is None:
-            raise NotFound(f"This version has no journal {place.journal}.")
+            # a server of a later version beside this one knows the journal, and sends it
+            raise LostCommit(place.number, f"This version has no journal {place.journal}.")
         with _damage_at(place.number):
             document = records.get("current").value
         if document is None:
