@@ -110,7 +110,7 @@ def serving(condition: str, folder: Path) -> Iterator[Served]:
 
 @pytest.mark.parametrize("condition", ["open", "settings grant, private"])
 def test_requests_are_answered_as_the_matrix_says(tmp_path: Path, condition: str) -> None:
-    """Who may read, upload, manage or administer in an index gets such an answer there."""
+    """Requests to an index show the rights that the authenticator names for each caller."""
     with serving(condition, tmp_path) as served:
         assert served.answered() == served.asked()
         served.revoke_those_of_dev()

@@ -265,7 +265,7 @@ def test_reads_with_every_credential(harness: AccessHarness, person: Requester) 
 @pytest.mark.parametrize("person", OTHERS, ids=str)
 @pytest.mark.parametrize("harness", INDEXES[1:], indirect=True)
 def test_reads_with_every_credential_anywhere(harness: AccessHarness, person: Requester) -> None:
-    """The same in an index that is fully private, and in one below a path prefix."""
+    """Every credential has its status in a private index and below a prefix, too."""
     assert_reads(harness, person)
 
 
@@ -279,7 +279,7 @@ def test_refusal_of_a_cached_page_reads_nothing(harness: AccessHarness) -> None:
 
 
 def test_redirect_to_what_is_not_for_me(harness: AccessHarness) -> None:
-    """A URL without a slash does not redirect callers who may not read the project."""
+    """A URL without its slash is refused, not redirected, if the caller may not read there."""
     stranger = next(requester for requester in REQUESTERS if requester.role == STRANGER).headers(
         harness
     )
@@ -542,7 +542,7 @@ def test_what_only_administrators_do(harness: AccessHarness, person: Requester) 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_managers_reserve_names(harness: AccessHarness, person: Requester) -> None:
-    """Who manages a project may reserve its name."""
+    """Only who manages a project may reserve its name."""
     headers = (*person.headers(harness), JSON)
     refused = {INVALID: 401, ANONYMOUS: 401}.get(person.role, 403)
     for name in (EXISTING[0], MISSING[0]):
@@ -575,7 +575,7 @@ def test_pages_behind_the_proxy(proxied: AccessHarness, person: Requester) -> No
 
 @pytest.mark.parametrize("person", PROXIED, ids=str)
 def test_search_behind_the_proxy(proxied: AccessHarness, person: Requester) -> None:
-    """A search there finds what the page shows; a program without the proxy sees what it may."""
+    """Behind IAP, a search finds what the page lists; without it, what the caller may read."""
     headers = person.headers(proxied)
     found = proxied.ask("GET", "/search.json", headers)
     if person.kind == "wrong assertion":
@@ -593,7 +593,7 @@ def test_search_behind_the_proxy(proxied: AccessHarness, person: Requester) -> N
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_programs_behind_the_proxy(proxied: AccessHarness, person: Requester) -> None:
-    """Programs are known by their own credentials there, as anywhere; the proxy is not asked."""
+    """Behind IAP, programs have the rights of their own credentials, whoever IAP names."""
     iap_headers = next(each for each in PROXIED if each.role == ADMIN).headers(proxied)
     for name in (*EXISTING, *MISSING):
         answer = proxied.ask("GET", f"/simple/{name}/", (*person.headers(proxied), *iap_headers))

@@ -97,7 +97,7 @@ def test_a_credential_in_the_wrong_place(
 def test_typed_user_names_are_not_logged(
     harness: AccessHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A line break in a user's name makes no second line in a log, and is refused (28, 30)."""
+    """A user's name with a control character is refused, and makes no line in the log."""
     with caplog.at_level(logging.DEBUG):
         for name in ("ana\nroot", "ana\r\nX-Evil: 1", "ana\x00", "ana\x7f"):
             pair = b64encode(f"{name}:{PASSWORD}".encode()).decode()
@@ -108,7 +108,7 @@ def test_typed_user_names_are_not_logged(
 
 
 def test_no_secret_is_in_a_repr(harness: AccessHarness) -> None:
-    """What a debugger or a crash report would show of the wired index has no secret of its own."""
+    """Neither access settings nor static tokens show a secret in their representation."""
     shown = repr(harness.index.settings.access) + repr(harness.index.authenticator.static_tokens)
     assert "a-static-token-of" not in shown
     assert PASSWORD not in shown

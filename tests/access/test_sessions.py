@@ -98,7 +98,7 @@ def test_a_session_changes_nothing_by_the_api(harness: AccessHarness, requester:
 def test_no_log_has_a_credential_or_a_cookie(
     harness: AccessHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither what was typed nor the cookie is in a log or a page, nor the one in the other."""
+    """No log and no page has a typed credential or a cookie; no cookie has a credential."""
     for requester in VALID:
         headers = requester.headers(harness)
         with caplog.at_level(logging.DEBUG):
@@ -116,7 +116,7 @@ def test_no_log_has_a_credential_or_a_cookie(
 
 @pytest.mark.parametrize("requester", BAD, ids=str)
 def test_what_is_invalid_signs_nobody_in(harness: AccessHarness, requester: Requester) -> None:
-    """A credential that a header may not have gives no session either."""
+    """A credential that is invalid in a header signs nobody in at the form."""
     headers = requester.headers(harness)
     if requester.kind == "nonsense":
         headers = (("authorization", "Basic Og=="),)  # neither a name nor a password

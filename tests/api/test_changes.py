@@ -39,7 +39,7 @@ def test_each_change_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("since", ["1e3", "1000.0", "-0", "+1", "", "%D9%A1"])
 def test_only_digits_are_a_serial(tmp_path: Path, since: str) -> None:
-    """Only decimal digits are a number in a query."""
+    """The serial in a query is decimal digits alone; anything else is refused."""
     with in_process(tmp_path) as server:
         answer = server.get(f"/api/v1/changes?since={since}")
 

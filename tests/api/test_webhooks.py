@@ -100,7 +100,7 @@ def test_a_secret_is_told_once(server: InProcessServer) -> None:
 
 
 def test_no_secret_is_made_where_a_variable_has_one(server: InProcessServer) -> None:
-    """A webhook whose secret is in a variable gets no other one, and the message says why."""
+    """A webhook whose secret is in a variable names that variable, and gets no other secret."""
     give_variables(server, secrets={"BUILDS": "whsec_" + "A" * 40})
 
     added = ask(server, "POST webhooks/add", {"webhook": KEYS}, 201)
@@ -223,7 +223,7 @@ class FakeSender:
 
 
 def test_a_test_is_sent_now(server: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test is sent at once, and the answer says what came of it."""
+    """The answer to a test of a webhook has the status of the receiver, and who sent it."""
     monkeypatch.setattr(Server, "webhook_sender", FakeSender())
     ask(server, "POST webhooks/add", {"webhook": KEYS}, 201)
 

@@ -46,7 +46,7 @@ def login(credential: ServerCredential | None) -> str:
 
 
 def test_variable_comes_before_keyring_and_netrc(tmp_path: Path) -> None:
-    """The variable comes first, then the keyring, then the netrc file; an empty one is none."""
+    """A credential is of the variable, else of the keyring, else of the netrc file."""
     assert found(tmp_path) is None
     (tmp_path / "netrc").write_text("machine packages.acme.dev login ana password in-netrc\n")
     last = found(tmp_path, WHEELYARD_TOKEN="")
@@ -73,7 +73,7 @@ def test_older_keyring_is_asked_for_the_token_user(tmp_path: Path, question: str
 
 
 def test_silent_keyring_does_not_hold_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A keyring that waits for somebody who unlocks it does not hold a command up for ever."""
+    """A keyring that waits to be unlocked is given up, and the message names the variable."""
     monkeypatch.setattr("wheelyard.api_client.KEYRING_SECONDS", 0.1)
     (tmp_path / "keyring").write_text("#!/bin/sh\nexec tail -f /dev/null\n")
 
@@ -91,7 +91,7 @@ def test_broken_keyring_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("token", ["two words", "a\r\nHost: b", "t\u00f6ken"])
 def test_unusable_token_is_refused(tmp_path: Path, token: str) -> None:
-    """A variable with something else in it is refused, and not repeated."""
+    """A variable that cannot be a token is refused, and not repeated."""
     with pytest.raises(Invalid, match="WHEELYARD_TOKEN has characters") as refused:
         found(tmp_path, WHEELYARD_TOKEN=token)
 

@@ -28,7 +28,7 @@ def absent(index: Index, *who: str) -> dict[str, str]:
 
 
 def test_a_name_that_is_nowhere_is_warned_of(tmp_path: Path) -> None:
-    """Names of passwords, of a provider and its groups are looked for, and somebody's are not."""
+    """Who grants a right is warned of each name that nobody has, and of no other."""
     place = Place(tmp_path)
     place.save(ANA)
     known = ("htpasswd:ana", OF_ANA, f"{OF_ANA}#{ANA.id}", "oidc:acme:group:platform")
@@ -44,7 +44,7 @@ def test_a_name_that_is_nowhere_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_members_of_a_group_are_looked_for(tmp_path: Path) -> None:
-    """A member of a group that is granted a right, and whom nobody is, is named, too."""
+    """Who grants a right to a group is warned of its members that nobody is."""
     place = Place(tmp_path)
     place.index.server.access.edit_group(
         "set", "team", ["htpasswd:bo", "htpasswd:boo"], "local:test"

@@ -140,7 +140,7 @@ def test_a_revocation_that_loses_a_race(
 
 @pytest.mark.parametrize("token_id", ["", "0123456789", "../../wheelyard", "a//b", "x" * 5000])
 def test_an_id_never_leaves_its_folder(tmp_path: Path, token_id: str) -> None:
-    """Whatever is given as an id, a token that is not there is NotFound and nothing else."""
+    """A token that is not there is not found, whatever text is given as its id."""
     index = open_index(Settings(store=StoreSettings(location=str(tmp_path))))
 
     with pytest.raises(NotFound):
@@ -148,7 +148,7 @@ def test_an_id_never_leaves_its_folder(tmp_path: Path, token_id: str) -> None:
 
 
 def test_a_wrong_token_is_not_repeated(harness: IndexHarness) -> None:
-    """A refusal never repeats what may be a secret."""
+    """The refusal of a malformed token does not repeat its secret."""
     token, _ = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     for wrong in (token.text[:-1], token.text[4:], token.text[14:], f" {token.text}"):
         with pytest.raises(NotFound) as caught:
@@ -229,7 +229,7 @@ def test_unknown_tokens_are_compared_too(harness: IndexHarness) -> None:
 
 
 def test_a_list_reads_only_tokens_that_have_changed(harness: IndexHarness) -> None:
-    """The list has every token, oldest first, and reads only what has changed since it did."""
+    """The list has every token, oldest first, and reads only those that have changed."""
     for name in ("first", "second", "third"):
         harness.index.tokens.create(TokenRequest(name=name), by="local:alice")
         harness.clock.advance(seconds=1)
@@ -402,7 +402,7 @@ def test_a_use_is_noted_once_for_each_day(harness: IndexHarness) -> None:
 
 @pytest.mark.parametrize("note", [b'{"day":"2099-01-01"}', b"?"])
 def test_a_day_in_the_future_is_written_over(harness: IndexHarness, note: bytes) -> None:
-    """A day that a wrong clock has noted far in the future, or none, does not stay there."""
+    """A last use in the future, or a damaged one, is written over by the next use."""
     token, record = made(harness)
     harness.store.put(keys.last_use(record.id), note, None)
 
@@ -426,7 +426,7 @@ def test_a_refused_token_is_not_used(harness: IndexHarness) -> None:
 
 
 def test_a_token_of_a_job_costs_no_note(harness: IndexHarness) -> None:
-    """A token that was made for a job, and lives for minutes, costs no such note."""
+    """The use of a token that was made for a CI job is not noted."""
     token, record = made(harness)
     credentials = harness.index.tokens.records
     minted = changed(record, publishers=("ci",))

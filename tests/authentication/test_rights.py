@@ -63,7 +63,7 @@ def caller_of(index: Index, who: str) -> Caller:
 
 
 def test_everybody_reads_by_default(tmp_path: Path) -> None:
-    """By default everybody may read, and a static token of the environment may upload."""
+    """By default everybody reads; the token and uploads of the settings are listed."""
     access = AccessSettings(anonymous_uploads=True, static_token="a-static-token-of-many-letters")
 
     assert told(index_of(tmp_path, Settings(access=access))) == [
@@ -119,7 +119,7 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
 
 
 def test_an_explanation_has_the_rights_that_it_is_about(tmp_path: Path) -> None:
-    """Beside each sentence there is the right that it is about, so that pages can lead to it."""
+    """Each sentence of an explanation has the right that it is about beside it."""
     grant = {"who": ["group:team"], "projects": ["acme-*"], "actions": ["upload"], "note": "all"}
     settings = Settings(access=AccessSettings(private=True, htpasswd_may=()))
     index = index_of(tmp_path, settings, toml_of(grant=[grant], groups={"team": [ANA]}))
@@ -171,7 +171,7 @@ def answer(
 
 
 def test_a_person_of_a_provider_has_the_groups_of_the_record(tmp_path: Path) -> None:
-    """What the provider has said last counts, by name or with the id."""
+    """A person has the groups that the provider has named last, by name or with the id."""
     for who in ("oidc:acme:Ana@acme.dev", f"oidc:acme:ana@acme.dev#{PERSON.id}"):
         assert answer(tmp_path, who, PERSON) == (
             True,
@@ -210,7 +210,7 @@ def test_a_near_miss_of_a_person_is_named(
 
 
 def test_a_person_whose_access_was_ended_is_said_so(tmp_path: Path) -> None:
-    """Nobody searches the grants for what an administrator has done by hand."""
+    """A denial says that an administrator has ended the access of the person."""
     ended = replace(PERSON, ended_at=START)
     assert answer(tmp_path, "oidc:acme:ana@acme.dev", ended) == (
         False,
@@ -222,7 +222,7 @@ def test_a_person_whose_access_was_ended_is_said_so(tmp_path: Path) -> None:
 
 
 def test_grants_to_tokens_and_publishers_give_nothing(tmp_path: Path) -> None:
-    """They have their own scope: a grant that names one, or its group, is no reason for a yes."""
+    """A grant to a token, a publisher or a group of them gives no right."""
     index = index_of(tmp_path, Settings(access=AccessSettings(private=True)))
     request = TokenRequest(name="ci", projects=(parse_pattern("other"),))
     who = f"token:{index.tokens.create(request, 'local:test')[1].id}"

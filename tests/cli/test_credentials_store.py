@@ -49,7 +49,7 @@ def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
 def test_tokens_are_kept_in_a_place_of_their_own(
     sandbox: Sandbox, google: FakeGcs, serve: Serve, wheelyard: Typed, store: str, apart: str
 ) -> None:
-    """Tokens are made, known, listed, checked and revoked there, and files are found as ever."""
+    """Tokens with a place of their own are made, known, listed, checked and revoked there."""
     configure(sandbox, store, apart)
     where = {EMULATOR: google.url}
     token = wheelyard("token", "create", "ci", **where).stdout.strip()
@@ -84,7 +84,7 @@ def places_of_tokens(sandbox: Sandbox, google: FakeGcs) -> list[str]:
 def test_copy_says_where_it_has_looked_for_outdated_lines(
     sandbox: Sandbox, wheelyard: Typed, source: str, *, is_told: bool
 ) -> None:
-    """A copy of another store than that of the settings says that it looked in that one alone."""
+    """A copy of another store than the configured one says that it looked in that one alone."""
     assert wheelyard("upload", WHEEL.write(sandbox.folder), "--store", source).returncode == 0
     configure(sandbox, "wheels", "keys")
     (sandbox.folder / "keys").mkdir()

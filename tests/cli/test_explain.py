@@ -145,7 +145,7 @@ def test_other_principals_are_named(explain: Typed, who: str, project: str, hint
 
 
 def test_without_the_passwords(explain: Typed, granted: Path) -> None:
-    """The command works without the password file."""
+    """Access is explained although the password file is missing."""
     (granted.parent / "users").unlink()
 
     done = explain("htpasswd:ml-ci", "tools", "upload")
@@ -154,7 +154,7 @@ def test_without_the_passwords(explain: Typed, granted: Path) -> None:
 
 
 def test_without_grants_the_defaults_are_said(wheelyard: Typed) -> None:
-    """Where there is no grant at all it is said what holds instead."""
+    """Without any grant, the output names the default that holds."""
     done = wheelyard("access", "explain", "anonymous", "x", "read")
     assert "the index is open for reading: everybody may" in done.stdout
     done = wheelyard("access", "explain", "htpasswd:ana", "x", "upload")
@@ -172,7 +172,7 @@ def test_without_grants_the_defaults_are_said(wheelyard: Typed) -> None:
     ],
 )
 def test_bad_question_fails(explain: Typed, arguments: list[str], status: int, words: str) -> None:
-    """A question that makes no sense is refused in a line."""
+    """A question that makes no sense is refused with the reason."""
     done = explain(*arguments)
 
     assert done.returncode == status
@@ -180,7 +180,7 @@ def test_bad_question_fails(explain: Typed, arguments: list[str], status: int, w
 
 
 def test_a_token_without_a_store(wheelyard: Typed) -> None:
-    """Without a store nobody knows a token."""
+    """A token cannot be explained without a store, and the message says so."""
     done = wheelyard("access", "explain", "token:0123456789", "x", "read")
 
     assert (done.returncode, "There is no store" in done.stderr) == (1, True)
@@ -201,7 +201,7 @@ def bare(sandbox: Sandbox) -> Index:
 
 
 def test_a_token_is_explained_by_scope_or_state(explain: Typed, index: Index) -> None:
-    """A token is looked up, and explained by its own scope or by its state."""
+    """A token is explained by its own rights or, once it is revoked, by its state."""
     request = TokenRequest(name="ci", projects=(parse_pattern("acme-*"),))
     token = index.tokens.create(request, by="local:ana")[0]
     who = f"token:{token.id}"

@@ -85,7 +85,7 @@ def test_a_file_without_what_its_source_says_is_imported(packages: Path, wheelya
 
 
 def test_import_prints_json(packages: Path, wheelyard: Typed) -> None:
-    """A program gets every number, and each refusal with its code."""
+    """`import --json` prints every number, each refusal with its code, and what was skipped."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
     (packages / "demo-1.0.egg").write_bytes(b"PK")
 
@@ -135,7 +135,7 @@ def test_a_wrong_source_makes_no_store(
     status: int,
     words: str,
 ) -> None:
-    """A typing error is told, and makes no store."""
+    """A wrong source or option is refused with the reason, and makes no store."""
     del packages
     done = wheelyard("import", *arguments)
 
@@ -222,7 +222,7 @@ def test_a_credential_is_never_printed(wheelyard: Typed, option: str) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_odd_files_stop_nothing(packages: Path, wheelyard: Typed, options: tuple[str, ...]) -> None:
-    """A name that is no text, and a date that no calendar has, stop nothing."""
+    """A name that is no text, or an impossible date, keeps no other file from the import."""
     Path(os.fsdecode(bytes(packages) + b"/\xff-1.0.tar.gz")).touch()
     os.utime(packages / make_wheel().filename, (0, 2**39))
 

@@ -52,7 +52,7 @@ def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None
 
 
 def test_a_layer_that_only_the_server_knows(index: Typed) -> None:
-    """Without the settings of the server, an index with a label as a layer is made and named."""
+    """An index with a layer that only a server can know is made, with a warning that names it."""
     made = index("add", "ml", "layers=ml,pytorch", "merge=torch*")
 
     assert made.stdout.startswith("ml: layers ml pytorch, merge torch*\n")
@@ -80,7 +80,7 @@ def test_a_layer_that_only_the_server_knows(index: Typed) -> None:
     ],
 )
 def test_what_is_refused(index: Typed, arguments: str, status: int, words: str) -> None:
-    """What makes no index is refused in one line, and nothing is stored."""
+    """What makes no index is refused with the reason, and nothing is stored."""
     done = index(*arguments.split(" "))
 
     assert (done.returncode, words in done.stderr) == (status, True), done.stderr

@@ -67,7 +67,7 @@ def test_usage_of_a_damaged_index(there: Typed, sandbox: Sandbox) -> None:
 
 
 def test_a_right_names_several_indexes(there: Typed) -> None:
-    """The option of a right can be given again, and its value can have commas."""
+    """`--index` of a right can be given again, and its value can have commas."""
     for number, names in enumerate((("dev", "prod"), ("dev,prod",))):
         options = [word for name in names for word in ("--index", name)]
         made = there("token", "create", f"ci-{number}", *options)

@@ -90,7 +90,7 @@ def test_a_site_lacks_what_rules_hide(sandbox: Sandbox, store: str, wheelyard: T
 def test_config_check_prints_the_keys_of_a_filter(
     sandbox: Sandbox, store: str, wheelyard: Typed
 ) -> None:
-    """An index with a filter of an earlier version is told of, with the keys that say the same."""
+    """The check names an index with a filter of an earlier version, and the keys instead."""
     index = open_index(Settings(store=StoreSettings(location=str(sandbox.folder / store))))
     filters = {"old": "age_days >= 7 and severity < 9", "older": "yanked or prerelease"}
     made = tuple(

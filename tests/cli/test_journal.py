@@ -65,7 +65,7 @@ def rewrite(store: Path, project: str, old: bytes, new: bytes) -> None:
 
 
 def test_what_cannot_be_read_fails_the_command(store: Path, wheelyard: Typed) -> None:
-    """What cannot be read fails the command, an unknown project too, but no filter does."""
+    """A lost entry, an unknown project and a wrong filter fail `journal`; no hit does not."""
     (store / "journal" / "acme-core" / "0000000001.json").unlink()
 
     lost = wheelyard("journal", "--json")

@@ -108,7 +108,7 @@ def test_a_token_is_stored_in_netrc(index: LoginServer, sandbox: Sandbox, wheely
 def test_a_token_is_stored_in_the_keyring(
     index: LoginServer, sandbox: Sandbox, wheelyard: Typed
 ) -> None:
-    """With a keyring that works the token is there, under all names, and logout removes it."""
+    """With a keyring, a login stores the token there, under each URL; a logout removes it."""
     environment = keyring(sandbox)
 
     done = typed_login(sandbox, index.url, environment=environment)
@@ -155,7 +155,7 @@ def test_a_token_is_printed_on_request(index: LoginServer, sandbox: Sandbox) -> 
 
 
 def test_a_revoked_token_is_refused(index: LoginServer, sandbox: Sandbox) -> None:
-    """Who pastes a revoked token is sent to no command, as the page that is shown makes another."""
+    """A revoked token is refused, and the message advises no command that makes one."""
 
     def revoked(address: str) -> str:
         token = make_token(address)
@@ -190,7 +190,7 @@ def test_a_token_for_an_index(index: LoginServer, sandbox: Sandbox) -> None:
 
 
 def test_a_person_allows_less(index: LoginServer, sandbox: Sandbox) -> None:
-    """What the token can do counts, and not what was asked for."""
+    """A login tells what its token can do, where a person has allowed less than was asked."""
     act = partial(make_token, can="read", projects="acme-core", days="2")
 
     done = typed_login(sandbox, index.url, act=act, environment=NO_KEYRING)
@@ -326,7 +326,7 @@ def hostile_answers(other: str) -> list[CannedResponse]:
 
 
 def test_a_hostile_server_leads_nowhere(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a server answers, nothing is opened or stored, and nobody else gets the token."""
+    """Whatever a server answers to a login, nothing is opened or stored, or sent elsewhere."""
     assert HOSTILE is not None
     opened = list[str]()
     monkeypatch.setattr("webbrowser.open", opened.append)

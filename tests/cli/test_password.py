@@ -36,7 +36,7 @@ def piped(wheelyard: Typed, *arguments: str | Path, secret: bytes = b"correct ho
 
 
 def test_a_line_is_printed_for_a_pipe(wheelyard: Typed) -> None:
-    """Without a file the line alone is printed; with it a server lets the person in."""
+    """Without a file, the line for a password is printed alone."""
     for secret in (b"correct horse\n", b"correct horse\r\n", b"correct horse", b"correct horse\nx"):
         done = piped(wheelyard, "ana", secret=secret)
 
@@ -47,7 +47,7 @@ def test_a_line_is_printed_for_a_pipe(wheelyard: Typed) -> None:
 
 
 def test_a_file_gets_lines_and_keeps_others(wheelyard: Typed, sandbox: Sandbox) -> None:
-    """A file is made, other names are added, and one has another password only if that is said."""
+    """A file is made, keeps its other lines, and replaces a password only with --replace."""
     file = sandbox.folder / "users"
     assert piped(wheelyard, "ana", "--file", file).stderr == f"ana has a password now, in {file}.\n"
     assert file.stat().st_mode & 0o777 == 0o640
@@ -100,7 +100,7 @@ def test_what_nobody_could_use_is_refused(
 
 
 def test_a_file_that_cannot_be_used_stays(wheelyard: Typed, sandbox: Sandbox) -> None:
-    """A file with a wrong line or in another encoding is not changed, and a folder is missing."""
+    """A file with a wrong line or in another encoding is refused, and stays as it is."""
     file = sandbox.folder / "users"
     for content, words in ((b"bo:plain\n", "Line 1 has a hash"), (b"\xff", "is not UTF-8")):
         file.write_bytes(content)

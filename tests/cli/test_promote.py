@@ -27,7 +27,7 @@ def promote(wheelyard: Typed, sandbox: Sandbox) -> Typed:
 
 
 def test_a_release_is_promoted(promote: Typed, wheelyard: Typed) -> None:
-    """The command names the files, those that are new and those that were there."""
+    """`promote` names files that are new and files that were there; both journals tell it."""
     route = ("--from", "dev", "--to", "main")
 
     trial = promote(*route, "--dry-run").stdout.splitlines()
@@ -59,7 +59,7 @@ def test_a_release_is_promoted(promote: Typed, wheelyard: Typed) -> None:
 def test_what_is_refused(
     promote: Typed, options: tuple[str | Path, ...], status: int, words: str
 ) -> None:
-    """A promotion that cannot be is one line that says why, and the exit status is not zero."""
+    """A promotion that cannot be is refused with the reason, and with a status."""
     done = promote(*options)
 
     assert (done.returncode, done.stdout) == (status, "")
@@ -114,7 +114,7 @@ def test_an_upload_names_its_index(promote: Typed, wheelyard: Typed) -> None:
 
 
 def test_a_requirement_that_the_target_lacks(wheelyard: Typed, sandbox: Sandbox) -> None:
-    """The command, its dry run and a deletion warn of a release that nobody could install."""
+    """`promote`, its dry run and `delete` warn of a release that nobody could install."""
     (sandbox.folder / "wheelyard.toml").write_text('[store]\nlocation = "there"\n')
     put_tables_at(sandbox.folder / "there", toml_of(index=({"name": "dev"}, {"name": "prod"})))
     core = make_requiring("acme-core", "1.2", "acme-lib>=1")

@@ -101,7 +101,7 @@ def test_explicit_options_let_anybody_upload(packages: Path, serve: Serve) -> No
 def test_options_become_settings(
     passwords: str | None, actions: str | None, access: dict[str, object]
 ) -> None:
-    """What -P and -a say is said by settings here; reading is never opened by them."""
+    """The options -P and -a of pypiserver become settings, and never open reading."""
     others = dict.fromkeys(("host", "port", "workers", "i_know", "upstream"))
 
     overrides = overrides_of({**others, "passwords": passwords, "actions": actions})["access"]
@@ -110,7 +110,7 @@ def test_options_become_settings(
 
 
 def test_options_without_effect_are_named(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
-    """What pypiserver knows besides does nothing, with a warning; folders go into one store."""
+    """Options of pypiserver without effect are warned of; all folders go into one store."""
     other = sandbox.folder / "other"
     other.mkdir()
     make_wheel("second", "1.0").write(other)

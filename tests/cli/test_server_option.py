@@ -162,7 +162,7 @@ def test_administrators_decide(remote: Typed, local: Typed, server: RunningServe
 def test_a_lock_file_is_approved_from_anywhere(
     remote: Typed, local: Typed, server: RunningServer, sandbox: Sandbox
 ) -> None:
-    """What a lock file lists is approved as on the server."""
+    """A lock file is approved with `--server` as with the store of the server."""
     for name in ("lock", "twin"):
         # larger than the body of other changes
         digests = [f"{number:064x}" for number in range(1000)]
@@ -216,7 +216,7 @@ def test_the_server_counts_downloads(
 def test_the_journal_is_the_same(
     remote: Typed, local: Typed, sandbox: Sandbox, server: RunningServer
 ) -> None:
-    """The journal of a project, and of all, is the same from anywhere; so are its limits."""
+    """`journal --server` prints what the store has, within the rights of the credential."""
     paths = put(sandbox.folder, *(wheel("diary", f"1.{number}") for number in range(3)))
     assert remote("upload", *paths, WHEELYARD_TOKEN=server.token).returncode == 0
     assert remote("yank", "diary", "1.0", "--reason", "bad").returncode == 0
@@ -275,7 +275,7 @@ def test_administrators_manage_tokens(remote: Typed, local: Typed, server: Runni
 
 
 def test_a_token_of_an_administrator_may_do_the_same(remote: Typed, local: Typed) -> None:
-    """An API token that was made with `admin` does the same, and is for every project."""
+    """An API token with `admin` administers tokens and rights, and is for every project."""
     admin = local("token", "create", "admin", "--can", "admin").stdout.strip()
     listed = remote("token", "list", WHEELYARD_TOKEN=admin)
     assert listed.stdout.count("\n") == local("token", "list").stdout.count("\n")
@@ -299,7 +299,7 @@ def test_a_token_of_an_administrator_may_do_the_same(remote: Typed, local: Typed
 
 
 def test_what_owns_no_token_makes_one_of_nobody(server: RunningServer) -> None:
-    """What cannot own a token, such as a static token, makes one of nobody by default."""
+    """A token that a static token makes has no owner by default."""
     made = server.client.post(
         "/api/v1/tokens", json={"name": "x", "projects": ["*"]}, auth=("root", ADMIN)
     )
@@ -379,7 +379,7 @@ def test_administrators_end_access(remote: Typed, local: Typed) -> None:
 def test_a_token_without_rights_is_told_what_it_lacks(
     remote: Typed, server: RunningServer, sandbox: Sandbox, arguments: list[str], words: str
 ) -> None:
-    """A token without the rights is told what it lacks."""
+    """A command whose token lacks a right is told which one."""
     (sandbox.folder / "demo-1.0.tar.gz").write_bytes(b"no archive")
 
     done = remote(*arguments, WHEELYARD_TOKEN=server.make_token("other", can="read"))
@@ -478,7 +478,7 @@ def test_usage_is_the_same(remote: Typed, local: Typed, sandbox: Sandbox) -> Non
 
 
 def test_health_and_settings_are_told(remote: Typed, local: Typed, server: RunningServer) -> None:
-    """A server tells how it is and where its settings are from, and a command what it can see."""
+    """`health` and `config show` tell the state and the settings of a server and of a store."""
     told = remote("health")
     assert told.returncode == 0
     assert re.search(r"^ok\tstore\t.* answers\.$", told.stdout, re.MULTILINE)

@@ -50,7 +50,7 @@ def wait_for(serving: Serving, *all_made: Made) -> None:
 def test_a_file_is_dropped(
     packages: Path, sandbox: Sandbox, serve: Serve, options: list[str]
 ) -> None:
-    """What is there, and what is copied, moved or written slowly there, is published."""
+    """Files in a watched folder are published, also when copied, moved or written slowly."""
     serving = serve("--watch", str(packages), *options)
     wait_for(serving, make_wheel())
     copied, moved = make_wheel(version="2.0"), make_wheel(version="3.0")
