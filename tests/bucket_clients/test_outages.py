@@ -52,7 +52,7 @@ def filled_index(folder: Path, cloud: FakeGcs) -> Iterator[BucketIndex]:
 
 
 def test_writes_are_denied(cloud: FakeGcs, tmp_path: Path) -> None:
-    """A bucket that may only be read is read; an upload is refused in a sentence, and retried."""
+    """A bucket that denies writes serves files; an upload is refused, and works with rights."""
     with filled_index(tmp_path / "index", cloud) as index:
         path, more = path_of(index, PROJECTS[0]), wheel("yard-0", "2.0")
         before = cloud.bucket(BUCKET).names()
@@ -78,7 +78,7 @@ def test_writes_are_denied(cloud: FakeGcs, tmp_path: Path) -> None:
     ids=["silent", "refusing"],
 )
 def test_bucket_is_gone(cloud: FakeGcs, tmp_path: Path, begin: Outage) -> None:
-    """While nothing comes from the bucket, clients get 503 before they give up, and come back."""
+    """While nothing comes from the bucket, clients get 503; once it is back, all works again."""
     with filled_index(tmp_path / "index", cloud) as index, ThreadPoolExecutor(8) as pool:
         path, more = path_of(index, PROJECTS[0]), wheel("yard-0", "3.0")
         begin(cloud)  # what is fresh is served for a second more

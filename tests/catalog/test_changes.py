@@ -91,7 +91,7 @@ def test_a_commit_costs_one_more_write(process: Process) -> None:
 
 
 def test_following_nothing_new_costs_a_listing_and_a_read(process: Process) -> None:
-    """Nothing new costs one listing and one read; one batch of changes costs one write of all."""
+    """Following several changes costs one write; following none, one listing and one read."""
     process.commit(DEMO)
     process.commit(OTHER)
     process.commit(OTHER)
@@ -211,7 +211,7 @@ def test_reader_gives_no_serials_and_sees_all_changes(process: Process, store: M
 
 
 def test_others_write_again_and_again(process: Process, store: MemoryStore) -> None:
-    """Who cannot write the list as others always do sees its changes without a serial."""
+    """Who always loses the race for the list sees its changes without a serial."""
     other = Process(store, 2)
 
     def on_call(verb: str, key: str) -> None:
@@ -229,7 +229,7 @@ def test_others_write_again_and_again(process: Process, store: MemoryStore) -> N
 
 
 def test_changes_from_far_behind(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks for a few of many changes has the server read no more than these."""
+    """A few of many changes are read without the rest of the list."""
     monkeypatch.setattr(module, "MOST_ENTRIES", 2)
     monkeypatch.setattr(module, "SEALED_ENTRIES", 2)
     for _ in range(20):
@@ -258,7 +258,7 @@ def test_a_serial_that_was_never_given(process: Process) -> None:
 
 
 def test_a_store_that_was_restored(process: Process, store: MemoryStore) -> None:
-    """After a restore no serial means another change than the one that somebody has seen."""
+    """After a restore, no serial of before the restore is given to another change."""
     process.commit(DEMO)
     process.changes.since(0)
     backup = {entry.key: b"".join(store.read(entry.key)) for entry in store.list("")}

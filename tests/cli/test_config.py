@@ -291,7 +291,7 @@ def test_a_wrong_key_of_tls_stops_check_and_start(wheelyard: Typed, sandbox: San
 
 
 def test_upstreams_are_checked(check: Configured, settings: Path, wheelyard: Typed) -> None:
-    """The upstream indexes and what is asked of them are there; a missing file stops."""
+    """The check prints each upstream index, and fails by a missing file or a wrong value."""
     section = """
         [upstream]
         enabled = true

@@ -174,7 +174,7 @@ def assert_not_confused(folder: Folder, public: FakeUpstream) -> None:
 
 
 def test_uv_pip(index: RunningServer, public: FakeUpstream, folder: Folder) -> None:
-    """A project's command for uv pip installs our packages, and what is public."""
+    """A project's command for uv pip installs private packages from here alone."""
     command = commands_of(index)["uv pip"]
 
     for _ in range(2):
@@ -187,7 +187,7 @@ def test_uv_pip(index: RunningServer, public: FakeUpstream, folder: Folder) -> N
 def test_uv_gets_our_packages(
     index: RunningServer, public: FakeUpstream, folder: Folder, by: str
 ) -> None:
-    """A project of uv gets our packages by the command of the page, and by the settings."""
+    """A project of uv gets private packages by the page's command and by the settings."""
     (folder.sandbox.folder / "pyproject.toml").write_text(PROJECT)
     if by == "page":
         folder.run(commands_of(index)["uv"])
@@ -203,7 +203,7 @@ def test_uv_gets_our_packages(
 
 @pytest.mark.weekly
 def test_uv_before(index: RunningServer, folder: Folder) -> None:
-    """With an explicit index, a source counts only for what the project itself needs."""
+    """With an explicit index, uv takes what a private package needs from the public index."""
     sources = "".join(f'{name} = {{ index = "wheelyard" }}\n' for name in PRIVATE)
     (folder.sandbox.folder / "pyproject.toml").write_text(
         f'{PROJECT}[[tool.uv.index]]\nname = "wheelyard"\nurl = "{index.url}/simple/"\n'
@@ -232,7 +232,7 @@ def test_pip_fails_where_something_is_missing(
 
 @pytest.mark.weekly
 def test_pip_before(index: RunningServer, folder: Folder) -> None:
-    """Files that were downloaded without what they need make pip look that up in public."""
+    """From the public index pip takes what files that were downloaded here need."""
     url = f"{index.url}/simple/"
 
     folder.run(

@@ -118,7 +118,7 @@ def test_others_take_the_wheel_without_a_label(
 def test_clients_show_why_a_wheel_is_refused(
     stocked: Server, sandbox: Sandbox, client: str
 ) -> None:
-    """Who publishes a wheel that contradicts another one reads what contradicts."""
+    """A client that publishes a contradicting wheel variant shows what contradicts."""
     status, printed = publish(client, stocked, sandbox, CONTRADICTION)
     assert status != 0
     assert "the label 'cu12' has other properties" in printed

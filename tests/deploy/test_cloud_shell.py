@@ -172,7 +172,7 @@ def test_failure_in_the_middle(shell: CloudShell, step: str, words: str) -> None
 
 
 def test_service_that_does_not_answer(shell: CloudShell) -> None:
-    """An index that does not answer is not called installed: the line that shows its log is."""
+    """An installation whose index does not answer fails, with the line that shows its log."""
     done = shell.run("install.sh", ANSWERS="22")
 
     assert done.returncode == 1
@@ -182,7 +182,7 @@ def test_service_that_does_not_answer(shell: CloudShell) -> None:
 @pytest.mark.parametrize("option", ["", "--with-packages"])
 @pytest.mark.parametrize("made_by", ["wheelyard", ""])
 def test_removing_keeps_packages_and_tokens(shell: CloudShell, option: str, made_by: str) -> None:
-    """All is removed but packages and tokens, if it is not asked for, and others' buckets."""
+    """A removal keeps packages and tokens, unless asked for, and buckets of others."""
     bound = "\n".join(f"serviceAccount:{account}" for account in ACCOUNTS)
     given = {"THERE": EVERYTHING, "MADE_BY": made_by, "ACCOUNTS": bound}
     done = shell.run("remove.sh", *option.split(), **given)
@@ -201,7 +201,7 @@ def test_removing_keeps_packages_and_tokens(shell: CloudShell, option: str, made
 
 @pytest.mark.parametrize("step", ["run services list", "storage buckets list", "storage rm"])
 def test_removal_that_breaks_off(shell: CloudShell, step: str) -> None:
-    """What cannot be looked at is not taken for gone."""
+    """A removal that cannot see or remove a thing ends with an error, there."""
     done = shell.run("remove.sh", "--with-packages", THERE=EVERYTHING, FAILS=step)
 
     assert done.returncode != 0

@@ -162,7 +162,7 @@ def test_the_container_serves_as_any_user_id(
 @pytest.mark.slow
 @pytest.mark.parametrize("user", ["", "1000:1000"])
 def test_the_container_runs_as_any_user_and_group(container: Container, user: str) -> None:
-    """It runs as its own user, and as any other with any other group."""
+    """The container runs as its own user, and as any other with any other group."""
     own = replace(container, user=user, variables={})
 
     assert TOKEN.search(
@@ -171,7 +171,7 @@ def test_the_container_runs_as_any_user_and_group(container: Container, user: st
 
 
 def test_what_is_in_it(container: Container) -> None:
-    """The image has no pip and no program that runs as root; every module is compiled for ever."""
+    """The image has no pip and no setuid program; every module is compiled for ever."""
     place = container.root / "opt" / "wheelyard"
     below = [path for path in place.rglob("*") if not path.is_symlink()]
     modules = list(place.glob("lib/python*/site-packages/wheelyard/**/*.py"))
@@ -250,7 +250,7 @@ def _composed(**more: str) -> Settings:
 
 @pytest.mark.slow
 def test_composed_with_public_packages(container: Container, tmp_path: Path) -> None:
-    """As compose.yaml runs it with the page's `.env`, one URL has private and public packages."""
+    """With compose.yaml and the page's `.env`, one URL has private and public packages."""
     (block,) = re.findall(r"/\.env <<'END'\n(.*?)END\n", PAGE.read_text(), re.DOTALL)
     given = dict(line.split("=", 1) for line in block.splitlines())
     (tmp_path / "auth").mkdir()

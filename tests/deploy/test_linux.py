@@ -192,7 +192,7 @@ def test_variable_that_systemd_reads_otherwise(tmp_path: Path, value: str) -> No
 
 
 def test_the_machine_runs_the_image_as_strictly_as_compose(tmp_path: Path) -> None:
-    """The machine of Compute Engine runs the image as strictly as compose.yaml, without a hole."""
+    """The machine of Compute Engine runs the image as strictly as compose.yaml does."""
     render = (sys.executable, REPOSITORY / "deploy/render.py", FOLDER / "cloud-init.yaml")
     rendered = run(*render, **VALUES).stdout
     settings, index, file = yaml.safe_load(rendered)["write_files"]

@@ -35,7 +35,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Configuration
 
 
 def test_names_and_arguments_of_the_settings(modules: dict[str, Configuration]) -> None:
-    """The module that writes the settings speaks of what is there, and is given every value."""
+    """The settings module refers to what exists, and the configuration sets its variables."""
     settings = modules["settings"]
 
     assert len(settings.references()) > 5

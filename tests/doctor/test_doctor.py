@@ -164,7 +164,7 @@ def test_order_of_credentials(laptop: Laptop, server: RunningServer) -> None:
 
 
 def test_a_missing_credential_is_reported(laptop: Laptop, server: RunningServer) -> None:
-    """Without a credential for this server, that is said, and then what the server says."""
+    """A missing credential is named, and then the status that the server sends."""
     laptop.write(".netrc", f"machine elsewhere.example login a password {PASSWORD}\n")
 
     findings = laptop.examine(server.url)
@@ -175,7 +175,7 @@ def test_a_missing_credential_is_reported(laptop: Laptop, server: RunningServer)
 
 
 def test_a_missing_project_is_reported(laptop: Laptop, server: RunningServer) -> None:
-    """A name that is not there is told."""
+    """A project that is not there is a failure with its URL and status."""
     findings = laptop.examine(with_token(server, server.token), "demmo")
 
     assert failures(findings) == ["page"]
@@ -263,7 +263,7 @@ def test_log_in_page(laptop: Laptop) -> None:
     ],
 )
 def test_no_index_at_the_url(laptop: Laptop, body: bytes, outcome: CheckOutcome) -> None:
-    """What is no page of an index fails; one without projects may be none, unless it is JSON."""
+    """A page that is no index fails; one without projects is a warning, unless it is JSON."""
     with serving(type("Answering", (Fixed,), {"body": body})) as url:
         findings = laptop.examine(url)
 
@@ -290,7 +290,7 @@ def test_redirect_to_unknown_name(laptop: Laptop) -> None:
 
 
 def test_another_protocol_is_told_from_silence(laptop: Laptop) -> None:
-    """A port where something else than HTTP is spoken is told from one that does not answer."""
+    """An answer that is not HTTP is told from silence, with advice."""
     with serving(Ssh) as url:
         finding = one(laptop.examine(url), "network")
 

@@ -28,7 +28,7 @@ MOST_CHANGES = 100
 
 @pytest.mark.slow
 def test_what_was_answered_stays(tmp_path: Path) -> None:
-    """After each of a hundred kills, every answered upload is listed and served whole."""
+    """After each kill of a server, every answered upload is listed and served whole."""
     store, log, random = tmp_path / "store", tmp_path / "log", Random(1)
     made = (
         make_wheel(f"demo{number % 3}", f"{number}.0", content=bytes(1000)) for number in count(1)

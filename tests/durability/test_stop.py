@@ -21,7 +21,7 @@ EACH_WAY = pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["al
 @pytest.mark.slow
 @EACH_WAY
 def test_no_answered_upload_is_lost(tmp_path: Path, options: list[str]) -> None:
-    """After SIGTERM it ends with 0, and every upload that was answered is listed and whole."""
+    """After SIGTERM a server ends with 0, and every answered upload is listed."""
     store, log = tmp_path / "store", tmp_path / "log"
     made = (make_wheel("demo", f"{number}.0", content=bytes(50_000)) for number in count(1))
     answered = list[Made]()

@@ -52,7 +52,7 @@ class Killer:
 def test_a_killed_export_is_finished_by_the_next(
     harness: ExportHarness, *, is_first: bool, step: int
 ) -> None:
-    """Wherever it ends, installers get what pages promise, and the next export finishes it."""
+    """Wherever an export is killed, the site works, and the next export completes it."""
     index, others = harness.index, (wheel("gone"), wheel("hidden"))
     harness.publish(wheel("demo", "1.0"), wheel("demo", "1.1"), *others)
     harness.export()
@@ -98,7 +98,7 @@ def large(tmp_path: Path) -> StoreFolder:
 def test_ctrl_c_and_kill_leave_a_site_that_works(
     large: StoreFolder, number: signal.Signals, status: int, said: str, waits: int
 ) -> None:
-    """Ctrl-C ends it with one line; after a kill, the next export waits for the lease to end."""
+    """Ctrl-C ends an export with one line; after a kill, the next waits for the lease to end."""
     line = ("export", str(large.site), "--store", str(large.store), "--base-url", BASE)
     with subprocess.Popen(
         [sys.executable, "-c", HEEDING, *line],
