@@ -133,10 +133,10 @@ def running(tmp_path: Path, authority: Authority, **attestations: Any) -> Any:  
 
 
 def upload(
-    server: InProcessServer, made: Made, *attestations: object, caller: Caller = ALICE
+    server: InProcessServer, distribution: Made, *attestations: object, caller: Caller = ALICE
 ) -> PublishedFile:
     """Upload a distribution with attestations."""
-    arrival = made.arrival(server.folder)
+    arrival = distribution.arrival(server.folder)
     if attestations:
         text = json.dumps(attestations)
         arrival = replace(arrival, attestations=text, has_attestations=True)
@@ -258,15 +258,15 @@ def test_without_a_publisher_a_first_upload_does_not_break(
 
 def test_a_job_signs_for_itself(server: InProcessServer, authority: Authority) -> None:
     """With the token of a job, the signature of another publisher of the project is refused."""
-    ours, theirs = (
+    of_gitlab, of_github = (
         authority.attest(WIDGET.filename, WIDGET.sha256, identity)
         for identity in (gitlab(), github())
     )
     job = Caller("token:x", ALICE.scopes, frozenset({"token:x", "publisher:gl"}))
 
     with pytest.raises(Invalid, match="no trusted publisher"):
-        upload(server, WIDGET, theirs, caller=job)
-    upload(server, WIDGET, ours, caller=job)
+        upload(server, WIDGET, of_github, caller=job)
+    upload(server, WIDGET, of_gitlab, caller=job)
 
     assert provenance(server).status == 200
 
@@ -274,12 +274,12 @@ def test_a_job_signs_for_itself(server: InProcessServer, authority: Authority) -
 def test_a_project_may_need_attestations(tmp_path: Path, authority: Authority) -> None:
     """Files of a project that needs attestations are refused without them."""
     with running(tmp_path, authority, require=("widget", "other")) as server:
-        for made, sent, why in (
+        for distribution, sent, why in (
             (WIDGET, (), "was sent without any"),
             (OTHER, ({},), "no trusted publisher"),
         ):
             with pytest.raises(Forbidden, match=why) as refused:
-                upload(server, made, *sent)
+                upload(server, distribution, *sent)
             assert refused.value.code == "attestations_required"
         dry_run = UploadDryRun(server.index.uploads, ALICE)
         unsigned = dry_run.preview(CandidateFile(WIDGET.filename, 1)).refusal
@@ -293,7 +293,9 @@ def test_a_project_may_need_attestations(tmp_path: Path, authority: Authority) -
 def test_an_import_brings_none(tmp_path: Path, authority: Authority) -> None:
     """An import is refused new files of a project that needs attestations, and fetches none."""
     files = FakeFiles()
-    offered = [files.offer(made) for made in (WIDGET, make_wheel("widget", "2.0"), OTHER)]
+    offered = [
+        files.offer(distribution) for distribution in (WIDGET, make_wheel("widget", "2.0"), OTHER)
+    ]
     with running(tmp_path, authority, require=("widget",)) as server:
         upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
 
@@ -539,7 +541,7 @@ def test_a_lost_provenance_is_said(server: InProcessServer, authority: Authority
 def test_the_same_upload_brings_a_lost_provenance_back(
     server: InProcessServer, authority: Authority, *, is_same: bool, revision: int
 ) -> None:
-    """The same file with its attestations, or with newly signed ones, repairs a lost provenance."""
+    """A file that is uploaded again with attestations, old or new, repairs a lost provenance."""
     first, second = (authority.attest(WIDGET.filename, WIDGET.sha256) for _ in range(2))
     upload(server, WIDGET, first)
     lose_provenance(server)

@@ -37,9 +37,9 @@ SHUT = parse_name("shut-lib")
 GOOGLE = "ya29.the-token-of-a-reader"
 
 
-def few(said: dict[str, object]) -> None:
+def few(document: dict[str, object]) -> None:
     """Let three logins a minute fail."""
-    access = said["access"]
+    access = document["access"]
     assert isinstance(access, dict)
     access["failed_login_per_minute"] = 3
 
@@ -185,7 +185,7 @@ def test_only_hashing_and_requests_wait_in_other_pools(access: AccessHarness) ->
 
 
 @pytest.mark.parametrize(
-    ("credential", "said"),
+    ("credential", "reason"),
     [
         (Credential("reader", "hunter2"), "htpasswd_password for htpasswd:reader"),
         (Credential("hunter2", "hunter2"), "htpasswd_user"),
@@ -210,7 +210,7 @@ def test_only_hashing_and_requests_wait_in_other_pools(access: AccessHarness) ->
     ],
 )
 def test_the_log_says_why_a_credential_was_refused(
-    access: AccessHarness, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
+    access: AccessHarness, caplog: pytest.LogCaptureFixture, credential: Credential, reason: str
 ) -> None:
     """The log tells an operator why a credential was refused and from where, and no secret."""
     caplog.set_level(logging.INFO)
@@ -219,7 +219,7 @@ def test_the_log_says_why_a_credential_was_refused(
             access.index.authenticator.authenticate(credential, HERE)
 
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[-1] == f"a credential was refused: {said}, from 192.0.2.0/24"
+    assert lines[-1] == f"a credential was refused: {reason}, from 192.0.2.0/24"
     assert "hunter2" not in caplog.text
 
 

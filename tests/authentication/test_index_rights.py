@@ -151,9 +151,9 @@ def test_nobody_reads_an_index_by_what_others_lose(tmp_path: Path) -> None:
     """Making and revoking grants opens an index to nobody else and closes it to nobody else."""
     index = _index(tmp_path)
     before = _open_to_all(index)
-    made = index.server.access.grant(_fields("prod"), "local:test")
+    grant_id = index.server.access.grant(_fields("prod"), "local:test")
     during = _open_to_all(index)
-    index.server.access.revoke(made, "local:test")
+    index.server.access.revoke(grant_id, "local:test")
 
     assert before == during == _open_to_all(index) == {MAIN}
 
@@ -245,8 +245,8 @@ def test_an_index_of_an_earlier_version_takes_only_what_names_main(
 ) -> None:
     """Where an earlier version has made an index called main, tokens for main hold in none."""
     index = _index(tmp_path)
-    made = IndexMade(at=index.server.runtime.now(), by="local:test", keys={"name": MAIN})
-    index.catalog.index_records.change(lambda _: (made,))
+    event = IndexMade(at=index.server.runtime.now(), by="local:test", keys={"name": MAIN})
+    index.catalog.index_records.change(lambda _: (event,))
 
     assert _token_holds(index, wanted) == holds
 
@@ -332,8 +332,8 @@ def test_a_right_to_upload_to_a_view_is_warned_of(
 
     warnings = texts_of(index.server.add_grant(fields, "local:test").warnings)
 
-    said = [text.startswith("the index view has no packages of its own") for text in warnings]
-    assert said == [True] * is_warned_of
+    is_told = [text.startswith("the index view has no packages of its own") for text in warnings]
+    assert is_told == [True] * is_warned_of
 
 
 @pytest.mark.parametrize(

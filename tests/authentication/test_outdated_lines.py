@@ -155,8 +155,8 @@ def test_sessions_end_and_tokens_stay(servers: Servers) -> None:
     servers.clock.advance(seconds=BUCKET_SECONDS)
 
     assert servers.other.sessions.caller(session) is None
-    seen = servers.other.authenticator.authenticate(bearer, HERE)
-    assert seen.principal == f"token:{token.id}"
+    token_caller = servers.other.authenticator.authenticate(bearer, HERE)
+    assert token_caller.principal == f"token:{token.id}"
     servers.write(f"bo:{APR1}")
     with refused(Unauthenticated, "owner_ended"):
         servers.other.authenticator.authenticate(bearer, HERE)

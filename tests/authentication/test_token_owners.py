@@ -258,8 +258,8 @@ def test_an_owner_costs_one_read_at_most(place: Place) -> None:
         before = len(store.calls)
         place.rights(token, index)
         place.rights(token, index)
-        seen = (key for verb, key in store.calls[before:] if verb == "get")
-        return [key for key in seen if not key.startswith(keys.LAST_USES)]
+        keys_read = (key for verb, key in store.calls[before:] if verb == "get")
+        return [key for key in keys_read if not key.startswith(keys.LAST_USES)]
 
     assert reads(tokens[0]) == []
     assert reads(tokens[1]) == [keys.token(tokens[1].id), keys.person("acme", ANA.id)]

@@ -150,15 +150,15 @@ def test_the_store_never_has_a_secret(noon: IndexHarness, caplog: pytest.LogCapt
 def test_a_taken_token_id_is_replaced_by_another(noon: IndexHarness) -> None:
     """A token whose id is taken is created with another id; the existing token is unchanged."""
     twin = publishing(noon.opened(99))
-    theirs, _ = noon.opened(99).tokens.create(TokenRequest(name="ci"), by="bob")
-    assert b"publishers" not in noon.bytes_at(keys.token(theirs.id))
+    existing, _ = noon.opened(99).tokens.create(TokenRequest(name="ci"), by="bob")
+    assert b"publishers" not in noon.bytes_at(keys.token(existing.id))
 
-    ours = twin.mint(signed(GITHUB_SAYS)).token
+    minted = twin.mint(signed(GITHUB_SAYS)).token
 
-    assert ours.id != theirs.id
+    assert minted.id != existing.id
     (used,) = noon.snapshot(keys.USED_ID_TOKENS).values()
-    assert theirs.id.encode() in used
-    noon.index.tokens.get(theirs)
+    assert existing.id.encode() in used
+    noon.index.tokens.get(existing)
     noon.clock.advance(days=100)
     twin.cleanup.run()
     assert {each.name for each in noon.index.tokens.all()} == {
@@ -282,11 +282,11 @@ def test_a_job_of_two_publishers_has_the_rights_of_both(noon: IndexHarness) -> N
 
 def test_two_issuers_may_use_one_token_id(noon: IndexHarness) -> None:
     """Two issuers may each have used one token id, and both jobs get a token."""
-    ours = {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev"}
+    own_gitlab = {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev"}
     rules = PublishingRules(
         publishers=(
             parse_publisher(GITLAB),
-            parse_publisher(ours),
+            parse_publisher(own_gitlab),
         ),
         audiences=(AUDIENCE,),
     )

@@ -192,12 +192,12 @@ def test_a_late_reply_does_not_bring_back_what_was_written_over(harness: Documen
     """A late reply to a write does not bring back what others have written over."""
     third = NormalizedName("third")
     harness.names()
-    ours = harness.write(FIRST, SECOND)
+    version = harness.write(FIRST, SECOND)
     harness.write(FIRST, SECOND, third)
     harness.clock.advance(seconds=FRESHNESS)
     assert harness.names() == (FIRST, SECOND, third)
 
-    harness.cache_written(NameList((FIRST, SECOND)), ours)
+    harness.cache_written(NameList((FIRST, SECOND)), version)
 
     assert harness.names() == (FIRST, SECOND, third)
 

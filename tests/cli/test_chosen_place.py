@@ -97,9 +97,9 @@ def test_login_is_to_the_server_of_the_variable(wheelyard: Typed) -> None:
 
 def test_advice_names_the_server_of_the_variable(in_dev: Typed) -> None:
     """An advised command that takes no variable names the store, and the index by an option."""
-    made = in_dev("index", "add", "prod", "--store", "there", **IN_DEV)
+    added = in_dev("index", "add", "prod", "--store", "there", **IN_DEV)
 
-    assert "token create NAME --index prod --store there' makes a token for it" in made.stdout
+    assert "token create NAME --index prod --store there' makes a token for it" in added.stdout
 
 
 @pytest.mark.integration

@@ -476,9 +476,9 @@ def test_check_names_strays_safely(published: Path, sandbox: Sandbox, wheelyard:
 
 def test_commits_of_a_command_have_serials(sandbox: Sandbox, wheelyard: Typed) -> None:
     """A change by a command has a serial, without a server."""
-    made = make_wheel().write(sandbox.folder)
+    package = make_wheel().write(sandbox.folder)
     for arguments in (
-        ("upload", "--store", "store", made),
+        ("upload", "--store", "store", package),
         ("yank", "demo", "1.0", "--store", "store"),
     ):
         assert wheelyard(*arguments).returncode == 0

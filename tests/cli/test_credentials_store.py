@@ -31,7 +31,7 @@ def configure(sandbox: Sandbox, store: str, apart: str) -> None:
     (sandbox.folder / "wheelyard.toml").write_text(f"{text}private = true\n")
 
 
-def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
+def get_page(serving: Serving, path: str, token: str) -> httpx2.Response:
     """Ask for a path with a token."""
     url = f"http://127.0.0.1:{serving.port}{path}"
     return httpx2.get(
@@ -56,9 +56,9 @@ def test_tokens_are_kept_in_a_place_of_their_own(
     assert wheelyard("upload", WHEEL.write(sandbox.folder), **where).returncode == 0
     serving = serve(**where)
 
-    assert ask(serving, "/simple/demo/", token).status_code == 200
-    assert ask(serving, f"/packages/{WHEEL.filename}", token).content == WHEEL.body
-    assert ask(serving, "/simple/demo/", "wyd_" + "x" * 48).status_code == 401
+    assert get_page(serving, "/simple/demo/", token).status_code == 200
+    assert get_page(serving, f"/packages/{WHEEL.filename}", token).content == WHEEL.body
+    assert get_page(serving, "/simple/demo/", "wyd_" + "x" * 48).status_code == 401
     assert token[4:14] in wheelyard("token", "list", **where).stdout
     assert wheelyard("check", "--sweep", **where).returncode == 0
     assert places_of_tokens(sandbox, google) == [apart.removeprefix("gs://").split("/")[0]]

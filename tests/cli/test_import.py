@@ -147,7 +147,7 @@ def test_a_wrong_source_makes_no_store(
 def test_a_terminal_shows_progress(packages: Path, sandbox: Sandbox) -> None:
     """On a terminal a line says how many files there are; a refusal stays to be read."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
-    ours, theirs = pty.openpty()
+    near_end, far_end = pty.openpty()
     command = [sys.executable, "-m", "wheelyard", "import", str(packages)]
     environ = sandbox.environment() | {
         "PYTHONPATH": str(REPOSITORY / "src"),
@@ -155,17 +155,17 @@ def test_a_terminal_shows_progress(packages: Path, sandbox: Sandbox) -> None:
         "COLUMNS": "200",
     }
     with subprocess.Popen(
-        command, cwd=sandbox.folder, env=environ, stdout=subprocess.PIPE, stderr=theirs
+        command, cwd=sandbox.folder, env=environ, stdout=subprocess.PIPE, stderr=far_end
     ) as process:
-        os.close(theirs)
+        os.close(far_end)
         shown = b""
         try:
-            while piece := os.read(ours, 65536):
+            while piece := os.read(near_end, 65536):
                 shown += piece
         except OSError:  # what Linux says where the other end is closed
             pass
         process.communicate()
-    os.close(ours)
+    os.close(near_end)
 
     assert process.returncode == 1
     assert b"import: 0 of 3" in shown

@@ -28,9 +28,9 @@ def store(sandbox: Sandbox, wheelyard: Typed) -> Path:
 
 def publish(name: str, sandbox: Sandbox, wheelyard: Typed) -> None:
     """Publish a wheel into the store of the sandbox."""
-    made = make_wheel(name, "1.0")
-    (sandbox.folder / made.filename).write_bytes(made.body)
-    assert wheelyard("upload", sandbox.folder / made.filename).returncode == 0
+    package = make_wheel(name, "1.0")
+    (sandbox.folder / package.filename).write_bytes(package.body)
+    assert wheelyard("upload", sandbox.folder / package.filename).returncode == 0
 
 
 def test_each_entry_is_a_line(store: Path, wheelyard: Typed) -> None:

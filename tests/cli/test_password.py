@@ -114,33 +114,33 @@ def test_a_file_that_cannot_be_used_stays(wheelyard: Typed, sandbox: Sandbox) ->
 @pytest.mark.integration
 def test_a_person_is_asked_twice_without_an_echo(sandbox: Sandbox) -> None:
     """On a terminal the password is asked for again until it is right, and is never shown."""
-    ours, theirs = pty.openpty()
+    near_end, far_end = pty.openpty()
     command = [*WHEELYARD, "password", "ana"]
-    seen, typed = b"", iter(["short", SECRET, "something else", SECRET, SECRET])
+    output, typed = b"", iter(["short", SECRET, "something else", SECRET, SECRET])
     with subprocess.Popen(
         command,
-        stdin=theirs,
-        stderr=theirs,
+        stdin=far_end,
+        stderr=far_end,
         stdout=subprocess.PIPE,
         env=sandbox.environment(),
         start_new_session=True,
     ) as process:
-        os.close(theirs)
+        os.close(far_end)
         asked = 0
-        while select([ours], [], [], TIMEOUT_SECONDS)[0]:
+        while select([near_end], [], [], TIMEOUT_SECONDS)[0]:
             try:
-                seen += os.read(ours, 1024)
+                output += os.read(near_end, 1024)
             except OSError:  # the command has ended
                 break
-            if seen.count(b": ") > asked and seen.endswith(b": "):
-                asked = seen.count(b": ")
-                os.write(ours, f"{next(typed)}\n".encode())
+            if output.count(b": ") > asked and output.endswith(b": "):
+                asked = output.count(b": ")
+                os.write(near_end, f"{next(typed)}\n".encode())
         assert process.stdout is not None
         line = process.stdout.read().decode()
-    os.close(ours)
+    os.close(near_end)
 
-    assert process.returncode == 0, seen
+    assert process.returncode == 0, output
     assert verify_password(SECRET.encode(), parse_htpasswd(line).value.hashes["ana"])
-    assert b"fewer than 8 characters" in seen
-    assert b"do not match" in seen
-    assert not any(secret.encode() in seen for secret in ("short", SECRET, "something else"))
+    assert b"fewer than 8 characters" in output
+    assert b"do not match" in output
+    assert not any(secret.encode() in output for secret in ("short", SECRET, "something else"))

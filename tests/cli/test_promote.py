@@ -19,9 +19,9 @@ def promote(wheelyard: Typed, sandbox: Sandbox) -> Typed:
     (sandbox.folder / "wheelyard.toml").write_text('[store]\nlocation = "there"\n')
     indexes = ({"name": "dev"}, {"name": "prod", "promote_from": [""]})
     put_tables_at(sandbox.folder / "there", toml_of(index=indexes))
-    for made in (WHEEL, SDIST):
-        (sandbox.folder / made.filename).write_bytes(made.body)
-        assert wheelyard("upload", made.filename, "--index", "dev").returncode == 0
+    for distribution in (WHEEL, SDIST):
+        (sandbox.folder / distribution.filename).write_bytes(distribution.body)
+        assert wheelyard("upload", distribution.filename, "--index", "dev").returncode == 0
 
     return lambda *options: wheelyard("promote", "demo", "1.0", *options)
 
@@ -118,9 +118,9 @@ def test_a_requirement_that_the_target_lacks(wheelyard: Typed, sandbox: Sandbox)
     (sandbox.folder / "wheelyard.toml").write_text('[store]\nlocation = "there"\n')
     put_tables_at(sandbox.folder / "there", toml_of(index=({"name": "dev"}, {"name": "prod"})))
     core = make_requiring("acme-core", "1.2", "acme-lib>=1")
-    for made in (core, make_requiring("acme-lib", "1.3")):
-        (sandbox.folder / made.filename).write_bytes(made.body)
-        assert wheelyard("upload", made.filename, "--index", "dev").returncode == 0
+    for distribution in (core, make_requiring("acme-lib", "1.3")):
+        (sandbox.folder / distribution.filename).write_bytes(distribution.body)
+        assert wheelyard("upload", distribution.filename, "--index", "dev").returncode == 0
     route = ("--from", "dev", "--to", "prod")
     lacking = "acme-core 1.2 requires acme-lib>=1, which prod does not show: promote it, too."
     after = "After this, acme-core 1.2 has no acme-lib>=1 in prod."

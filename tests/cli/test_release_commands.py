@@ -31,10 +31,10 @@ def typed(wheelyard: Typed, sandbox: Sandbox) -> Typed:
     return wheelyard
 
 
-def upload(wheelyard: Typed, sandbox: Sandbox, made: Made, index: str = "dev") -> None:
+def upload(wheelyard: Typed, sandbox: Sandbox, distribution: Made, index: str = "dev") -> None:
     """Publish a distribution in dev, or in another index."""
-    made.write(sandbox.folder)
-    assert wheelyard("upload", made.filename, "--index", index).returncode == 0
+    distribution.write(sandbox.folder)
+    assert wheelyard("upload", distribution.filename, "--index", index).returncode == 0
 
 
 def promote(wheelyard: Typed, to: str) -> None:

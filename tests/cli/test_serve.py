@@ -295,17 +295,17 @@ def test_an_unusable_store_is_the_last_json_entry(wheelyard: Typed, sandbox: San
 def test_a_shrunk_osv_database_is_a_warning(serve: Serve, sandbox: Sandbox) -> None:
     """A server starts though its OSV database has lost entries, and warns of it."""
     osv = sandbox.folder / "osv.json"
-    given = {
+    variables = {
         "WHEELYARD_UPSTREAM_ENABLED": "true",
         "WHEELYARD_UPSTREAM_URL": "https://index.invalid/simple/",
         "WHEELYARD_UPSTREAM_I_HAVE_NO_PRIVATE_PREFIX": "true",
         "WHEELYARD_UPSTREAM_OSV": str(osv),
     }
     osv.write_text(json.dumps([{"id": f"MAL-{number}"} for number in range(10)]))
-    serve(**given).send_signal(signal.SIGTERM)
+    serve(**variables).send_signal(signal.SIGTERM)
     osv.write_text('[{"id": "MAL-1"}]')
 
-    log = serve(**given).log.read_text()
+    log = serve(**variables).log.read_text()
 
     assert "wheelyard: warning: upstream.osv: " in log
     assert "upstream accept-osv" in log
@@ -368,5 +368,5 @@ def test_the_start_says_how_to_publish_where_one_can(
 
     print_startup_message(memory_index(tmp_path, tables=tables))
 
-    said = capsys.readouterr().out
-    assert ("uv pip install" in said, "uv publish" in said) == (True, not promote_only)
+    printed = capsys.readouterr().out
+    assert ("uv pip install" in printed, "uv publish" in printed) == (True, not promote_only)

@@ -154,8 +154,8 @@ def test_administrators_decide(remote: Typed, local: Typed, server: RunningServe
         assert "(broken)" in listed.stdout or '"reason":"broken"' in listed.stdout
     refused = remote("upstream", "block", "acme-x", WHEELYARD_TOKEN=server.token)
     assert (refused.returncode, "may not" in refused.stderr) == (1, True)
-    for ask in (remote, local):
-        unknown = ask("upstream", "why", "requests")
+    for type_command in (remote, local):
+        unknown = type_command("upstream", "why", "requests")
         assert unknown.returncode == 1
 
 
@@ -238,17 +238,17 @@ def test_the_journal_is_the_same(
 def test_administrators_manage_tokens(remote: Typed, local: Typed, server: RunningServer) -> None:
     """An administrator makes tokens for others, lists all of them, and revokes any."""
     create = ["token", "create", "ci", "--can", "manage", "--project", "demo", "--expires", "8w"]
-    made = [
+    created = [
         each(*create, *owner)
         for owner in ([], ["--owner", "user:ana@acme.dev"])
         for each in (remote, local)
     ]
-    assert printed(made[0]) == printed(made[1])
-    assert printed(made[2]) == printed(made[3])
+    assert printed(created[0]) == printed(created[1])
+    assert printed(created[2]) == printed(created[3])
     hours = remote("token", "create", "short", "--expires", "36h")
     assert hours.returncode == 0
 
-    rotate = ["token", "rotate", made[0].stdout[4:14], "--overlap", "30m"]
+    rotate = ["token", "rotate", created[0].stdout[4:14], "--overlap", "30m"]
     rotated = remote(*rotate)
     assert rotated.returncode == 0
     assert re.search(
@@ -261,15 +261,15 @@ def test_administrators_manage_tokens(remote: Typed, local: Typed, server: Runni
 
     for arguments in (["token", "list"], ["token", "list", "--json"]):
         assert remote(*arguments).stdout == local(*arguments).stdout
-    ids = [distribution.stdout[4:14] for distribution in made]
-    revoked = remote("token", "revoke", ids[0], made[1].stdout.strip())
+    ids = [distribution.stdout[4:14] for distribution in created]
+    revoked = remote("token", "revoke", ids[0], created[1].stdout.strip())
     assert revoked.stdout == f"{ids[0]}: revoked\n{ids[1]}: revoked\n"
     assert local("token", "list").stdout.count("\trevoked\t") == 3
     for nobody in ("nobody", "0123456789"):
         unknown = printed(remote("token", "revoke", nobody))
         assert unknown == printed(local("token", "revoke", nobody))
     limited = "read,upload,manage on demo in the index main, limited to what user:ana@acme.dev may"
-    assert f"{limited}, until" in made[2].stderr
+    assert f"{limited}, until" in created[2].stderr
     assert local("token", "list").stdout.count(f"\tci\t{limited}\t") == 2
     assert ADMIN not in server.log
 
@@ -281,8 +281,8 @@ def test_a_token_of_an_administrator_may_do_the_same(remote: Typed, local: Typed
     assert listed.stdout.count("\n") == local("token", "list").stdout.count("\n")
     assert f"{admin[4:14]}\tadmin\tread,upload,manage,approve,admin on *" in listed.stdout
 
-    made = remote("access", "group", "set", "admins", WHEELYARD_TOKEN=admin)
-    assert made.returncode == 0
+    changed = remote("access", "group", "set", "admins", WHEELYARD_TOKEN=admin)
+    assert changed.returncode == 0
     journal = remote("journal", "--by", "admin").stdout
     assert f"\ttoken:{admin[4:14]} (admin)\tAPI token\tgroup admins: " in journal
     assert journal == local("journal", "--by", "admin").stdout
@@ -300,11 +300,11 @@ def test_a_token_of_an_administrator_may_do_the_same(remote: Typed, local: Typed
 
 def test_what_owns_no_token_makes_one_of_nobody(server: RunningServer) -> None:
     """A token that a static token makes has no owner by default."""
-    made = server.client.post(
+    created = server.client.post(
         "/api/v1/tokens", json={"name": "x", "projects": ["*"]}, auth=("root", ADMIN)
     )
 
-    assert (made.status_code, made.json()["owner"]) == (201, None)
+    assert (created.status_code, created.json()["owner"]) == (201, None)
 
 
 def test_administrators_manage_rights(remote: Typed, local: Typed) -> None:
@@ -321,9 +321,9 @@ def test_administrators_manage_rights(remote: Typed, local: Typed) -> None:
     ):
         done = printed(remote("access", *line.replace("NAME", "here").split()))
         expected = printed(local("access", *line.replace("NAME", "near").split()))
-        seen = tuple(re.sub(r"g[0-9a-f]{8}", "***", each) for each in done)
+        shown_there = tuple(re.sub(r"g[0-9a-f]{8}", "***", each) for each in done)
         named = (re.sub(r"g[0-9a-f]{8}", "***", each.replace("near", "here")) for each in expected)
-        assert seen == tuple(named), line
+        assert shown_there == tuple(named), line
 
     for arguments in ([], ["--json"], ["--history"], ["--history", "--json"]):
         shown = remote("access", "show", *arguments).stdout
@@ -463,15 +463,15 @@ def test_following_a_server_that_is_restored(
 
 def test_usage_is_the_same(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
     """What each project stores is told alike by the server, and by a command that reads it all."""
-    made = put(sandbox.folder, wheel("measured", "1.0"), sdist("measured"))
+    paths = put(sandbox.folder, wheel("measured", "1.0"), sdist("measured"))
     # the server knows at once what it has published itself
-    assert remote("upload", *made).returncode == 0
+    assert remote("upload", *paths).returncode == 0
     by_command = local("usage", "--json")
     by_name = {each["name"]: each for each in json.loads(by_command.stdout)["projects"]}
     assert by_name["measured"] == {
         "name": "measured",
         "files": 2,
-        "bytes": sum(path.stat().st_size for path in made),
+        "bytes": sum(path.stat().st_size for path in paths),
     }
     assert re.search(r"^[0-9.]+ \w+\t2 files\tmeasured$", local("usage").stdout, re.MULTILINE)
     assert sorted(remote("usage").stdout.splitlines()) == sorted(local("usage").stdout.splitlines())
@@ -499,8 +499,8 @@ def test_health_and_settings_are_told(remote: Typed, local: Typed, server: Runni
 
 def test_an_index_of_a_server(remote: Typed, sandbox: Sandbox, server: RunningServer) -> None:
     """`--index` is about the index of that name of the server, which has rights of its own."""
-    made = remote("index", "add", "dev")
-    assert made.stdout.startswith("dev: its own packages\n"), made.stderr
+    added = remote("index", "add", "dev")
+    assert added.stdout.startswith("dev: its own packages\n"), added.stderr
     (package,) = put(sandbox.folder, wheel("indexed", "1.0"))
 
     uploaded = remote("upload", package, "--index", "dev")

@@ -123,7 +123,7 @@ class Folder:
         """Type a command; return its status."""
         return self.sandbox.attempt("/bin/sh", "-c", command, **self.environment).returncode
 
-    def who(self) -> dict[str, str]:
+    def publishers(self) -> dict[str, str]:
         """Return who published each package that is installed here."""
         environment, found = self.sandbox.folder / ".venv", dict[str, str]()
         for name in (*PRIVATE, "public-lib"):
@@ -169,7 +169,7 @@ EXPECTED = {**dict.fromkeys(PRIVATE, "private"), "public-lib": "upstream"}
 
 def assert_not_confused(folder: Folder, public: FakeUpstream) -> None:
     """See that each private package is ours, and that nobody asked a public index for it."""
-    assert folder.who() == EXPECTED
+    assert folder.publishers() == EXPECTED
     assert [request.path for name in PRIVATE for request in public.asked(name)] == []
 
 
@@ -212,7 +212,10 @@ def test_uv_before(index: RunningServer, folder: Folder) -> None:
 
     folder.run("uv add acme-app")
 
-    assert (folder.who()["acme-app"], folder.who()["acme-core"]) == ("private", "upstream")
+    assert (folder.publishers()["acme-app"], folder.publishers()["acme-core"]) == (
+        "private",
+        "upstream",
+    )
 
 
 def test_pip_fails_where_something_is_missing(
@@ -223,9 +226,9 @@ def test_pip_fails_where_something_is_missing(
 
     for _ in range(2):
         assert folder.attempt(command) == 1
-        assert folder.who() == {}
+        assert folder.publishers() == {}
         folder.run(commands_of(index, "/project/acme-core/")["pip"])
-        assert folder.who() == dict.fromkeys(PRIVATE[1:], "private")
+        assert folder.publishers() == dict.fromkeys(PRIVATE[1:], "private")
         folder.run("pip uninstall --yes acme-core acme-lib")
     assert public.requests == []
 
@@ -239,7 +242,10 @@ def test_pip_before(index: RunningServer, folder: Folder) -> None:
         f"pip download --no-deps --index-url {url} -d private acme-app && pip install private/*"
     )
 
-    assert (folder.who()["acme-app"], folder.who()["acme-core"]) == ("private", "upstream")
+    assert (folder.publishers()["acme-app"], folder.publishers()["acme-core"]) == (
+        "private",
+        "upstream",
+    )
 
 
 def new_project(folder: Folder, public: FakeUpstream, client: str) -> Manager:
@@ -282,7 +288,7 @@ def test_manager_before(
 
     folder.run(manager.before.replace("INDEX", f"{index.url}/simple/"))
 
-    assert "upstream" in {folder.who().get(name) for name in PRIVATE}
+    assert "upstream" in {folder.publishers().get(name) for name in PRIVATE}
 
 
 @pytest.mark.weekly
@@ -298,7 +304,7 @@ def test_one_name_is_not_enough(
 
     folder.run(NEXT.findall(text)[0])
 
-    assert folder.who()["acme-core"] == "upstream"
+    assert folder.publishers()["acme-core"] == "upstream"
 
 
 def test_pages_name_one_index(index: RunningServer) -> None:

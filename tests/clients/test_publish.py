@@ -141,9 +141,9 @@ def test_a_namespace_of_others(
 
     done = sandbox.attempt(*command, **login)
 
-    said = " ".join((done.stdout + done.stderr).split())
+    output = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0
-    assert f"is in the namespace {client}-space" in said
+    assert f"is in the namespace {client}-space" in output
     assert listed(index, project.name) == {}
 
 
@@ -265,8 +265,8 @@ def test_lines_for_ci(index: Server, sandbox: Sandbox, build: Builder, ci: str) 
     (job,) = re.findall(r"^and add this to .*:\n\n((?:  .*\n)+)", after, re.MULTILINE)
 
     for script, environment in scripts_of(ci, yaml.safe_load(textwrap.dedent(job))):
-        given = {name: re.sub(SECRET, token, text) for name, text in environment.items()}
-        sandbox.run("/bin/sh", "-ec", script, **given, **tools(sandbox), WHEELYARD_TOKEN=token)
+        variables = {name: re.sub(SECRET, token, text) for name, text in environment.items()}
+        sandbox.run("/bin/sh", "-ec", script, **variables, **tools(sandbox), WHEELYARD_TOKEN=token)
 
     project.assert_installed(sandbox.folder / ".venv" / "bin" / "python")
 

@@ -54,8 +54,8 @@ def team(sandbox: Sandbox) -> Iterator[Server]:
 
 def _token(sandbox: Sandbox, server: Server, can: str, index: str) -> str:
     place = ("--store", server.store, "--config", sandbox.folder / "team.toml")
-    made = wheelyard(sandbox, "token", "create", "t", "--can", can, "--index", index, *place)
-    token = TOKEN.search(made)
+    created = wheelyard(sandbox, "token", "create", "t", "--can", can, "--index", index, *place)
+    token = TOKEN.search(created)
     assert token is not None
     return token[0]
 

@@ -61,7 +61,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def publish(client: str, index: Server, sandbox: Sandbox, *wheels: Made) -> tuple[int, str]:
     """Publish wheels with a client, and return the status and what was printed."""
-    paths = [made.write(sandbox.folder) for made in wheels]
+    paths = [distribution.write(sandbox.folder) for distribution in wheels]
     if client == "uv":
         command: list[str | Path] = [program("uv"), "publish", "--publish-url", index.upload_url]
         done = sandbox.attempt(*command, "--token", index.token, *paths)

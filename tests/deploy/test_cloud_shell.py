@@ -96,12 +96,12 @@ def test_one_line_installs_everything(shell: CloudShell) -> None:
 
     assert done.returncode == 0, done.stderr
     assert [each for line in shell.asked for each in wrong(f"gcloud {line}")] == []
-    made = "\n".join(shell.changed())
+    changed_lines = "\n".join(shell.changed())
     for each in (*(f"create gs://{bucket} " for bucket in BUCKETS), *NAMES):
-        assert each in made
+        assert each in changed_lines
     secrets = [f"secrets create {name} " for name in SECRETS]
     for text in ("builds submit", *secrets, "run services replace"):
-        assert text in made
+        assert text in changed_lines
     sent = (shell.sandbox.folder / "sent").read_text()
     assert f'"gs://{PACKAGES}-credentials"' in sent
     assert '"serviceAccount:wheelyard-publisher@acme.iam.gserviceaccount.com"' in sent
@@ -184,8 +184,8 @@ def test_service_that_does_not_answer(shell: CloudShell) -> None:
 def test_removing_keeps_packages_and_tokens(shell: CloudShell, option: str, made_by: str) -> None:
     """A removal keeps packages and tokens, unless asked for, and buckets of others."""
     bound = "\n".join(f"serviceAccount:{account}" for account in ACCOUNTS)
-    given = {"THERE": EVERYTHING, "MADE_BY": made_by, "ACCOUNTS": bound}
-    done = shell.run("remove.sh", *option.split(), **given)
+    variables = {"THERE": EVERYTHING, "MADE_BY": made_by, "ACCOUNTS": bound}
+    done = shell.run("remove.sh", *option.split(), **variables)
 
     assert done.returncode == 0, done.stderr
     assert [each for line in shell.asked for each in wrong(f"gcloud {line}")] == []

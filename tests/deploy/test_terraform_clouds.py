@@ -219,9 +219,9 @@ def test_provider_is_the_one_we_know(configuration: Configuration) -> None:
 def test_example_of_variables(cloud: str, folder: Path, configuration: Configuration) -> None:
     """The example sets the required variables alone, and names no unknown one."""
     text = (folder / "terraform.tfvars.example").read_text()
-    given = set(re.findall(r"^(\w+)\s+=", text, re.MULTILINE))
+    assigned = set(re.findall(r"^(\w+)\s+=", text, re.MULTILINE))
 
-    assert given == configuration.required() == set(NEEDED[cloud])
+    assert assigned == configuration.required() == set(NEEDED[cloud])
     named = set(re.findall(r"^(?:# )?(\w+)\s+=", text, re.MULTILINE))
     assert named <= configuration.named("variable").keys()
 
@@ -269,8 +269,8 @@ def google_locals(folder: Path) -> str:
     (written,) = re.findall(
         r"^  written_tables = concat\(.*?^  \)$", text, re.MULTILINE | re.DOTALL
     )
-    given = "  with_access_tokens = true\n  with_iap = true\n"
-    return f"locals {{\n{written}\n{given}}}\n"
+    flags = "  with_access_tokens = true\n  with_iap = true\n"
+    return f"locals {{\n{written}\n{flags}}}\n"
 
 
 def _evaluated(cloud: str, sandbox: Sandbox, **values: object) -> dict[str, Any]:
@@ -429,8 +429,10 @@ def test_rules_of_the_bucket_on_aws(sandbox: Sandbox) -> None:
     days = configuration.named("variable")["noncurrent_days"]["default"]
 
     assert [bare(rule["id"]) for rule in resource["rule"]] == [rule["ID"] for rule in rules]
-    theirs = resource["rule"][0]["abort_incomplete_multipart_upload"][0]["days_after_initiation"]
-    assert rules[0]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": theirs}
+    days_of_terraform = resource["rule"][0]["abort_incomplete_multipart_upload"][0][
+        "days_after_initiation"
+    ]
+    assert rules[0]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": days_of_terraform}
     assert rules[1]["NoncurrentVersionExpiration"] == {"NoncurrentDays": days}
 
 

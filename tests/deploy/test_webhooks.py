@@ -81,8 +81,8 @@ def running_relay(
     google.answers[PUBLISH] = CannedResponse(b'{"messageIds": ["1"]}')
     host = google.url.removeprefix("http://")
     hosts = {"GCE_METADATA_HOST": host, "PUBSUB_EMULATOR_HOST": host}
-    given = {"WEBHOOK_SECRET": secret, "TOPIC": TOPIC, **hosts}
-    with running(folder, "relay.py", port or free_port(), **given) as relay:
+    variables = {"WEBHOOK_SECRET": secret, "TOPIC": TOPIC, **hosts}
+    with running(folder, "relay.py", port or free_port(), **variables) as relay:
         yield relay
 
 
@@ -90,8 +90,8 @@ def running_relay(
 def running_endpoint(folder: Path, google: FakeIssuer) -> Iterator[Running]:
     """Run the push endpoint, with the keys of the issuer."""
     google.serve_keys(KEY)
-    given = {"AUDIENCE": AUDIENCE, "ACCOUNT": ACCOUNT, "KEYS_URL": google.keys_url}
-    with running(folder, "push_endpoint.py", free_port(), **given) as endpoint:
+    variables = {"AUDIENCE": AUDIENCE, "ACCOUNT": ACCOUNT, "KEYS_URL": google.keys_url}
+    with running(folder, "push_endpoint.py", free_port(), **variables) as endpoint:
         yield endpoint
 
 
@@ -288,9 +288,9 @@ def test_the_build_is_one_that_cloud_build_takes(sandbox: Sandbox) -> None:
 def test_the_step_of_the_build_exports(sandbox: Sandbox) -> None:
     """The step of the build exports what is new to a site."""
     step = yaml.safe_load(BUILD.read_text())["steps"][0]
-    made = make_wheel()
-    (sandbox.folder / made.filename).write_bytes(made.body)
-    wheelyard(sandbox, "upload", "--store", "store", made.filename)
+    first = make_wheel()
+    (sandbox.folder / first.filename).write_bytes(first.body)
+    wheelyard(sandbox, "upload", "--store", "store", first.filename)
     wheelyard(sandbox, "export", "site", "--base-url", "http://127.0.0.1:8000", "--store", "store")
     another = make_wheel("other")
     (sandbox.folder / another.filename).write_bytes(another.body)

@@ -142,14 +142,14 @@ def test_an_upload_can_refresh_a_site(sandbox: Sandbox, wheelyard: Typed) -> Non
 
 def test_a_wrong_site_publishes_nothing(sandbox: Sandbox, wheelyard: Typed) -> None:
     """Where the site cannot be written, nothing is published."""
-    made = wheel("one")
-    (sandbox.folder / made.filename).write_bytes(made.data)
+    package = wheel("one")
+    (sandbox.folder / package.filename).write_bytes(package.data)
     (sandbox.folder / "file").write_text("")
     (sandbox.folder / "theirs").mkdir()
     (sandbox.folder / "theirs/index.html").write_text("")
 
     for place in ("theirs", "file", "ftp://bucket", "wheelyard-data"):
-        done = wheelyard("upload", made.filename, "--export", place)
+        done = wheelyard("upload", package.filename, "--export", place)
         assert (done.returncode, done.stdout) == (1, "")
     assert wheelyard("list").stdout == ""
 

@@ -266,13 +266,13 @@ def test_no_page_of_others_is_overwritten(harness: ExportHarness, path: str) -> 
 def test_what_is_no_page_stays(harness: ExportHarness) -> None:
     """Files that are no pages of the site stay, also compressed ones."""
     paths = ("feed.xml.old", "feed.xml.old.gz", "healthy", "healthy.gz", "robots.txt.gz")
-    theirs = dict.fromkeys(("robots.txt", *paths), b"theirs")
-    for path, body in theirs.items():
+    foreign = dict.fromkeys(("robots.txt", *paths), b"theirs")
+    for path, body in foreign.items():
         harness.site.put(Key(path), body, None)
 
     harness.export()
 
-    assert tree(harness.site) == harness.fresh() | theirs
+    assert tree(harness.site) == harness.fresh() | foreign
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,8 @@ def test_a_site_of_an_earlier_version_is_taken_over(stocked: StoreFolder, manife
 
 def test_files_beside_a_site_of_an_earlier_version(stocked: StoreFolder) -> None:
     """Files beside a site of an earlier version with a URL of files stay."""
-    theirs = f"files/gone/{'0' * 64}/gone-1.0.tar.gz"
-    put(stocked.site, theirs)
+    foreign = f"files/gone/{'0' * 64}/gone-1.0.tar.gz"
+    put(stocked.site, foreign)
     manifest = (EARLIER % BASE).replace('"files_url":""', f'"files_url":"{ELSEWHERE}"')
     (stocked.site / "wheelyard-export").mkdir()
     (stocked.site / MANIFEST).write_text(manifest)
@@ -73,7 +73,7 @@ def test_files_beside_a_site_of_an_earlier_version(stocked: StoreFolder) -> None
     for _ in range(2):
         export_to(stocked.index, stocked.site, RequestedOptions())
 
-        assert tree(stocked.site)[theirs] == b"theirs"
+        assert tree(stocked.site)[foreign] == b"theirs"
 
 
 @pytest.mark.parametrize("path", ["index.html", "simple/index.html", "simple/demo/index.html"])

@@ -335,16 +335,16 @@ def test_one_server_at_a_time_renews_a_person(place: Place) -> None:
     """While one server renews a person, the others go on without sending the refresh token."""
     cookie, two = place.sign_in(), place.server(2)
     place.later(minutes=15)
-    seen = list[list[str] | None]()
+    groups_meanwhile = list[list[str] | None]()
 
     def meanwhile() -> None:
-        seen.append(two.groups(cookie))
+        groups_meanwhile.append(two.groups(cookie))
         two.work()
 
     place.fake.before_answer = meanwhile
     place.one.use(cookie)
     place.one.work()
-    assert seen == [[GROUP]]
+    assert groups_meanwhile == [[GROUP]]
     assert len(place.fake.renewals) == 1
     assert two.groups(cookie) == [GROUP]
     two.work()

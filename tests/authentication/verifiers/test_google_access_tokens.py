@@ -174,13 +174,13 @@ def test_no_answer_means_no_rights(harness: RightsHarness, answer: CannedRespons
 def test_a_rejected_token_is_not_asked_about_for_ten_seconds(harness: RightsHarness) -> None:
     """A token that Google does not know is refused, and not asked about again for ten seconds."""
     tokens = harness.tokens()
-    said = set()
+    answers = set()
     for _ in range(5):
         with pytest.raises(Unauthenticated) as told:
             tokens.verify(SENT)
-        said.add(told.value.message)
+        answers.add(told.value.message)
     assert harness.issuer.asked(PERMISSIONS) == 1
-    assert len(said) == 1
+    assert len(answers) == 1
     with pytest.raises(Unauthenticated):
         tokens.cached_identity(SENT)
 

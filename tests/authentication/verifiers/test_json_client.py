@@ -31,8 +31,8 @@ def issuer() -> Iterator[FakeIssuer]:
 @pytest.fixture
 def fetcher() -> Iterator[JsonClient]:
     """Make a fetcher that may talk to it."""
-    with loopback_fetcher() as made:
-        yield made
+    with loopback_fetcher() as opened:
+        yield opened
 
 
 def test_a_form_is_in_the_body(issuer: FakeIssuer, fetcher: JsonClient) -> None:
