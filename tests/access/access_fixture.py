@@ -68,7 +68,7 @@ class RecordedResponse:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
-    asked: tuple[str, ...]
+    store_keys: tuple[str, ...]
     """Keys without those that are read to know who asks, and for which index a path is."""
 
     def header(self, name: str) -> str:
@@ -90,7 +90,7 @@ class CountingStore(MemoryStore):
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
-        self.asked: list[str] = []
+        self.store_keys: list[str] = []
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - whatever a store has
         """Return an attribute; store methods also record their key."""
@@ -99,7 +99,7 @@ class CountingStore(MemoryStore):
             return found
 
         def noted(key: str, *more: object, **named: object) -> object:
-            self.asked.append(key)
+            self.store_keys.append(key)
             return found(key, *more, **named)
 
         return noted
@@ -123,24 +123,28 @@ class AccessHarness:
         """The index."""
         return self.in_process.index
 
-    def ask(
+    def request(
         self, method: str, path: str, headers: tuple[tuple[str, str], ...] = (), body: bytes = b""
     ) -> RecordedResponse:
         """Send one request, byte for byte as it is written here."""
-        begun = len(self.store.asked)
+        begun = len(self.store.store_keys)
         lines = (*headers, ("content-length", str(len(body)))) if body else headers
         pieces = [body] if body else []
-        said = self.in_process.get(f"{self.prefix}{path}", *lines, method=method, body=pieces)
+        response = self.in_process.get(f"{self.prefix}{path}", *lines, method=method, body=pieces)
         passed_over = ("credentials/", keys.INDEX_LIST)
-        asked = tuple(key for key in self.store.asked[begun:] if not key.startswith(passed_over))
-        return RecordedResponse(said.status, tuple(said.headers.items()), said.body, asked)
+        store_keys = tuple(
+            key for key in self.store.store_keys[begun:] if not key.startswith(passed_over)
+        )
+        return RecordedResponse(
+            response.status, tuple(response.headers.items()), response.body, store_keys
+        )
 
     def upload(
         self, package: Package, headers: tuple[tuple[str, str], ...], path: str = "/legacy/"
     ) -> RecordedResponse:
         """Upload a package."""
         kind = ("content-type", "multipart/form-data; boundary=frontier")
-        return self.ask("POST", path, (*headers, kind), form(package))
+        return self.request("POST", path, (*headers, kind), form(package))
 
     def token(self, *projects: str, can: str, owner: str = "", names: tuple[str, ...] = ()) -> str:
         """Make an API token."""
@@ -167,14 +171,14 @@ class AccessHarness:
     def minted(self, publisher: str) -> str:
         """Exchange the ID token of a CI job for an upload token."""
         assert self.index.authenticator.trusted_publishing is not None
-        said = {
+        claims = {
             "iss": f"{self.google.url}/ci",
             "sub": publisher,
             "jti": f"{publisher}-{next(self._numbers)}",
             "aud": PUBLISHING,
             **times(300),
         }
-        return self.index.authenticator.trusted_publishing.mint(CI_KEY.token(said)).token.text
+        return self.index.authenticator.trusted_publishing.mint(CI_KEY.token(claims)).token.text
 
 
 def times(seconds: int) -> dict[str, object]:
@@ -280,9 +284,9 @@ def write_files(folder: Path) -> None:
     path.chmod(0o600)
 
 
-def put_behind_the_proxy(said: dict[str, object]) -> None:
+def put_behind_the_proxy(document: dict[str, object]) -> None:
     """Change a settings document so that the web UI is behind IAP."""
-    said["iap"] = {"audience": [IAP_HERE]}
+    document["iap"] = {"audience": [IAP_HERE]}
 
 
 @contextmanager
@@ -309,9 +313,9 @@ def open_harness(
     write_files(folder)
     with running_issuer() as site, asyncio.Runner() as runner:
         serve_google(site)
-        said = values(folder, site, is_open=is_open, **more)
-        adjust(said)
-        settings = validate(convert(said, Settings, strict=False))
+        document = values(folder, site, is_open=is_open, **more)
+        adjust(document)
+        settings = validate(convert(document, Settings, strict=False))
         store = CountingStore(lambda: 0.0)
         (folder / "spool").mkdir(exist_ok=True)
         spool = folder / "spool"

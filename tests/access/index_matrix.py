@@ -88,7 +88,7 @@ FIRST_TOKEN: Final = re.compile(r"wyd_[0-9A-Za-z]+")
 Stages = dict[str, dict[str, str]]
 """By the stage of grants and by caller: the letters of each index."""
 Cells = dict[str, Stages]
-"""The same by the condition, whose settings they are."""
+"""By the condition, whose settings they are: the stages of the matrix."""
 Ask = Callable[[Index], Caller]
 """Returns a caller, verified now, with the rights in an index."""
 
@@ -97,25 +97,27 @@ Ask = Callable[[Index], Caller]
 class Asker:
     """Somebody who asks."""
 
-    ask: Ask
+    caller_in: Ask
     credential: Credential | None = None
     """What an Authorization header of theirs has, or None if none does."""
 
 
-def written(said: dict[str, object], grants: tuple[tuple[str, str, str], ...]) -> dict[str, object]:
+def written(
+    document: dict[str, object], grants: tuple[tuple[str, str, str], ...]
+) -> dict[str, object]:
     """
     Return settings of e94b31aa as an operator has to write them for the present version.
 
     `grants` were beside them, and are in the store now.
     """
-    access = convert(said["access"], dict[str, object])
+    access = convert(document["access"], dict[str, object])
     if access.pop("htpasswd_may_manage", False):
         access["htpasswd_may"] = ["read", "upload", "manage"]
     elif grants:  # beside which names of the htpasswd file had no rights of their own
         access["htpasswd_may"] = []
     if grants and not _name_anybody(grants):  # beside which nobody read without a credential
         access.setdefault("private", True)
-    return {**said, "access": access}
+    return {**document, "access": access}
 
 
 def _name_anybody(grants: tuple[tuple[str, str, str], ...]) -> bool:
@@ -185,7 +187,7 @@ class Condition:
     grants: tuple[tuple[str, str, str], ...] = ()
     """Of each `[[grant]]` of e94b31aa: to whom, what, and in which index, if it names one."""
     stored: tuple[tuple[str, str, str], ...] = ()
-    """The same of grants in the store, besides those of callers."""
+    """Of each grant in the store besides those of callers: to whom, what, and in which index."""
     has_everybody: bool = False
     """Whether all kinds of callers are asked, and not only a few of each family."""
     is_first_start: bool = False
@@ -242,13 +244,13 @@ class Matrix:
     @classmethod
     def computed(cls) -> "Matrix":
         """Return the matrix of the version that runs."""
-        made = cls()
+        matrix = cls()
         with running_issuer() as site:
             serve_google(site)
             for name, condition in CONDITIONS.items():
                 with TemporaryDirectory() as folder:
-                    made.add(name, condition, Path(folder), site)
-        return made
+                    matrix.add(name, condition, Path(folder), site)
+        return matrix
 
     def add(self, name: str, condition: Condition, folder: Path, site: FakeIssuer) -> None:
         """Add what callers may do under a condition."""
@@ -276,9 +278,9 @@ class OpenedIndex:
         cls, condition: Condition, folder: Path, site: FakeIssuer, runtime: Runtime | None = None
     ) -> "OpenedIndex":
         """Return a new index."""
-        said = written(_settings_of(condition, folder, site), condition.grants)
+        document = written(_settings_of(condition, folder, site), condition.grants)
         file = folder / "wheelyard.toml"
-        file.write_text("".join(f"{key} = {as_toml(value)}\n" for key, value in said.items()))
+        file.write_text("".join(f"{key} = {as_toml(value)}\n" for key, value in document.items()))
         environ = {"WHEELYARD_ACCESS_STATIC_TOKEN": ENVIRONMENT_TOKEN}
         if condition.is_first_start:
             environ = {}
@@ -325,7 +327,7 @@ class OpenedIndex:
 
     def _line(self, asker: Asker) -> str:
         parts = self.parts().items()
-        return " ".join(f"{name} {_letters(asker.ask, part)}" for name, part in parts)
+        return " ".join(f"{name} {_letters(asker.caller_in, part)}" for name, part in parts)
 
     def grant(self, who: str, can: str, place: str) -> None:
         """Add a grant to the store."""
@@ -366,12 +368,12 @@ class OpenedIndex:
         caller = self.index.authenticator.authenticate(credential, ADDRESS)
         cookie, _ = self.index.sessions.begin(credential, caller)
 
-        def ask(index: Index) -> Caller:
+        def caller_in(index: Index) -> Caller:
             found = index.sessions.caller(cookie)
             assert found is not None
             return found
 
-        return Asker(ask)
+        return Asker(caller_in)
 
     def add_google(self) -> None:
         """Add people of Google, service accounts, and whoever comes through the proxy."""
@@ -476,10 +478,10 @@ FEW: Final = frozenset(
 """Those who are asked under every condition."""
 
 
-def _letters(ask: Ask, index: Index) -> str:
+def _letters(caller_in: Ask, index: Index) -> str:
     """Return the letters of what a caller may do in an index, with a dash for each other right."""
     try:
-        caller = ask(index)
+        caller = caller_in(index)
     except Unauthenticated:
         return NOTHING
     return letters({letter: allowed(caller, action) for letter, action in RIGHTS.items()})
@@ -493,26 +495,26 @@ def letters(held: Mapping[str, bool]) -> str:
 
 def _settings_of(condition: Condition, folder: Path, site: FakeIssuer) -> dict[str, object]:
     """Return the settings of a condition, without the tables that the store has now."""
-    said: dict[str, object] = {
+    document: dict[str, object] = {
         "access": {"failed_login_per_minute": 1_000_000, **condition.access},
     }
     if condition.is_first_start:
-        return said
-    said["access"] = {
+        return document
+    document["access"] = {
         "failed_login_per_minute": 1_000_000,
         "htpasswd_file": str(_htpasswd_file(folder)),
         "static_tokens_file": str(_static_file(folder)),
         **condition.access,
     }
-    said["google"] = {
+    document["google"] = {
         "allow_private": True,
         "id_token": {"audience": [HERE]},
         "access_token": {"resource": f"gs://{site.bucket}"},
     }
-    said["iap"] = {"audience": [IAP_HERE]}
+    document["iap"] = {"audience": [IAP_HERE]}
     section = {"audience": [PUBLISHING], "private_issuers": [issuer_of(site)]}
-    said["trusted_publishing"] = section
-    return said
+    document["trusted_publishing"] = section
+    return document
 
 
 def _tables_of(condition: Condition, site: FakeIssuer) -> str:

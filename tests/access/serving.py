@@ -1,4 +1,4 @@
-"""The same index as in `access_fixture.py`, served by real processes over a folder."""
+"""The index of `access_fixture.py`, served by real processes over a folder."""
 
 from base64 import b64encode
 from collections.abc import Iterator

@@ -44,7 +44,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]
 
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
-    """The same behind Google's proxy."""
+    """An index where anybody may read `open-*`, behind Google's proxy."""
     with open_harness(tmp_path_factory.mktemp("proxied"), adjust=put_behind_the_proxy) as harness:
         yield harness
 
@@ -54,28 +54,28 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]
     ["{}", "{}.", "-{}", "{}%00", "{};a=b", "{}%2f..%2fopen-lib", "..%2f{}", "{}%20", "{}::$DATA"],
 )
 def test_spelling_of_a_name_opens_nothing(harness: AccessHarness, spelling: str) -> None:
-    """However a name is spelt, who may not read it is refused without a look (15)."""
+    """However a name is spelt, who may not read the project is refused without a look."""
     for path in ("/simple/{}/", "/pypi/{}/json", "/project/{}/", "/files/{}/shut_lib-1.0.whl"):
-        answer = harness.ask("GET", path.format(spelling.format("shut-lib")), STRANGER)
+        answer = harness.request("GET", path.format(spelling.format("shut-lib")), STRANGER)
         assert answer.status in {400, 404}
-        assert answer.asked == ()
+        assert answer.store_keys == ()
 
 
 @pytest.mark.parametrize(
     "letters", ["%EF%BD%93hut-lib", "%C5%BFhut-lib", "shut-l%C4%B1b", "shut-li%E2%84%AA", "%FF"]
 )
 def test_letters_that_look_alike_are_no_name(harness: AccessHarness, letters: str) -> None:
-    """Letters that only look like those of a name, or fold to them, are no name (16)."""
+    """Letters that only look like those of a name, or fold to them, are no name."""
     for headers in (READER, MANAGER):
-        answer = harness.ask("GET", f"/simple/{letters}/", headers)
+        answer = harness.request("GET", f"/simple/{letters}/", headers)
         assert answer.status in {400, 404}
-        assert answer.asked == ()
+        assert answer.store_keys == ()
 
 
 @pytest.mark.parametrize("header", ["x-original-url", "x-rewrite-url", "x-forwarded-prefix"])
 def test_path_in_a_header_is_ignored(harness: AccessHarness, header: str) -> None:
-    """A path that a header claims is not the one that is decided about, nor answered (24)."""
-    answer = harness.ask("GET", "/simple/open-lib/", ((header, "/simple/shut-lib/"), V1))
+    """A path that a header claims is neither decided about nor answered."""
+    answer = harness.request("GET", "/simple/open-lib/", ((header, "/simple/shut-lib/"), V1))
     assert json.loads(answer.body)["name"] == "open-lib"
 
 
@@ -84,63 +84,63 @@ def test_path_in_a_header_is_ignored(harness: AccessHarness, header: str) -> Non
     ["x-goog-iap-jwt-assertion", "x_goog_iap_jwt_assertion", "x-goog-authenticated-user-email"],
 )
 def test_assertions_where_no_proxy_is(harness: AccessHarness, header: str) -> None:
-    """Where no proxy vouches for people, what calls itself its word is not read (26)."""
+    """Without Identity-Aware Proxy, headers that claim to be of it open nothing."""
     for value in (assertion("admin@acme.dev"), "accounts.google.com:admin@acme.dev"):
-        assert harness.ask("GET", "/project/shut-lib/", ((header, value),)).status == 401
+        assert harness.request("GET", "/project/shut-lib/", ((header, value),)).status == 401
 
 
 @pytest.mark.parametrize(
     "header", ["x_goog_iap_jwt_assertion", "x-goog-authenticated-user-email", "authorization"]
 )
 def test_assertions_in_other_headers(proxied: AccessHarness, header: str) -> None:
-    """Behind the proxy only the one header that it signs is read, and only by its name (26)."""
+    """Behind Identity-Aware Proxy, only the one header that it signs is read."""
     for value in (assertion("admin@acme.dev"), f"Bearer {assertion('admin@acme.dev')}"):
-        assert proxied.ask("GET", "/project/shut-lib/", ((header, value),)).status == 401
+        assert proxied.request("GET", "/project/shut-lib/", ((header, value),)).status == 401
 
 
 @given(st.binary(max_size=60))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_basic_pair_is_refused(harness: AccessHarness, data: bytes) -> None:
-    """Whatever bytes a Basic header holds, the answer is 401, and no mistake of ours (27, 28)."""
+    """Whatever bytes a Basic header holds, the answer is 401."""
     sent = (("authorization", f"Basic {b64encode(data).decode()}"),)
-    assert harness.ask("GET", "/simple/shut-lib/", sent).status == 401
+    assert harness.request("GET", "/simple/shut-lib/", sent).status == 401
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_authorization_header_opens_nothing(harness: AccessHarness, value: str) -> None:
-    """Whatever an Authorization header says, it opens nothing by accident (27)."""
-    assert harness.ask("GET", "/simple/shut-lib/", (("authorization", value),)).status == 401
+    """Whatever an Authorization header says, the answer is 401."""
+    assert harness.request("GET", "/simple/shut-lib/", (("authorization", value),)).status == 401
 
 
 def test_tokens_at_another_door(harness: AccessHarness, proxied: AccessHarness) -> None:
-    """The proxy's word is no login, a login not the proxy's word, and neither is a job's (38)."""
-    said = assertion("admin@acme.dev")
-    assert harness.ask("GET", "/simple/shut-lib/", bearer(said)).status == 401
+    """An assertion of IAP is no login, a login no assertion, and neither is a CI job's."""
+    iap_assertion = assertion("admin@acme.dev")
+    assert harness.request("GET", "/simple/shut-lib/", bearer(iap_assertion)).status == 401
     login = (("x-goog-iap-jwt-assertion", id_token("admin@acme.dev")),)
-    assert proxied.ask("GET", "/project/shut-lib/", login).status == 401
-    for token in (said, id_token("admin@acme.dev")):
+    assert proxied.request("GET", "/project/shut-lib/", login).status == 401
+    for token in (iap_assertion, id_token("admin@acme.dev")):
         body = json.dumps({"token": token}).encode()
-        assert harness.ask("POST", "/_/oidc/mint-token", (), body).status == 422
+        assert harness.request("POST", "/_/oidc/mint-token", (), body).status == 422
 
 
 def test_guessing_is_limited(tmp_path: Path) -> None:
-    """Who guesses passwords is told to wait, without a hash and with no word on the name (61)."""
+    """Who guesses passwords is told how long to wait, whether the name exists or not."""
 
-    def adjust(said: dict[str, object]) -> None:
-        access = said["access"]
+    def adjust(document: dict[str, object]) -> None:
+        access = document["access"]
         assert isinstance(access, dict)
         access["failed_login_per_minute"] = 5
 
     with open_harness(tmp_path, adjust=adjust) as harness:
-        assert harness.ask("GET", "/simple/shut-lib/", READER).status == 200
+        assert harness.request("GET", "/simple/shut-lib/", READER).status == 200
         statuses = [
-            harness.ask("GET", "/simple/shut-lib/", basic(name, f"guess-{number}")).status
+            harness.request("GET", "/simple/shut-lib/", basic(name, f"guess-{number}")).status
             for number in range(10)
             for name in ("reader", "nobody-at-all")
         ]
-        last = harness.ask("GET", "/simple/shut-lib/", basic("manager", "guess"))
-        assert harness.ask("GET", "/simple/shut-lib/", READER).status == 200
+        last = harness.request("GET", "/simple/shut-lib/", basic("manager", "guess"))
+        assert harness.request("GET", "/simple/shut-lib/", READER).status == 200
     assert statuses[:5] == [401] * 5
     assert set(statuses[5:]) == {429}
     assert last.status == 429
@@ -148,27 +148,27 @@ def test_guessing_is_limited(tmp_path: Path) -> None:
 
 
 def test_removed_user_loses_access(tmp_path: Path) -> None:
-    """A user who is removed from the htpasswd file loses access within seconds (64)."""
+    """A user who is removed from the htpasswd file has no access five seconds later."""
     real, later = system_runtime(), [0.0]
     runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
     with open_harness(tmp_path, runtime=runtime) as harness:
-        assert harness.ask("GET", "/simple/shut-lib/", READER).status == 200
+        assert harness.request("GET", "/simple/shut-lib/", READER).status == 200
 
         path = tmp_path / "htpasswd"
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(line for line in lines if "reader" not in line))
         later[0] += 5
 
-        assert harness.ask("GET", "/simple/shut-lib/", READER).status == 401
+        assert harness.request("GET", "/simple/shut-lib/", READER).status == 401
 
 
 def test_google_failure_is_no_refusal(harness: AccessHarness) -> None:
-    """While Google fails, credentials are answered 503, not 401 (48)."""
+    """While Google fails, an access token is answered 503, not 401."""
     asked = f"/storage/v1/b/{harness.google.bucket}/iam/testPermissions"
     harness.google.answers[asked] = Fault(status=500)
     try:
         sent = basic("oauth2accesstoken", "ya29.of-somebody-when-google-fails")
-        answer = harness.ask("GET", "/simple/shut-lib/", sent)
+        answer = harness.request("GET", "/simple/shut-lib/", sent)
     finally:
         del harness.google.answers[asked]
     assert (answer.status, answer.header("retry-after")) == (503, "5")
@@ -176,27 +176,27 @@ def test_google_failure_is_no_refusal(harness: AccessHarness) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_shared_caches_keep(harness: AccessHarness, kind: str) -> None:
-    """Shared caches may store public pages without a name of the reader, and no others (66)."""
+    """Shared caches may store public pages without a name of the reader, and no others."""
     name, file = f"{kind}-lib", harness.packages[f"{kind}-lib"].filename
     pages = (f"/simple/{name}/", f"/pypi/{name}/json", f"/project/{name}/", f"/files/{name}/{file}")
     for path in (*pages, f"/files/{name}/{file}.metadata"):
-        answer = harness.ask("GET", path, READER)
+        answer = harness.request("GET", path, READER)
         assert answer.status == 200
         caching = set(answer.header("cache-control").split(", "))
         is_shared = kind == "open" and not path.startswith("/project/")  # has the reader's name
         assert ("public" in caching, "private" in caching) == (is_shared, not is_shared)
         assert kind == "open" or "authorization" in answer.header("vary").lower()
-        known = harness.ask("GET", path, (*READER, ("if-none-match", answer.header("etag"))))
+        known = harness.request("GET", path, (*READER, ("if-none-match", answer.header("etag"))))
         assert (known.status, known.header("vary")) == (304, answer.header("vary"))
         assert known.header("cache-control") == answer.header("cache-control")
-    assert harness.ask("GET", "/simple/", READER).header("cache-control") == "private, no-cache"
+    assert harness.request("GET", "/simple/", READER).header("cache-control") == "private, no-cache"
 
 
 def test_cached_answers_reach_no_other_caller(harness: AccessHarness) -> None:
-    """Cached responses of one caller are never served to another, in any order (67)."""
+    """Cached responses of one caller are never served to another, in any order."""
     everybody: tuple[Headers, ...] = ((), READER, STRANGER, basic("admin", PASSWORD))
-    first = [harness.ask("GET", "/simple/", (*person, V1)).body for person in everybody]
-    again = [harness.ask("GET", "/simple/", (*each, V1)).body for each in reversed(everybody)]
+    first = [harness.request("GET", "/simple/", (*person, V1)).body for person in everybody]
+    again = [harness.request("GET", "/simple/", (*each, V1)).body for each in reversed(everybody)]
     assert first == again[::-1]
     assert first[0] == first[2] != first[1]
     assert len({first[0], first[1], first[3]}) == 3
@@ -205,11 +205,11 @@ def test_cached_answers_reach_no_other_caller(harness: AccessHarness) -> None:
 def test_token_in_a_query_opens_nothing(
     harness: AccessHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A token in a query opens nothing, and is not in the log (71)."""
+    """A token in a query opens nothing, and is not in the log."""
     token = harness.token("*", can="read")
     with caplog.at_level(logging.DEBUG):
         for name in ("access_token", "token", "password", "key"):
-            answer = harness.ask("GET", f"/simple/shut-lib/?{name}={token}")
+            answer = harness.request("GET", f"/simple/shut-lib/?{name}={token}")
             assert answer.status in {400, 401}
             assert token.encode() not in answer.body
     assert token[14:] not in caplog.text
@@ -223,38 +223,38 @@ def test_token_in_a_query_opens_nothing(
     ],
 )
 def test_redirects_lead_nowhere_else(harness: AccessHarness, path: str) -> None:
-    """No redirect leaves this host: each is a path with one slash at its beginning (75)."""
-    to = harness.ask("GET", path, READER).header("location")
+    """No redirect leaves this host: each is a path with one slash at its beginning."""
+    to = harness.request("GET", path, READER).header("location")
     assert to == "" or (to.startswith("/") and not to.startswith(("//", "/\\")))
 
 
 @pytest.mark.parametrize("header", ["x-http-method-override", "x-method-override", "x-http-method"])
 def test_method_in_a_header_is_ignored(harness: AccessHarness, header: str) -> None:
-    """A method is what the request line says, whatever a header or a field claims (81)."""
+    """A method is what the request line says, whatever a header or a query claims."""
     path = "/api/v1/projects/shut-lib/yank"
     body = b'{"version": "1.0", "file": null}'
     kind = ("content-type", "application/json")
-    answer = harness.ask("GET", path, (*MANAGER, (header, "POST"), kind), body)
+    answer = harness.request("GET", path, (*MANAGER, (header, "POST"), kind), body)
     assert answer.status == 405
-    assert harness.ask("GET", "/simple/open-lib/?_method=DELETE", MANAGER).status == 200
+    assert harness.request("GET", "/simple/open-lib/?_method=DELETE", MANAGER).status == 200
 
 
 def test_filename_decides_about_the_right(harness: AccessHarness) -> None:
-    """A form with the name of another project gives no right, and is refused (82)."""
+    """A form with the name of another project gives no right, and is refused."""
     package = wheel("shut-lib", "8.0")
     head = b'--frontier\r\nContent-Disposition: form-data; name="name"\r\n\r\nother-lib\r\n'
 
     kind = ("content-type", "multipart/form-data; boundary=frontier")
     own = basic("__token__", harness.token(OTHER, can="upload"))
     right = basic("__token__", harness.token("shut-*", can="upload"))
-    assert harness.ask("POST", "/legacy/", (*own, kind), form(package)).status == 403
+    assert harness.request("POST", "/legacy/", (*own, kind), form(package)).status == 403
     for credential in (own, right):
-        both = harness.ask("POST", "/legacy/", (*credential, kind), head + form(package))
+        both = harness.request("POST", "/legacy/", (*credential, kind), head + form(package))
         assert both.status == 400
 
 
 def test_patterns_match_no_other_names(harness: AccessHarness) -> None:
-    """A token for shut-* opens neither shut nor shutter (84)."""
+    """A token for shut-* opens neither shut nor shutter."""
     sent = bearer(harness.token("shut-*", can="upload"))
     assert harness.upload(wheel("shut-here", "1.0"), sent).status == 200
     for name in ("shut", "shutter", "shu-t", "not-shut-lib"):
@@ -262,10 +262,10 @@ def test_patterns_match_no_other_names(harness: AccessHarness) -> None:
 
 
 def test_jobs_read_nothing_else(harness: AccessHarness) -> None:
-    """A job that publishes one project reads no other, also not what all colleagues may (87)."""
+    """A job that publishes one project reads no private project of others."""
     sent = by_minted_token("that")(harness)
-    assert harness.ask("GET", f"/simple/{OTHER}/", sent).status == 200
-    assert [harness.ask("GET", f"/simple/{name}/", sent).status for name in EXISTING] == [
+    assert harness.request("GET", f"/simple/{OTHER}/", sent).status == 200
+    assert [harness.request("GET", f"/simple/{name}/", sent).status for name in EXISTING] == [
         200,
         404,
         403,

@@ -64,7 +64,7 @@ def test_keyring_backend_gives_a_credential(
 
 
 def test_revocation_reaches_another_server(tmp_path: Path) -> None:
-    """A token that is revoked beside one server is soon refused by both (65)."""
+    """A token that is revoked beside one server is soon refused by both servers."""
     with served(tmp_path, servers=2) as index:
         token = index.token("read")
         for server in (0, 1):

@@ -111,7 +111,7 @@ def matrix() -> Matrix:
 
 
 def test_no_right_is_opened_and_each_closed_one_has_its_reason(matrix: Matrix) -> None:
-    """Nobody may do in any index what e94b31aa refused, and what it allowed has a reason to end."""
+    """Nobody may do what e94b31aa refused, unless decided; what it allowed ends by a reason."""
     assert faults(recorded(), matrix.cells, DIFFERENCES, OPENED) == []
 
 

@@ -52,12 +52,12 @@ class Served:
             if asker.credential is not None:
                 self.callers[kind] = (("authorization", _authorization(asker.credential)),)
 
-    def asked(self) -> dict[str, str]:
+    def rights_by_policy(self) -> dict[str, str]:
         """Return what the authenticator says that callers may do, as in the matrix."""
         answers = self.opened.answers()
         return {kind: answers[kind] for kind in self.callers}
 
-    def answered(self) -> dict[str, str]:
+    def rights_by_requests(self) -> dict[str, str]:
         """Return what callers may do by the answers to their requests."""
         return {kind: self._line(headers) for kind, headers in self.callers.items()}
 
@@ -110,8 +110,8 @@ def serving(condition: str, folder: Path) -> Iterator[Served]:
 
 @pytest.mark.parametrize("condition", ["open", "settings grant, private"])
 def test_requests_are_answered_as_the_matrix_says(tmp_path: Path, condition: str) -> None:
-    """Who may read, upload, manage or administer in an index gets such an answer there."""
+    """Requests to an index show the rights that the authenticator names for each caller."""
     with serving(condition, tmp_path) as served:
-        assert served.answered() == served.asked()
+        assert served.rights_by_requests() == served.rights_by_policy()
         served.revoke_those_of_dev()
-        assert served.answered() == served.asked()
+        assert served.rights_by_requests() == served.rights_by_policy()

@@ -163,15 +163,15 @@ def may_read(role: str, name: str, *, is_open: bool) -> bool:
     return is_public or role in {READERS, *WRITERS}
 
 
-def status_of(role: str, name: str, ask: RouteCase, *, is_open: bool) -> int:
+def status_of(role: str, name: str, route: RouteCase, *, is_open: bool) -> int:
     """Return the expected status of a request about a project."""
     kind, exists = name.partition("-")[0], name in EXISTING
     if role == INVALID:
         return 401
-    if not ask.depends_on_name:
+    if not route.depends_on_name:
         return 401 if role == ANONYMOUS and not is_open else 404
     if may_read(role, name, is_open=is_open):
-        return ask.found if exists else ask.missing
+        return route.found if exists else route.missing
     if role == ANONYMOUS:
         return 401
     return 403 if kind == "secret" else 404
@@ -222,22 +222,22 @@ def assert_reads(harness: AccessHarness, person: Requester) -> None:
     is_thorough = is_first(person) and is_open(harness) and not harness.prefix
     for there, not_there in zip(EXISTING, MISSING, strict=True):
         is_denied = not may_read(person.role, there, is_open=is_open(harness))
-        theirs = reads(harness, not_there)
-        for turn, (title, ask) in enumerate(reads(harness, there).items(), number):
-            pair = ((there, ask), (not_there, theirs[title]))
-            answers = [harness.ask("GET", case.path, headers) for _, case in pair]
+        missing_routes = reads(harness, not_there)
+        for turn, (title, route) in enumerate(reads(harness, there).items(), number):
+            pair = ((there, route), (not_there, missing_routes[title]))
+            answers = [harness.request("GET", case.path, headers) for _, case in pair]
             for (name, case), answer in zip(pair, answers, strict=True):
                 expected = status_of(person.role, name, case, is_open=is_open(harness))
                 wrong += _differences(f"{title} of {name}", answer, expected)
                 if is_first(person):
-                    head = harness.ask("HEAD", case.path, headers)
-                    if _seen(head) != (answer.status, b"", _seen(answer)[2]):
+                    head = harness.request("HEAD", case.path, headers)
+                    if comparable_parts(head) != (answer.status, b"", comparable_parts(answer)[2]):
                         wrong.append(f"HEAD of {title} of {name}: {head}, not {answer}")
             if not is_denied:
                 continue
             wrong += _tells(f"{title} of {there}", (there, not_there), answers)
             for more in CONDITIONS if is_thorough else CONDITIONS[turn % 4 :][:1]:
-                answers = [harness.ask("GET", case.path, (*headers, *more)) for _, case in pair]
+                answers = [harness.request("GET", case.path, (*headers, *more)) for _, case in pair]
                 wrong += _tells(f"{title} of {there}, {more}", (there, not_there), answers)
             denied += 1
     assert wrong == []
@@ -265,7 +265,7 @@ def test_reads_with_every_credential(harness: AccessHarness, person: Requester) 
 @pytest.mark.parametrize("person", OTHERS, ids=str)
 @pytest.mark.parametrize("harness", INDEXES[1:], indirect=True)
 def test_reads_with_every_credential_anywhere(harness: AccessHarness, person: Requester) -> None:
-    """The same in an index that is fully private, and in one below a path prefix."""
+    """Every credential has its status in a private index and below a prefix, too."""
     assert_reads(harness, person)
 
 
@@ -274,17 +274,17 @@ def test_refusal_of_a_cached_page_reads_nothing(harness: AccessHarness) -> None:
     reader = next(requester for requester in REQUESTERS if requester.role == READERS).headers(
         harness
     )
-    assert harness.ask("GET", "/simple/shut-lib/", reader).status == 200
-    assert harness.ask("GET", "/simple/shut-lib/").asked == ()
+    assert harness.request("GET", "/simple/shut-lib/", reader).status == 200
+    assert harness.request("GET", "/simple/shut-lib/").store_keys == ()
 
 
 def test_redirect_to_what_is_not_for_me(harness: AccessHarness) -> None:
-    """A URL without a slash does not redirect callers who may not read the project."""
+    """A URL without its slash is refused, not redirected, if the caller may not read there."""
     stranger = next(requester for requester in REQUESTERS if requester.role == STRANGER).headers(
         harness
     )
-    assert harness.ask("GET", "/simple/shut-lib", stranger).status == 404
-    assert harness.ask("GET", "/simple/secret-lib", stranger).status == 403
+    assert harness.request("GET", "/simple/shut-lib", stranger).status == 404
+    assert harness.request("GET", "/simple/secret-lib", stranger).status == 403
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
@@ -293,10 +293,10 @@ def test_path_without_slash_is_answered_alike(harness: AccessHarness, person: Re
     headers = person.headers(harness)
     for there, not_there in zip(EXISTING, MISSING, strict=True):
         for path in ("/simple/{}", "/pypi/{}", "/+simple/{}", "/acme/{}", "/{}", "/project/{}"):
-            one = harness.ask("GET", path.format(there), headers)
-            other = harness.ask("GET", path.format(not_there), headers)
+            one = harness.request("GET", path.format(there), headers)
+            other = harness.request("GET", path.format(not_there), headers)
             assert one.without(there) == other.without(not_there)
-            assert (one.asked, other.asked) == ((), ())
+            assert (one.store_keys, other.store_keys) == ((), ())
             if is_unknown(person, harness):
                 assert one.status == 401
 
@@ -306,31 +306,31 @@ def test_list_has_the_readable_projects(harness: AccessHarness, person: Requeste
     """The list has the projects that a caller may read; every known caller gets one."""
     headers = (*person.headers(harness), V1)
     for path in ("/simple/", "/pypi/simple/", "/+simple/", "/acme/", "/", "//simple//"):
-        listed = harness.ask("GET", path, headers)
+        listed = harness.request("GET", path, headers)
         if is_unknown(person, harness):
-            assert (listed.status, listed.asked) == (401, ()), path
+            assert (listed.status, listed.store_keys) == (401, ()), path
             continue
         assert listed.status == 200, path
         names = [name for name in (*EXISTING, OTHER) if f'"{name}"'.encode() in listed.body]
-        assert names == seen(person, is_open=is_open(harness)), path
+        assert names == visible_projects(person, is_open=is_open(harness)), path
         for name in (*EXISTING, OTHER):
-            page = harness.ask("GET", f"{path}{name}/", headers).status
+            page = harness.request("GET", f"{path}{name}/", headers).status
             assert (page in {200, 301}) is (name in names), (path, name)
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_lists_for_people_and_programs(harness: AccessHarness, person: Requester) -> None:
     """The page for people, what it searches in, and the API list what the Simple API lists."""
-    expected = seen(person, is_open=is_open(harness))
+    expected = visible_projects(person, is_open=is_open(harness))
     for path in ("/", "/api/v1/projects", CHANGED, "/search.json"):
-        listed = harness.ask("GET", path, (*person.headers(harness), ("accept", "text/html")))
+        listed = harness.request("GET", path, (*person.headers(harness), ("accept", "text/html")))
         if is_unknown(person, harness):
             assert listed.status == 401
         else:
             assert [
                 project for project in (*EXISTING, OTHER) if project.encode() in listed.body
             ] == expected
-    setup = harness.ask("GET", "/setup/", (*person.headers(harness), ("accept", "text/html")))
+    setup = harness.request("GET", "/setup/", (*person.headers(harness), ("accept", "text/html")))
     assert setup.status == (401 if is_unknown(person, harness) else 200)
 
 
@@ -338,9 +338,9 @@ def test_lists_for_people_and_programs(harness: AccessHarness, person: Requester
 def test_documentation_is_for_everybody(harness: AccessHarness, person: Requester) -> None:
     """Everybody gets the same documentation, whatever the credential, and no look at the store."""
     for path, status in (("", 200), ("tokens/", 200), ("images/overview.svg", 200), ("no/", 404)):
-        nobodys = harness.ask("GET", f"/-/docs/{path}")
-        answer = harness.ask("GET", f"/-/docs/{path}", person.headers(harness))
-        assert (answer.status, answer.asked) == (status, ()), path
+        nobodys = harness.request("GET", f"/-/docs/{path}")
+        answer = harness.request("GET", f"/-/docs/{path}", person.headers(harness))
+        assert (answer.status, answer.store_keys) == (status, ()), path
         assert (answer.headers, answer.body) == (nobodys.headers, nobodys.body), path
         assert not any(name.encode() in answer.body for name in EXISTING)
 
@@ -348,19 +348,19 @@ def test_documentation_is_for_everybody(harness: AccessHarness, person: Requeste
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_only_readers_of_everything_see_changes(harness: AccessHarness, person: Requester) -> None:
     """Only who may read all projects, also new ones, is told which have changed."""
-    answer = harness.ask("GET", "/api/v1/changes", person.headers(harness))
+    answer = harness.request("GET", "/api/v1/changes", person.headers(harness))
 
-    is_everything = seen(person, is_open=is_open(harness)) == [*EXISTING, OTHER]
+    is_everything = visible_projects(person, is_open=is_open(harness)) == [*EXISTING, OTHER]
     if is_everything and person.role != INVALID:
         assert answer.status == 200
         assert all(f'"{name}"'.encode() in answer.body for name in (*EXISTING, OTHER))
     else:
         assert answer.status == (401 if person.role in {ANONYMOUS, INVALID} else 403)
         assert not any(name.encode() in answer.body for name in (*EXISTING, OTHER))
-        assert answer.asked == ()
+        assert answer.store_keys == ()
 
 
-def seen(person: Requester, *, is_open: bool) -> list[str]:
+def visible_projects(person: Requester, *, is_open: bool) -> list[str]:
     """Return the projects that a requester sees."""
     if person.role == ADMIN or (person.kind == "access token" and person.role != STRANGER):
         return [*EXISTING, OTHER]
@@ -388,7 +388,7 @@ def test_uploads_have_the_status_of_the_matrix(harness: AccessHarness, person: R
                 answers[name] = answer = harness.upload(wheel(name), headers, path)
                 assert answer.status == expected, (name, path, answer)
                 if expected != 200:
-                    assert answer.asked == ()
+                    assert answer.store_keys == ()
         if person.role not in WRITERS:
             assert len({answer.without(name) for name, answer in answers.items()}) == 1
 
@@ -397,7 +397,7 @@ def test_uploads_have_the_status_of_the_matrix(harness: AccessHarness, person: R
 def test_nonsense_is_refused_unread(harness: AccessHarness, person: Requester) -> None:
     """Nonsense is a bad request to those who may publish, and refused unread to all others."""
     headers = (*person.headers(harness), ("content-type", "multipart/form-data; boundary=x"))
-    answer = harness.ask("POST", "/legacy/", headers, b"nonsense")
+    answer = harness.request("POST", "/legacy/", headers, b"nonsense")
     may_somewhere = person.role in {*WRITERS, OTHER_PUBLISHER} or (
         person.role == STRANGER and person.kind in {"API token", "static token"}
     )
@@ -421,7 +421,7 @@ def test_only_managers_change_a_project(harness: AccessHarness, person: Requeste
     for there, not_there in zip(EXISTING, MISSING, strict=True):
         for verb, (body, done) in changes.items():
             answers = [
-                harness.ask("POST", f"/api/v1/projects/{name}/{verb}", headers, body)
+                harness.request("POST", f"/api/v1/projects/{name}/{verb}", headers, body)
                 for name in (there, not_there)
             ]
             expected = {INVALID: 401, ANONYMOUS: 401}.get(person.role, 403)
@@ -432,8 +432,8 @@ def test_only_managers_change_a_project(harness: AccessHarness, person: Requeste
             wrong += _differences(f"{verb} {there}", answers[0], expected)
             if answers[0].without(there) != answers[1].without(not_there):
                 wrong.append(f"{verb} {there}: {answers}")
-            if answers[0].asked or answers[1].asked:
-                wrong.append(f"{verb} {there}: the store was asked for {answers[0].asked}")
+            if answers[0].store_keys or answers[1].store_keys:
+                wrong.append(f"{verb} {there}: the store was asked for {answers[0].store_keys}")
     assert wrong == []
 
 
@@ -444,12 +444,12 @@ def test_only_administrators_remove_bytes(harness: AccessHarness, person: Reques
     expected = {INVALID: 401, ANONYMOUS: 401, ADMIN: 404}.get(person.role, 403)
     for there, not_there in zip(EXISTING, MISSING, strict=True):
         first, second = (
-            harness.ask("POST", f"/api/v1/projects/{name}/delete-now", headers, body)
+            harness.request("POST", f"/api/v1/projects/{name}/delete-now", headers, body)
             for name in (there, not_there)
         )
         assert first.status == second.status == expected
         assert first.without(there) == second.without(not_there) or person.role == ADMIN
-        assert person.role == ADMIN or not (first.asked or second.asked)
+        assert person.role == ADMIN or not (first.store_keys or second.store_keys)
 
 
 @pytest.mark.parametrize("target", ["lab", "vault"])
@@ -462,14 +462,14 @@ def test_only_writers_promote(harness: AccessHarness, person: Requester, target:
     for there, not_there in zip(EXISTING, MISSING, strict=True):
         read = status_of(person.role, there, RouteCase(""), is_open=is_open(harness))
         paths = (f"/api/v1/projects/{name}/promote" for name in (there, not_there))
-        first, second = (harness.ask("POST", path, headers, body) for path in paths)
+        first, second = (harness.request("POST", path, headers, body) for path in paths)
         if person.role in writers:
             assert (first.status, second.status) == (404, 404), first
             continue
         expected = {INVALID: 401, ANONYMOUS: 401}.get(person.role, read if read != 200 else 403)
         assert first.status == expected, (there, first)
         assert first.without(there) == second.without(not_there)
-        assert not any("projects/" in key for key in (*first.asked, *second.asked))
+        assert not any("projects/" in key for key in (*first.store_keys, *second.store_keys))
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
@@ -477,15 +477,15 @@ def test_manager_pages_are_refused_to_others(harness: AccessHarness, person: Req
     """The pages of a project's managers are refused to others, without a look at the project."""
     headers = person.headers(harness)
     for there, not_there in zip(EXISTING, MISSING, strict=True):
-        read = harness.ask("GET", f"/project/{there}/", headers).status
+        read = harness.request("GET", f"/project/{there}/", headers).status
         expected = {INVALID: 401, ANONYMOUS: 401}.get(person.role, read if read != 200 else 403)
         for page in ("manage", "access"):
             paths = [f"/project/{name}/{page}/" for name in (there, not_there)]
-            first, second = (harness.ask("GET", path, headers) for path in paths)
+            first, second = (harness.request("GET", path, headers) for path in paths)
             if person.role in {MANAGERS, ADMIN}:
                 assert (first.status, second.status) == (200, 404)
                 continue
-            assert (first.status, first.asked, second.asked) == (expected, (), ())
+            assert (first.status, first.store_keys, second.store_keys) == (expected, (), ())
             assert first.without(there) == second.without(not_there)
 
 
@@ -499,7 +499,7 @@ def test_wrong_method_is_refused_by_the_path_alone(
     for method in METHODS if is_first(person) else METHODS[number % len(METHODS) :][:1]:
         for path in ("/simple/{}/", "/files/{}/x-1.0.tar.gz", "/pypi/{}/json", "/project/{}/"):
             both = {
-                harness.ask(method, path.format(name), headers).without(name)
+                harness.request(method, path.format(name), headers).without(name)
                 for pair in zip(EXISTING, MISSING, strict=True)
                 for name in pair
             }
@@ -512,10 +512,10 @@ def test_unknown_path_tells_nothing(harness: AccessHarness, person: Requester) -
     """Health is public; unknown paths are 401 to callers without any read access, and else 404."""
     headers = person.headers(harness)
     for path in ("/health", "/ready"):
-        assert harness.ask("GET", path, headers).status == 200
+        assert harness.request("GET", path, headers).status == 200
     is_refused = is_unknown(person, harness)
     for path in ("/nowhere/at/all", "/api/v1/nothing", "/simple/a/b", "/raw/nothing.txt"):
-        assert harness.ask("GET", path, headers).status == (401 if is_refused else 404)
+        assert harness.request("GET", path, headers).status == (401 if is_refused else 404)
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
@@ -533,7 +533,7 @@ def test_what_only_administrators_do(harness: AccessHarness, person: Requester) 
             path += f"?{urlencode(request.body)}"
         else:
             body = WRONG_BODY
-        answer = harness.ask(request.row.method, path, headers, body)
+        answer = harness.request(request.row.method, path, headers, body)
         if person.role in allowed:
             assert answer.status in (200, 400, 404), example
         else:
@@ -542,11 +542,11 @@ def test_what_only_administrators_do(harness: AccessHarness, person: Requester) 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_managers_reserve_names(harness: AccessHarness, person: Requester) -> None:
-    """Who manages a project may reserve its name."""
+    """Only who manages a project may reserve its name."""
     headers = (*person.headers(harness), JSON)
     refused = {INVALID: 401, ANONYMOUS: 401}.get(person.role, 403)
     for name in (EXISTING[0], MISSING[0]):
-        wrong = harness.ask("POST", f"/api/v1/projects/{name}/reserve", headers, b'{"no": 1}')
+        wrong = harness.request("POST", f"/api/v1/projects/{name}/reserve", headers, b'{"no": 1}')
         assert wrong.status == (400 if person.role in {MANAGERS, ADMIN} else refused)
 
 
@@ -561,12 +561,12 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]
 def test_pages_behind_the_proxy(proxied: AccessHarness, person: Requester) -> None:
     """Behind IAP, the web UI is only for the users that IAP names."""
     headers = (*person.headers(proxied), ("accept", "text/html"))
-    home = proxied.ask("GET", "/", headers)
+    home = proxied.request("GET", "/", headers)
     is_refused = person.role in {ANONYMOUS, INVALID}
     assert home.status == (401 if is_refused else 200)
-    assert proxied.ask("GET", "/setup/", headers).status == home.status
+    assert proxied.request("GET", "/setup/", headers).status == home.status
     for name in (*EXISTING, *MISSING):
-        page = proxied.ask("GET", f"/project/{name}/", headers)
+        page = proxied.request("GET", f"/project/{name}/", headers)
         expected = status_of(person.role, name, RouteCase(""), is_open=True)
         assert page.status == (401 if is_refused else expected), name
         if not is_refused and page.status == 200:
@@ -575,15 +575,15 @@ def test_pages_behind_the_proxy(proxied: AccessHarness, person: Requester) -> No
 
 @pytest.mark.parametrize("person", PROXIED, ids=str)
 def test_search_behind_the_proxy(proxied: AccessHarness, person: Requester) -> None:
-    """A search there finds what the page shows; a program without the proxy sees what it may."""
+    """Behind IAP, a search finds what the page lists; without it, what the caller may read."""
     headers = person.headers(proxied)
-    found = proxied.ask("GET", "/search.json", headers)
+    found = proxied.request("GET", "/search.json", headers)
     if person.kind == "wrong assertion":
         assert found.status == 401
         return
     assert found.status == 200
     listed = [name for name in (*EXISTING, OTHER) if f'"{name}"'.encode() in found.body]
-    shown = proxied.ask("GET", "/", (*headers, ("accept", "text/html")))
+    shown = proxied.request("GET", "/", (*headers, ("accept", "text/html")))
     if shown.status == 200:
         assert listed == [name for name in (*EXISTING, OTHER) if f">{name}<".encode() in shown.body]
     else:
@@ -593,10 +593,12 @@ def test_search_behind_the_proxy(proxied: AccessHarness, person: Requester) -> N
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_programs_behind_the_proxy(proxied: AccessHarness, person: Requester) -> None:
-    """Programs are known by their own credentials there, as anywhere; the proxy is not asked."""
+    """Behind IAP, programs have the rights of their own credentials, whoever IAP names."""
     iap_headers = next(each for each in PROXIED if each.role == ADMIN).headers(proxied)
     for name in (*EXISTING, *MISSING):
-        answer = proxied.ask("GET", f"/simple/{name}/", (*person.headers(proxied), *iap_headers))
+        answer = proxied.request(
+            "GET", f"/simple/{name}/", (*person.headers(proxied), *iap_headers)
+        )
         assert answer.status == status_of(person.role, name, RouteCase(""), is_open=True)
 
 
@@ -607,12 +609,12 @@ def _tells(what: str, names: tuple[str, str], answers: list[RecordedResponse]) -
     if one.without(there) != other.without(not_there):
         wrong.append(f"{what}: {one} is not {other}")
     # of a page in memory the version is looked at first
-    if set(one.asked) - {f"projects/{there}.json"} or other.asked:
-        wrong.append(f"{what}: the store was asked for {one.asked}")
+    if set(one.store_keys) - {f"projects/{there}.json"} or other.store_keys:
+        wrong.append(f"{what}: the store was asked for {one.store_keys}")
     return wrong
 
 
-def _seen(answer: RecordedResponse) -> tuple[int, bytes, set[tuple[str, str]]]:
+def comparable_parts(answer: RecordedResponse) -> tuple[int, bytes, set[tuple[str, str]]]:
     """Return status, body, and the headers in any order."""
     return answer.status, answer.body, set(answer.headers)
 

@@ -56,8 +56,8 @@ def secrets_in(headers: Headers) -> set[str]:
 
 def ask_everything(harness: AccessHarness, headers: Headers) -> list[RecordedResponse]:
     """Send a credential everywhere, also to where it does not belong."""
-    answers = [harness.ask("GET", path, headers) for path in PATHS]
-    answers += [harness.ask("POST", "/api/v1/projects/shut-lib/yank", headers, b"{}")]
+    answers = [harness.request("GET", path, headers) for path in PATHS]
+    answers += [harness.request("POST", "/api/v1/projects/shut-lib/yank", headers, b"{}")]
     answers += [harness.upload(wheel(name), headers) for name in EXISTING]
     return answers
 
@@ -86,7 +86,7 @@ def test_a_credential_in_the_wrong_place(
     secrets = secrets_in(BAD[kind])
     with caplog.at_level(logging.DEBUG):
         answers = [
-            harness.ask("GET", f"/simple/shut-lib/?access_token={secret.replace(' ', '+')}")
+            harness.request("GET", f"/simple/shut-lib/?access_token={secret.replace(' ', '+')}")
             for secret in secrets
         ]
     assert {answer.status for answer in answers} <= {400, 401}
@@ -97,18 +97,18 @@ def test_a_credential_in_the_wrong_place(
 def test_typed_user_names_are_not_logged(
     harness: AccessHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A line break in a user's name makes no second line in a log, and is refused (28, 30)."""
+    """A user's name with a control character is refused, and makes no line in the log."""
     with caplog.at_level(logging.DEBUG):
         for name in ("ana\nroot", "ana\r\nX-Evil: 1", "ana\x00", "ana\x7f"):
             pair = b64encode(f"{name}:{PASSWORD}".encode()).decode()
-            answer = harness.ask("GET", "/simple/", (("authorization", f"Basic {pair}"),))
+            answer = harness.request("GET", "/simple/", (("authorization", f"Basic {pair}"),))
             assert answer.status == 401
     assert "root" not in caplog.text
     assert "evil" not in caplog.text.lower()
 
 
 def test_no_secret_is_in_a_repr(harness: AccessHarness) -> None:
-    """What a debugger or a crash report would show of the wired index has no secret of its own."""
+    """Neither access settings nor static tokens show a secret in their representation."""
     shown = repr(harness.index.settings.access) + repr(harness.index.authenticator.static_tokens)
     assert "a-static-token-of" not in shown
     assert PASSWORD not in shown

@@ -32,11 +32,11 @@ BAD = [each for each in REQUESTERS if each.role == INVALID and each.kind != "unk
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
     """Serve an index on which people sign in, and anybody may read `open-*`."""
 
-    def adjust(said: dict[str, object]) -> None:
-        access = said["access"]
+    def adjust(document: dict[str, object]) -> None:
+        access = document["access"]
         assert isinstance(access, dict)
         access["cookie_login"] = True
-        said["server"] = {"public_url": HERE}
+        document["server"] = {"public_url": HERE}
 
     with open_harness(tmp_path_factory.mktemp("sessions"), adjust=adjust) as opened:
         yield opened
@@ -73,8 +73,8 @@ def test_a_session_reads_what_its_credential_reads(
 
     assert status == 303
     for path in paths(harness):
-        by_header = harness.ask("GET", path, headers)
-        by_cookie = harness.ask("GET", path, cookie)
+        by_header = harness.request("GET", path, headers)
+        by_cookie = harness.request("GET", path, cookie)
         assert by_cookie.without("date") == by_header.without("date"), path
 
 
@@ -83,11 +83,11 @@ def test_a_session_changes_nothing_by_the_api(harness: AccessHarness, requester:
     """No upload and no call of the API is authenticated by a cookie."""
     _, cookie = sign_in(harness, requester.headers(harness))
     nobody = [
-        harness.ask("POST", path, ())
+        harness.request("POST", path, ())
         for path in ("/legacy/", f"/api/v1/projects/{OTHER}/yank", "/api/v1/tokens")
     ]
     by_cookie = [
-        harness.ask("POST", path, cookie)
+        harness.request("POST", path, cookie)
         for path in ("/legacy/", f"/api/v1/projects/{OTHER}/yank", "/api/v1/tokens")
     ]
 
@@ -98,12 +98,14 @@ def test_a_session_changes_nothing_by_the_api(harness: AccessHarness, requester:
 def test_no_log_has_a_credential_or_a_cookie(
     harness: AccessHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither what was typed nor the cookie is in a log or a page, nor the one in the other."""
+    """No log and no page has a typed credential or a cookie; no cookie has a credential."""
     for requester in VALID:
         headers = requester.headers(harness)
         with caplog.at_level(logging.DEBUG):
             _, cookie = sign_in(harness, headers)
-            answers = [harness.ask("GET", path, cookie) for path in ("/", "/-/account/", "/%zz")]
+            answers = [
+                harness.request("GET", path, cookie) for path in ("/", "/-/account/", "/%zz")
+            ]
         logged = caplog.text + "".join(f"{answer.headers}{answer.body!r}" for answer in answers)
         logged += "".join(str(record.__dict__) for record in caplog.records)
         value = "".join(text.partition("=")[2] for _, text in cookie)
@@ -116,7 +118,7 @@ def test_no_log_has_a_credential_or_a_cookie(
 
 @pytest.mark.parametrize("requester", BAD, ids=str)
 def test_what_is_invalid_signs_nobody_in(harness: AccessHarness, requester: Requester) -> None:
-    """A credential that a header may not have gives no session either."""
+    """A credential that is invalid in a header signs nobody in at the form."""
     headers = requester.headers(harness)
     if requester.kind == "nonsense":
         headers = (("authorization", "Basic Og=="),)  # neither a name nor a password

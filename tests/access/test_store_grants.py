@@ -59,10 +59,10 @@ def test_stored_grant_works_for_each_credential(tmp_path: Path) -> None:
         package, access = harness.packages["shut-lib"], harness.index.server.access
 
         def statuses(path: str) -> set[int]:
-            return {harness.ask("GET", path, headers).status for headers in sent.values()}
+            return {harness.request("GET", path, headers).status for headers in sent.values()}
 
         def listed(headers: Headers) -> bool:
-            return b"shut-lib" in harness.ask("GET", "/simple/", headers).body
+            return b"shut-lib" in harness.request("GET", "/simple/", headers).body
 
         def uploaded() -> set[int]:
             return {harness.upload(package, headers).status for headers in sent.values()}
@@ -79,12 +79,13 @@ def test_stored_grant_works_for_each_credential(tmp_path: Path) -> None:
             assert statuses(path) == {200}
         assert uploaded() == {200}
         assert all(map(listed, sent.values()))
-        answer = harness.ask("GET", "/simple/shut-lib/", sent["password"])
+        answer = harness.request("GET", "/simple/shut-lib/", sent["password"])
         assert answer.header("cache-control") == "private, no-cache"
         assert "Authorization" in answer.header("vary")
-        assert harness.ask("GET", "/simple/shut-lib/").status == 401
+        assert harness.request("GET", "/simple/shut-lib/").status == 401
         assert (
-            harness.ask("GET", "/simple/shut-lib/", by_api_token(STRANGER)(harness)).status == 404
+            harness.request("GET", "/simple/shut-lib/", by_api_token(STRANGER)(harness)).status
+            == 404
         )
 
         access.revoke(granted, by="local:test")
@@ -100,9 +101,9 @@ def test_stored_grant_works_behind_the_proxy(tmp_path: Path) -> None:
     """A person whom Identity-Aware Proxy names has the grants of the store."""
     with open_harness(tmp_path, adjust=put_behind_the_proxy) as harness:
         headers = by_proxy(STRANGER)(harness)
-        assert harness.ask("GET", "/project/shut-lib/", headers).status == 404
+        assert harness.request("GET", "/project/shut-lib/", headers).status == 404
         harness.index.server.access.grant(to("user:stranger@acme.dev"), by="local:test")
-        assert harness.ask("GET", "/project/shut-lib/", headers).status == 200
+        assert harness.request("GET", "/project/shut-lib/", headers).status == 200
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
 
 
-def ask(server: InProcessServer, since: int) -> tuple[list[tuple[str, int]], int, bool]:
+def changes_since(server: InProcessServer, since: int) -> tuple[list[tuple[str, int]], int, bool]:
     """Return projects and revisions of an answer, its newest serial, and whether there is more."""
     answer = server.get(f"/api/v1/changes?since={since}")
     assert answer.status == 200
-    told = json.loads(answer.body)
-    listed = [(change["project"], change["revision"]) for change in told["changes"]]
-    return listed, told["newest"], told["more"]
+    parsed = json.loads(answer.body)
+    listed = [(change["project"], change["revision"]) for change in parsed["changes"]]
+    return listed, parsed["newest"], parsed["more"]
 
 
 def test_each_change_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,18 +28,18 @@ def test_each_change_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with in_process(tmp_path) as server:
         server.publish(wheel("a"), wheel("b"), wheel("c"))
 
-        first, newest, more = ask(server, 0)
+        first, newest, more = changes_since(server, 0)
 
         assert (first, more) == ([("a", 1), ("b", 1)], True)
-        assert ask(server, newest - 1) == ([("c", 1)], newest, False)
-        assert ask(server, newest) == ([], newest, False)
+        assert changes_since(server, newest - 1) == ([("c", 1)], newest, False)
+        assert changes_since(server, newest) == ([], newest, False)
         server.publish(wheel("b", "2.0"))
-        assert ask(server, newest) == ([("b", 2)], newest + 1, False)
+        assert changes_since(server, newest) == ([("b", 2)], newest + 1, False)
 
 
 @pytest.mark.parametrize("since", ["1e3", "1000.0", "-0", "+1", "", "%D9%A1"])
 def test_only_digits_are_a_serial(tmp_path: Path, since: str) -> None:
-    """Only decimal digits are a number in a query."""
+    """The serial in a query is decimal digits alone; anything else is refused."""
     with in_process(tmp_path) as server:
         answer = server.get(f"/api/v1/changes?since={since}")
 
@@ -52,9 +52,11 @@ def test_read_only_server_lists_changes(tmp_path: Path) -> None:
     store = MemoryStore(Clock().seconds)
     with in_process(tmp_path, store=store) as writer:
         writer.publish(wheel("a"))
-        seen = ask(writer, 0)
+        before = changes_since(writer, 0)
         writer.publish(wheel("b"))
         with in_process(tmp_path, store=ReadOnlyStore(store)) as reader:
-            assert ask(reader, 0) == seen
-            changed = ask(writer, 0)
-            assert ask(reader, 0) == changed == ([*seen[0], ("b", 1)], changed[1], False)
+            assert changes_since(reader, 0) == before
+            changed = changes_since(writer, 0)
+            assert (
+                changes_since(reader, 0) == changed == ([*before[0], ("b", 1)], changed[1], False)
+            )

@@ -154,7 +154,7 @@ def server(
 
 
 def test_its_operations_check_and_keep_the_keys(server: InProcessServer) -> None:
-    """Operations add, change and remove it, and refuse what its struct does not have."""
+    """A new kind of table has operations, which refuse unknown keys, names and old states."""
     api = Administrator.of(server).api
     added = api.call(ANNOUNCEMENTS.add, NewTable(HELLO, "TEAM-1"))
     edit = TableEdit("hello", {"text": "Bye", "end": None}, as_of=added.created)
@@ -181,7 +181,7 @@ def test_its_operations_check_and_keep_the_keys(server: InProcessServer) -> None
 
 
 def test_it_has_pages(server: InProcessServer) -> None:
-    """Its list, form, question and history are made from its struct."""
+    """A new kind of table has a list, a form, a question and a history of its own fields."""
     admin = Administrator.of(server)
     form = admin.open("announcements/?add=announcement").body.decode()
     done = admin.done("announcements/", action="add", **HELLO, note="TEAM-1")
@@ -203,7 +203,7 @@ def test_it_has_pages(server: InProcessServer) -> None:
 
 
 def test_it_is_in_the_api(server: InProcessServer) -> None:
-    """Its rows of the API answer administrators alone."""
+    """A new kind of table has its paths in the API, which are refused without a credential."""
     assert server.get("/api/v1/announcements").status == 401
     assert [row.path for row in ANNOUNCEMENTS.rows] == [
         "announcements",

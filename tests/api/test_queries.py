@@ -28,7 +28,7 @@ OPTIONAL = [
 def test_what_is_sent_never_counts_as_not_sent(
     kind: type[Struct], field: FieldInfo, text: str
 ) -> None:
-    """The word null is no value: a text that is searched for, and wrong for any other field."""
+    """The word null and an empty text are values or refused, and never count as left out."""
     required = [f"{each.encode_name}=x" for each in fields(kind) if each.required]
     query = "&".join((*required, f"{field.encode_name}={text}")).encode()
 

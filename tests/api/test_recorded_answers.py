@@ -145,7 +145,7 @@ def no_thread(_: object) -> None:
 
 
 def test_answers_are_as_they_were(tmp_path: Path) -> None:
-    """Each request has the status and JSON of before, perhaps with more fields, and no digest."""
+    """Each recorded request has its status and JSON, perhaps with more fields; no digest."""
     with in_process(tmp_path) as server:
         server.publish(wheel("demo", "1.0", "Summary: a demo"), sdist("demo"), wheel("demo", "2.0"))
         server.index.search.start = no_thread
@@ -176,7 +176,7 @@ def test_a_new_command_reads_them() -> None:
 
 
 def test_every_operation_is_asked_for() -> None:
-    """What asks an upstream, depends on the machine, or came later, is not recorded here."""
+    """Each operation is recorded but those that ask upstreams, vary by machine or came later."""
     asked = [row_of(method, path.partition("?")[0]) for method, path, _ in REQUESTS]
 
     left = {row.path for row in OPERATIONS if row not in asked and "index" not in row.path}

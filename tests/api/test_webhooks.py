@@ -57,7 +57,9 @@ def token(
     return "authorization", f"Bearer {text}"
 
 
-def ask(server: InProcessServer, operation: str, body: object = None, status: int = 200) -> Any:  # noqa: ANN401 - any JSON
+def answer_of(
+    server: InProcessServer, operation: str, body: object = None, status: int = 200
+) -> Any:  # noqa: ANN401 - any JSON
     """Return the answer of an operation to an administrator."""
     method, path = operation.split()
     content = b"" if body is None else json.dumps(body).encode()
@@ -87,24 +89,26 @@ def letter(number: int) -> DeadLetter:
 
 def test_a_secret_is_told_once(server: InProcessServer) -> None:
     """The answer to a new webhook, and to a new secret, has the secret, and nothing else has it."""
-    added = ask(server, "POST webhooks/add", {"webhook": KEYS}, 201)
-    again = ask(server, "POST webhooks/new-secret", {"name": "builds", "note": "leaked"}, 201)
+    added = answer_of(server, "POST webhooks/add", {"webhook": KEYS}, 201)
+    again = answer_of(server, "POST webhooks/new-secret", {"name": "builds", "note": "leaked"}, 201)
 
     assert added["secret"].startswith("whsec_")
     assert again["secret"] not in {"", added["secret"]}
-    listed = ask(server, "GET webhooks")
+    listed = answer_of(server, "GET webhooks")
     assert listed["webhooks"][0]["secret_from"] == "store"
-    texts = [str(ask(server, path)) for path in OPERATIONS[:3]] + [str(ask(server, "GET tables"))]
+    texts = [str(answer_of(server, path)) for path in OPERATIONS[:3]] + [
+        str(answer_of(server, "GET tables"))
+    ]
     assert all(secret["secret"] not in text for secret in (added, again) for text in texts)
     assert "another secret: leaked" in texts[1]
 
 
 def test_no_secret_is_made_where_a_variable_has_one(server: InProcessServer) -> None:
-    """A webhook whose secret is in a variable gets no other one, and the message says why."""
+    """A webhook whose secret is in a variable names that variable, and gets no other secret."""
     give_variables(server, secrets={"BUILDS": "whsec_" + "A" * 40})
 
-    added = ask(server, "POST webhooks/add", {"webhook": KEYS}, 201)
-    refused = ask(server, "POST webhooks/new-secret", {"name": "builds"}, 409)
+    added = answer_of(server, "POST webhooks/add", {"webhook": KEYS}, 201)
+    refused = answer_of(server, "POST webhooks/new-secret", {"name": "builds"}, 409)
 
     assert "secret" not in added
     assert added["secret_from"] == "WHEELYARD_WEBHOOK_BUILDS_SECRET"
@@ -127,9 +131,9 @@ def test_a_url_of_a_variable_is_in_no_answer(server: InProcessServer) -> None:
     """A URL that a variable has is in no answer, journal, or file that is shown."""
     give_variables(server, urls={"CHAT": SECRET_URL})
 
-    answers = [ask(server, "POST webhooks/add", {"webhook": chat()}, 201)]
+    answers = [answer_of(server, "POST webhooks/add", {"webhook": chat()}, 201)]
     paths = ("webhooks", "webhooks/history", "webhooks/deliveries?name=chat", "tables", "journal")
-    answers += [ask(server, f"GET {path}") for path in paths]
+    answers += [answer_of(server, f"GET {path}") for path in paths]
 
     assert answers[0]["url_from"] == "WHEELYARD_WEBHOOK_CHAT_URL"
     assert "verysecret" not in str(answers)
@@ -144,7 +148,7 @@ def test_the_url_of_a_chat_is_no_key(server: InProcessServer) -> None:
     """The URL of a chat is refused as a key, and the message does not repeat it."""
     keys = {**chat(), "url": SECRET_URL}
 
-    refused = ask(server, "POST webhooks/add", {"webhook": keys}, 400)
+    refused = answer_of(server, "POST webhooks/add", {"webhook": keys}, 400)
 
     assert "WHEELYARD_WEBHOOK_CHAT_URL" in refused["message"]
     assert "verysecret" not in str(refused)
@@ -152,7 +156,7 @@ def test_the_url_of_a_chat_is_no_key(server: InProcessServer) -> None:
 
 def test_deliveries_are_shown(server: InProcessServer) -> None:
     """The last deliveries, what waits and what was given up are shown, with their errors."""
-    ask(server, "POST webhooks/add", {"webhook": KEYS}, 201)
+    answer_of(server, "POST webhooks/add", {"webhook": KEYS}, 201)
     waits = WaitingJournal(
         place=MessagePlace("main/acme", 3),
         ranges=((3, 4),),
@@ -167,7 +171,7 @@ def test_deliveries_are_shown(server: InProcessServer) -> None:
         WebhookState(attempts=(tried,), waiting={"main/acme": waits}, dead=(letter(1),), dropped=7),
     )
 
-    known_of = ask(server, "GET webhooks/deliveries?name=builds")
+    known_of = answer_of(server, "GET webhooks/deliveries?name=builds")
 
     assert known_of["attempts"][0]["subject"] == "acme 1.0 in main"
     assert known_of["waiting"][0]["journal"] == "main/acme"
@@ -187,12 +191,12 @@ def test_deliveries_are_shown(server: InProcessServer) -> None:
 
 def test_what_was_given_up_is_sent_again(server: InProcessServer) -> None:
     """One message that was given up, or all of them, wait to be sent again."""
-    ask(server, "POST webhooks/add", {"webhook": KEYS}, 201)
+    answer_of(server, "POST webhooks/add", {"webhook": KEYS}, 201)
     give_state(server, WebhookState(dead=tuple(map(letter, range(1, 5)))))
 
-    one = ask(server, "POST webhooks/send-again", {"name": "builds", "ids": ["msg-2"]})
-    left = ask(server, "GET webhooks/deliveries?name=builds")
-    rest = ask(server, "POST webhooks/send-again", {"name": "builds"})
+    one = answer_of(server, "POST webhooks/send-again", {"name": "builds", "ids": ["msg-2"]})
+    left = answer_of(server, "GET webhooks/deliveries?name=builds")
+    rest = answer_of(server, "POST webhooks/send-again", {"name": "builds"})
 
     assert one["ids"] == ["msg-2"]
     assert [message["id"] for message in left["dead"]] == ["msg-1", "msg-3", "msg-4"]
@@ -202,14 +206,14 @@ def test_what_was_given_up_is_sent_again(server: InProcessServer) -> None:
 
 def test_an_unknown_message_sends_nothing_again(server: InProcessServer) -> None:
     """If one of the messages was not given up, none is sent again."""
-    ask(server, "POST webhooks/add", {"webhook": KEYS}, 201)
+    answer_of(server, "POST webhooks/add", {"webhook": KEYS}, 201)
     give_state(server, WebhookState(dead=(letter(1),)))
 
     body = {"name": "builds", "ids": ["msg-1", "msg-9"]}
-    refused = ask(server, "POST webhooks/send-again", body, 404)
+    refused = answer_of(server, "POST webhooks/send-again", body, 404)
 
     assert "msg-9" in refused["message"]
-    assert len(ask(server, "GET webhooks/deliveries?name=builds")["dead"]) == 1
+    assert len(answer_of(server, "GET webhooks/deliveries?name=builds")["dead"]) == 1
 
 
 class FakeSender:
@@ -223,11 +227,11 @@ class FakeSender:
 
 
 def test_a_test_is_sent_now(server: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test is sent at once, and the answer says what came of it."""
+    """The answer to a test of a webhook has the status of the receiver, and who sent it."""
     monkeypatch.setattr(Server, "webhook_sender", FakeSender())
-    ask(server, "POST webhooks/add", {"webhook": KEYS}, 201)
+    answer_of(server, "POST webhooks/add", {"webhook": KEYS}, 201)
 
-    answer = ask(server, "POST webhooks/test", {"name": "builds"})
+    answer = answer_of(server, "POST webhooks/test", {"name": "builds"})
 
     assert answer["status"] == 204
     assert answer["id"].startswith("builds token:")
@@ -235,9 +239,9 @@ def test_a_test_is_sent_now(server: InProcessServer, monkeypatch: pytest.MonkeyP
 
 def test_a_webhook_without_a_url_is_sent_no_test(server: InProcessServer) -> None:
     """A test of a webhook that has no URL is refused, and the message says what to set."""
-    ask(server, "POST webhooks/add", {"webhook": chat()}, 201)
+    answer_of(server, "POST webhooks/add", {"webhook": chat()}, 201)
 
-    refused = ask(server, "POST webhooks/test", {"name": "chat"}, 400)
+    refused = answer_of(server, "POST webhooks/test", {"name": "chat"}, 400)
 
     assert refused["error"] == "no_delivery"
     assert "WHEELYARD_WEBHOOK_CHAT_URL" in refused["message"]

@@ -109,7 +109,7 @@ def test_client_urls_lead_to_the_server(server: FakeServer, opened: Opened, path
 def test_an_empty_text_is_sent_that_says_something(
     server: FakeServer, opened: Opened, index: str | None, query: str
 ) -> None:
-    """Who asks for rules about main asks a server for these alone."""
+    """An empty index is sent as main, and no index is not sent at all."""
     server.serve("/api/v1/retention", refusal(404, "not_found"))
 
     with pytest.raises(NotFound):
@@ -129,7 +129,7 @@ def test_an_empty_text_is_sent_that_says_something(
     ],
 )
 def test_unsafe_url_is_refused(opened: Opened, url: str, words: str) -> None:
-    """A URL that has a secret, or would send one unencrypted, is refused and not repeated."""
+    """A URL that has a secret, or would send one in plain text, is refused and not repeated."""
     with pytest.raises(Invalid, match=words) as refused:
         opened(url)
 
@@ -138,7 +138,7 @@ def test_unsafe_url_is_refused(opened: Opened, url: str, words: str) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_no_redirect_gets_the_credential(server: FakeServer, opened: Opened, status: int) -> None:
-    """A redirect, such as to a page for logging in, is named and not followed."""
+    """A redirect, such as to a page for signing in, is named and not followed."""
     with running_fake_server() as other:
         location = {"Location": f"{other.url}/login?secret=1"}
         server.serve(PROJECTS, CannedResponse(status=status, headers=location))
@@ -178,7 +178,7 @@ def test_refusal_becomes_one_sentence(
     kind: type[WheelyardError],
     words: str,
 ) -> None:
-    """Whatever a server, or something before it, refuses becomes one sentence, at once."""
+    """Whatever a server, or something before it, refuses is an error of one kind, at once."""
     server.serve(PROJECTS, answer)
 
     with pytest.raises(kind, match=words) as refused:
@@ -191,7 +191,7 @@ def test_refusal_becomes_one_sentence(
 def test_a_refused_token_leads_to_a_command_for_that_server(
     server: FakeServer, opened: Opened
 ) -> None:
-    """The command for another token is that of this terminal, and not the one a server writes."""
+    """Against a refused token, the advice is a command of this machine, not of the answer."""
     body = {
         "message": "Revoked. 'wheelyard token create NAME' makes one.",
         "error": "token_revoked",
@@ -333,7 +333,7 @@ def test_error_does_not_show_the_token(
 
 @pytest.mark.parametrize("target", [f"/{TOKEN}", f"https://{TOKEN}.example/", f"/?x={TOKEN}"])
 def test_redirect_does_not_show_the_token(server: FakeServer, opened: Opened, target: str) -> None:
-    """Nor does a redirect to an address with it."""
+    """A refused redirect shows no part of an address that has the token."""
     server.serve(PROJECTS, CannedResponse(status=302, headers={"Location": target}))
 
     with pytest.raises(Invalid) as caught:
@@ -344,7 +344,7 @@ def test_redirect_does_not_show_the_token(server: FakeServer, opened: Opened, ta
 
 @pytest.mark.parametrize("text", ["ana:pass-phrase of ana", "pass-phrase of ana", LOGIN])
 def test_answer_does_not_show_the_password(server: FakeServer, opened: Opened, text: str) -> None:
-    """What a server lists has neither the password in it nor anything that a terminal obeys."""
+    """A list of a server shows no password and no control character."""
     listed = {"projects": [{"name": name} for name in (text, "\x1b]0;x\x07", "demo")]}
     server.serve(PROJECTS, CannedResponse(json.dumps(listed).encode()))
 
@@ -356,7 +356,7 @@ def test_answer_does_not_show_the_password(server: FakeServer, opened: Opened, t
 
 
 def test_a_made_token_that_is_the_own_one() -> None:
-    """A server cannot have the caller's token printed as if it were a new one."""
+    """A token that a server says to be new is hidden if it is the caller's own."""
     body = json.dumps({"id": TOKEN[4:14], "token": TOKEN, TOKEN: [1, None, 2.5]}).encode()
 
     shown = json.loads(SecretFilter(f"Bearer {TOKEN}").json(body))
@@ -374,7 +374,7 @@ def listed_beside(ignored: bytes) -> CannedResponse:
 def test_token_beside_what_cannot_be_decoded(
     server: FakeServer, opened: Opened, ignored: bytes
 ) -> None:
-    """An answer whose texts cannot all be looked at is none of a wheelyard server."""
+    """An answer that cannot be searched for the token is refused as no server's."""
     server.serve(PROJECTS, listed_beside(ignored))
 
     with pytest.raises(Invalid, match="does not answer as a wheelyard server") as caught:
@@ -384,7 +384,7 @@ def test_token_beside_what_cannot_be_decoded(
 
 
 def test_token_beside_a_deeply_nested_field(server: FakeServer, opened: Opened) -> None:
-    """Some versions of Python can look at all texts of this answer, and others cannot."""
+    """A token in an answer with deep nesting is hidden, or the answer is refused."""
     server.serve(PROJECTS, listed_beside(b"[" * 500 + b"]" * 500))
     names = [HIDDEN]
 
@@ -395,7 +395,7 @@ def test_token_beside_a_deeply_nested_field(server: FakeServer, opened: Opened) 
 
 
 def test_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
-    """It is named as one that is missing from the start."""
+    """A file that is deleted before it is sent is named as one that cannot be read."""
     wheel = tmp_path / "demo-1-py3-none-any.whl"
     wheel.write_bytes(b"PK")
     form = open_form(wheel, "boundary", lambda _: None)
@@ -408,7 +408,7 @@ def test_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
 
 @given(start=integers(0, len(TOKEN) - 20), gap=sampled_from(["", " ", "-", "\x1b[0m"]))
 def test_a_part_of_a_token(start: int, gap: str) -> None:
-    """Nor any part of it that helps to guess the rest; its id is no secret."""
+    """No 20 characters in a row of a token are shown; its id is, as it is no secret."""
     part = TOKEN[start : start + 20]
     told = SecretFilter(f"Bearer {TOKEN}")
 

@@ -20,7 +20,9 @@ esac
 """
 
 
-def found(tmp_path: Path, server: str = SERVER.redacted, **environ: str) -> ServerCredential | None:
+def find_in(
+    tmp_path: Path, server: str = SERVER.redacted, **environ: str
+) -> ServerCredential | None:
     """Look for a credential, with the programs and the netrc file of a folder."""
     places = {"PATH": f"{tmp_path}:/usr/bin:/bin", "NETRC": str(tmp_path / "netrc")}
     return find_credential(parse_url(server), places | environ)
@@ -46,17 +48,17 @@ def login(credential: ServerCredential | None) -> str:
 
 
 def test_variable_comes_before_keyring_and_netrc(tmp_path: Path) -> None:
-    """The variable comes first, then the keyring, then the netrc file; an empty one is none."""
-    assert found(tmp_path) is None
+    """A credential is of the variable, else of the keyring, else of the netrc file."""
+    assert find_in(tmp_path) is None
     (tmp_path / "netrc").write_text("machine packages.acme.dev login ana password in-netrc\n")
-    last = found(tmp_path, WHEELYARD_TOKEN="")
+    last = find_in(tmp_path, WHEELYARD_TOKEN="")
     assert (login(last), last and last.source) == ("ana:in-netrc", str(tmp_path / "netrc"))
-    assert found(tmp_path, "https://other.acme.dev/") is None
+    assert find_in(tmp_path, "https://other.acme.dev/") is None
     install_keyring(tmp_path, "--mode creds get https://packages.acme.dev/", "ana\\nin-keyring\\n")
-    second = found(tmp_path)
+    second = find_in(tmp_path)
     assert (login(second), second and second.source) == ("ana:in-keyring", "the keyring")
 
-    first = found(tmp_path, WHEELYARD_TOKEN=" a-token\n")
+    first = find_in(tmp_path, WHEELYARD_TOKEN=" a-token\n")
 
     assert first == ServerCredential("Bearer a-token", "WHEELYARD_TOKEN")
     assert "a-token" not in repr(first)
@@ -69,16 +71,16 @@ def test_older_keyring_is_asked_for_the_token_user(tmp_path: Path, question: str
     """A keyring that needs a user name is asked for that of tokens, by the URL and by the host."""
     install_keyring(tmp_path, question, "in-keyring\\n")
 
-    assert login(found(tmp_path)) == "__token__:in-keyring"
+    assert login(find_in(tmp_path)) == "__token__:in-keyring"
 
 
 def test_silent_keyring_does_not_hold_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A keyring that waits for somebody who unlocks it does not hold a command up for ever."""
+    """A keyring that waits to be unlocked is given up, and the message names the variable."""
     monkeypatch.setattr("wheelyard.api_client.KEYRING_SECONDS", 0.1)
     (tmp_path / "keyring").write_text("#!/bin/sh\nexec tail -f /dev/null\n")
 
     with pytest.raises(Invalid, match=r"keyring does not answer .* token into WHEELYARD_TOKEN"):
-        found(tmp_path)
+        find_in(tmp_path)
 
 
 def test_broken_keyring_is_told(tmp_path: Path) -> None:
@@ -86,13 +88,13 @@ def test_broken_keyring_is_told(tmp_path: Path) -> None:
     (tmp_path / "keyring").write_text("#!/nowhere/python\n")
 
     with pytest.raises(Invalid, match=r"keyring cannot be run: .* token into WHEELYARD_TOKEN"):
-        found(tmp_path)
+        find_in(tmp_path)
 
 
 @pytest.mark.parametrize("token", ["two words", "a\r\nHost: b", "t\u00f6ken"])
 def test_unusable_token_is_refused(tmp_path: Path, token: str) -> None:
-    """A variable with something else in it is refused, and not repeated."""
+    """A variable that cannot be a token is refused, and not repeated."""
     with pytest.raises(Invalid, match="WHEELYARD_TOKEN has characters") as refused:
-        found(tmp_path, WHEELYARD_TOKEN=token)
+        find_in(tmp_path, WHEELYARD_TOKEN=token)
 
     assert token not in refused.value.message

@@ -95,192 +95,198 @@ def gzip_header(flags: int, body: bytes) -> bytes:
 
 REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
     "invalid_archive": {
-        "S01-text": lambda: b"hello" * 200,
-        "empty": lambda: b"",
+        "text": lambda: b"hello" * 200,
+        "no-bytes": lambda: b"",
         "plain-tar": lambda: TAR,
         "bzip2": lambda: bz2.compress(TAR),
         "xz": lambda: lzma.compress(TAR),
         "zlib": lambda: zlib.compress(TAR),
-        "nothing": lambda: gzip.compress(b""),
-        "S03-text": lambda: gzip.compress(b"hello" * 200),
+        "nothing-compressed": lambda: gzip.compress(b""),
+        "compressed-text": lambda: gzip.compress(b"hello" * 200),
         "one-zero-block": lambda: gzip.compress(bytes(512)),
-        "S05-crc": lambda: GOOD[:-8] + b"\0\0\0\0" + GOOD[-4:],
-        "S05-size": lambda: GOOD[:-4] + b"\0\0\0\0",
-        "junk": lambda: GOOD + b"junk",
+        "gzip-checksum-wrong": lambda: GOOD[:-8] + b"\0\0\0\0" + GOOD[-4:],
+        "gzip-size-wrong": lambda: GOOD[:-4] + b"\0\0\0\0",
+        "junk-behind-gzip": lambda: GOOD + b"junk",
         "junk-after-zeros": lambda: GOOD + bytes(300_000) + b"junk",
-        "second-member": lambda: GOOD + gzip.compress(tar_file(b"demo-1.0/x")),
-        "without-an-end": lambda: (
+        "second-gzip-member": lambda: GOOD + gzip.compress(tar_file(b"demo-1.0/x")),
+        "second-gzip-member-and-no-end-of-tar": lambda: (
             gzip.compress(sdist_tar()) + gzip.compress(tar_file(b"demo-1.0/x"))
         ),
-        "second-cut": lambda: GOOD + gzip.compress(bytes(999))[:-1],
-        "behind-the-end": lambda: gzip.compress(TAR + tar_file(b"demo-1.0/x")),
-        "behind-one-block": lambda: gzip.compress(
+        "second-gzip-member-cut": lambda: GOOD + gzip.compress(bytes(999))[:-1],
+        "file-behind-the-end": lambda: gzip.compress(TAR + tar_file(b"demo-1.0/x")),
+        "file-behind-one-zero-block": lambda: gzip.compress(
             sdist_tar() + bytes(512) + tar_file(b"demo-1.0/x")
         ),
-        "far-behind": lambda: gzip.compress(TAR + bytes(3 * MIB) + b"x"),
+        "byte-far-behind-the-end": lambda: gzip.compress(TAR + bytes(3 * MIB) + b"x"),
         "cut-header": lambda: gzip.compress(sdist_tar() + TAR[:100]),
         "cut-data": lambda: gzip.compress(sdist_tar(tar_block(b"demo-1.0/x", 600))),
-        "few-digits": lambda: sdist_bytes(tar_file(b"x", b"0" * 60_000, b"x")),
-        "zero-length": lambda: sdist_bytes(tar_file(b"x", b"0 a=b\n", b"x")),
-        "long-record": lambda: sdist_bytes(tar_file(b"x", b"99 a=b\n", b"x")),
-        "no-equals": lambda: sdist_bytes(tar_file(b"x", b"5 ab\n", b"x")),
-        "not-a-length": lambda: sdist_bytes(tar_file(b"x", b"+6 a=b\n", b"x")),
-        "cut": lambda: gzip.compress(sdist_tar(tar_block(b"x", 600, b"x"))),
-        "nothing-follows": lambda: sdist_bytes(pax({b"path": b"demo-1.0/x"})),
-        "S14-size": lambda: with_name({b"size": b"0"}),
-        "path-twice": lambda: sdist_bytes(
+        "pax-length-of-60000-digits": lambda: sdist_bytes(tar_file(b"x", b"0" * 60_000, b"x")),
+        "pax-length-0": lambda: sdist_bytes(tar_file(b"x", b"0 a=b\n", b"x")),
+        "pax-length-too-long": lambda: sdist_bytes(tar_file(b"x", b"99 a=b\n", b"x")),
+        "pax-record-without-equals": lambda: sdist_bytes(tar_file(b"x", b"5 ab\n", b"x")),
+        "pax-length-with-a-sign": lambda: sdist_bytes(tar_file(b"x", b"+6 a=b\n", b"x")),
+        "pax-header-cut": lambda: gzip.compress(sdist_tar(tar_block(b"x", 600, b"x"))),
+        "nothing-follows-a-pax-header": lambda: sdist_bytes(pax({b"path": b"demo-1.0/x"})),
+        "pax-size-differs": lambda: with_name({b"size": b"0"}),
+        "two-pax-paths": lambda: sdist_bytes(
             pax({b"path": b"demo-1.0/a"}), pax({b"path": b"demo-1.0/b"}), tar_file(b"demo-1.0/x")
         ),
         "two-long-names": lambda: sdist_bytes(LONG, LONG, tar_file(b"demo-1.0/x")),
-        "charset": lambda: with_name({b"hdrcharset": b"BINARY"}),
-        "not-utf8": lambda: with_name({b"path": b"demo-1.0/\xe9"}),
-        "plain-not-utf8": lambda: named(b"demo-1.0/\xe9"),
-        "global-path": lambda: sdist_bytes(pax({b"path": b"demo-1.0/x"}, b"g")),
-        "negative": lambda: sized(b"-0000000001\0"),
-        "base-256": lambda: sized(b"\x80" + bytes(10) + b"\1"),
-        "2-to-63": lambda: sized(b"\x80\0\0\0\x80" + bytes(7)),
-        "negative-256": lambda: sized(b"\xff" * 12),
-        "blank": lambda: sized(b" " * 12),
+        "pax-charset": lambda: with_name({b"hdrcharset": b"BINARY"}),
+        "pax-path-not-utf8": lambda: with_name({b"path": b"demo-1.0/\xe9"}),
+        "name-not-utf8": lambda: named(b"demo-1.0/\xe9"),
+        "global-pax-path": lambda: sdist_bytes(pax({b"path": b"demo-1.0/x"}, b"g")),
+        "negative-size": lambda: sized(b"-0000000001\0"),
+        "size-in-base-256": lambda: sized(b"\x80" + bytes(10) + b"\1"),
+        "size-of-2-to-63": lambda: sized(b"\x80\0\0\0\x80" + bytes(7)),
+        "negative-size-in-base-256": lambda: sized(b"\xff" * 12),
+        "blank-size": lambda: sized(b" " * 12),
         "folder-with-data": lambda: sdist_bytes(tar_file(b"demo-1.0/d/", b"x", b"5")),
-        "checksum": lambda: sdist_bytes(tar_block(b"demo-1.0/x", checksum=b"000000\0 ")),
+        "wrong-checksum": lambda: sdist_bytes(tar_block(b"demo-1.0/x", checksum=b"000000\0 ")),
         "no-checksum": lambda: sdist_bytes(tar_block(b"demo-1.0/x", checksum=b"xxxxxxxx")),
         "no-checksum-of-a-sum-of-zero": lambda: sdist_bytes(uncounted(b"demo-1.0/x")),
-        "mode": lambda: sdist_bytes(tar_block(b"demo-1.0/x", mode=b"rw-r--r-")),
+        "mode-no-number": lambda: sdist_bytes(tar_block(b"demo-1.0/x", mode=b"rw-r--r-")),
         "prefix-of-no-standard": lambda: sdist_bytes(
             tar_block(b"x", magic=b"ustar  \0", prefix=b"demo-1.0")
         ),
-        "two-tops": lambda: named(b"other/x"),
+        "two-top-folders": lambda: named(b"other/x"),
         "file-at-root": lambda: named(b"demo-1.0-x"),
-        "dot": lambda: sdist_bytes(tar_block(b"./", kind=b"5")),
-        "twice": lambda: sdist_bytes(tar_file(PKG_INFO_NAME, PKG_INFO)),
-        "twice-dotted": lambda: sdist_bytes(tar_file(b"demo-1.0/./PKG-INFO", PKG_INFO)),
-        **{f"cut-{n}": partial(bytes, GOOD[:-n]) for n in (1, 4, 9, 20)},
+        "dot-as-a-folder": lambda: sdist_bytes(tar_block(b"./", kind=b"5")),
+        "PKG-INFO-twice": lambda: sdist_bytes(tar_file(PKG_INFO_NAME, PKG_INFO)),
+        "PKG-INFO-twice-once-with-a-dot": lambda: sdist_bytes(
+            tar_file(b"demo-1.0/./PKG-INFO", PKG_INFO)
+        ),
+        **{f"gzip-cut-{n}": partial(bytes, GOOD[:-n]) for n in (1, 4, 9, 20)},
     },
     "archive_bomb": {
-        "many": lambda: GOOD + gzip.compress(b"") * 17,
-        "S10-zeros": lambda: sdist_bytes(tar_file(b"demo-1.0/x", bytes(65 * MIB))),
-        "headers": lambda: sdist_bytes(tar_block(b"demo-1.0/x") * 100_001),
+        "too-many-gzip-members": lambda: GOOD + gzip.compress(b"") * 17,
+        "inflates-to-65-MiB-of-zeros": lambda: sdist_bytes(
+            tar_file(b"demo-1.0/x", bytes(65 * MIB))
+        ),
+        "too-many-headers": lambda: sdist_bytes(tar_block(b"demo-1.0/x") * 100_001),
         "long-name": lambda: sdist_bytes(tar_file(b"L", bytes(64 * 1024 + 1), b"L")),
-        "pax-digits": lambda: sdist_bytes(tar_file(b"x", b"0" * 200_000, b"x")),
-        "large": lambda: sdist_bytes(pkg_info=PKG_INFO + b"\n" + b"A" * (4 * MIB)),
+        "pax-header-of-200-kB": lambda: sdist_bytes(tar_file(b"x", b"0" * 200_000, b"x")),
+        "PKG-INFO-of-4-MiB": lambda: sdist_bytes(pkg_info=PKG_INFO + b"\n" + b"A" * (4 * MIB)),
     },
     "unsafe_archive": {
-        "S14-path": lambda: with_name({b"path": b"../../x"}),
-        "S14-linkpath": lambda: sdist_bytes(
+        "pax-path-outside": lambda: with_name({b"path": b"../../x"}),
+        "pax-link-outside": lambda: sdist_bytes(
             pax({b"linkpath": b"/etc/passwd"}),
             tar_block(b"demo-1.0/x", kind=b"2", target=b"PKG-INFO"),
         ),
         "sparse": lambda: typed(b"S"),
         "pax-sparse": lambda: with_name({b"GNU.sparse.major": b"1"}),
-        "slash": lambda: sdist_bytes(tar_block(b"/", kind=b"5")),
-        "symlink": lambda: sdist_bytes(
+        "slash-as-a-folder": lambda: sdist_bytes(tar_block(b"/", kind=b"5")),
+        "PKG-INFO-is-a-symlink": lambda: sdist_bytes(
             tar_file(b"demo-1.0/x", PKG_INFO),
             tar_block(PKG_INFO_NAME, kind=b"2", target=b"x"),
             pkg_info=None,
         ),
-        "hard-link": lambda: sdist_bytes(
+        "PKG-INFO-is-a-hard-link": lambda: sdist_bytes(
             tar_file(b"demo-1.0/x", PKG_INFO),
             tar_block(PKG_INFO_NAME, kind=b"1", target=b"demo-1.0/x"),
             pkg_info=None,
         ),
-        "parent": lambda: named(b"../x"),
-        "absolute": lambda: named(b"/etc/x"),
-        "through": lambda: named(b"demo-1.0/../../y"),
-        "S27-backslash": lambda: named(b"demo-1.0\\..\\..\\y"),
-        "drive": lambda: named(b"C:/x"),
-        "passwd": lambda: link(b"l", b"/etc/passwd"),
-        "S28-outside": lambda: link(b"l", b"../../x"),
-        "just-outside": lambda: link(b"l", b".."),
-        "through-another": lambda: link(b"l", b"other-link/../../x"),
-        "nowhere": lambda: link(b"l", b""),
+        "name-of-the-parent": lambda: named(b"../x"),
+        "absolute-name": lambda: named(b"/etc/x"),
+        "name-that-leads-outside": lambda: named(b"demo-1.0/../../y"),
+        "name-with-backslashes": lambda: named(b"demo-1.0\\..\\..\\y"),
+        "name-with-a-drive": lambda: named(b"C:/x"),
+        "symlink-to-an-absolute-path": lambda: link(b"l", b"/etc/passwd"),
+        "symlink-outside": lambda: link(b"l", b"../../x"),
+        "symlink-just-outside": lambda: link(b"l", b".."),
+        "symlink-through-another": lambda: link(b"l", b"other-link/../../x"),
+        "symlink-to-nothing": lambda: link(b"l", b""),
         "below-a-link": lambda: sdist_bytes(
             tar_block(b"demo-1.0/l", kind=b"2", target=b"d"), tar_file(b"demo-1.0/l/x")
         ),
-        "S29-outside": lambda: link(b"l", b"/etc/passwd", b"1"),
-        "later": lambda: sdist_bytes(
+        "hard-link-outside": lambda: link(b"l", b"/etc/passwd", b"1"),
+        "hard-link-to-a-later-file": lambda: sdist_bytes(
             tar_block(b"demo-1.0/l", kind=b"1", target=b"demo-1.0/x"), tar_file(b"demo-1.0/x")
         ),
-        **{f"{kind!r}": partial(typed, kind) for kind in (b"3", b"4", b"6", b"7", b"Z")},
+        **{f"type-{kind!r}": partial(typed, kind) for kind in (b"3", b"4", b"6", b"7", b"Z")},
     },
     "missing_metadata": {
         "no-PKG-INFO": lambda: sdist_bytes(pkg_info=None),
-        "egg-info": lambda: sdist_bytes(
+        "PKG-INFO-only-in-egg-info": lambda: sdist_bytes(
             tar_file(b"demo-1.0/x.egg-info/PKG-INFO", PKG_INFO), pkg_info=None
         ),
     },
     "name_mismatch": {
-        "other-top": lambda: sdist_bytes(top=b"other-1.0"),
-        "other-version": lambda: sdist_bytes(top=b"demo-1.1"),
-        "no-version": lambda: sdist_bytes(top=b"demo"),
-        "name": lambda: sdist_bytes(pkg_info=PKG_INFO.replace(b"demo", b"other")),
+        "top-folder-of-another-name": lambda: sdist_bytes(top=b"other-1.0"),
+        "top-folder-of-another-version": lambda: sdist_bytes(top=b"demo-1.1"),
+        "top-folder-without-a-version": lambda: sdist_bytes(top=b"demo"),
+        "PKG-INFO-of-another-name": lambda: sdist_bytes(
+            pkg_info=PKG_INFO.replace(b"demo", b"other")
+        ),
     },
     "version_mismatch": {
-        "S34-version": lambda: sdist_bytes(pkg_info=PKG_INFO.replace(b"1.0", b"2"))
+        "PKG-INFO-of-another-version": lambda: sdist_bytes(pkg_info=PKG_INFO.replace(b"1.0", b"2"))
     },
 }
 REFUSED_ZIPS: dict[str, dict[str, bytes]] = {
     "invalid_archive": {
-        "W04": zip_sdist() + b"x",
-        "W21": zip_sdist(Entry(b"demo-1.0/x", b"a", both={"crc": 1})),
-        "W15": zip_sdist(Entry(b"demo-1.0/x"), Entry(b"demo-1.0/./x")),
-        "S23": zip_sdist(Entry(b"other/x")),
-        "tar": GOOD,
+        "byte-behind-the-zip": zip_sdist() + b"x",
+        "checksum-of-other-bytes": zip_sdist(Entry(b"demo-1.0/x", b"a", both={"crc": 1})),
+        "one-name-twice": zip_sdist(Entry(b"demo-1.0/x"), Entry(b"demo-1.0/./x")),
+        "two-top-folders": zip_sdist(Entry(b"other/x")),
+        "tar-named-zip": GOOD,
     },
     "unsafe_archive": {
-        "W32": zip_sdist(Entry(b"demo-1.0/../x")),
-        "S21-backslash": zip_sdist(Entry(b"demo-1.0\\x")),
+        "name-with-the-parent": zip_sdist(Entry(b"demo-1.0/../x")),
+        "name-with-a-backslash": zip_sdist(Entry(b"demo-1.0\\x")),
         "dot-at-end": zip_sdist(Entry(b"demo-1.0/x/.")),
     },
-    "missing_metadata": {"S22": zip_bytes([Entry(b"demo-1.0/x")])},
+    "missing_metadata": {"no-PKG-INFO": zip_bytes([Entry(b"demo-1.0/x")])},
 }
 ACCEPTED: dict[str, bytes] = {
     "plain": GOOD,
-    "S06-zeros": GOOD + bytes(300_000),
+    "zeros-behind-gzip": GOOD + bytes(300_000),
     "second-member-of-zeros": GOOD + gzip.compress(bytes(999)),
     "zeros-behind-the-end": gzip.compress(TAR + bytes(9999)),
-    "no-end": gzip.compress(sdist_tar()),
-    "half-an-end": gzip.compress(sdist_tar() + bytes(512)),
+    "no-end-of-tar": gzip.compress(sdist_tar()),
+    "one-zero-block-at-the-end": gzip.compress(sdist_tar() + bytes(512)),
     "long-name": sdist_bytes(LONG, tar_file(b"demo-1.0/n", b"x")),
-    "pax": with_name({b"path": b"demo-1.0/y", b"mtime": b"1.5"}),
-    "size-agrees": with_name({b"size": b"3"}),
-    "other-bytes": with_name({b"SCHILY.xattr.a": b"\xff"}),
-    "named-charset": with_name({b"hdrcharset": b"ISO-IR 10646 2000 UTF-8"}),
-    "S16-comment": sdist_bytes(pax({b"comment": b"c0ffee"}, b"g"), tar_file(b"demo-1.0/x")),
-    "S24-version": sdist_bytes(top=b"demo-1.0.0"),
-    "case": sdist_bytes(top=b"Demo-1.0"),
+    "pax-path-and-time": with_name({b"path": b"demo-1.0/y", b"mtime": b"1.5"}),
+    "pax-size-agrees": with_name({b"size": b"3"}),
+    "pax-attribute-not-utf8": with_name({b"SCHILY.xattr.a": b"\xff"}),
+    "pax-charset-utf8": with_name({b"hdrcharset": b"ISO-IR 10646 2000 UTF-8"}),
+    "global-pax-comment": sdist_bytes(pax({b"comment": b"c0ffee"}, b"g"), tar_file(b"demo-1.0/x")),
+    "top-folder-with-an-equal-version": sdist_bytes(top=b"demo-1.0.0"),
+    "top-folder-in-upper-case": sdist_bytes(top=b"Demo-1.0"),
     "leading-dot": sdist_bytes(top=b"./demo-1.0"),
-    "odd-but-harmless": named(b"demo-1.0/a:b "),
-    "inside": link(b"d/l", b"../PKG-INFO"),
-    "dangling": link(b"l", b"./d"),
-    "earlier": link(b"l", PKG_INFO_NAME, b"1"),
+    "name-with-colon-and-blank": named(b"demo-1.0/a:b "),
+    "symlink-inside": link(b"d/l", b"../PKG-INFO"),
+    "symlink-to-no-file": link(b"l", b"./d"),
+    "hard-link-to-an-earlier-file": link(b"l", PKG_INFO_NAME, b"1"),
     "setuid": sdist_bytes(tar_block(b"demo-1.0/x", mode=b"0006755\0", uid=b"0000000\0")),
-    "owner": sdist_bytes(tar_block(b"demo-1.0/x", owner=b"a\0b")),
-    "signed": sdist_bytes(signed(b"demo-1.0/x", owner=b"J\xe9r\xf4me")),
-    "name-of-1-MiB": gzip_header(8, b"n" * MIB + b"\0"),
-    "extra-field": gzip_header(4, b"\xff\xff" + bytes(0xFFFF)),
-    "toml": sdist_bytes(tar_file(b"demo-1.0/pyproject.toml", b"= not TOML")),
+    "owner-with-nul": sdist_bytes(tar_block(b"demo-1.0/x", owner=b"a\0b")),
+    "checksum-of-signed-characters": sdist_bytes(signed(b"demo-1.0/x", owner=b"J\xe9r\xf4me")),
+    "gzip-name-of-1-MiB": gzip_header(8, b"n" * MIB + b"\0"),
+    "gzip-extra-field": gzip_header(4, b"\xff\xff" + bytes(0xFFFF)),
+    "pyproject-that-is-no-toml": sdist_bytes(tar_file(b"demo-1.0/pyproject.toml", b"= not TOML")),
     "old-folder": sdist_bytes(tar_file(b"demo-1.0/old/", kind=b"\0")),
-    "prefix": sdist_bytes(tar_block(b"x", prefix=b"demo-1.0")),
+    "name-in-the-prefix": sdist_bytes(tar_block(b"x", prefix=b"demo-1.0")),
     "other-file-twice": sdist_bytes(tar_file(b"demo-1.0/x") * 2),
 }
 LIMITS: dict[str, Limit] = {
-    "S11-entries": (9, {"entries": 9}, lambda n: sdist_bytes(tar_file(b"demo-1.0/x") * (n - 2))),
-    "extension": (
+    "entries": (9, {"entries": 9}, lambda n: sdist_bytes(tar_file(b"demo-1.0/x") * (n - 2))),
+    "size-of-an-extension": (
         50,
         {"tar_extension": 50},
         lambda n: sdist_bytes(tar_file(b"L", b"demo-1.0/".ljust(n, b"x"), b"L"), tar_block(b"x")),
     ),
-    "extensions": (
+    "size-of-all-extensions": (
         9,
         {"tar_extensions": 9 * 522},
         lambda n: sdist_bytes(*[tar_file(b"L", b"demo-1.0/x", b"L") + tar_block(b"x")] * n),
     ),
-    "S32-metadata": (
+    "size-of-PKG-INFO": (
         200,
         {"metadata": 200},
         lambda n: sdist_bytes(pkg_info=(PKG_INFO + b"\n").ljust(n, b"a")),
     ),
-    "inflated": (
+    "inflated-bytes": (
         9,
         {"free_inflated": 10, "inflated_ratio": 1, "tar_inflated": 512 * 9},
         lambda n: gzip.compress(bytes(sdist_tar() + bytes(512 * (n - 3))), 0),
@@ -306,13 +312,13 @@ def test_a_dishonest_sdist_is_refused(
 
 @pytest.mark.parametrize(("data", "code"), coded(REFUSED_ZIPS))
 def test_a_dishonest_zip_sdist_is_refused(tmp_path: Path, data: bytes, code: str) -> None:
-    """S21: a ZIP sdist is held to the rules of ZIP files and of sdists."""
+    """A ZIP sdist is held to the rules of ZIP files and of sdists."""
     assert_refused(tmp_path, data, code, ZIP_NAME)
 
 
 @pytest.mark.parametrize("suffix", [".tar.bz2", ".tar.xz", ".tgz", ".tar"])
 def test_refuses_other_compressions(tmp_path: Path, suffix: str) -> None:
-    """S20: an sdist in another compression is refused by its name."""
+    """An sdist whose suffix is not .tar.gz is refused by its name."""
     assert_refused(tmp_path, GOOD, "invalid_filename", "demo-1.0" + suffix)
 
 
@@ -335,7 +341,7 @@ def test_an_sdist_that_all_unpack_alike_is_accepted(tmp_path: Path, data: bytes)
 def test_an_sdist_has_its_licence_files(
     tmp_path: Path, version: bytes, member: bytes, *, is_accepted: bool
 ) -> None:
-    """S36: an sdist has the licence files that its metadata names, since they are specified."""
+    """From metadata version 2.4 on, an sdist has the licence files that its metadata names."""
     pkg_info = PKG_INFO.replace(b"2.4", version) + b"License-File: licenses/MIT\n"
     data = sdist_bytes(member, pkg_info=pkg_info)
     if is_accepted:
@@ -352,7 +358,7 @@ def test_names_that_windows_cannot_have_are_warned_of(tmp_path: Path) -> None:
 
 
 def test_an_sdist_may_be_a_zip(tmp_path: Path) -> None:
-    """S21: an sdist may be a ZIP file where the index allows that."""
+    """An sdist may be a ZIP file where the index allows that."""
     folder = Entry(b"demo-1.0/d/", method=DEFLATED, packed=b"")  # as setuptools wrote it in 2013
     data = zip_sdist(Entry(b"demo-1.0/a:b", b"x"), folder)
     assert inspect_bytes(tmp_path, ZIP_NAME, data).metadata == PKG_INFO
@@ -360,5 +366,5 @@ def test_an_sdist_may_be_a_zip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
 def test_an_sdist_beyond_a_limit_is_refused(tmp_path: Path, limit: Limit) -> None:
-    """An sdist just at a limit is accepted, one byte or file more is refused."""
+    """An sdist at a limit is accepted; one byte or file more is refused."""
     assert refused_beyond(tmp_path, SDIST_NAME, limit) == "archive_bomb"

@@ -100,20 +100,20 @@ def tar_in_front() -> bytes:
 
 
 UNSAFE_NAMES = {
-    "W30-nul": "demo/a\0b.py",
+    "nul": "demo/a\0b.py",
     "newline": "demo/a\nb.py",
     "parent": "../evil.py",
     "absolute": "/etc/x",
     "drive": "C:/x",
     "drive-backslash": "C:\\x",
-    "host": "//host/x",
+    "network-host": "//host/x",
     "backslash": "..\\evil.py",
     "plain-backslash": "demo\\evil.py",
-    "scripts": "demo-1.0.data/scripts/../../../evil",
+    "parent-folders-below-scripts": "demo-1.0.data/scripts/../../../evil",
     "dot": "demo/./a",
-    "W36-empty": "demo//a",
-    "empty-end": "demo//",
-    "blank": "demo/a ",
+    "empty-part": "demo//a",
+    "empty-part-at-the-end": "demo//",
+    "blank-at-the-end": "demo/a ",
     "trailing-dot": "demo/a.",
     "trailing-dot-folder": "demo./a",
     "device": "demo/CON",
@@ -147,17 +147,19 @@ PADDED = RIGHT_LINE.replace(b",6\n", b"=,6\n")
 HEX = b"demo/a.py,sha256=" + b"0" * 64 + b",6\n"
 
 BAD_RECORDS = {
-    "fewer": record_lines().replace(RIGHT_LINE, b""),
-    "more": record_lines(b"demo/none.py,sha256=a,1\n"),
-    "wrong": record_lines().replace(RIGHT_LINE, record_line(Entry(A.name, b"b = 2\n"))),
+    "member-not-listed": record_lines().replace(RIGHT_LINE, b""),
+    "listed-but-absent": record_lines(b"demo/none.py,sha256=a,1\n"),
+    "digest-of-other-bytes": record_lines().replace(
+        RIGHT_LINE, record_line(Entry(A.name, b"b = 2\n"))
+    ),
     "md5": record_lines().replace(RIGHT_LINE, record_line(A, "md5")),
     "sha1": record_lines().replace(RIGHT_LINE, record_line(A, "sha1")),
-    "missing": record_lines().replace(RIGHT_LINE, b"demo/a.py,,6\n"),
+    "no-digest": record_lines().replace(RIGHT_LINE, b"demo/a.py,,6\n"),
     "no-column": record_lines().replace(RIGHT_LINE, b"demo/a.py\n"),
-    "padded": record_lines().replace(RIGHT_LINE, PADDED),
-    "hex": record_lines().replace(RIGHT_LINE, HEX),
-    "not-ascii": record_lines().replace(RIGHT_LINE, "demo/a.py,sha256=é,6\n".encode()),
-    "contradiction": record_lines(RIGHT_LINE, HEX),
+    "padded-digest": record_lines().replace(RIGHT_LINE, PADDED),
+    "digest-in-hex": record_lines().replace(RIGHT_LINE, HEX),
+    "digest-not-ascii": record_lines().replace(RIGHT_LINE, "demo/a.py,sha256=é,6\n".encode()),
+    "two-lines-that-contradict": record_lines(RIGHT_LINE, HEX),
     "other-size": record_lines().replace(b",6\n", b",7\n"),
     "size-0": record_lines().replace(b",6\n", b",0\n"),
     "no-number-as-size": record_lines().replace(b",6\n", b",6.0\n"),
@@ -167,17 +169,17 @@ BAD_RECORDS = {
         b",6\n", ",\N{EXTENDED ARABIC-INDIC DIGIT SIX}\n".encode()
     ),
     "two-sizes": record_lines(RIGHT_LINE.replace(b",6\n", b",7\n")),
-    "W53-not-utf8": record_lines(b"\xe9,,\n"),
+    "name-not-utf8": record_lines(b"\xe9,,\n"),
     "not-csv": record_lines(b'"demo', b"x" * 200_000, b'",,\n'),
-    "W53-nul": record_lines(b"\0,,\n"),
-    "lines": record_lines(b"\n" * 200_000),
-    "fields": record_lines(b"," * 800_000),
+    "name-with-nul": record_lines(b"\0,,\n"),
+    "too-many-lines": record_lines(b"\n" * 200_000),
+    "too-many-fields": record_lines(b"," * 800_000),
 }
 REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
     "invalid_archive": {
         "text": lambda: b"hello\n" * 100,
         "png": lambda: b"\x89PNG\r\n\x1a\n" + bytes(99),
-        "W01-empty": lambda: b"",
+        "no-bytes": lambda: b"",
         "zeros": lambda: bytes(21),  # read from -1 on, an end without comment
         "bytes-before": lambda: zip_bytes(wheel_entries(), before=b"#!/bin/sh\n"),
         "bytes-after": lambda: GOOD + b"junk",
@@ -192,56 +194,56 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "counts-differ": lambda: ended(entries_here=3),
         "size-off": lambda: ended(size=200),
         "offset-off": lambda: ended(offset=100),
-        "split": lambda: ended(disk=1),
-        "64-differs": lambda: widened(end={"entries": 3}),
-        "no-locator": lambda: widened(no_locator={}),
+        "split-over-disks": lambda: ended(disk=1),
+        "64-bit-end-differs": lambda: widened(end={"entries": 3}),
+        "no-64-bit-locator": lambda: widened(no_locator={}),
         "locator-elsewhere": lambda: widened(locator={"offset": 7}),
         "locator-two-disks": lambda: widened(locator={"disks": 2}),
-        "no-end64": lambda: widened(no_end64={}),
-        "extensible": lambda: widened(end64={"rest": 45}),
+        "no-64-bit-end": lambda: widened(no_end64={}),
+        "64-bit-end-with-extensible-data": lambda: widened(end64={"rest": 45}),
         "nothing-but-markers": lambda: ended(offset=0xFFFFFFFF),
-        "length-5": lambda: changed(both={"extra": extra_field(1, bytes(5))}),
-        "length-12": lambda: changed(both={"extra": extra_field(1, bytes(12))}),
-        "W14-twice": lambda: changed(both={"extra": extra_field(1, b"") * 2}),
-        "differs": lambda: changed(both={"extra": extra_field(1, bytes(16))}),
-        "empty-but-needed": lambda: changed(central={"size": 0xFFFFFFFF}),
-        "W14-disk": lambda: changed(central={"disk": 2}),
-        "W15-same-name": lambda: wheel_bytes(A, A),
+        "64-bit-field-of-5-bytes": lambda: changed(both={"extra": extra_field(1, bytes(5))}),
+        "64-bit-field-of-12-bytes": lambda: changed(both={"extra": extra_field(1, bytes(12))}),
+        "64-bit-field-twice": lambda: changed(both={"extra": extra_field(1, b"") * 2}),
+        "64-bit-field-that-differs": lambda: changed(both={"extra": extra_field(1, bytes(16))}),
+        "empty-64-bit-field-that-is-needed": lambda: changed(central={"size": 0xFFFFFFFF}),
+        "entry-on-another-disk": lambda: changed(central={"disk": 2}),
+        "one-name-twice": lambda: wheel_bytes(A, A),
         "METADATA-twice": lambda: wheel_bytes(
             Entry(INFO + b"/METADATA", METADATA + b"Requires-Dist: evil\n")
         ),
-        "hidden": lambda: wheel_bytes(Entry(A.name, A.data, listed=False)),
-        "hidden-bytes": lambda: wheel_bytes(Entry(A.name, A.data, tail=b"x")),
-        "before-directory": lambda: zip_bytes(wheel_entries(), between=b"x"),
-        "W18-absent": lambda: wheel_bytes(Entry(A.name, A.data, present=False)),
-        "not-a-header": lambda: changed(local={"signature": b"PK\3\5"}),
-        "directory-damaged": lambda: changed(central={"signature": b"PK\1\3"}),
+        "entry-not-in-the-directory": lambda: wheel_bytes(Entry(A.name, A.data, listed=False)),
+        "bytes-behind-the-data": lambda: wheel_bytes(Entry(A.name, A.data, tail=b"x")),
+        "bytes-before-the-directory": lambda: zip_bytes(wheel_entries(), between=b"x"),
+        "entry-only-in-the-directory": lambda: wheel_bytes(Entry(A.name, A.data, present=False)),
+        "local-signature-damaged": lambda: changed(local={"signature": b"PK\3\5"}),
+        "directory-signature-damaged": lambda: changed(central={"signature": b"PK\1\3"}),
         "names-differ": lambda: changed(local={"name": b"demo/b.py"}),
-        "lengths-differ": lambda: changed(local={"name": b"demo/a.pyc"}),
-        "local-crc": lambda: changed(local={"crc": 1}),
-        "W21-crc": lambda: changed(both={"crc": 1}),
-        "local-size": lambda: changed(local={"size": 7}),
-        "local-compressed": lambda: changed(local={"compressed": 7}),
-        "W23-method": lambda: changed(local={"method": 8}),
+        "lengths-of-names-differ": lambda: changed(local={"name": b"demo/a.pyc"}),
+        "checksums-differ": lambda: changed(local={"crc": 1}),
+        "checksum-of-other-bytes": lambda: changed(both={"crc": 1}),
+        "sizes-differ": lambda: changed(local={"size": 7}),
+        "compressed-sizes-differ": lambda: changed(local={"compressed": 7}),
+        "methods-differ": lambda: changed(local={"method": 8}),
         "encrypted": lambda: changed(both={"flags": 1}),
-        "strongly": lambda: changed(both={"flags": 1 | 1 << 6}),
-        "masked": lambda: changed(both={"flags": 1 << 13}),
+        "strongly-encrypted": lambda: changed(both={"flags": 1 | 1 << 6}),
+        "header-values-masked": lambda: changed(both={"flags": 1 << 13}),
         "one-header-twice": lambda: changed(central={"offset": 0}),
-        "quoted-overlap": lambda: wheel_bytes(
+        "entry-inside-the-data-of-another": lambda: wheel_bytes(
             Entry(b"demo/z", GOOD), Entry(b"demo/q", b"", central={"offset": 90})
         ),
-        "beyond-the-end": lambda: changed(central={"offset": 1 << 30}),
-        "W28-other-name": lambda: changed(both={"extra": unicode_path(b"demo/b.py")}),
-        "W28-twice": lambda: changed(both={"extra": unicode_path(A.name) * 2}),
-        "cut": lambda: changed(both={"extra": b"abc"}),
-        "too-long": lambda: changed(both={"extra": b"\x55\x54\xff\0abc"}),
-        "local-too-long": lambda: changed(local={"extra_size": 0xFFFF}),
-        "central-too-long": lambda: changed(central={"extra_size": 0xFFFF}),
-        "experimental": lambda: changed(both={"extra": EXPERIMENTAL[0]}),
-        "experimental-local": lambda: changed(local={"extra": EXPERIMENTAL[1]}),
-        "later-version": lambda: changed(central={"version": 64}),
-        "W31-not-utf8": lambda: wheel_bytes(Entry(b"demo/\xe9", both=UTF8)),
-        "cp437": lambda: wheel_bytes(Entry("demo/é".encode())),
+        "offset-beyond-the-end": lambda: changed(central={"offset": 1 << 30}),
+        "unicode-path-of-another-name": lambda: changed(both={"extra": unicode_path(b"demo/b.py")}),
+        "unicode-path-twice": lambda: changed(both={"extra": unicode_path(A.name) * 2}),
+        "extra-field-cut": lambda: changed(both={"extra": b"abc"}),
+        "extra-field-too-long": lambda: changed(both={"extra": b"\x55\x54\xff\0abc"}),
+        "local-extra-size-too-long": lambda: changed(local={"extra_size": 0xFFFF}),
+        "central-extra-size-too-long": lambda: changed(central={"extra_size": 0xFFFF}),
+        "experimental-extra-field": lambda: changed(both={"extra": EXPERIMENTAL[0]}),
+        "experimental-local-extra-field": lambda: changed(local={"extra": EXPERIMENTAL[1]}),
+        "needs-a-later-version-of-zip": lambda: changed(central={"version": 64}),
+        "flagged-utf8-but-is-not": lambda: wheel_bytes(Entry(b"demo/\xe9", both=UTF8)),
+        "name-not-ascii-without-the-utf8-flag": lambda: wheel_bytes(Entry("demo/é".encode())),
         "folder-of-DOS": lambda: changed(central={"maker": 20, "attributes": 0x10}),
         "label-of-DOS": lambda: changed(central={"maker": 20, "attributes": 0x08}),
         "file-then-folder": lambda: wheel_bytes(A, Entry(A.name + b"/")),
@@ -250,17 +252,17 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         ),
         "folder-with-data": lambda: wheel_bytes(Entry(b"demo/d/", b"data")),
         "two-dist-info": lambda: wheel_bytes(Entry(b"other-1.0.dist-info/x")),
-        "size-lies": lambda: changed(both={"size": 3}),
+        "size-of-fewer-bytes": lambda: changed(both={"size": 3}),
         "inflates-to-more": lambda: wheel_bytes(
             Entry(A.name, bytes(MIB), DEFLATED, both={"size": 9})
         ),
         "inflates-to-less": lambda: wheel_bytes(Entry(A.name, b"", 8, both={"size": 9})),
-        "tar": tar_in_front,
+        "tar-header-at-the-beginning": tar_in_front,
         "bytes-behind-deflate": lambda: packed(deflated(A.data) + b"x"),
         "much-behind-deflate": lambda: packed(deflated(A.data) + bytes(MIB)),
         "deflate-cut": lambda: packed(deflated(A.data)[:-1]),
         "deflate-damaged": lambda: packed(b"\xff" * 9),
-        **{f"{n}": partial(changed, both={"method": n}) for n in (1, 9, 12, 14, 93, 99)},
+        **{f"method-{n}": partial(changed, both={"method": n}) for n in (1, 9, 12, 14, 93, 99)},
         **{
             f"normal-forms{end}": partial(named, f"demo/caf\u00e9{end}x", f"demo/cafe\u0301{end}x")
             for end in ("", "/", "/y")
@@ -269,9 +271,9 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
     "unsafe_archive": {
         "folder-below-file": lambda: wheel_bytes(A, Entry(A.name + b"/d/")),
         **{key: partial(named, name) for key, name in UNSAFE_NAMES.items()},
-        **{f"{ord(each):x}": partial(named, f"demo/a{each}yp.b") for each in CONTROLS},
+        **{f"character-{ord(each):x}": partial(named, f"demo/a{each}yp.b") for each in CONTROLS},
         **{
-            f"W65-{text!r}": partial(commands, text)
+            f"command-{text!r}": partial(commands, text)
             for text in (
                 b"[console_scripts]\n../../evil = demo:x",
                 b"[gui_scripts]\n..\\evil = demo:x",
@@ -279,40 +281,46 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
             )
         },
         **{
-            f"{mode:o}": partial(changed, central={"attributes": mode << 16})
+            f"mode-{mode:o}": partial(changed, central={"attributes": mode << 16})
             for mode in (0o120777, 0o020666, 0o060666, 0o010666, 0o140777, 0o040755)
         },
     },
     "archive_bomb": {
         "description-of-20-MB": lambda: wheel_bytes(metadata=METADATA + b"\n" + b"A" * 20_000_000),
-        "large": lambda: commands(b"[a]\n" + b"#" * MIB),
+        "large-entry-points": lambda: commands(b"[a]\n" + b"#" * MIB),
         "claims-4-GB": lambda: changed(both={"size": 0xFFFFFFF0}),
-        "ratio": lambda: wheel_bytes(Entry(A.name, bytes(65 * MIB), DEFLATED)),
+        "inflates-to-65-MiB-of-zeros": lambda: wheel_bytes(
+            Entry(A.name, bytes(65 * MIB), DEFLATED)
+        ),
     },
     "missing_metadata": {
         "no-members": lambda: zip_bytes([]),
         "no-dist-info": lambda: zip_bytes([A]),
-        "other": lambda: wheel_bytes(info=b"other-1.0.dist-info"),
-        "W41-other-version": lambda: wheel_bytes(info=b"demo-2.dist-info"),
-        "no-version": lambda: wheel_bytes(info=b"demo.dist-info"),
+        "dist-info-of-another-name": lambda: wheel_bytes(info=b"other-1.0.dist-info"),
+        "dist-info-of-another-version": lambda: wheel_bytes(info=b"demo-2.dist-info"),
+        "dist-info-without-a-version": lambda: wheel_bytes(info=b"demo.dist-info"),
         "no-METADATA": lambda: zip_bytes(wheel_entries(metadata=None)),
         "no-WHEEL": lambda: wheel_bytes(wheel=None),
         "no-RECORD": lambda: zip_bytes(wheel_entries(with_record=False)),
     },
     "invalid_metadata": {
-        "2.0": lambda: wheel_bytes(wheel=b"Wheel-Version: 2.0\n"),
-        "W47-absent": lambda: wheel_bytes(wheel=b"Tag: py3-none-any\n"),
-        "no-number": lambda: wheel_bytes(wheel=b"Wheel-Version: one\n"),
-        "W61-not-utf8": lambda: wheel_bytes(metadata=METADATA + b"Author: \xe9"),
+        "wheel-version-2.0": lambda: wheel_bytes(wheel=b"Wheel-Version: 2.0\n"),
+        "no-wheel-version": lambda: wheel_bytes(wheel=b"Tag: py3-none-any\n"),
+        "wheel-version-no-number": lambda: wheel_bytes(wheel=b"Wheel-Version: one\n"),
+        "METADATA-not-utf8": lambda: wheel_bytes(metadata=METADATA + b"Author: \xe9"),
         "no-Name": lambda: wheel_bytes(metadata=b"Metadata-Version: 2.1\n"),
-        **{f"W66-{text!r}": partial(commands, text) for text in BAD_COMMANDS},
+        **{f"entry-points-{text!r}": partial(commands, text) for text in BAD_COMMANDS},
         "no-licence-file": lambda: wheel_bytes(metadata=METADATA + LICENSE),
     },
     "name_mismatch": {
-        "W63-other-name": lambda: wheel_bytes(metadata=METADATA.replace(b"demo", b"other"))
+        "METADATA-of-another-name": lambda: wheel_bytes(
+            metadata=METADATA.replace(b"demo", b"other")
+        )
     },
     "version_mismatch": {
-        "W64-other-version": lambda: wheel_bytes(metadata=METADATA.replace(b"1.0", b"1.1"))
+        "METADATA-of-another-version": lambda: wheel_bytes(
+            metadata=METADATA.replace(b"1.0", b"1.1")
+        )
     },
     "record_mismatch": {
         key: partial(wheel_bytes, A, record=record) for key, record in BAD_RECORDS.items()
@@ -333,7 +341,7 @@ def test_a_dishonest_wheel_is_refused(
 
 
 def test_refuses_every_cut(tmp_path: Path) -> None:
-    """W02: a wheel that was cut off anywhere is refused."""
+    """A wheel that is cut off is refused, wherever the cut is."""
     for length in range(0, len(GOOD), 64):
         with pytest.raises(Invalid) as caught:
             inspect_bytes(tmp_path, WHEEL_NAME, GOOD[:length])
@@ -342,7 +350,7 @@ def test_refuses_every_cut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tail", [b"", bytes(16)], ids=["none", "16-bytes"])
 def test_refuses_data_descriptors(tmp_path: Path, tail: bytes) -> None:
-    """W24: a wheel that says to have sizes behind its data is refused for that, in these words."""
+    """A wheel with sizes behind its data is refused, and the message names the data descriptor."""
     data = wheel_bytes(Entry(A.name, A.data, tail=tail, both={"flags": 1 << 3}))
     with pytest.raises(Invalid, match=r"\(a data descriptor\)") as caught:
         inspect_bytes(tmp_path, WHEEL_NAME, data)
@@ -356,7 +364,7 @@ def test_a_wheel_is_not_an_sdist(tmp_path: Path) -> None:
 
 
 def test_package_may_be_named_for_a_device() -> None:
-    """A project that is named for a device of Windows may have its package, and only that."""
+    """A project named like a device of Windows may have its package, and no other such name."""
     for name in ("con/__init__.py", "CON/a.py", "con/"):
         check_portable_name(name, ArchiveLimits(), "con")
     for name in ("con", "con/nul", "nul/a.py", "con/con/a.py"):
@@ -365,35 +373,39 @@ def test_package_may_be_named_for_a_device() -> None:
 
 
 ACCEPTED: dict[str, bytes] = {
-    "W05-comment": zip_bytes(wheel_entries(), comment=b"hello"),
+    "ascii-comment": zip_bytes(wheel_entries(), comment=b"hello"),
     "zip64": widened(),
     "zip64-markers": widened(
         end={"entries": 0xFFFF, "entries_here": 0xFFFF, "size": 0xFFFFFFFF, "offset": 0xFFFFFFFF}
     ),
-    "local-64": changed(local={"extra": NUMBERS_64, "size": 0xFFFFFFFF, "compressed": 0xFFFFFFFF}),
-    "both-agree": changed(both={"extra": NUMBERS_64}),
-    "W14-empty": changed(both={"extra": extra_field(1, b"")}),
-    "W28-same-name": changed(both={"extra": unicode_path(A.name)}),
+    "64-bit-sizes-in-the-local-header": changed(
+        local={"extra": NUMBERS_64, "size": 0xFFFFFFFF, "compressed": 0xFFFFFFFF}
+    ),
+    "64-bit-sizes-that-agree": changed(both={"extra": NUMBERS_64}),
+    "empty-64-bit-field": changed(both={"extra": extra_field(1, b"")}),
+    "unicode-path-of-the-same-name": changed(both={"extra": unicode_path(A.name)}),
     "time-stamps": changed(local={"extra": b"UT\5\0\1abcd"}),
-    "utf8": named("demo/é.py"),
+    "name-flagged-utf8": named("demo/é.py"),
     "device-with-suffix": wheel_bytes(Entry(b"demo/aux.py")),
     "folder": wheel_bytes(Entry(b"demo/d/")),
     "folder-deflated": wheel_bytes(Entry(b"demo/d/", b"", DEFLATED)),
     "folder-deflated-to-nothing": wheel_bytes(Entry(b"demo/d/", b"", DEFLATED, packed=b"")),
     "folder-with-mode": wheel_bytes(Entry(b"demo/d/", central={"attributes": 0o040755 << 16})),
     "setuid": changed(central={"attributes": 0o106755 << 16}),
-    "case": wheel_bytes(info=b"Demo-1.0.dist-info"),
-    "W44-version": wheel_bytes(info=b"demo-1.0.0.dist-info"),
-    "vendored": wheel_bytes(Entry(b"demo/_vendor/other-1.dist-info/METADATA")),
-    "nested": wheel_bytes(Entry(b"demo/a.zip", GOOD)),
-    "less": wheel_bytes(Entry(b"demo/zeros", bytes(60 * MIB), DEFLATED)),
+    "dist-info-in-upper-case": wheel_bytes(info=b"Demo-1.0.dist-info"),
+    "dist-info-with-an-equal-version": wheel_bytes(info=b"demo-1.0.0.dist-info"),
+    "vendored-dist-info": wheel_bytes(Entry(b"demo/_vendor/other-1.dist-info/METADATA")),
+    "zip-in-the-wheel": wheel_bytes(Entry(b"demo/a.zip", GOOD)),
+    "60-MiB-of-zeros": wheel_bytes(Entry(b"demo/zeros", bytes(60 * MIB), DEFLATED)),
     "licence-file": wheel_bytes(
         Entry(INFO + b"/licenses/LICENSE", b"free"), metadata=METADATA + LICENSE
     ),
-    "older": wheel_bytes(metadata=METADATA.replace(b"2.4", b"2.1") + LICENSE),
+    "licence-file-missing-before-2.4": wheel_bytes(
+        metadata=METADATA.replace(b"2.4", b"2.1") + LICENSE
+    ),
     "any-order": zip_bytes(reversed(wheel_entries())),
     **{
-        f"{name}": changed(both={"date": date, "time": time})
+        f"time-{name}": changed(both={"date": date, "time": time})
         for name, date, time in (("1979", 0, 0), ("2108", 0xFFFF, 0), ("62s", 33, 31))
     },
     **{
@@ -413,10 +425,12 @@ ACCEPTED: dict[str, bytes] = {
 }
 WARNED: dict[str, dict[str, bytes]] = {
     "Windows cannot have": {
-        f"{character}": named(f"demo/a{character}.txt") for character in '<>"|?*'
+        f"character-{character}": named(f"demo/a{character}.txt") for character in '<>"|?*'
     },
-    "upper and lower case": {"W39": wheel_bytes(Entry(b"demo/A.py"), A)},
-    "newer than this index": {"1.9": wheel_bytes(wheel=WHEEL.replace(b"1.0", b"1.9"))},
+    "upper and lower case": {"demo/A.py": wheel_bytes(Entry(b"demo/A.py"), A)},
+    "newer than this index": {
+        "wheel-version-1.9": wheel_bytes(wheel=WHEEL.replace(b"1.0", b"1.9"))
+    },
     "differ": {
         "no-tags": wheel_bytes(wheel=b"Wheel-Version: 1.0\n"),
         "more-tags": wheel_bytes(wheel=WHEEL.replace(b"py3", b"py2.py3")),
@@ -425,12 +439,12 @@ WARNED: dict[str, dict[str, bytes]] = {
         ),
     },
     "PEP 815": {
-        f"W52{suffix}": wheel_bytes(
+        f"RECORD{suffix}": wheel_bytes(
             Entry(INFO + b"/RECORD" + suffix.encode(), b"x"), A, record=record_lines()
         )
         for suffix in (".jws", ".p7s")
     },
-    "newer": {"M02-metadata": wheel_bytes(metadata=METADATA.replace(b"2.4", b"2.99"))},
+    "newer": {"metadata-version-2.99": wheel_bytes(metadata=METADATA.replace(b"2.4", b"2.99"))},
 }
 
 
@@ -443,7 +457,7 @@ def test_a_wheel_that_all_install_alike_is_accepted(tmp_path: Path, data: bytes)
 
 
 def test_serves_the_exact_metadata(tmp_path: Path) -> None:
-    """The metadata that is served is METADATA byte for byte, odd line ends included."""
+    """The core metadata of a wheel is METADATA byte for byte, odd line ends included."""
     raw = METADATA.replace(b"\n", b"\r\n") + b"X-Unknown: 1\r\n\r\nRead me.\n"
     assert inspect_bytes(tmp_path, WHEEL_NAME, wheel_bytes(metadata=raw)).metadata == raw
 
@@ -457,7 +471,7 @@ def test_what_breaks_some_platforms_is_a_warning(tmp_path: Path, data: bytes, wa
 
 
 def test_compressed_tags_in_wheel_file_are_the_same_tags(tmp_path: Path) -> None:
-    """W48: a WHEEL file may write its tags as compressed as the filename."""
+    """A WHEEL file may write its tags as compressed as the filename."""
     data = wheel_bytes(wheel=WHEEL.replace(b"py3", b"py2.py3"))
     contents = inspect_bytes(tmp_path, "demo-1.0-py2.py3-none-any.whl", data)
     assert contents.warnings == ()
@@ -483,38 +497,38 @@ SMALL_FILES = sum(len(entry.data) for entry in wheel_entries(Entry(A.name, bytes
 
 LIMITS: dict[str, dict[str, Limit]] = {
     "archive_bomb": {
-        "W55-metadata": (200, {"metadata": 200}, lambda n: wheel_bytes(metadata=padded(n))),
-        "wheel-file": (100, {"wheel_file": 100}, lambda n: wheel_bytes(wheel=WHEEL.ljust(n))),
-        "W53-record": (500, {"record": 500}, lambda n: wheel_bytes(A, record=blank_lines(n))),
-        "W59-entries": (20, {"entries": 20}, lambda n: wheel_bytes(*entries(n - 4))),
-        "free": (
+        "size-of-METADATA": (200, {"metadata": 200}, lambda n: wheel_bytes(metadata=padded(n))),
+        "size-of-WHEEL": (100, {"wheel_file": 100}, lambda n: wheel_bytes(wheel=WHEEL.ljust(n))),
+        "size-of-RECORD": (500, {"record": 500}, lambda n: wheel_bytes(A, record=blank_lines(n))),
+        "entries": (20, {"entries": 20}, lambda n: wheel_bytes(*entries(n - 4))),
+        "inflated-bytes": (
             9000,
             {"free_inflated": 9000, "inflated_ratio": 1},
             lambda n: wheel_bytes(Entry(A.name, bytes(n - SMALL_FILES), DEFLATED)),
         ),
     },
     "record_mismatch": {
-        "record-lines": (
+        "lines-of-RECORD": (
             20,
             {"record_lines": 21},
             lambda n: wheel_bytes(A, record=record_lines(b"\n" * (n - 4))),
         )
     },
     "unsafe_archive": {
-        "W60-name": (60, {"member_name": 60}, lambda n: named("a" * n)),
-        "W60-depth": (9, {"depth": 9}, lambda n: named("/".join("a" * n))),
+        "length-of-a-name": (60, {"member_name": 60}, lambda n: named("a" * n)),
+        "depth-of-a-name": (9, {"depth": 9}, lambda n: named("/".join("a" * n))),
     },
 }
 
 
 @pytest.mark.parametrize(("limit", "code"), coded(LIMITS))
 def test_a_wheel_beyond_a_limit_is_refused(tmp_path: Path, limit: Limit, code: str) -> None:
-    """A wheel just at a limit is accepted, one byte or file more is refused."""
+    """A wheel at a limit is accepted; one byte, file, line or folder more is refused."""
     assert refused_beyond(tmp_path, WHEEL_NAME, limit) == code
 
 
 def test_refuses_a_directory_over_the_limit_unread(tmp_path: Path) -> None:
-    """W59: a million entries are refused by what the end of the file says, in no time."""
+    """Entries beyond the limit are refused by the count that the end of the file has."""
     million = zip_bytes([], before=bytes(46_000_000), end={"size": 46_000_000, "offset": 0})
     counted = zip_bytes([], end={"entries": 101, "entries_here": 101})
     for data, limits in ((million, ArchiveLimits()), (counted, ArchiveLimits(entries=100))):
@@ -533,7 +547,7 @@ def test_refuses_a_directory_over_the_limit_unread(tmp_path: Path) -> None:
 def test_an_archive_answers_for_its_own_processor_time(
     tmp_path: Path, processor: float, wall: float, fault: tuple[type[WheelyardError], str]
 ) -> None:
-    """What takes much processor time is refused; for a machine that gives little, ask again."""
+    """A wheel that takes much time is refused; on a busy machine, send it again."""
     ticks, moments = count(), count()
     deadline = Deadline(lambda: processor * next(ticks), 2, lambda: wall * next(moments))
     path = tmp_path / "spooled"
@@ -554,14 +568,14 @@ def test_an_archive_answers_for_its_own_processor_time(
     ],
 )
 def test_a_refusal_says_what_helps(tmp_path: Path, data: bytes, advice: str) -> None:
-    """The end of a refusal is what helps for its reason."""
+    """The message of a refusal advises what helps against its reason."""
     with pytest.raises(Invalid) as caught:
         inspect_bytes(tmp_path, WHEEL_NAME, data)
     assert advice in caught.value.message
 
 
 def test_accepts_entry_points(tmp_path: Path) -> None:
-    """Comments, blank lines, continued values and free names of other groups are fine."""
+    """Entry points may have comments, blank lines, continued values and other groups."""
     text = (
         b"# what\n; else\n\n[console_scripts]\na.b-c_1 = demo:x [extra]\n"
         b"d = demo._sub.mod : Class.main\n  [one, two-3]\ne=demo:x\n"

@@ -57,7 +57,7 @@ class Uploading:
 
 @pytest.mark.parametrize("is_new", [True, False])
 def test_the_same_upload_again_ends_as_if_once(tmp_path: Path, *, is_new: bool) -> None:
-    """Whenever an upload dies, nothing is damaged, and the same one again completes it."""
+    """Whenever an upload with attestations dies, another try of the file completes it."""
     uploading = Uploading(tmp_path)
     for nth in count(1):
         whole = MemoryStore(lambda: 0.0)

@@ -32,7 +32,7 @@ def test_without_any_nothing_is_sent(wheel: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", '"text"', "{", "[" * 5000, "\udcff"])
 def test_a_file_that_is_none_is_named(wheel: Path, text: str) -> None:
-    """A file beside it that is no attestation is named, before anything is sent."""
+    """A file beside the wheel that only has the name of an attestation is refused."""
     beside = wheel.parent / f"{wheel.name}.publish.attestation"
     beside.write_bytes(text.encode(errors="surrogateescape"))
 
@@ -43,7 +43,7 @@ def test_a_file_that_is_none_is_named(wheel: Path, text: str) -> None:
 
 
 def test_a_folder_is_no_attestation(wheel: Path) -> None:
-    """A folder with the name of an attestation cannot be read."""
+    """A folder with the name of an attestation is refused."""
     (wheel.parent / f"{wheel.name}.publish.attestation").mkdir()
 
     with pytest.raises(Invalid, match="cannot be read: Is a directory"):

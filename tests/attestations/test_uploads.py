@@ -133,10 +133,10 @@ def running(tmp_path: Path, authority: Authority, **attestations: Any) -> Any:  
 
 
 def upload(
-    server: InProcessServer, made: Made, *attestations: object, caller: Caller = ALICE
+    server: InProcessServer, distribution: Made, *attestations: object, caller: Caller = ALICE
 ) -> PublishedFile:
     """Upload a distribution with attestations."""
-    arrival = made.arrival(server.folder)
+    arrival = distribution.arrival(server.folder)
     if attestations:
         text = json.dumps(attestations)
         arrival = replace(arrival, attestations=text, has_attestations=True)
@@ -247,7 +247,7 @@ def assert_nothing_is_stored(server: InProcessServer) -> None:
 def test_without_a_publisher_a_first_upload_does_not_break(
     server: InProcessServer, authority: Authority, sent: str
 ) -> None:
-    """If no publisher may upload to the project there, what was sent is left, with a warning."""
+    """Without a publisher of the project, a file is kept without attestations, with a warning."""
     attestation = authority.attest(OTHER.filename, WIDGET.sha256) if sent == "forged" else {}
 
     published = upload(server, OTHER, attestation)
@@ -258,15 +258,15 @@ def test_without_a_publisher_a_first_upload_does_not_break(
 
 def test_a_job_signs_for_itself(server: InProcessServer, authority: Authority) -> None:
     """With the token of a job, the signature of another publisher of the project is refused."""
-    ours, theirs = (
+    of_gitlab, of_github = (
         authority.attest(WIDGET.filename, WIDGET.sha256, identity)
         for identity in (gitlab(), github())
     )
     job = Caller("token:x", ALICE.scopes, frozenset({"token:x", "publisher:gl"}))
 
     with pytest.raises(Invalid, match="no trusted publisher"):
-        upload(server, WIDGET, theirs, caller=job)
-    upload(server, WIDGET, ours, caller=job)
+        upload(server, WIDGET, of_github, caller=job)
+    upload(server, WIDGET, of_gitlab, caller=job)
 
     assert provenance(server).status == 200
 
@@ -274,12 +274,12 @@ def test_a_job_signs_for_itself(server: InProcessServer, authority: Authority) -
 def test_a_project_may_need_attestations(tmp_path: Path, authority: Authority) -> None:
     """Files of a project that needs attestations are refused without them."""
     with running(tmp_path, authority, require=("widget", "other")) as server:
-        for made, sent, why in (
+        for distribution, sent, why in (
             (WIDGET, (), "was sent without any"),
             (OTHER, ({},), "no trusted publisher"),
         ):
             with pytest.raises(Forbidden, match=why) as refused:
-                upload(server, made, *sent)
+                upload(server, distribution, *sent)
             assert refused.value.code == "attestations_required"
         dry_run = UploadDryRun(server.index.uploads, ALICE)
         unsigned = dry_run.preview(CandidateFile(WIDGET.filename, 1)).refusal
@@ -293,7 +293,9 @@ def test_a_project_may_need_attestations(tmp_path: Path, authority: Authority) -
 def test_an_import_brings_none(tmp_path: Path, authority: Authority) -> None:
     """An import is refused new files of a project that needs attestations, and fetches none."""
     files = FakeFiles()
-    offered = [files.offer(made) for made in (WIDGET, make_wheel("widget", "2.0"), OTHER)]
+    offered = [
+        files.offer(distribution) for distribution in (WIDGET, make_wheel("widget", "2.0"), OTHER)
+    ]
     with running(tmp_path, authority, require=("widget",)) as server:
         upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
 
@@ -307,7 +309,7 @@ def test_an_import_brings_none(tmp_path: Path, authority: Authority) -> None:
 
 
 def test_a_second_upload_adds_them(server: InProcessServer, authority: Authority) -> None:
-    """The same file again with attestations gets them, once, and the journal says so."""
+    """A file that is uploaded again with attestations gets them, once, and the journal says so."""
     upload(server, WIDGET)
     assert provenance(server).status == 404
     before = server.get("/simple/widget/", JSON).headers["etag"]
@@ -354,7 +356,7 @@ def test_pages_name_the_provenance(server: InProcessServer, authority: Authority
 def test_the_page_of_the_release_says_who_has_signed(
     server: InProcessServer, authority: Authority
 ) -> None:
-    """The page of the release names publisher, ref, commit and run, and the list marks the file."""
+    """The page of a release names publisher, ref, commit and run, and the list marks the file."""
     upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
     html = ("Accept", "text/html")
 
@@ -412,7 +414,7 @@ def test_the_provenance_is_negotiated(server: InProcessServer, authority: Author
 
 
 def test_the_provenance_has_the_rights_of_the_project(tmp_path: Path, authority: Authority) -> None:
-    """Who may not read the project gets neither the provenance nor to know that there is one."""
+    """Who may not read a project is answered as if the project and provenance did not exist."""
     root = tmp_path / "trusted_root.json"
     root.write_text(authority.trusted_root)
     settings = Settings(
@@ -460,7 +462,7 @@ def test_the_provenance_goes_and_comes_with_the_file(
 def test_another_promotion_brings_later_attestations(
     server: InProcessServer, authority: Authority, *, is_promoted: bool
 ) -> None:
-    """A file that was promoted, or uploaded to both, gets what came later by promoting it again."""
+    """Promoting a file again brings attestations that came later to the other index."""
     promotion = promotion_to_dev(server, RuleKeys(attested=True))
     upload(server, WIDGET)
     if is_promoted:
@@ -539,7 +541,7 @@ def test_a_lost_provenance_is_said(server: InProcessServer, authority: Authority
 def test_the_same_upload_brings_a_lost_provenance_back(
     server: InProcessServer, authority: Authority, *, is_same: bool, revision: int
 ) -> None:
-    """The same file with its attestations, or with newly signed ones, repairs a lost provenance."""
+    """A file that is uploaded again with attestations, old or new, repairs a lost provenance."""
     first, second = (authority.attest(WIDGET.filename, WIDGET.sha256) for _ in range(2))
     upload(server, WIDGET, first)
     lose_provenance(server)
@@ -558,7 +560,7 @@ def test_the_same_upload_brings_a_lost_provenance_back(
 def test_another_promotion_replaces_a_lost_provenance(
     server: InProcessServer, authority: Authority, *, is_source_lost: bool
 ) -> None:
-    """Promoting again replaces a lost provenance by the one that was uploaded since, if it is."""
+    """Promoting a file again replaces a lost provenance by the one that was uploaded since."""
     first, second = (authority.attest(WIDGET.filename, WIDGET.sha256) for _ in range(2))
     promotion = promotion_to_dev(server)
     upload(server, WIDGET, first)
@@ -584,7 +586,7 @@ def test_another_promotion_replaces_a_lost_provenance(
 
 
 def test_while_it_is_off_nothing_is_verified(tmp_path: Path) -> None:
-    """An index that takes no attestations keeps the file, and says that it kept no more."""
+    """An index that takes no attestations keeps the file alone, and says so on each page."""
     with in_process(tmp_path) as server:
         assert upload(server, WIDGET, {"version": 1}).warnings == (NOT_ACCEPTED,)
         wheel = tmp_path / WIDGET.filename

@@ -172,7 +172,7 @@ def _of_another_file(attestation: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_does_not_hold_is_refused(verifier: AttestationVerifier, case: str) -> None:
-    """A forged attestation, or one of another file, is the sender's mistake, with the reason."""
+    """A forged attestation, or one of another file, is refused as the sender's mistake."""
     with pytest.raises(Invalid) as refused:
         verifier.verify_all(json.dumps([REFUSED[case]()]), NAME, DIGEST)
 
@@ -194,7 +194,7 @@ def test_what_does_not_hold_is_refused(verifier: AttestationVerifier, case: str)
 def test_what_is_no_list_of_attestations_is_refused(
     verifier: AttestationVerifier, text: str, why: str
 ) -> None:
-    """What is no list of one or two attestations is refused before anything is parsed."""
+    """A text that is no list of one or two attestations is refused, with what is wrong."""
     with pytest.raises(Invalid, match=why):
         verifier.verify_all(text, NAME, DIGEST)
 
@@ -228,7 +228,7 @@ NO_KEYS: Final[dict[str, list[object]]] = {"tlogs": [], "ctlogs": [], "certifica
     ],
 )
 def test_a_root_that_is_none_is_a_mistake_of_the_settings(tmp_path: Path, text: str | None) -> None:
-    """A trusted root that is missing, or none, is a wrong setting."""
+    """A trusted root that is missing, or is none, is a wrong setting."""
     path = tmp_path / "trusted_root.json"
     if text is not None:
         path.write_text(text)
@@ -260,13 +260,13 @@ def test_a_root_with_a_damaged_log_key_is_a_mistake_of_the_settings(
 
 
 def test_the_public_root_is_shipped() -> None:
-    """Without a root of one's own, the one of the public Sigstore is there."""
+    """Without a trusted root in the settings, the one of the public Sigstore is used."""
     assert AttestationVerifier("").newest_key().year >= 2025
 
 
 @given(st.data())
 def test_a_changed_attestation_is_refused_or_equal(data: st.DataObject) -> None:
-    """Whatever is changed in an attestation, it is refused, or what is kept is the original."""
+    """An attestation that was changed is refused, or what is kept of it is the original."""
     good = _good()
     text = json.dumps([good])
     at = data.draw(st.integers(0, len(text) - 1))
@@ -310,6 +310,6 @@ class _Text:
 
 
 def test_no_provenance_is_read_of_noise() -> None:
-    """What is no provenance is an error for who reads it."""
+    """A document that is no provenance is an error for whoever reads it."""
     with pytest.raises(ValueError, match="Object missing required field"):
         read_provenance(b"{}")

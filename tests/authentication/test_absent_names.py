@@ -23,28 +23,28 @@ def absent(index: Index, *who: str) -> dict[str, str]:
     fields = GrantFields(who=who, projects=("acme-*",), actions=("read",))
     added = index.server.add_grant(fields, "local:test")
     assert added.id in {grant.id for grant in index.server.access.load().all}
-    said = [text for text in texts_of(added.warnings) if text.startswith("nobody has ")]
-    return {text.split()[2]: text for text in said}
+    warnings = [text for text in texts_of(added.warnings) if text.startswith("nobody has ")]
+    return {text.split()[2]: text for text in warnings}
 
 
 def test_a_name_that_is_nowhere_is_warned_of(tmp_path: Path) -> None:
-    """Names of passwords, of a provider and its groups are looked for, and somebody's are not."""
+    """Who grants a right is warned of each name that nobody has, and of no other."""
     place = Place(tmp_path)
     place.save(ANA)
     known = ("htpasswd:ana", OF_ANA, f"{OF_ANA}#{ANA.id}", "oidc:acme:group:platform")
     of_provider = ("oidc:acme:anna@acme.dev", "oidc:acme:group:platforms", f"{OF_ANA}#{'0' * 32}")
     unknown = ("htpasswd:anna", "static:ci", *of_provider)
 
-    said = absent(place.index, "allAuthenticated", *known, *unknown)
+    warnings = absent(place.index, "allAuthenticated", *known, *unknown)
 
-    assert set(said) == set(unknown)
-    assert "it is not in the htpasswd file" in said["htpasswd:anna"]
-    assert "nobody who has signed in is in this group" in said["oidc:acme:group:platforms"]
-    assert "if the name is wrong, revoke the grant" in said["static:ci"]
+    assert set(warnings) == set(unknown)
+    assert "it is not in the htpasswd file" in warnings["htpasswd:anna"]
+    assert "nobody who has signed in is in this group" in warnings["oidc:acme:group:platforms"]
+    assert "if the name is wrong, revoke the grant" in warnings["static:ci"]
 
 
 def test_members_of_a_group_are_looked_for(tmp_path: Path) -> None:
-    """A member of a group that is granted a right, and whom nobody is, is named, too."""
+    """Who grants a right to a group is warned of its members that nobody is."""
     place = Place(tmp_path)
     place.index.server.access.edit_group(
         "set", "team", ["htpasswd:bo", "htpasswd:boo"], "local:test"
@@ -74,10 +74,10 @@ def test_whose_access_was_ended_is_named(tmp_path: Path) -> None:
     added = place.index.server.add_grant(fields, "local:test")
     edited = administrator(place.index).call(edit_group, GroupEdit("set", "team", fields.who))
 
-    said = [text for text in texts_of(added.warnings) if "has ended that access" in text]
-    assert [text.split()[4] for text in said] == sorted(ended)
-    assert "If it is to stay so, revoke the grant. To let them in again: " in said[-1]
-    assert said[-1].endswith(f"'wheelyard people admit '{OF_ANA}#{ANA.id}''.")
+    warnings = [text for text in texts_of(added.warnings) if "has ended that access" in text]
+    assert [text.split()[4] for text in warnings] == sorted(ended)
+    assert "If it is to stay so, revoke the grant. To let them in again: " in warnings[-1]
+    assert warnings[-1].endswith(f"'wheelyard people admit '{OF_ANA}#{ANA.id}''.")
     assert edited is not None
     of_members = [text for text in texts_of(edited.warnings) if text.split()[4] in ended]
     assert ["If it is to stay so, remove it again." in text for text in of_members] == [True] * 3
@@ -135,6 +135,6 @@ def test_google_accounts_are_absent_without_google(tmp_path: Path, *, has_google
     request = TokenRequest(name="laptop", actions=Action.READ, owner=owner)
     index.tokens.create(request, by="local:test")
 
-    said = absent(index, "user:ana@acme.dev", "user:bo@acme.dev", "domain:acme.dev")
+    warnings = absent(index, "user:ana@acme.dev", "user:bo@acme.dev", "domain:acme.dev")
 
-    assert set(said) == (set() if has_google else {"user:ana@acme.dev"})
+    assert set(warnings) == (set() if has_google else {"user:ana@acme.dev"})

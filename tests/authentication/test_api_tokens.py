@@ -140,7 +140,7 @@ def test_a_revocation_that_loses_a_race(
 
 @pytest.mark.parametrize("token_id", ["", "0123456789", "../../wheelyard", "a//b", "x" * 5000])
 def test_an_id_never_leaves_its_folder(tmp_path: Path, token_id: str) -> None:
-    """Whatever is given as an id, a token that is not there is NotFound and nothing else."""
+    """A token that is not there is not found, whatever text is given as its id."""
     index = open_index(Settings(store=StoreSettings(location=str(tmp_path))))
 
     with pytest.raises(NotFound):
@@ -148,7 +148,7 @@ def test_an_id_never_leaves_its_folder(tmp_path: Path, token_id: str) -> None:
 
 
 def test_a_wrong_token_is_not_repeated(harness: IndexHarness) -> None:
-    """A refusal never repeats what may be a secret."""
+    """The refusal of a malformed token does not repeat its secret."""
     token, _ = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     for wrong in (token.text[:-1], token.text[4:], token.text[14:], f" {token.text}"):
         with pytest.raises(NotFound) as caught:
@@ -229,7 +229,7 @@ def test_unknown_tokens_are_compared_too(harness: IndexHarness) -> None:
 
 
 def test_a_list_reads_only_tokens_that_have_changed(harness: IndexHarness) -> None:
-    """The list has every token, oldest first, and reads only what has changed since it did."""
+    """The list has every token, oldest first, and reads only those that have changed."""
     for name in ("first", "second", "third"):
         harness.index.tokens.create(TokenRequest(name=name), by="local:alice")
         harness.clock.advance(seconds=1)
@@ -278,7 +278,7 @@ def test_an_owner_has_at_most_a_hundred_active_tokens(harness: IndexHarness) -> 
     ana, tokens = "user:ana@acme.dev", harness.index.tokens
     owner = TokenOwner(ana, frozenset({ana}))
     request = TokenRequest(name="laptop", owner=owner)
-    made = [tokens.create(request, by=ana)[1] for _ in range(MAX_TOKENS_PER_OWNER - 1)]
+    records = [tokens.create(request, by=ana)[1] for _ in range(MAX_TOKENS_PER_OWNER - 1)]
     tokens.create(TokenRequest(name="ci"), by="local:alice")
     tokens.check_quota(owner)
     tokens.create(request, by=ana)
@@ -287,7 +287,7 @@ def test_an_owner_has_at_most_a_hundred_active_tokens(harness: IndexHarness) -> 
         tokens.check_quota(owner)
 
     tokens.check_quota(TokenOwner("user:eve@acme.dev", frozenset({"user:eve@acme.dev"})))
-    tokens.revoke(made[0].id, by=ana)
+    tokens.revoke(records[0].id, by=ana)
     tokens.check_quota(owner)
 
 
@@ -355,7 +355,7 @@ def tokens_over(
     return replace(tokens, records=replace(tokens.records, last_uses=last_uses))
 
 
-def made(harness: IndexHarness, name: str = "ci") -> tuple[ApiToken, TokenRecord]:
+def create_token(harness: IndexHarness, name: str = "ci") -> tuple[ApiToken, TokenRecord]:
     """Return a new token."""
     return harness.index.tokens.create(TokenRequest(name=name), by="local:alice")
 
@@ -373,7 +373,7 @@ def writes(store: FaultyStore) -> list[str]:
 
 def test_the_list_has_the_day_of_the_last_use(harness: IndexHarness) -> None:
     """The list tells on which day a token was last used, and its record stays as it is."""
-    (token, record), (_, other) = made(harness), made(harness)
+    (token, record), (_, other) = create_token(harness), create_token(harness)
     before = harness.bytes_at(keys.token(record.id))
     assert used_on(harness, record, other) == [None, None]
 
@@ -386,7 +386,7 @@ def test_the_list_has_the_day_of_the_last_use(harness: IndexHarness) -> None:
 
 def test_a_use_is_noted_once_for_each_day(harness: IndexHarness) -> None:
     """A token that stays in use is noted anew once its day in UTC is over, and not before."""
-    token, record = made(harness)
+    token, record = create_token(harness)
     store = FaultyStore(harness.store)
     tokens = tokens_over(harness, store)
     tokens.get(token)
@@ -402,8 +402,8 @@ def test_a_use_is_noted_once_for_each_day(harness: IndexHarness) -> None:
 
 @pytest.mark.parametrize("note", [b'{"day":"2099-01-01"}', b"?"])
 def test_a_day_in_the_future_is_written_over(harness: IndexHarness, note: bytes) -> None:
-    """A day that a wrong clock has noted far in the future, or none, does not stay there."""
-    token, record = made(harness)
+    """A last use in the future, or a damaged one, is written over by the next use."""
+    token, record = create_token(harness)
     harness.store.put(keys.last_use(record.id), note, None)
 
     tokens_over(harness).get(token)
@@ -413,7 +413,7 @@ def test_a_day_in_the_future_is_written_over(harness: IndexHarness, note: bytes)
 
 def test_a_refused_token_is_not_used(harness: IndexHarness) -> None:
     """Requests with a token's id alone, or with an expired token, do not count as its use."""
-    (token, record), (other, _) = made(harness), made(harness)
+    (token, record), (other, _) = create_token(harness), create_token(harness)
     tokens = tokens_over(harness)
     forged = ApiToken(token.text[:14] + other.text[14:])
     with pytest.raises(Unauthenticated):
@@ -426,8 +426,8 @@ def test_a_refused_token_is_not_used(harness: IndexHarness) -> None:
 
 
 def test_a_token_of_a_job_costs_no_note(harness: IndexHarness) -> None:
-    """A token that was made for a job, and lives for minutes, costs no such note."""
-    token, record = made(harness)
+    """The use of a token that was made for a CI job is not noted."""
+    token, record = create_token(harness)
     credentials = harness.index.tokens.records
     minted = changed(record, publishers=("ci",))
     assert credentials.replace(minted, credentials.get_for_update(record.id))
@@ -440,7 +440,7 @@ def test_a_token_of_a_job_costs_no_note(harness: IndexHarness) -> None:
 @pytest.mark.parametrize("verb", ["get", "put"])
 def test_tokens_work_while_their_use_cannot_be_stored(harness: IndexHarness, verb: str) -> None:
     """If the last use cannot be stored, tokens still work; it is tried again after an hour."""
-    (token, record), (later, second) = made(harness), made(harness)
+    (token, record), (later, second) = create_token(harness), create_token(harness)
     store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, verb, f"{keys.LAST_USES}*"),))
     tokens = tokens_over(harness, store)
     assert tokens.get(token) == record
@@ -459,7 +459,7 @@ def test_tokens_work_while_their_use_cannot_be_stored(harness: IndexHarness, ver
 
 def test_one_thread_writes_all_uses_and_nobody_waits(harness: IndexHarness) -> None:
     """One background thread writes the last uses of all tokens; no request waits for it."""
-    both = [made(harness), made(harness)]
+    both = [create_token(harness), create_token(harness)]
     begun = list[Callable[[], None]]()
     tokens = tokens_over(harness, start=begun.append)
     for token, _ in both:
@@ -470,7 +470,7 @@ def test_one_thread_writes_all_uses_and_nobody_waits(harness: IndexHarness) -> N
     work()
 
     assert used_on(harness, *(record for _, record in both)) == [FIRST, FIRST]
-    third, record = made(harness)
+    third, record = create_token(harness)
     tokens.get(third)
     begun[1]()
     assert used_on(harness, record) == [FIRST]
@@ -478,7 +478,7 @@ def test_one_thread_writes_all_uses_and_nobody_waits(harness: IndexHarness) -> N
 
 def test_a_token_works_where_no_thread_can_be_started(harness: IndexHarness) -> None:
     """Where no thread can be started, a token works, and its next use is noted."""
-    token, record = made(harness)
+    token, record = create_token(harness)
     starts = iter([False, True])
 
     def start(work: Callable[[], None]) -> None:
@@ -498,7 +498,7 @@ def test_a_list_leaves_out_a_damaged_token_and_fails_in_an_outage(
     harness: IndexHarness,
 ) -> None:
     """A list of tokens leaves out a damaged one, and is an error if one cannot be read."""
-    (_, intact), (_, damaged) = made(harness), made(harness)
+    (_, intact), (_, damaged) = create_token(harness), create_token(harness)
     harness.store.put(keys.token(damaged.id), b"?", None)
     assert tokens_over(harness).all() == [intact]
     fault = Fault(FaultKind.NOT_DONE, "get", keys.token(intact.id), times=2)
@@ -511,7 +511,7 @@ def test_a_list_leaves_out_a_damaged_token_and_fails_in_an_outage(
 
 def test_uses_of_many_tokens_are_listed_and_read_once(harness: IndexHarness) -> None:
     """For many tokens the days are listed, and those that have not changed are not read again."""
-    every = [made(harness, f"ci {number}") for number in range(SINGLE_READ_LIMIT + 2)]
+    every = [create_token(harness, f"ci {number}") for number in range(SINGLE_READ_LIMIT + 2)]
     users, store = tokens_over(harness), FaultyStore(harness.store)
     for token, _ in every[1:]:
         users.get(token)
@@ -532,7 +532,7 @@ def test_uses_of_many_tokens_are_listed_and_read_once(harness: IndexHarness) -> 
 
 def test_the_sweep_removes_uses_of_tokens_that_are_gone(harness: IndexHarness) -> None:
     """`check` finds nothing wrong with notes of uses, and sweeps those of tokens that are gone."""
-    (token, record), (gone, other) = made(harness), made(harness)
+    (token, record), (gone, other) = create_token(harness), create_token(harness)
     tokens = tokens_over(harness)
     for each in (token, gone):
         tokens.get(each)

@@ -37,9 +37,9 @@ SHUT = parse_name("shut-lib")
 GOOGLE = "ya29.the-token-of-a-reader"
 
 
-def few(said: dict[str, object]) -> None:
+def few(document: dict[str, object]) -> None:
     """Let three logins a minute fail."""
-    access = said["access"]
+    access = document["access"]
     assert isinstance(access, dict)
     access["failed_login_per_minute"] = 3
 
@@ -92,7 +92,7 @@ def test_guesses_are_put_off(access: AccessHarness, caplog: pytest.LogCaptureFix
 
 
 def test_who_logged_in_before_is_not_locked_out(access: AccessHarness, tmp_path: Path) -> None:
-    """A user who logged in today is not locked out by other clients' guesses."""
+    """A user who has logged in is not locked out by other clients' guesses."""
     clock, right = Clock(), Credential("reader", PASSWORD)
     passwords = HtpasswdVerifier(
         tmp_path / "htpasswd", bytes(32), clock.seconds, access.index.catalog.outdated_lines
@@ -160,7 +160,7 @@ def test_a_service_accounts_key_is_refused_and_never_logged(
 
 
 def test_only_hashing_and_requests_wait_in_other_pools(access: AccessHarness) -> None:
-    """Only what has to be hashed, or asked of others, does so in a pool of its own; once."""
+    """Only a credential that is hashed or asked about waits in a pool of its own, and once."""
     authenticator = access.index.authenticator
     google, password = Credential("oauth2accesstoken", GOOGLE), Credential("reader", PASSWORD)
     apart = {
@@ -185,7 +185,7 @@ def test_only_hashing_and_requests_wait_in_other_pools(access: AccessHarness) ->
 
 
 @pytest.mark.parametrize(
-    ("credential", "said"),
+    ("credential", "reason"),
     [
         (Credential("reader", "hunter2"), "htpasswd_password for htpasswd:reader"),
         (Credential("hunter2", "hunter2"), "htpasswd_user"),
@@ -197,10 +197,20 @@ def test_only_hashing_and_requests_wait_in_other_pools(access: AccessHarness) ->
         (Credential("oidc", id_token("reader@acme.dev", aud="hunter2")), "jwt_aud"),
         (Credential("oidc", id_token("größe"), is_unicode=False), "auth_malformed"),
     ],
-    ids=range(9),
+    ids=[
+        "wrong password",
+        "unknown user",
+        "too long",
+        "key of a service account",
+        "no token",
+        "unknown token",
+        "no access token",
+        "ID token for another audience",
+        "not UTF-8",
+    ],
 )
 def test_the_log_says_why_a_credential_was_refused(
-    access: AccessHarness, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
+    access: AccessHarness, caplog: pytest.LogCaptureFixture, credential: Credential, reason: str
 ) -> None:
     """The log tells an operator why a credential was refused and from where, and no secret."""
     caplog.set_level(logging.INFO)
@@ -209,14 +219,14 @@ def test_the_log_says_why_a_credential_was_refused(
             access.index.authenticator.authenticate(credential, HERE)
 
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[-1] == f"a credential was refused: {said}, from 192.0.2.0/24"
+    assert lines[-1] == f"a credential was refused: {reason}, from 192.0.2.0/24"
     assert "hunter2" not in caplog.text
 
 
 def test_the_log_names_a_refused_token_by_its_id(
     harness: IndexHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A token that is refused though it exists is named by its id, and why is said."""
+    """The log names a refused token that exists by its id, with the reason."""
     token, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:test")
     forged = new_token(Random(1000))
     harness.index.tokens.records.create(changed(record, id=forged.id))

@@ -133,7 +133,7 @@ def test_a_right_holds_in_the_indexes_that_it_names(
 
 
 def test_a_right_to_administer_is_about_the_server(tmp_path: Path) -> None:
-    """Who may administer, and is told of no index, administers all of them and the server."""
+    """A right to administer that names no index is about all indexes and the server."""
     index = _index(tmp_path)
     for who, named in (("user:ana@acme.dev", ""), ("user:bo@acme.dev", "main")):
         index.server.access.grant(_fields(named, who, "admin"), "local:test")
@@ -151,9 +151,9 @@ def test_nobody_reads_an_index_by_what_others_lose(tmp_path: Path) -> None:
     """Making and revoking grants opens an index to nobody else and closes it to nobody else."""
     index = _index(tmp_path)
     before = _open_to_all(index)
-    made = index.server.access.grant(_fields("prod"), "local:test")
+    grant_id = index.server.access.grant(_fields("prod"), "local:test")
     during = _open_to_all(index)
-    index.server.access.revoke(made, "local:test")
+    index.server.access.revoke(grant_id, "local:test")
 
     assert before == during == _open_to_all(index) == {MAIN}
 
@@ -176,7 +176,7 @@ def test_whether_anybody_may_read_is_a_key_of_the_index(
     prod: str | None,
     open_indexes: set[str],
 ) -> None:
-    """An index is open if its key says so, main unless it is private, and none if that is set."""
+    """An index is open if its key says so, main by default, none where access.private is set."""
     keys = {"name": "prod"} if prod is None else {"name": "prod", "read": prod}
     settings = Settings(access=access, google=GOOGLE)
     tables = toml_of(main={"read": main} if main else {}, index=({"name": "dev"}, keys))
@@ -186,7 +186,7 @@ def test_whether_anybody_may_read_is_a_key_of_the_index(
 
 
 def test_a_grant_to_everybody_can_name_an_index(tmp_path: Path) -> None:
-    """Anybody reads an index if a grant says so for this index, and nobody if all is private."""
+    """A grant to everybody opens the index that it names, unless access.private is set."""
     access = AccessSettings(private=False)
     grants = ({**EVERYBODY, "index": "prod"},)
     settings = Settings(access=access, google=GOOGLE)
@@ -198,7 +198,7 @@ def test_a_grant_to_everybody_can_name_an_index(tmp_path: Path) -> None:
 
 
 def test_it_is_said_why_a_token_does_not_hold(tmp_path: Path) -> None:
-    """Who asks about a token that is about another index hears which one it is about."""
+    """Who asks why a token does not hold in an index hears for which index it is."""
     index = _index(tmp_path)
     _, main = index.tokens.create(TokenRequest(name="ci"), "local:test")
     _, other = index.tokens.create(TokenRequest(name="dev", indexes=("dev",)), "local:test")
@@ -212,7 +212,7 @@ def test_it_is_said_why_a_token_does_not_hold(tmp_path: Path) -> None:
 
 
 def test_what_names_no_index_is_counted_until_it_does(tmp_path: Path) -> None:
-    """Grants and tokens of earlier versions are about main, and are named until they say it."""
+    """Rights of earlier versions that name no index are about main, and a warning has them."""
     index = _index(tmp_path)
     fields = _fields("", action="upload")
     earlier = Granted(at=index.server.runtime.now(), by="local:test", id="g0", grant=fields)
@@ -243,16 +243,16 @@ def test_what_names_no_index_is_counted_until_it_does(tmp_path: Path) -> None:
 def test_an_index_of_an_earlier_version_takes_only_what_names_main(
     tmp_path: Path, wanted: str, holds: set[str]
 ) -> None:
-    """Where an earlier version has made an index called main, tokens for main may mean that."""
+    """Where an earlier version has made an index called main, tokens for main hold in none."""
     index = _index(tmp_path)
-    made = IndexMade(at=index.server.runtime.now(), by="local:test", keys={"name": MAIN})
-    index.catalog.index_records.change(lambda _: (made,))
+    event = IndexMade(at=index.server.runtime.now(), by="local:test", keys={"name": MAIN})
+    index.catalog.index_records.change(lambda _: (event,))
 
     assert _token_holds(index, wanted) == holds
 
 
 def test_the_owner_of_a_token_may_have_a_grant_in_any_index(tmp_path: Path) -> None:
-    """Whose only grant names an index is not gone, and neither is the owner of their tokens."""
+    """The owner of a token who has a grant in any index is not marked as gone."""
     index = _index(tmp_path, _grant("user:bo@acme.dev", "prod"), _grant("user:cy@acme.dev"))
     for who in ("user:ana@acme.dev", "user:bo@acme.dev", "user:cy@acme.dev"):
         owner = TokenOwner(who, frozenset({who}))
@@ -265,7 +265,7 @@ def test_the_owner_of_a_token_may_have_a_grant_in_any_index(tmp_path: Path) -> N
 
 
 def test_a_rotated_token_is_for_the_same_index(tmp_path: Path) -> None:
-    """A new token for an old one has its index, too."""
+    """A rotated token has the index of the token before."""
     index = _index(tmp_path)
     _, record = index.tokens.create(TokenRequest(name="ci", indexes=("prod",)), "local:test")
 
@@ -332,8 +332,8 @@ def test_a_right_to_upload_to_a_view_is_warned_of(
 
     warnings = texts_of(index.server.add_grant(fields, "local:test").warnings)
 
-    said = [text.startswith("the index view has no packages of its own") for text in warnings]
-    assert said == [True] * is_warned_of
+    is_told = [text.startswith("the index view has no packages of its own") for text in warnings]
+    assert is_told == [True] * is_warned_of
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_a_public_bucket_closes_no_index() -> None:
 
 
 def test_a_token_for_all_indexes_is_for_administrators(tmp_path: Path) -> None:
-    """Nobody but who administers the server makes a token of their own for all indexes."""
+    """Only administrators of the server make a token of their own for all indexes."""
     index = _index(tmp_path)
     for who, action in (("user:ana@acme.dev", "admin"), ("user:bo@acme.dev", "upload")):
         index.server.access.grant(_fields("*", who, action), "local:test")

@@ -119,7 +119,7 @@ def servers(tmp_path: Path) -> Servers:
 
 
 def test_an_old_line_opens_nothing(servers: Servers) -> None:
-    """Neither the password of the line nor the changed one opens a server; another line does."""
+    """An outdated line opens nothing, by either password; another line of the person does."""
     for index in (servers.one, servers.other):
         assert [servers.opens(text, index) for text in (OLD, CHANGED)] == [False, False]
         assert servers.opens(OLD, index, "bo")
@@ -132,7 +132,7 @@ def test_an_old_line_opens_nothing(servers: Servers) -> None:
 
 
 def test_a_server_learns_of_a_line(servers: Servers) -> None:
-    """What a server of an earlier version writes counts at the others within 15 seconds."""
+    """An outdated line that another server writes to the store counts 15 seconds later."""
     assert servers.opens(OLD, servers.one, "bo")
     both = document(("ana", SHA512), ("bo", SHA512))
     servers.store.put(CHANGED_PASSWORDS, both, None)
@@ -142,7 +142,7 @@ def test_a_server_learns_of_a_line(servers: Servers) -> None:
 
 
 def test_sessions_end_and_tokens_stay(servers: Servers) -> None:
-    """Sessions of the line end, and the tokens of its person go on until it is replaced."""
+    """Sessions of an outdated line end; its person's tokens last until it is replaced."""
     owner = servers.one.authenticator.owners.named("htpasswd:bo")
     token, _ = servers.one.tokens.create(TokenRequest(name="laptop", owner=owner), "local:op")
     bearer = Credential("", token.text, is_bearer=True)
@@ -155,8 +155,8 @@ def test_sessions_end_and_tokens_stay(servers: Servers) -> None:
     servers.clock.advance(seconds=BUCKET_SECONDS)
 
     assert servers.other.sessions.caller(session) is None
-    seen = servers.other.authenticator.authenticate(bearer, HERE)
-    assert seen.principal == f"token:{token.id}"
+    token_caller = servers.other.authenticator.authenticate(bearer, HERE)
+    assert token_caller.principal == f"token:{token.id}"
     servers.write(f"bo:{APR1}")
     with refused(Unauthenticated, "owner_ended"):
         servers.other.authenticator.authenticate(bearer, HERE)
@@ -179,7 +179,7 @@ def test_a_guess_costs_the_same_for_everybody(
 
 
 def test_people_are_named_to_the_operator(servers: Servers) -> None:
-    """The start and Health name the people who need another line, and nobody else."""
+    """The warnings of a server name people who need another line, and nobody else."""
     warnings = texts_of(server_warnings(servers.one))
     (warning,) = [text for text in warnings if "in the browser" in text]
     assert "not possible any more: ana. Give each another line" in warning
@@ -231,7 +231,7 @@ def test_a_sweep_keeps_people_who_are_not_in_its_file(servers: Servers) -> None:
 
 
 def test_a_sweep_keeps_all_lines_of_a_person_without_one_that_counts(servers: Servers) -> None:
-    """While the new line of a person is outdated, too, the earlier one is not dropped."""
+    """While the new line of a person is outdated, too, a sweep keeps the earlier one."""
     servers.store.put(CHANGED_PASSWORDS, document(("ana", SHA512), ("ana", BCRYPT)), None)
     servers.write(f"ana:{BCRYPT}")
     assert servers.one.server.check.run(sweep=True).swept == 0
@@ -306,7 +306,7 @@ def test_a_sweep_gives_no_line_back_to_a_server_that_runs(servers: Servers) -> N
 
 
 def test_a_damaged_document_opens_nothing(servers: Servers) -> None:
-    """While nobody can say which lines are outdated, none counts, and `check` says so."""
+    """While the list of outdated lines is damaged, no line opens, and `check` says so."""
     servers.store.put(CHANGED_PASSWORDS, b"{", None)
 
     for name in ("ana", "bo"):

@@ -47,7 +47,7 @@ def index_of(folder: Path, settings: Settings, tables: str = "") -> Index:
     return index.server.indexes.main()
 
 
-def told(index: Index) -> list[tuple[str, Action, str]]:
+def listed_access(index: Index) -> list[tuple[str, Action, str]]:
     """Return what is said of the project."""
     entries = effective_access(CORE, index.authenticator, index.tokens.all())
     return [(entry.who, entry.actions, entry.reason) for entry in entries]
@@ -63,10 +63,10 @@ def caller_of(index: Index, who: str) -> Caller:
 
 
 def test_everybody_reads_by_default(tmp_path: Path) -> None:
-    """By default everybody may read, and a static token of the environment may upload."""
+    """By default everybody reads; the token and uploads of the settings are listed."""
     access = AccessSettings(anonymous_uploads=True, static_token="a-static-token-of-many-letters")
 
-    assert told(index_of(tmp_path, Settings(access=access))) == [
+    assert listed_access(index_of(tmp_path, Settings(access=access))) == [
         ("static:environment", UPLOAD, "static token"),
         ("everybody", Action.UPLOAD, "access.anonymous_uploads is set"),
         ("everybody", READ, "the index is open for reading"),
@@ -100,7 +100,7 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
     make("other", "other")
     index.tokens.revoke(gone, "local:test")
 
-    assert told(index) == [
+    assert listed_access(index) == [
         (f"token:{free} (ci)", Action.MANAGE.with_implied, "API token, until 2026-01-31"),
         ("group:team", UPLOAD, f"grant {grant_id}"),
         (
@@ -119,27 +119,33 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
 
 
 def test_an_explanation_has_the_rights_that_it_is_about(tmp_path: Path) -> None:
-    """Beside each sentence there is the right that it is about, so that pages can lead to it."""
+    """Each sentence of an explanation has the right that it is about beside it."""
     grant = {"who": ["group:team"], "projects": ["acme-*"], "actions": ["upload"], "note": "all"}
     settings = Settings(access=AccessSettings(private=True, htpasswd_may=()))
     index = index_of(tmp_path, settings, toml_of(grant=[grant], groups={"team": [ANA]}))
     grant_id = index.server.access.show().grants[0].id
 
-    def ask(who: str, action: Action) -> AccessExplanation:
+    def explained_to(who: str, action: Action) -> AccessExplanation:
         subject = parse_subject(who, index.authenticator)
         return explain(subject, action, CORE, index.authenticator, ())
 
-    given, near = ask(ANA, Action.UPLOAD), ask("oidc:acme:ana@acme.dev", Action.UPLOAD)
-    anonymous, token = ask("anonymous", Action.READ), ask("anonymous", Action.UPLOAD)
+    granted, near = (
+        explained_to(ANA, Action.UPLOAD),
+        explained_to("oidc:acme:ana@acme.dev", Action.UPLOAD),
+    )
+    anonymous, token = (
+        explained_to("anonymous", Action.READ),
+        explained_to("anonymous", Action.UPLOAD),
+    )
 
-    assert [(right.kind, right.id, right.who) for right in given.rights] == [
+    assert [(right.kind, right.id, right.who) for right in granted.rights] == [
         ("grant", grant_id, "group:team")
     ]
-    assert given.rights[0].members == (ANA,)
-    assert given.reasons == tuple(right.text for right in given.rights)
+    assert granted.rights[0].members == (ANA,)
+    assert granted.reasons == tuple(right.text for right in granted.rights)
     assert near.hints == tuple(right.text for right in near.rights)
-    assert [anonymous.grant_helps, token.grant_helps, given.grant_helps] == [True, False, False]
-    assert ask("user:bo@acme.dev", Action.MANAGE).grant_helps
+    assert [anonymous.grant_helps, token.grant_helps, granted.grant_helps] == [True, False, False]
+    assert explained_to("user:bo@acme.dev", Action.MANAGE).grant_helps
 
 
 TABLE = {"name": "acme", "issuer": "https://login.acme.dev", "client_id": "wheelyard"}
@@ -166,12 +172,12 @@ def answer(
         assert index.server.people.save(person, snapshot) is not None
     subject = parse_subject(who, index.authenticator)
     explained = explain(subject, READ, CORE, index.authenticator, ())
-    said = "\n".join((*explained.reasons, *explained.hints))
-    return explained.allowed, said.replace(index.server.access.show().grants[0].id, "ID")
+    texts = "\n".join((*explained.reasons, *explained.hints))
+    return explained.allowed, texts.replace(index.server.access.show().grants[0].id, "ID")
 
 
 def test_a_person_of_a_provider_has_the_groups_of_the_record(tmp_path: Path) -> None:
-    """What the provider has said last counts, by name or with the id."""
+    """A person has the groups that the provider has named last, by name or with the id."""
     for who in ("oidc:acme:Ana@acme.dev", f"oidc:acme:ana@acme.dev#{PERSON.id}"):
         assert answer(tmp_path, who, PERSON) == (
             True,
@@ -210,7 +216,7 @@ def test_a_near_miss_of_a_person_is_named(
 
 
 def test_a_person_whose_access_was_ended_is_said_so(tmp_path: Path) -> None:
-    """Nobody searches the grants for what an administrator has done by hand."""
+    """A denial says that an administrator has ended the access of the person."""
     ended = replace(PERSON, ended_at=START)
     assert answer(tmp_path, "oidc:acme:ana@acme.dev", ended) == (
         False,
@@ -222,7 +228,7 @@ def test_a_person_whose_access_was_ended_is_said_so(tmp_path: Path) -> None:
 
 
 def test_grants_to_tokens_and_publishers_give_nothing(tmp_path: Path) -> None:
-    """They have their own scope: a grant that names one, or its group, is no reason for a yes."""
+    """A grant to a token, a publisher or a group of them gives no right."""
     index = index_of(tmp_path, Settings(access=AccessSettings(private=True)))
     request = TokenRequest(name="ci", projects=(parse_pattern("other"),))
     who = f"token:{index.tokens.create(request, 'local:test')[1].id}"

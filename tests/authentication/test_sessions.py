@@ -242,7 +242,7 @@ def replace_sessions(index: Index, domains: frozenset[str]) -> Sessions:
     ],
 )
 def test_nobody_gets_no_session(servers: Servers, credential: Credential, caller: Caller) -> None:
-    """An access token, which says nothing of who sends it, begins no session, nor does nobody."""
+    """Neither an access token, a wrong password nor an anonymous caller begins a session."""
     with pytest.raises(Unauthenticated):
         servers.one.sessions.begin(credential, caller)
 

@@ -16,7 +16,9 @@ from wheelyard.http.instrumentation import expiring_tokens
 from wheelyard.model.api_token import ApiToken, TokenRecord
 
 
-def made(harness: IndexHarness, days: int, name: str = "ci") -> tuple[ApiToken, TokenRecord]:
+def create_token(
+    harness: IndexHarness, days: int, name: str = "ci"
+) -> tuple[ApiToken, TokenRecord]:
     """Make a token that lives for some days."""
     request = TokenRequest(name=name, lifetime=timedelta(days=days))
     return harness.index.tokens.create(request, by="local:alice")
@@ -24,9 +26,9 @@ def made(harness: IndexHarness, days: int, name: str = "ci") -> tuple[ApiToken, 
 
 def test_active_tokens_are_reported_two_weeks_before_they_expire(harness: IndexHarness) -> None:
     """Active tokens are reported two weeks before they expire; rotated and jobs' ones never."""
-    later, soon = made(harness, 15)[1], made(harness, 14)[1]
-    revoked, rotated = made(harness, 3)[1], made(harness, 2)[1]
-    made(harness, 1)
+    later, soon = create_token(harness, 15)[1], create_token(harness, 14)[1]
+    revoked, rotated = create_token(harness, 3)[1], create_token(harness, 2)[1]
+    create_token(harness, 1)
     records = harness.index.tokens.records
     records.create(replace(soon, id="0123456789", publishers=("ci",)))
     harness.index.tokens.revoke(revoked.id, by="local:bob")
@@ -39,7 +41,7 @@ def test_active_tokens_are_reported_two_weeks_before_they_expire(harness: IndexH
 
 def test_a_rotated_token_is_reported_if_its_successor_is_revoked(harness: IndexHarness) -> None:
     """A rotated token whose new token was revoked is reported: it ends, and nothing follows it."""
-    record = made(harness, 90)[1]
+    record = create_token(harness, 90)[1]
     tokens = harness.index.tokens
     result = tokens.rotate(record, timedelta(hours=24), by="local:bob")
     assert tokens.expiring() == []
@@ -53,8 +55,8 @@ def test_a_used_token_that_soon_expires_is_logged_once_a_day(
     harness: IndexHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A token that is used shortly before it expires is logged once a day, and unused ones not."""
-    token, record = made(harness, 16, "laptop")
-    unused, _ = made(harness, 10)
+    token, record = create_token(harness, 16, "laptop")
+    unused, _ = create_token(harness, 10)
 
     def lines() -> list[str]:
         return [message for message in caplog.messages if "is in use and expires" in message]
@@ -77,7 +79,7 @@ def test_a_used_token_that_soon_expires_is_logged_once_a_day(
 
 def test_expiring_tokens_are_counted_once_an_hour(harness: IndexHarness) -> None:
     """The tokens are counted when somebody asks, once an hour, and an outage keeps the count."""
-    made(harness, 5)
+    create_token(harness, 5)
     faults = (Fault(Kind.NOT_DONE, "list", "credentials/*", nth=2),)
     store = FaultyStore(harness.store, faults)
     index = harness.opened(7, store)
@@ -85,18 +87,18 @@ def test_expiring_tokens_are_counted_once_an_hour(harness: IndexHarness) -> None
     registry = CollectorRegistry()
     counter = expiring_tokens(index.tokens, registry, begun.append)
 
-    def ask() -> float | None:
+    def counted() -> float | None:
         counter.refresh()
         while begun:
             begun.pop()()
         return registry.get_sample_value("wheelyard_expiring_tokens")
 
     calls = len(store.calls)
-    assert ask() == 1
-    made(harness, 5)
-    assert ask() == 1
+    assert counted() == 1
+    create_token(harness, 5)
+    assert counted() == 1
     assert [verb for verb, _ in store.calls[calls:]] == ["list", "get"]
     harness.clock.advance(hours=1)
-    assert ask() == 1
+    assert counted() == 1
     harness.clock.advance(hours=1)
-    assert ask() == 2
+    assert counted() == 2

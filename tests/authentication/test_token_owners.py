@@ -219,7 +219,7 @@ def test_a_person_who_was_ended_has_no_tokens(place: Place) -> None:
 
 
 def test_a_token_waits_for_its_owner_to_sign_in(place: Place) -> None:
-    """Thirty days after the provider has last confirmed somebody their tokens wait for them."""
+    """A token waits for its owner thirty days after the provider has confirmed the account."""
     token = place.make(OF_ANA)
     place.clock.now = START
     place.clock.advance(days=30)
@@ -235,7 +235,7 @@ def test_a_token_waits_for_its_owner_to_sign_in(place: Place) -> None:
 
 
 def test_a_token_waits_once_the_provider_has_refused_its_owner(place: Place) -> None:
-    """A token works no longer than the account of its owner, as far as the provider was asked."""
+    """A token waits for its owner once the provider has refused to confirm the account."""
     token = place.make(OF_ANA)
     place.save(replace(ANA, refused_at=place.clock.now))
 
@@ -247,7 +247,7 @@ def test_a_token_waits_once_the_provider_has_refused_its_owner(place: Place) -> 
 
 
 def test_an_owner_costs_one_read_at_most(place: Place) -> None:
-    """A token of a person costs two reads in fourteen seconds, and one of a password costs one."""
+    """After its first use a token of a password costs no read, one of a person two in all."""
     tokens = [place.make("htpasswd:ana"), place.make(OF_ANA)]
     store = FaultyStore(place.store)
     index = place.opened(3, store)
@@ -258,15 +258,15 @@ def test_an_owner_costs_one_read_at_most(place: Place) -> None:
         before = len(store.calls)
         place.rights(token, index)
         place.rights(token, index)
-        seen = (key for verb, key in store.calls[before:] if verb == "get")
-        return [key for key in seen if not key.startswith(keys.LAST_USES)]
+        keys_read = (key for verb, key in store.calls[before:] if verb == "get")
+        return [key for key in keys_read if not key.startswith(keys.LAST_USES)]
 
     assert reads(tokens[0]) == []
     assert reads(tokens[1]) == [keys.token(tokens[1].id), keys.person("acme", ANA.id)]
 
 
 def test_nothing_is_opened_without_the_record_of_the_owner(place: Place) -> None:
-    """A damaged record of a person is no reason to say that a token has ended, or works."""
+    """While the record of an owner is damaged tokens are unavailable; without it they end."""
     token = place.make(OF_ANA)
     place.store.put(keys.person("acme", ANA.id), b"{", None)
     place.clock.advance(seconds=BUCKET_SECONDS)
@@ -297,7 +297,7 @@ def test_nothing_is_opened_without_the_record_of_the_owner(place: Place) -> None
     ],
 )
 def test_not_everybody_can_own_a_token(place: Place, owner: str, words: str) -> None:
-    """Who names somebody who can own no token is told so, and gets none."""
+    """A token for an owner who can own none is refused, with the reason."""
     with refused(Invalid, "invalid_field", match=words):
         place.make(owner)
 

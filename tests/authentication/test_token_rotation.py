@@ -31,7 +31,7 @@ CI = TokenRequest(
 )
 
 
-def made(index: Index, request: TokenRequest = CI) -> tuple[ApiToken, TokenRecord]:
+def create_token(index: Index, request: TokenRequest = CI) -> tuple[ApiToken, TokenRecord]:
     """Make a token."""
     return index.tokens.create(request, by="local:alice")
 
@@ -53,7 +53,7 @@ def test_the_new_token_is_as_the_old_one_and_both_work(
 ) -> None:
     """The new token has the name, rights, owner and lifetime of the old one, and both work."""
     caplog.set_level(logging.INFO, "wheelyard.audit")
-    old, record = made(harness.index)
+    old, record = create_token(harness.index)
     harness.clock.advance(days=20)
 
     done = rotated(harness.index)
@@ -74,7 +74,7 @@ def test_the_new_token_is_as_the_old_one_and_both_work(
 def test_old_token_ends_with_the_overlap_or_by_itself(overlap: timedelta, age: timedelta) -> None:
     """The old token ends when the overlap has passed, and never later than by itself."""
     harness = IndexHarness(Path())
-    _, record = made(harness.index)
+    _, record = create_token(harness.index)
     harness.clock.now += age
 
     old = rotated(harness.index, record.id, overlap).old
@@ -85,7 +85,7 @@ def test_old_token_ends_with_the_overlap_or_by_itself(overlap: timedelta, age: t
 
 def test_a_rotated_token_is_not_rotated_again(harness: IndexHarness) -> None:
     """Within the overlap the name means the new token, and the old one is not rotated again."""
-    _, record = made(harness.index)
+    _, record = create_token(harness.index)
     first = rotated(harness.index)
 
     with pytest.raises(Conflict) as refused:
@@ -99,7 +99,7 @@ def test_a_rotated_token_is_not_rotated_again(harness: IndexHarness) -> None:
 
 def test_old_token_can_be_rotated_again_if_the_new_one_is_revoked(harness: IndexHarness) -> None:
     """Where the new token is revoked, as nobody saw it, the old one can be rotated again."""
-    _, record = made(harness.index)
+    _, record = create_token(harness.index)
     lost = rotated(harness.index)
     harness.index.tokens.revoke(lost.new.id, by="local:bob")
 
@@ -119,7 +119,7 @@ HOURS = st.integers(0, 48)
 def test_one_name_means_one_token(steps: list[tuple[str, int]]) -> None:
     """However often a token is rotated, and new ones lost, its name means one token or none."""
     harness = IndexHarness(Path())
-    made(harness.index)
+    create_token(harness.index)
     for step, hours in steps:
         if step == "wait":
             harness.clock.advance(hours=hours)
@@ -137,7 +137,7 @@ def test_one_name_means_one_token(steps: list[tuple[str, int]]) -> None:
 
 def test_a_name_of_two_tokens_is_refused_with_both_ids(harness: IndexHarness) -> None:
     """A name of two active tokens is refused with both ids, and each id means one of them."""
-    tokens = [made(harness.index)[1] for _ in range(2)]
+    tokens = [create_token(harness.index)[1] for _ in range(2)]
 
     with pytest.raises(Conflict) as caught:
         rotated(harness.index)
@@ -148,8 +148,8 @@ def test_a_name_of_two_tokens_is_refused_with_both_ids(harness: IndexHarness) ->
 
 def test_ended_and_unknown_tokens_are_not_rotated(harness: IndexHarness) -> None:
     """Tokens that ended, of CI jobs, and unknown ones are refused, and no secret is repeated."""
-    token, record = made(harness.index)
-    _, other = made(harness.index)
+    token, record = create_token(harness.index)
+    _, other = create_token(harness.index)
     harness.index.tokens.revoke(other.id, by="local:eve")
     wrong = token.text[:-1]
     for text in ("other", "0123456789", wrong, token.text.replace(record.id, "0123456789")):
@@ -169,7 +169,7 @@ def test_ended_and_unknown_tokens_are_not_rotated(harness: IndexHarness) -> None
 
 def test_the_new_token_obeys_the_limit_of_today(harness: IndexHarness) -> None:
     """A token lives no longer than the settings allow today."""
-    _, record = made(harness.index, TokenRequest(name="ci", lifetime=365 * DAY))
+    _, record = create_token(harness.index, TokenRequest(name="ci", lifetime=365 * DAY))
     assert record.lifetime == 365 * DAY
     index = harness.opened(7, settings=Settings(tokens=TokenSettings(max_days=90)))
 
@@ -179,7 +179,7 @@ def test_the_new_token_obeys_the_limit_of_today(harness: IndexHarness) -> None:
 @pytest.mark.parametrize("overlap", [DAY, timedelta(0)])
 def test_of_two_rotations_at_once_one_succeeds(harness: IndexHarness, overlap: timedelta) -> None:
     """Of two rotations at once one succeeds; the token of the other is revoked, and not shown."""
-    _, record = made(harness.index)
+    _, record = create_token(harness.index)
     winners = list[RotatedToken]()
 
     def first(verb: str, key: str) -> None:
@@ -198,7 +198,7 @@ def test_of_two_rotations_at_once_one_succeeds(harness: IndexHarness, overlap: t
 
 def test_a_rotation_whose_answer_was_lost_has_succeeded(harness: IndexHarness) -> None:
     """A rotation that was written, though the answer of the store was lost, has succeeded."""
-    _, record = made(harness.index)
+    _, record = create_token(harness.index)
     store = FaultyStore(harness.store, (Fault(FaultKind.DONE, "put", keys.token(record.id)),))
 
     assert rotated(harness.opened(7, store)).old.id == record.id
@@ -206,7 +206,7 @@ def test_a_rotation_whose_answer_was_lost_has_succeeded(harness: IndexHarness) -
 
 def test_a_failed_rotation_names_both_ids_and_can_be_repeated(harness: IndexHarness) -> None:
     """A rotation that fails says so with both ids, and can be done again by the name."""
-    old, record = made(harness.index)
+    old, record = create_token(harness.index)
     store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, "put", keys.token(record.id)),))
     index = harness.opened(7, store)
 
@@ -221,7 +221,7 @@ def test_a_failed_rotation_names_both_ids_and_can_be_repeated(harness: IndexHarn
 
 def test_a_token_that_cannot_be_revoked_is_named(harness: IndexHarness) -> None:
     """Where the new token could not be revoked either, it is named, and ids still work."""
-    _, record = made(harness.index)
+    _, record = create_token(harness.index)
     faults = (Fault(FaultKind.NOT_DONE, "put", "*", nth=2, times=9),)
     with pytest.raises(Unavailable) as caught:
         rotated(harness.opened(7, FaultyStore(harness.store, faults)))
@@ -237,7 +237,7 @@ def test_a_token_that_cannot_be_revoked_is_named(harness: IndexHarness) -> None:
 @pytest.mark.parametrize("nth", [1, 2])
 def test_old_token_survives_a_crash(harness: IndexHarness, kind: FaultKind, nth: int) -> None:
     """Wherever a rotation dies, the old token still works, and can be rotated or has been."""
-    old, record = made(harness.index)
+    old, record = create_token(harness.index)
     store = FaultyStore(harness.store, (Fault(kind, "put", f"{keys.TOKENS}*", nth=nth),))
     with pytest.raises(ProcessCrash):
         rotated(harness.opened(7, store))
@@ -251,6 +251,6 @@ def test_old_token_survives_a_crash(harness: IndexHarness, kind: FaultKind, nth:
 
 def test_a_token_that_was_never_rotated_is_stored_as_before(harness: IndexHarness) -> None:
     """A token that was never rotated is stored as before."""
-    _, record = made(harness.index)
+    _, record = create_token(harness.index)
 
     assert b"rotation" not in harness.bytes_at(keys.token(record.id))

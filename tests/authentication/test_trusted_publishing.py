@@ -150,15 +150,15 @@ def test_the_store_never_has_a_secret(noon: IndexHarness, caplog: pytest.LogCapt
 def test_a_taken_token_id_is_replaced_by_another(noon: IndexHarness) -> None:
     """A token whose id is taken is created with another id; the existing token is unchanged."""
     twin = publishing(noon.opened(99))
-    theirs, _ = noon.opened(99).tokens.create(TokenRequest(name="ci"), by="bob")
-    assert b"publishers" not in noon.bytes_at(keys.token(theirs.id))
+    existing, _ = noon.opened(99).tokens.create(TokenRequest(name="ci"), by="bob")
+    assert b"publishers" not in noon.bytes_at(keys.token(existing.id))
 
-    ours = twin.mint(signed(GITHUB_SAYS)).token
+    minted = twin.mint(signed(GITHUB_SAYS)).token
 
-    assert ours.id != theirs.id
+    assert minted.id != existing.id
     (used,) = noon.snapshot(keys.USED_ID_TOKENS).values()
-    assert theirs.id.encode() in used
-    noon.index.tokens.get(theirs)
+    assert existing.id.encode() in used
+    noon.index.tokens.get(existing)
     noon.clock.advance(days=100)
     twin.cleanup.run()
     assert {each.name for each in noon.index.tokens.all()} == {
@@ -281,12 +281,12 @@ def test_a_job_of_two_publishers_has_the_rights_of_both(noon: IndexHarness) -> N
 
 
 def test_two_issuers_may_use_one_token_id(noon: IndexHarness) -> None:
-    """A mark that one instance has used is free for another."""
-    ours = {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev"}
+    """Two issuers may each have used one token id, and both jobs get a token."""
+    own_gitlab = {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev"}
     rules = PublishingRules(
         publishers=(
             parse_publisher(GITLAB),
-            parse_publisher(ours),
+            parse_publisher(own_gitlab),
         ),
         audiences=(AUDIENCE,),
     )
@@ -379,14 +379,14 @@ def test_nothing_is_verified_for_an_unknown_issuer(noon: IndexHarness, issuer: s
     ],
 )
 def test_what_is_no_signed_id_token_is_refused(noon: IndexHarness, statement: str) -> None:
-    """What is no signed statement is refused as that, before anything else."""
+    """A text that is no signed ID token is refused as an invalid payload."""
     with refused(Invalid, INVALID_PAYLOAD):
         publishing(noon.index).mint(statement)
 
 
 @given(st.text() | st.from_regex(r"[\w-]*\.[\w-]*\.[\w-]*", fullmatch=True))
 def test_any_text_is_refused_as_no_id_token(statement: str) -> None:
-    """Whatever text is sent, it is refused as no statement."""
+    """Any text that is no ID token of an issuer is refused as an invalid payload."""
     service = publishing(IndexHarness(Path()).index)
 
     with refused(Invalid, INVALID_PAYLOAD):
@@ -394,7 +394,7 @@ def test_any_text_is_refused_as_no_id_token(statement: str) -> None:
 
 
 def test_an_id_token_that_is_not_verified_is_refused(noon: IndexHarness) -> None:
-    """A signature, a time or an audience that does not hold is an invalid token."""
+    """An ID token that the verifier rejects is refused, and not repeated."""
 
     def verify(statement: str, _publishers: object) -> Mapping[str, object]:
         raise CredentialRejected(f"No: {statement}")

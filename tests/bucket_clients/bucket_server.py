@@ -74,7 +74,7 @@ def running_bucket_index(
         yield BucketIndex(Server(address, token, folder, "--private" in options), cloud, folder)
 
 
-def ask(index: BucketIndex, path: str, method: str = "GET", **more: Any) -> Response:  # noqa: ANN401
+def send_request(index: BucketIndex, path: str, method: str = "GET", **more: Any) -> Response:  # noqa: ANN401
     """Send one request with the token."""
     return httpx2.request(method, f"{index.server.url}{path}", **_alone(index), **more)
 
@@ -87,7 +87,7 @@ def asking(index: BucketIndex, path: str) -> AbstractContextManager[Response]:
 def upload(index: BucketIndex, package: Package) -> Response:
     """Upload a package, whatever comes of it."""
     kind = {"Content-Type": "multipart/form-data; boundary=frontier"}
-    return ask(index, "/legacy/", "POST", content=form(package), headers=kind)
+    return send_request(index, "/legacy/", "POST", content=form(package), headers=kind)
 
 
 def publish(index: BucketIndex, *packages: Package) -> None:

@@ -11,12 +11,12 @@ from tests.bucket_clients.bucket_server import (
     BucketIndex,
     as_account,
     as_machine,
-    ask,
     asking,
     is_whole,
     path_of,
     publish,
     running_bucket_index,
+    send_request,
 )
 from tests.clients.harness import Sandbox, program, system_program
 from tests.fake_gcs.faults import CutAt, Slow
@@ -88,7 +88,7 @@ def test_files_go_through_the_index_where_nothing_signs(cloud: FakeGcs, tmp_path
         publish(index, HARD)
         path = path_of(index, HARD)
 
-        answers = [ask(index, path) for _ in range(5)]
+        answers = [send_request(index, path) for _ in range(5)]
 
         assert all(is_whole(each, HARD) for each in answers)
         assert index.log.count("downloads go through the index itself") == 1
@@ -108,7 +108,7 @@ def test_slow_downloads_block_no_other_client(cloud: FakeGcs, tmp_path: Path, sl
         path, small = path_of(index, LARGE), path_of(index, SMALL)
         cloud.faults.add(CutAt(len(LARGE.data) // 2), "media", FILES)
         stack.callback(cloud.faults.clear)
-        assert is_whole(ask(index, path), LARGE)
+        assert is_whole(send_request(index, path), LARGE)
         if slow == "bucket":
             cloud.faults.add(Slow(400_000), "media", "*/yard-large/*", count=1000)
         under_way = list(pool.map(stack.enter_context, [asking(index, path) for _ in range(40)]))
@@ -117,6 +117,6 @@ def test_slow_downloads_block_no_other_client(cloud: FakeGcs, tmp_path: Path, sl
                 next(each.iter_raw(1 << 18))
         # with as many under way as there are threads, these would wait for 40 seconds
         for number in range(5):
-            assert ask(index, "/simple/yard-small/").status_code == 200
-            assert ask(index, f"/simple/never-{number}/").status_code == 404
-            assert is_whole(ask(index, small), SMALL)
+            assert send_request(index, "/simple/yard-small/").status_code == 200
+            assert send_request(index, f"/simple/never-{number}/").status_code == 404
+            assert is_whole(send_request(index, small), SMALL)

@@ -14,7 +14,7 @@ BOUND = 120
 
 @pytest.mark.weekly
 def test_a_large_wheel(tmp_path: Path) -> None:
-    """A large wheel goes up, and to eight clients at once, without ever being in memory."""
+    """A large wheel is uploaded, and sent to eight clients at once, without being in memory."""
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("only Linux tells how much memory a process has had")
     wheel = Wheel("heavy", "1.0")

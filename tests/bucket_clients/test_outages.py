@@ -12,11 +12,11 @@ from tests.bucket_clients.bucket_server import (
     BUCKET,
     BucketIndex,
     as_nobody,
-    ask,
     is_whole,
     path_of,
     publish,
     running_bucket_index,
+    send_request,
     upload,
 )
 from tests.fake_gcs.server import FakeGcs
@@ -47,12 +47,12 @@ def filled_index(folder: Path, cloud: FakeGcs) -> Iterator[BucketIndex]:
     with running_bucket_index(folder, cloud, as_nobody(cloud), "--private") as index:
         publish(index, *PROJECTS)
         for each in PROJECTS:
-            assert ask(index, f"{path_of(index, each)}.metadata").status_code == 200
+            assert send_request(index, f"{path_of(index, each)}.metadata").status_code == 200
         yield index
 
 
 def test_writes_are_denied(cloud: FakeGcs, tmp_path: Path) -> None:
-    """A bucket that may only be read is read; an upload is refused in a sentence, and retried."""
+    """A bucket that denies writes serves files; an upload is refused, and works with rights."""
     with filled_index(tmp_path / "index", cloud) as index:
         path, more = path_of(index, PROJECTS[0]), wheel("yard-0", "2.0")
         before = cloud.bucket(BUCKET).names()
@@ -64,11 +64,11 @@ def test_writes_are_denied(cloud: FakeGcs, tmp_path: Path) -> None:
         assert "retry-after" not in refused.headers  # waiting gives no rights
         assert b"storage.objects.create" in refused.content
         assert cloud.bucket(BUCKET).names() == before
-        assert ask(index, "/simple/yard-1/").status_code == 200
-        assert is_whole(ask(index, path), PROJECTS[0])
+        assert send_request(index, "/simple/yard-1/").status_code == 200
+        assert is_whole(send_request(index, path), PROJECTS[0])
         cloud.permissions.allow()
         assert upload(index, more).status_code == 200
-        assert is_whole(ask(index, path_of(index, more)), more)
+        assert is_whole(send_request(index, path_of(index, more)), more)
 
 
 @pytest.mark.slow
@@ -78,28 +78,32 @@ def test_writes_are_denied(cloud: FakeGcs, tmp_path: Path) -> None:
     ids=["silent", "refusing"],
 )
 def test_bucket_is_gone(cloud: FakeGcs, tmp_path: Path, begin: Outage) -> None:
-    """While nothing comes from the bucket, clients get 503 before they give up, and come back."""
+    """While nothing comes from the bucket, clients get 503; once it is back, all works again."""
     with filled_index(tmp_path / "index", cloud) as index, ThreadPoolExecutor(8) as pool:
         path, more = path_of(index, PROJECTS[0]), wheel("yard-0", "3.0")
         begin(cloud)  # what is fresh is served for a second more
         try:
-            until(lambda: ask(index, "/simple/yard-1/").status_code == 503)
+            until(lambda: send_request(index, "/simple/yard-1/").status_code == 503)
             pending = [
-                pool.submit(ask, index, path),
-                pool.submit(ask, index, "/ready"),
-                pool.submit(ask, index, "/simple/"),
-                pool.submit(ask, index, "/simple/yard-1/"),
-                pool.submit(ask, index, "/simple/never-seen/"),
+                pool.submit(send_request, index, path),
+                pool.submit(send_request, index, "/ready"),
+                pool.submit(send_request, index, "/simple/"),
+                pool.submit(send_request, index, "/simple/yard-1/"),
+                pool.submit(send_request, index, "/simple/never-seen/"),
                 pool.submit(upload, index, more),
             ]
-            asked = [each.result() for each in pending]
-            asked += [ask(index, "/simple/yard-2/"), ask(index, "/ready"), upload(index, more)]
-            assert ask(index, "/health").status_code == 200
+            answers = [each.result() for each in pending]
+            answers += [
+                send_request(index, "/simple/yard-2/"),
+                send_request(index, "/ready"),
+                upload(index, more),
+            ]
+            assert send_request(index, "/health").status_code == 200
         finally:
             cloud.revive()
             cloud.stop()
             cloud.start()
-        for each in asked:
+        for each in answers:
             assert_unavailable(each)
 
         until_well(index, ["/ready", "/simple/yard-1/", path])
@@ -118,4 +122,6 @@ def assert_unavailable(answer: Response) -> None:
 
 def until_well(index: BucketIndex, targets: Sequence[str]) -> None:
     """Wait until everything is answered again, which does not take long."""
-    until(lambda: all(ask(index, each).status_code == 200 for each in targets), timeout=BACK)
+    until(
+        lambda: all(send_request(index, each).status_code == 200 for each in targets), timeout=BACK
+    )

@@ -10,10 +10,10 @@ from tests.bucket_clients.bucket_server import (
     STORE,
     BucketIndex,
     as_account,
-    ask,
     path_of,
     publish,
     running_bucket_index,
+    send_request,
 )
 from tests.clients.harness import Sandbox, wheelyard
 from tests.fake_gcs.clients import ask as ask_bucket
@@ -39,16 +39,16 @@ def index(cloud: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def test_a_download_leads_to_a_plain_url(index: BucketIndex) -> None:
     """A download leads to the plain URL of an object that every cache may keep for ever."""
-    sent = ask(index, path_of(index, HARD))
+    sent = send_request(index, path_of(index, HARD))
 
     assert sent.status_code == 302
     url = sent.headers["location"]
     assert "?" not in url
     assert url.startswith(f"{index.cloud.url}/{OPEN}/team%20a~1/files/yard-hard/")
     assert url.endswith("/yard_hard-1%212.0%2Bcpu.1-py3-none-any.whl")
-    got = ask_bucket(index.cloud.address, "GET", url.removeprefix(index.cloud.url))
-    assert (got.status, got.body) == (200, HARD.data)
-    assert got.headers["cache-control"] == "public, max-age=31536000, immutable"
+    sent_by_bucket = ask_bucket(index.cloud.address, "GET", url.removeprefix(index.cloud.url))
+    assert (sent_by_bucket.status, sent_by_bucket.body) == (200, HARD.data)
+    assert sent_by_bucket.headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
 def test_only_files_are_public(index: BucketIndex) -> None:

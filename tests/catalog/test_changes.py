@@ -91,7 +91,7 @@ def test_a_commit_costs_one_more_write(process: Process) -> None:
 
 
 def test_following_nothing_new_costs_a_listing_and_a_read(process: Process) -> None:
-    """Nothing new costs one listing and one read; one batch of changes costs one write of all."""
+    """Following several changes costs one write; following none, one listing and one read."""
     process.commit(DEMO)
     process.commit(OTHER)
     process.commit(OTHER)
@@ -157,7 +157,7 @@ def test_followers_miss_nothing(
         patched.setattr(module, "BATCH", batch)
         store, revisions = MemoryStore(Clock().seconds), dict[NormalizedName, int]()
         processes = [Process(store, seed) for seed in range(3)]
-        seen = [list[ProjectChange]() for _ in processes]
+        received = [list[ProjectChange]() for _ in processes]
         for what, number, name in steps:
             process = processes[number]
             if what == "commit":
@@ -166,15 +166,15 @@ def test_followers_miss_nothing(
             if what == "die":  # after the serials are written
                 process = Process(store, number)
                 process.store.faults = (Fault(FaultKind.CRASH, "delete"),)
-            cursor = seen[number][-1].serial if seen[number] else 0
+            cursor = received[number][-1].serial if received[number] else 0
             try:
                 entries, newest = process.changes.since(cursor)
             except ProcessCrash:
                 continue
-            seen[number] += entries
-            assert newest == (seen[number][-1].serial if seen[number] else 0)
-            assert {change.project: change.revision for change in seen[number]} == revisions
-        for followed in seen:
+            received[number] += entries
+            assert newest == (received[number][-1].serial if received[number] else 0)
+            assert {change.project: change.revision for change in received[number]} == revisions
+        for followed in received:
             assert followed == list(changes_in(store))[: len(followed)]
 
 
@@ -211,7 +211,7 @@ def test_reader_gives_no_serials_and_sees_all_changes(process: Process, store: M
 
 
 def test_others_write_again_and_again(process: Process, store: MemoryStore) -> None:
-    """Who cannot write the list as others always do sees its changes without a serial."""
+    """Who always loses the race for the list sees its changes without a serial."""
     other = Process(store, 2)
 
     def on_call(verb: str, key: str) -> None:
@@ -229,24 +229,24 @@ def test_others_write_again_and_again(process: Process, store: MemoryStore) -> N
 
 
 def test_changes_from_far_behind(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks for a few of many changes has the server read no more than these."""
+    """A few of many changes are read without the rest of the list."""
     monkeypatch.setattr(module, "MOST_ENTRIES", 2)
     monkeypatch.setattr(module, "SEALED_ENTRIES", 2)
     for _ in range(20):
         process.commit(DEMO)
         process.changes.newest()
     everything, newest = process.changes.since(0)
-    seen, asked = list[ProjectChange](), 0
-    while asked < newest:
+    received, cursor = list[ProjectChange](), 0
+    while cursor < newest:
         process.store.calls.clear()
-        part, last = process.changes.since(asked, 3)
+        part, last = process.changes.since(cursor, 3)
         reads = [key for verb, key in process.store.calls if verb == "get"]
-        seen, asked = [*seen, *part], part[-1].serial
+        received, cursor = [*received, *part], part[-1].serial
         assert (len(part) <= 3, last) == (True, newest)
         assert len(reads) <= 1 + 3
 
-    assert seen == everything
-    assert [change.revision for change in seen] == [*range(1, 21)]
+    assert received == everything
+    assert [change.revision for change in received] == [*range(1, 21)]
 
 
 def test_a_serial_that_was_never_given(process: Process) -> None:
@@ -258,13 +258,13 @@ def test_a_serial_that_was_never_given(process: Process) -> None:
 
 
 def test_a_store_that_was_restored(process: Process, store: MemoryStore) -> None:
-    """After a restore no serial means another change than the one that somebody has seen."""
+    """After a restore, no serial of before the restore is given to another change."""
     process.commit(DEMO)
     process.changes.since(0)
     backup = {entry.key: b"".join(store.read(entry.key)) for entry in store.list("")}
     process.clock.advance(seconds=60)
     process.commit(OTHER)
-    _, seen = process.changes.since(0)
+    _, last_serial = process.changes.since(0)
 
     restored = MemoryStore(process.clock.seconds)
     for key, body in backup.items():
@@ -273,9 +273,9 @@ def test_a_store_that_was_restored(process: Process, store: MemoryStore) -> None
     later = Process(restored, 3, process.clock)
     later.commit(NormalizedName("third"))
 
-    assert later.changes.since(0)[1] > seen
+    assert later.changes.since(0)[1] > last_serial
     with pytest.raises(NotFound):
-        later.changes.since(seen)
+        later.changes.since(last_serial)
 
 
 def lose_log(store: Store) -> None:
@@ -300,10 +300,10 @@ def test_a_lost_feed_is_made_again_with_higher_serials(
     """A lost or damaged list is reported, and made again with higher serials on request."""
     monkeypatch.setattr(module, "MOST_ENTRIES", 1)
     monkeypatch.setattr(module, "SEALED_ENTRIES", 1)
-    harness, seen = IndexHarness(tmp_path), 0
+    harness, last_serial = IndexHarness(tmp_path), 0
     for name in ("demo", "other"):
         harness.upload(make_wheel(name))
-        _, seen = harness.index.changes.since(0)
+        _, last_serial = harness.index.changes.since(0)
     harness.upload(make_wheel("third"))
     harm(harness.store)
 
@@ -317,9 +317,9 @@ def test_a_lost_feed_is_made_again_with_higher_serials(
     assert findings.problems == []
     entries, _ = harness.opened(4).changes.since(0)
     assert [entry.project for entry in entries] == ["demo", "other", "third"]
-    assert entries[0].serial > seen
+    assert entries[0].serial > last_serial
     with pytest.raises(NotFound):
-        harness.opened(5).changes.since(seen)
+        harness.opened(5).changes.since(last_serial)
     assert harness.check().repaired == []
 
 

@@ -72,7 +72,7 @@ def copying(folder: Path, number: int) -> CopyIntent:
     [(1, True, 400), pytest.param(2, False, 400, marks=pytest.mark.weekly)],
 )
 def test_no_commit_of_copy_is_lost(tmp_path: Path, faults: int, fewest: int, *, late: bool) -> None:
-    """Of several commits that a copy adds at once none is lost, wherever it or a follower fails."""
+    """Of several commits that a copy adds none is lost, wherever the copy or a follower fails."""
     intents: dict[str, AnyIntent] = {"K": copying(tmp_path, 3)}
     scenario = Scenario(tmp_path, intents, (ONE,), others={"F": follow}, late=late)
 

@@ -123,14 +123,14 @@ def test_commits_of_a_copy_are_journaled_at_once(store: MemoryStore) -> None:
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_writer_that_lost_reads_again(store: MemoryStore, *, dies: bool) -> None:
     """On a bucket, a process whose document is an old one reads it again, and then commits."""
-    ours, theirs = CommittingProcess(store, 1, near=False), CommittingProcess(store, 2, near=False)
-    ours.submit(uploads("1.0"))
+    writer, other = CommittingProcess(store, 1, near=False), CommittingProcess(store, 2, near=False)
+    writer.submit(uploads("1.0"))
     if dies:  # so that only the document tells of its commit, and not the journal
-        theirs.store.faults = (Fault(FaultKind.CRASH, "put", commit_key(DEMO, 2)),)
+        other.store.faults = (Fault(FaultKind.CRASH, "put", commit_key(DEMO, 2)),)
     with pytest.raises(ProcessCrash) if dies else nullcontext():
-        theirs.submit(uploads("2.0"))
+        other.submit(uploads("2.0"))
 
-    after = ours.submit(uploads("3.0"))
+    after = writer.submit(uploads("3.0"))
 
     assert [file.version for file in after.files] == ["1.0", "2.0", "3.0"]
     assert after == document(store)

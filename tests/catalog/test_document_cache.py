@@ -82,7 +82,7 @@ def harness() -> DocumentHarness:
 
 
 def test_what_others_write_shows_within_the_window(harness: DocumentHarness) -> None:
-    """A document may be a second old, and never older."""
+    """A document that others have written shows a second later."""
     harness.names()
     harness.write(FIRST, SECOND)
     harness.clock.advance(seconds=FRESHNESS / 2)
@@ -113,7 +113,7 @@ def test_what_this_process_wrote_shows_at_once(harness: DocumentHarness, max_age
 
 
 def test_an_outage_is_an_error_once_the_cache_is_old(harness: DocumentHarness) -> None:
-    """A store that does not answer is said to be so once what is remembered has grown old."""
+    """An outage is an error once the remembered document has grown old."""
     harness.names()
     harness.store.is_down = True
     assert harness.names() == (FIRST,)
@@ -126,7 +126,7 @@ def test_an_outage_is_an_error_once_the_cache_is_old(harness: DocumentHarness) -
 
 
 def test_stale_documents_are_served_during_an_outage() -> None:
-    """If that is wanted, what is remembered is shown while the store does not answer."""
+    """With stale_if_error, a remembered document is shown for that time of an outage."""
     harness = DocumentHarness(stale_if_error=60)
     harness.names()
     harness.store.is_down = True
@@ -144,7 +144,7 @@ def test_stale_documents_are_served_during_an_outage() -> None:
 @pytest.mark.parametrize("near", [True, False])
 @pytest.mark.parametrize("is_permanent", [True, False])
 def test_a_document_that_is_gone(*, is_permanent: bool, near: bool) -> None:
-    """A lost document is an error, not an absent one, as installers would ask another index."""
+    """A lost permanent document is an error; one that may be absent is absent."""
     harness = DocumentHarness(near=near, is_permanent=is_permanent)
     harness.names()
     harness.store.delete(keys.PROJECT_NAMES)
@@ -174,7 +174,7 @@ def test_in_a_folder_nobody_shares_an_earlier_read() -> None:
 
 
 def test_on_a_bucket_all_who_want_a_document_share_a_read(harness: DocumentHarness) -> None:
-    """While a document of a bucket is read, others wait for that, unless it began too long ago."""
+    """While a document of a bucket is read, all who want the document share that read."""
     harness.store.go_on.clear()
     with ThreadPoolExecutor(9) as pool:
         readers = [pool.submit(harness.names) for _ in range(9)]
@@ -189,21 +189,21 @@ def test_on_a_bucket_all_who_want_a_document_share_a_read(harness: DocumentHarne
 
 
 def test_a_late_reply_does_not_bring_back_what_was_written_over(harness: DocumentHarness) -> None:
-    """Where others have written on top before our own write was answered, theirs stays in view."""
+    """A late reply to a write does not bring back what others have written over."""
     third = NormalizedName("third")
     harness.names()
-    ours = harness.write(FIRST, SECOND)
+    version = harness.write(FIRST, SECOND)
     harness.write(FIRST, SECOND, third)
     harness.clock.advance(seconds=FRESHNESS)
     assert harness.names() == (FIRST, SECOND, third)
 
-    harness.cache_written(NameList((FIRST, SECOND)), ours)
+    harness.cache_written(NameList((FIRST, SECOND)), version)
 
     assert harness.names() == (FIRST, SECOND, third)
 
 
 def test_a_large_document_is_remembered_too(harness: DocumentHarness) -> None:
-    """A document that alone would fill the memory is kept, or each request would read it again."""
+    """A document that alone would fill the memory is remembered, too."""
     many = tuple(NormalizedName(f"name-{number}") for number in range(30_000))
     harness.write(*many)
 

@@ -130,7 +130,7 @@ def test_changes_of_grants_share_a_write(tmp_path: Path) -> None:
 
 
 def test_a_grant_revoked_by_its_own_commit_succeeds(tmp_path: Path) -> None:
-    """Who grants what is there already succeeds, also if the same commit revokes that."""
+    """A grant that is revoked in its own commit succeeds, and is not there."""
     intents = {"L": EVE_BY_B, "A": BO_BY_A, "R": RecordIntent("revoke", "local:r")}
     before = (RecordIntent("grant", "local:c"),)
     with Scenario(tmp_path, intents, before, together=True).stage() as stage:
@@ -141,7 +141,7 @@ def test_a_grant_revoked_by_its_own_commit_succeeds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("faults", [0, 1])
 def test_an_upload_beside_a_sweep_loses_nothing(tmp_path: Path, faults: int) -> None:
-    """An upload of bytes that a dead one has left loses none, however a sweep runs beside it."""
+    """An upload and a sweep of the same leftover bytes lose nothing in any order."""
     intents = {"A": WriteIntent(ONE), "S": WriteIntent(ONE, sweep=True)}
     scenario = Scenario(tmp_path, intents, (TWO,), leftovers=(ONE,))
 

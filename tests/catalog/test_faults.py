@@ -112,7 +112,7 @@ def test_every_call_fails_once(
 @pytest.mark.parametrize("kind", [FaultKind.LOST_RACE, FaultKind.TOO_OFTEN])
 @pytest.mark.parametrize("key", ["projects/demo.json", "projects.json"])
 def test_lost_races_are_tried_again(tmp_path: Path, key: str, kind: FaultKind) -> None:
-    """A document that others change all the time is written in the end."""
+    """A document whose write loses ten races is written in the end."""
     harness = IndexHarness(tmp_path)
     index, store = faulty_index(harness, Fault(kind, "put", key, times=10))
 
@@ -123,7 +123,7 @@ def test_lost_races_are_tried_again(tmp_path: Path, key: str, kind: FaultKind) -
 
 
 def test_a_race_that_never_ends_is_given_up(tmp_path: Path) -> None:
-    """An object that can never be written is given up; nothing is published, and it is said."""
+    """An upload that loses every race is given up, and publishes nothing."""
     harness = IndexHarness(tmp_path)
     faults = (Fault(FaultKind.LOST_RACE, "put", "projects/*", times=ALWAYS),)
     index, store = faulty_index(harness, *faults)

@@ -15,7 +15,7 @@ BODY = b"pages, advisories, searches" * 40
 
 @given(st.binary(max_size=2000))
 def test_what_was_compressed_is_read_again(body: bytes) -> None:
-    """What was compressed is read again, and equal bytes are stored as equal bytes."""
+    """Compressed bytes are read again, and equal bytes are stored as equal bytes."""
     assert gunzipped(gzipped(body), len(body)) == body
     assert gzipped(body) == gzipped(body)
 
@@ -33,12 +33,12 @@ def test_what_was_compressed_is_read_again(body: bytes) -> None:
     ],
 )
 def test_damaged_bytes_count_as_missing(stored: bytes) -> None:
-    """What is damaged, cut off, or followed by anything counts as missing."""
+    """Compressed bytes that are damaged, cut off or followed by others count as missing."""
     assert gunzipped(stored, MIB) is None
 
 
 def test_more_than_the_limit_is_never_inflated() -> None:
-    """More than the limit counts as missing, and is never inflated as a whole."""
+    """Compressed bytes of more than the limit count as missing, and are never inflated whole."""
     assert gunzipped(gzipped(BODY), len(BODY) - 1) is None
     bomb = gzip.compress(bytes(200 * MIB))
     tracemalloc.start()

@@ -17,7 +17,7 @@ SECOND = commit_key(DEMO, 2)
 @pytest.mark.parametrize("is_local", [True, False], ids=["folder", "bucket"])
 @pytest.mark.parametrize("state", ["there", "missing", "damaged", "that of another number"])
 def test_lost_entry_is_seen_between_others(tmp_path: Path, state: str, *, is_local: bool) -> None:
-    """A lost entry is seen as such between the others, and the newest commit needs none."""
+    """A lost entry of a journal is missing between the others; the newest needs no entry."""
     harness = IndexHarness(tmp_path)
     for version in ("1.0", "2.0", "3.0"):
         harness.upload(make_wheel(version=version))

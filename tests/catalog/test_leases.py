@@ -36,7 +36,7 @@ def instances() -> Instances:
 
 
 def test_one_process_at_a_time_has_the_lease(instances: Instances) -> None:
-    """While a process has the lease, no other one gets it, and waits no longer than to its end."""
+    """While a process has the lease, another one learns how long to wait."""
     assert instances.first.take(DAY) == NOW
     instances.clock.advance(minutes=1)
 
@@ -54,7 +54,7 @@ def test_a_lease_ends_by_the_clock_of_the_store(instances: Instances) -> None:
 
 
 def test_a_job_is_done_once_a_day(instances: Instances) -> None:
-    """A job that was completed is nobody's before a day has passed, and then anybody's."""
+    """A job that was completed can be taken again by any process a day later."""
     assert instances.first.take(DAY) == NOW
     instances.first.complete()
     instances.clock.advance(hours=23)
@@ -76,7 +76,7 @@ def test_the_lease_of_a_dead_process_can_be_taken_at_its_end(instances: Instance
 
 
 def test_a_long_job_keeps_its_lease(instances: Instances) -> None:
-    """A lease that is renewed now and then stays with its holder, and a few writes do for that."""
+    """A lease that is renewed stays with its holder, at a write in two minutes."""
     assert instances.first.take(DAY) == NOW
     for _ in range(180):
         instances.clock.advance(seconds=20)

@@ -82,7 +82,7 @@ def test_a_commit_over_a_newer_document(
 
 @given(FIELDS, FILES)
 def test_a_newer_commit_is_folded(fields: dict[str, object], added: File) -> None:
-    """An unknown event changes nothing, and the fields of a file come from its upload."""
+    """A commit of a newer version is folded, and keeps the fields that are unknown here."""
     body = newer_commit(fields, added) + b"\n"
     commit = CommitCodec().decode(Key("x"), body)
     project = project_journal(DEMO).fold(Project(name=DEMO), commit)
@@ -95,7 +95,7 @@ def test_a_newer_commit_is_folded(fields: dict[str, object], added: File) -> Non
 
 @pytest.mark.parametrize("status", ["active", "a status to come"])
 def test_a_document_that_needs_a_newer_reader(status: str) -> None:
-    """It is not read at all, whatever else is in it; the message names the version."""
+    """A document that needs a newer reader is refused, with the version to upgrade to."""
     commit = newer_commit({}, file("8.0"), needs="7.5")
     folded = project_journal(DEMO).fold(Project(name=DEMO), CommitCodec().decode(Key("x"), commit))
     assert folded.needs == {"promoted": "7.5"}

@@ -30,7 +30,7 @@ def far_reader(harness: IndexHarness) -> Projects:
 
 
 def test_a_listed_project_is_found_at_once(tmp_path: Path) -> None:
-    """A project is there as soon as its name is listed, though it was missing a moment ago."""
+    """A project is found as soon as its name is listed, though just now it was missing."""
     harness = IndexHarness(tmp_path)
     reader = far_reader(harness)
 
@@ -93,7 +93,7 @@ def test_a_project_that_is_being_made_is_not_lost(
 
 
 def test_a_listed_project_is_never_said_to_be_missing(tmp_path: Path) -> None:
-    """Without the store, only a name that the list did not have is said to be missing."""
+    """While the store is away, only a name that the list lacks counts as missing."""
     harness = IndexHarness(tmp_path)
     before, after = far_reader(harness), far_reader(harness)
 
@@ -148,7 +148,7 @@ def test_a_document_is_encoded_in_parts(steps: list[Step], text: str) -> None:
 
 
 def test_a_list_whose_answer_was_lost_is_written_once(tmp_path: Path) -> None:
-    """A list that was written, though the answer was lost, is written once; each write is new."""
+    """A list whose answer was lost is written once, and each write has another id."""
     harness = IndexHarness(tmp_path)
     fault = Fault(FaultKind.DONE, "put", keys.PROJECT_NAMES)
     store = FaultyStore(harness.store, (fault,))

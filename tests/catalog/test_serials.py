@@ -43,7 +43,7 @@ def test_commit_of_this_process_has_a_serial_at_once() -> None:
 
 
 def test_commit_of_another_process_has_a_serial_after_a_second() -> None:
-    """A commit of another process has its serial in the list after a second, and costs little."""
+    """A commit of another process has its serial in the list after a second."""
     store, clock = MemoryStore(Clock().seconds), Clock()
     process, other = new_process(store, 1, clock), new_process(store, 2, clock)
     process.commit(DEMO)

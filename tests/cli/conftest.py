@@ -129,7 +129,7 @@ def settings(sandbox: Sandbox) -> Path:
 
 @pytest.fixture
 def granted(settings: Path, sandbox: Sandbox) -> Path:
-    """The same settings, beside a store that has grants and a publisher."""
+    """The settings of `settings`, beside a store that has grants and a publisher."""
     put_tables_at(sandbox.folder / "wheelyard-data", TABLES, settings)
     return settings
 

@@ -80,10 +80,10 @@ def test_who_grants_rights_is_told_what_everybody_has(wheelyard: Typed, tmp_path
     assert OPEN in done.stderr
     done = wheelyard(*grant, **closed)
     assert OPEN not in done.stderr
-    said = "every name in access.htpasswd_file may read and upload to every project in the index"
-    assert said in done.stderr
+    warning = "every name in access.htpasswd_file may read and upload to every project in the index"
+    assert warning in done.stderr
     closed |= {"WHEELYARD_TOML": "[access]\nhtpasswd_may = []"}
-    assert said not in wheelyard(*grant, **closed).stderr
+    assert warning not in wheelyard(*grant, **closed).stderr
 
 
 @pytest.mark.integration

@@ -89,9 +89,9 @@ def test_a_file_of_a_server_is_told_to_a_server(
 ) -> None:
     """An administrator applies a file through a running server, which serves it at once."""
     serving = serve("--store", str(sandbox.folder / "there"))
-    made = wheelyard("token", "create", "a", "--can", "admin", "--store", "there")
+    created = wheelyard("token", "create", "a", "--can", "admin", "--store", "there")
     url = f"http://127.0.0.1:{serving.port}"
-    admin = {"WHEELYARD_TOKEN": made.stdout.strip()}
+    admin = {"WHEELYARD_TOKEN": created.stdout.strip()}
 
     done = wheelyard("apply", file, "--server", url, **admin)
     assert done.stdout.startswith(MADE), done.stderr

@@ -69,7 +69,7 @@ def test_promotion_is_from_the_index(in_dev: Typed) -> None:
     ],
 )
 def test_rights_and_tokens_take_no_variable(in_dev: Typed, arguments: tuple[str, ...]) -> None:
-    """What is about rights asks no server of the variable, and gives no right in its index."""
+    """A command about rights asks no server of the variable, and gives no right in its index."""
     answer = in_dev(*arguments, "--store", "there", **NOWHERE, **IN_DEV)
 
     assert answer.returncode == 0
@@ -86,7 +86,7 @@ def test_settings_of_clients_are_those_of_the_index(in_dev: Typed) -> None:
 
 @pytest.mark.integration
 def test_login_is_to_the_server_of_the_variable(wheelyard: Typed) -> None:
-    """A log-in without a URL is one at the server and the index of the variables."""
+    """A login without a URL is one at the server and the index of the variables."""
     environ = {**NOWHERE, **IN_DEV}
 
     answer = wheelyard("login", "--no-browser", **environ)
@@ -96,23 +96,23 @@ def test_login_is_to_the_server_of_the_variable(wheelyard: Typed) -> None:
 
 
 def test_advice_names_the_server_of_the_variable(in_dev: Typed) -> None:
-    """A command that does not take the variables is printed with the server, and no index."""
-    made = in_dev("index", "add", "prod", "--store", "there", **IN_DEV)
+    """An advised command that takes no variable names the store, and the index by an option."""
+    added = in_dev("index", "add", "prod", "--store", "there", **IN_DEV)
 
-    assert "token create NAME --index prod --store there' makes a token for it" in made.stdout
+    assert "token create NAME --index prod --store there' makes a token for it" in added.stdout
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("command", ["why", "upstream why"])
 def test_why_asks_the_server_of_the_variable(wheelyard: Typed, command: str) -> None:
-    """What an index shows is asked at the server of the variable, as lists are."""
+    """`why` asks the server of the variable what an index shows."""
     answer = wheelyard(*command.split(), "demo", **NOWHERE)
 
     assert "No answer from http://127.0.0.1:9/" in answer.stderr
 
 
 def test_an_import_is_into_a_store(wheelyard: Typed, tmp_path: Path) -> None:
-    """An import makes no store where the variable names a server, and says how it is named."""
+    """An import is refused while the variable names a server, unless a store is named."""
     refused = wheelyard("import", tmp_path, **NOWHERE)
     done = wheelyard("import", tmp_path, "--store", "here", **NOWHERE)
 
@@ -133,7 +133,7 @@ def test_an_import_is_into_a_store(wheelyard: Typed, tmp_path: Path) -> None:
     ],
 )
 def test_an_empty_name_of_an_index_is_refused(in_dev: Typed, arguments: tuple[str, ...]) -> None:
-    """A variable of the shell that is not set does not choose main."""
+    """An empty name of an index is refused, and does not choose main."""
     answer = in_dev(*arguments, "--store", "there")
 
     assert (answer.returncode, "It is empty. Name an index" in answer.stderr) == (2, True)

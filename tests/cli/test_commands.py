@@ -74,7 +74,7 @@ def test_upload_says_what_is_new(published: Path, sandbox: Sandbox, wheelyard: T
 
 
 def test_upload_prints_json(published: Path, wheelyard: Typed) -> None:
-    """`--json` has the same facts of each file, and of the refreshed site."""
+    """`upload --json` has the facts of each file, and of the refreshed site."""
     done = wheelyard("upload", published, "x/*.whl", "--json", "--export", "site")
 
     files = json.loads(done.stdout)["files"]
@@ -159,7 +159,7 @@ def contents(store: Path) -> dict[str, bytes]:
 
 
 def test_a_release_is_yanked_deleted_and_archived(published: Path, wheelyard: Typed) -> None:
-    """A release is yanked, taken back and deleted; a project is archived; all of it in a row."""
+    """A release is yanked, taken back and deleted by commands, and a project is archived."""
     assert wheelyard("yank", "acme_core", "1.0.0", "--reason", "bad").returncode == 0
     assert "yanked: bad" in wheelyard("list", "acme-core").stdout
     assert wheelyard("unyank", "acme-core", "1.0").returncode == 0
@@ -475,10 +475,10 @@ def test_check_names_strays_safely(published: Path, sandbox: Sandbox, wheelyard:
 
 
 def test_commits_of_a_command_have_serials(sandbox: Sandbox, wheelyard: Typed) -> None:
-    """What only commands change needs no server to get its place in the order of all changes."""
-    made = make_wheel().write(sandbox.folder)
+    """A change by a command has a serial, without a server."""
+    package = make_wheel().write(sandbox.folder)
     for arguments in (
-        ("upload", "--store", "store", made),
+        ("upload", "--store", "store", package),
         ("yank", "demo", "1.0", "--store", "store"),
     ):
         assert wheelyard(*arguments).returncode == 0

@@ -135,7 +135,7 @@ def test_what_stops_a_server_fails_the_check(
 
 
 def test_a_port_in_use_is_no_failure(wheelyard: Typed) -> None:
-    """The server of the settings may run while they are checked."""
+    """A port in use is no failure, as the server of the settings may run."""
     with socket.create_server(("127.0.0.1", 0)) as used:
         port = used.getsockname()[1]
         done = wheelyard("config", "check", PORT=str(port))
@@ -145,7 +145,7 @@ def test_a_port_in_use_is_no_failure(wheelyard: Typed) -> None:
 
 
 def test_a_bucket_without_a_store_is_no_failure(wheelyard: Typed, sandbox: Sandbox) -> None:
-    """A server makes the store of an empty bucket, unless it only reads."""
+    """An empty bucket is no failure of the check, unless the server only reads."""
     with running_fake_gcs("packages") as google:
         place = {EMULATOR: google.url}
         assert wheelyard("config", "check", "--store", "gs://packages", **place).returncode == 0
@@ -165,7 +165,7 @@ def test_a_bucket_without_a_store_is_no_failure(wheelyard: Typed, sandbox: Sandb
 def test_indexes_with_which_no_server_starts_fail_the_check(
     wheelyard: Typed, sandbox: Sandbox, text: str, words: str
 ) -> None:
-    """What is in the way of a start is found before it, in the settings and in the store."""
+    """An index with which no server starts fails the check."""
     place = ("--store", "packages")
     for line in (["token", "create", "ci"], ["index", "add", "qa"]):
         assert wheelyard(*line, *place).returncode == 0
@@ -179,7 +179,7 @@ def test_indexes_with_which_no_server_starts_fail_the_check(
 def test_indexes_are_listed_and_names_of_no_index_are_warnings(
     wheelyard: Typed, sandbox: Sandbox
 ) -> None:
-    """Each index is there with its layers, and what names one that does not exist is a warning."""
+    """The check lists each index with its layers, and warns of names of no index."""
     place = ("--store", "packages")
     for line in (["token", "create", "ci"], ["index", "add", "qa"]):
         assert wheelyard(*line, *place).returncode == 0
@@ -291,7 +291,7 @@ def test_a_wrong_key_of_tls_stops_check_and_start(wheelyard: Typed, sandbox: San
 
 
 def test_upstreams_are_checked(check: Configured, settings: Path, wheelyard: Typed) -> None:
-    """The upstream indexes and what is asked of them are there; a missing file stops."""
+    """The check prints each upstream index, and fails by a missing file or a wrong value."""
     section = """
         [upstream]
         enabled = true

@@ -59,7 +59,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_copy_says_what_it_wrote(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
-    """It says where it made a store, of which moment the copy is, and what it wrote."""
+    """`copy` says where it made a store, of which moment the copy is, and what it wrote."""
     there = sandbox.folder / "backup"
     first = wheelyard("copy", store, there)
     token = wheelyard("copy", store, there, "--with-credentials")
@@ -95,7 +95,7 @@ def test_a_damaged_file_fails_its_project(store: Path, wheelyard: Typed, sandbox
 
 
 def test_a_released_name_is_counted_as_a_name(store: Path, wheelyard: Typed) -> None:
-    """A name that was given up is no project, and its changes are counted as those of a name."""
+    """A name that was released is no project, and its changes are counted as those of a name."""
     for words in ("names reserve given-up", "names release given-up --yes"):
         wheelyard(*words.split(), "--store", store)
     done = wheelyard("check", "--rebuild", "--store", store)
@@ -211,7 +211,7 @@ def test_files_of_a_bucket_of_their_own_are_copied(
 def test_tokens_are_copied_to_their_own_place(
     store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGcs
 ) -> None:
-    """The location of the tokens in the settings is that of the configured store, both ways."""
+    """Tokens are copied from and to the place that the settings of a store have for them."""
     where = {EMULATOR: google.url}
     config = sandbox.folder / "wheelyard.toml"
     config.write_text(
@@ -228,7 +228,7 @@ def test_tokens_are_copied_to_their_own_place(
 
 
 def test_a_copy_goes_on_after_a_full_disk(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
-    """On a full disk it ends with one sentence, TO is sound, and with more room it goes on."""
+    """A copy to a full disk ends with one sentence, is sound, and goes on with more room."""
     with small_disk(sandbox.folder, "size=456k") as there:
         done = wheelyard("copy", store, there, "--quiet")
         assert (done.returncode, done.stdout) == (1, "")
@@ -242,7 +242,7 @@ def test_a_copy_goes_on_after_a_full_disk(store: Path, wheelyard: Typed, sandbox
 
 @pytest.mark.parametrize("steps", [30, 60, 80])
 def test_killed_copy_goes_on(store: Path, wheelyard: Typed, sandbox: Sandbox, steps: int) -> None:
-    """Killed at any step, it leaves a sound store, which the next copy completes."""
+    """A copy that is killed leaves a sound store, which the next copy completes."""
     there, log = sandbox.folder / "there", sandbox.folder / "log.txt"
     dependencies = ProcessEnvironment(
         folder=sandbox.folder,

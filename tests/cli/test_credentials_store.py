@@ -31,7 +31,7 @@ def configure(sandbox: Sandbox, store: str, apart: str) -> None:
     (sandbox.folder / "wheelyard.toml").write_text(f"{text}private = true\n")
 
 
-def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
+def get_page(serving: Serving, path: str, token: str) -> httpx2.Response:
     """Ask for a path with a token."""
     url = f"http://127.0.0.1:{serving.port}{path}"
     return httpx2.get(
@@ -49,16 +49,16 @@ def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
 def test_tokens_are_kept_in_a_place_of_their_own(
     sandbox: Sandbox, google: FakeGcs, serve: Serve, wheelyard: Typed, store: str, apart: str
 ) -> None:
-    """Tokens are made, known, listed, checked and revoked there, and files are found as ever."""
+    """Tokens with a place of their own are made, known, listed, checked and revoked there."""
     configure(sandbox, store, apart)
     where = {EMULATOR: google.url}
     token = wheelyard("token", "create", "ci", **where).stdout.strip()
     assert wheelyard("upload", WHEEL.write(sandbox.folder), **where).returncode == 0
     serving = serve(**where)
 
-    assert ask(serving, "/simple/demo/", token).status_code == 200
-    assert ask(serving, f"/packages/{WHEEL.filename}", token).content == WHEEL.body
-    assert ask(serving, "/simple/demo/", "wyd_" + "x" * 48).status_code == 401
+    assert get_page(serving, "/simple/demo/", token).status_code == 200
+    assert get_page(serving, f"/packages/{WHEEL.filename}", token).content == WHEEL.body
+    assert get_page(serving, "/simple/demo/", "wyd_" + "x" * 48).status_code == 401
     assert token[4:14] in wheelyard("token", "list", **where).stdout
     assert wheelyard("check", "--sweep", **where).returncode == 0
     assert places_of_tokens(sandbox, google) == [apart.removeprefix("gs://").split("/")[0]]
@@ -84,7 +84,7 @@ def places_of_tokens(sandbox: Sandbox, google: FakeGcs) -> list[str]:
 def test_copy_says_where_it_has_looked_for_outdated_lines(
     sandbox: Sandbox, wheelyard: Typed, source: str, *, is_told: bool
 ) -> None:
-    """A copy of another store than that of the settings says that it looked in that one alone."""
+    """A copy of another store than the configured one says that it looked in that one alone."""
     assert wheelyard("upload", WHEEL.write(sandbox.folder), "--store", source).returncode == 0
     configure(sandbox, "wheels", "keys")
     (sandbox.folder / "keys").mkdir()

@@ -24,10 +24,10 @@ def explain(wheelyard: Typed, granted: Path, index: Index) -> Typed:
     """Ask who may do what; in what is printed, grants have their numbers in place of their ids."""
     ids = [grant.id for grant in index.server.access.show().grants]
 
-    def ask(*arguments: str) -> Done:
+    def type_question(*arguments: str) -> Done:
         return numbered(wheelyard("access", "explain", *arguments, "--config", granted), ids)
 
-    return ask
+    return type_question
 
 
 def numbered(done: Done, ids: Sequence[str]) -> Done:
@@ -78,12 +78,12 @@ def test_through_a_group(wheelyard: Typed, bare: Index) -> None:
     put_tables(bare, toml_of(grant=[table], groups={"team": members}))
     ids = [grant.id for grant in bare.server.access.show().grants]
 
-    def ask(who: str) -> Done:
+    def explain_to(who: str) -> Done:
         asked = ("access", "explain", who, "ml-core", "upload")
         return numbered(wheelyard(*asked, WHEELYARD_ACCESS_PRIVATE="true"), ids)
 
-    done = ask("user:ana@acme.dev,domain:acme.dev")
-    other, group = ask("user:ana@acme.dev"), ask("group:team")
+    done = explain_to("user:ana@acme.dev,domain:acme.dev")
+    other, group = explain_to("user:ana@acme.dev"), explain_to("group:team")
 
     scope = "read and upload to ml-* in the index main"
     reason = f"grant 1: group:team may {scope}; domain:acme.dev is in group:team"
@@ -145,7 +145,7 @@ def test_other_principals_are_named(explain: Typed, who: str, project: str, hint
 
 
 def test_without_the_passwords(explain: Typed, granted: Path) -> None:
-    """The command works without the password file."""
+    """Access is explained although the password file is missing."""
     (granted.parent / "users").unlink()
 
     done = explain("htpasswd:ml-ci", "tools", "upload")
@@ -154,7 +154,7 @@ def test_without_the_passwords(explain: Typed, granted: Path) -> None:
 
 
 def test_without_grants_the_defaults_are_said(wheelyard: Typed) -> None:
-    """Where there is no grant at all it is said what holds instead."""
+    """Without any grant, the output names the default that holds."""
     done = wheelyard("access", "explain", "anonymous", "x", "read")
     assert "the index is open for reading: everybody may" in done.stdout
     done = wheelyard("access", "explain", "htpasswd:ana", "x", "upload")
@@ -172,7 +172,7 @@ def test_without_grants_the_defaults_are_said(wheelyard: Typed) -> None:
     ],
 )
 def test_bad_question_fails(explain: Typed, arguments: list[str], status: int, words: str) -> None:
-    """A question that makes no sense is refused in a line."""
+    """A question that makes no sense is refused with the reason."""
     done = explain(*arguments)
 
     assert done.returncode == status
@@ -180,7 +180,7 @@ def test_bad_question_fails(explain: Typed, arguments: list[str], status: int, w
 
 
 def test_a_token_without_a_store(wheelyard: Typed) -> None:
-    """Without a store nobody knows a token."""
+    """A token cannot be explained without a store, and the message says so."""
     done = wheelyard("access", "explain", "token:0123456789", "x", "read")
 
     assert (done.returncode, "There is no store" in done.stderr) == (1, True)
@@ -201,7 +201,7 @@ def bare(sandbox: Sandbox) -> Index:
 
 
 def test_a_token_is_explained_by_scope_or_state(explain: Typed, index: Index) -> None:
-    """A token is looked up, and explained by its own scope or by its state."""
+    """A token is explained by its own rights or, once it is revoked, by its state."""
     request = TokenRequest(name="ci", projects=(parse_pattern("acme-*"),))
     token = index.tokens.create(request, by="local:ana")[0]
     who = f"token:{token.id}"
@@ -229,20 +229,20 @@ def test_a_personal_token_stays_within_its_owners_rights(explain: Typed, index: 
 
 def test_minted_tokens_are_marked_until_they_expire(wheelyard: Typed, index: Index) -> None:
     """The tokens of jobs are marked in the list, and left out once they have expired."""
-    made = {}
+    ids = {}
     for name, hours in (("job", 1), ("old job", -1)):
         _, record = index.tokens.create(TokenRequest(name=name), by="publisher:core")
         snapshot = index.tokens.records.get_for_update(record.id)
         expires = index.server.runtime.now() + timedelta(hours=hours)
         minted = replace(record, publishers=("core",), expires_at=expires)
         assert index.tokens.records.replace(minted, snapshot)
-        made[name] = record.id
+        ids[name] = record.id
 
     listed = wheelyard("token", "list").stdout
 
-    assert listed.startswith(made["job"])
+    assert listed.startswith(ids["job"])
     assert listed.endswith("\tactive\tmade by publisher:core\tminted\n")
-    assert made["old job"] not in listed
+    assert ids["old job"] not in listed
 
 
 def test_list_says_who_revoked_a_token(wheelyard: Typed, index: Index) -> None:
@@ -269,7 +269,7 @@ def test_whoever_reads_anything_reads_public_packages(
     wheelyard: Typed, bare: Index, *, is_open: bool
 ) -> None:
     """Whoever may read anything may read public packages, of which no grant has a word."""
-    given = {
+    variables = {
         "WHEELYARD_TOML": """
             [upstream]
             enabled = true
@@ -284,16 +284,16 @@ def test_whoever_reads_anything_reads_public_packages(
     table = {"who": ["htpasswd:ml-ci"], "projects": ["acme-*"], "actions": ["read"]}
     put_tables(bare, toml_of(grant=[table]))
     if is_open:
-        wheelyard("token", "create", "ci", **given)
+        wheelyard("token", "create", "ci", **variables)
 
-    def ask(who: str, name: str, action: str = "read") -> str:
-        return wheelyard("access", "explain", who, name, action, **given).stdout
+    def explanation_for(who: str, name: str, action: str = "read") -> str:
+        return wheelyard("access", "explain", who, name, action, **variables).stdout
 
-    said = ask("htpasswd:ml-ci", "requests")
-    assert said.startswith("yes: htpasswd:ml-ci may read requests\n")
-    assert "whoever may read or approve anything may read public packages" in said
-    assert "they see 403" in ask("htpasswd:ml-ci", "pay-roll")
-    assert "they see 404" in ask("user:bo@acme.dev", "requests")
-    assert "they see 401" in ask("anonymous", "requests")
-    assert "they see 403" in ask("htpasswd:ml-ci", "requests", "upload")
-    assert "there is no such static token" in ask("static:environment", "acme-core")
+    answer = explanation_for("htpasswd:ml-ci", "requests")
+    assert answer.startswith("yes: htpasswd:ml-ci may read requests\n")
+    assert "whoever may read or approve anything may read public packages" in answer
+    assert "they see 403" in explanation_for("htpasswd:ml-ci", "pay-roll")
+    assert "they see 404" in explanation_for("user:bo@acme.dev", "requests")
+    assert "they see 401" in explanation_for("anonymous", "requests")
+    assert "they see 403" in explanation_for("htpasswd:ml-ci", "requests", "upload")
+    assert "there is no such static token" in explanation_for("static:environment", "acme-core")

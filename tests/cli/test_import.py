@@ -85,7 +85,7 @@ def test_a_file_without_what_its_source_says_is_imported(packages: Path, wheelya
 
 
 def test_import_prints_json(packages: Path, wheelyard: Typed) -> None:
-    """A program gets every number, and each refusal with its code."""
+    """`import --json` prints every number, each refusal with its code, and what was skipped."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
     (packages / "demo-1.0.egg").write_bytes(b"PK")
 
@@ -135,7 +135,7 @@ def test_a_wrong_source_makes_no_store(
     status: int,
     words: str,
 ) -> None:
-    """A typing error is told, and makes no store."""
+    """A wrong source or option is refused with the reason, and makes no store."""
     del packages
     done = wheelyard("import", *arguments)
 
@@ -147,7 +147,7 @@ def test_a_wrong_source_makes_no_store(
 def test_a_terminal_shows_progress(packages: Path, sandbox: Sandbox) -> None:
     """On a terminal a line says how many files there are; a refusal stays to be read."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
-    ours, theirs = pty.openpty()
+    near_end, far_end = pty.openpty()
     command = [sys.executable, "-m", "wheelyard", "import", str(packages)]
     environ = sandbox.environment() | {
         "PYTHONPATH": str(REPOSITORY / "src"),
@@ -155,17 +155,17 @@ def test_a_terminal_shows_progress(packages: Path, sandbox: Sandbox) -> None:
         "COLUMNS": "200",
     }
     with subprocess.Popen(
-        command, cwd=sandbox.folder, env=environ, stdout=subprocess.PIPE, stderr=theirs
+        command, cwd=sandbox.folder, env=environ, stdout=subprocess.PIPE, stderr=far_end
     ) as process:
-        os.close(theirs)
+        os.close(far_end)
         shown = b""
         try:
-            while piece := os.read(ours, 65536):
+            while piece := os.read(near_end, 65536):
                 shown += piece
         except OSError:  # what Linux says where the other end is closed
             pass
         process.communicate()
-    os.close(ours)
+    os.close(near_end)
 
     assert process.returncode == 1
     assert b"import: 0 of 3" in shown
@@ -222,7 +222,7 @@ def test_a_credential_is_never_printed(wheelyard: Typed, option: str) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_odd_files_stop_nothing(packages: Path, wheelyard: Typed, options: tuple[str, ...]) -> None:
-    """A name that is no text, and a date that no calendar has, stop nothing."""
+    """A name that is no text, or an impossible date, keeps no other file from the import."""
     Path(os.fsdecode(bytes(packages) + b"/\xff-1.0.tar.gz")).touch()
     os.utime(packages / make_wheel().filename, (0, 2**39))
 

@@ -21,8 +21,8 @@ def index(wheelyard: Typed) -> Typed:
 def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None:
     """An index is made, changed key by key and removed, and the journal has it all."""
     assert index("add", "dev").stdout.startswith("dev: its own packages\n")
-    made = index("add", "prod", "layers=prod,dev,main", "merge=acme-*", "--note", "TEAM-1")
-    assert made.stdout.startswith("prod: layers prod dev main, merge acme-*\n")
+    added = index("add", "prod", "layers=prod,dev,main", "merge=acme-*", "--note", "TEAM-1")
+    assert added.stdout.startswith("prod: layers prod dev main, merge acme-*\n")
     changed = index("change", "prod", "merge=", "index_size=0")
     assert changed.stdout == "prod: layers prod dev main, index_size 0\n"
     listed = json.loads(index("list", "--json").stdout)["indexes"]
@@ -52,12 +52,12 @@ def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None
 
 
 def test_a_layer_that_only_the_server_knows(index: Typed) -> None:
-    """Without the settings of the server, an index with a label as a layer is made and named."""
-    made = index("add", "ml", "layers=ml,pytorch", "merge=torch*")
+    """An index with a layer that only a server can know is made, with a warning that names it."""
+    added = index("add", "ml", "layers=ml,pytorch", "merge=torch*")
 
-    assert made.stdout.startswith("ml: layers ml pytorch, merge torch*\n")
+    assert added.stdout.startswith("ml: layers ml pytorch, merge torch*\n")
     why = "'pytorch' is no index of this store, so it has to be the label of an [[upstream.index]]"
-    assert why in made.stderr
+    assert why in added.stderr
     assert f"not served: The index 'ml' is wrong: {why}" in index("list").stdout
 
 
@@ -80,7 +80,7 @@ def test_a_layer_that_only_the_server_knows(index: Typed) -> None:
     ],
 )
 def test_what_is_refused(index: Typed, arguments: str, status: int, words: str) -> None:
-    """What makes no index is refused in one line, and nothing is stored."""
+    """What makes no index is refused with the reason, and nothing is stored."""
     done = index(*arguments.split(" "))
 
     assert (done.returncode, words in done.stderr) == (status, True), done.stderr

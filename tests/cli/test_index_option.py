@@ -67,24 +67,24 @@ def test_usage_of_a_damaged_index(there: Typed, sandbox: Sandbox) -> None:
 
 
 def test_a_right_names_several_indexes(there: Typed) -> None:
-    """The option of a right can be given again, and its value can have commas."""
+    """`--index` of a right can be given again, and its value can have commas."""
     for number, names in enumerate((("dev", "prod"), ("dev,prod",))):
         options = [word for name in names for word in ("--index", name)]
-        made = there("token", "create", f"ci-{number}", *options)
-        assert "in the indexes dev and prod" in made.stderr
+        created = there("token", "create", f"ci-{number}", *options)
+        assert "in the indexes dev and prod" in created.stderr
 
 
 def test_who_may_approve_in_an_index_alone(there: Typed) -> None:
     """A grant to approve in another index than main is warned of, and explained as no right."""
     grant = ("access", "grant", "htpasswd:ana", "--project", "*", "--can", "approve")
 
-    made = there(*grant, "--index", "dev")
+    granted = there(*grant, "--index", "dev")
 
-    assert "gives no right to approve, as it is not about main" in made.stderr
-    ask = ("access", "explain", "htpasswd:ana", "requests", "approve")
-    assert there(*ask, "--index", "dev").returncode == 1
+    assert "gives no right to approve, as it is not about main" in granted.stderr
+    question = ("access", "explain", "htpasswd:ana", "requests", "approve")
+    assert there(*question, "--index", "dev").returncode == 1
     assert there(*grant).returncode == 0
-    assert there(*ask, "--index", "dev").returncode == 0
+    assert there(*question, "--index", "dev").returncode == 0
 
 
 def test_main_is_changed_as_another_index(there: Typed) -> None:
@@ -112,13 +112,13 @@ def test_rights_in_an_index(there: Typed) -> None:
     of_main = there(*grant)
     assert "htpasswd:ana may read and upload to every project in the index main" in of_main.stderr
     other = ("access", "grant", "htpasswd:bo", "--project", "*", "--can", "upload")
-    made = there(*other, "--index", "prod")
-    assert "htpasswd:bo may read and upload to every project in the index prod" in made.stderr
+    granted = there(*other, "--index", "prod")
+    assert "htpasswd:bo may read and upload to every project in the index prod" in granted.stderr
 
-    ask = ("access", "explain", "htpasswd:ana", "core", "upload")
-    assert there(*ask).stdout.startswith("yes: ")
+    question = ("access", "explain", "htpasswd:ana", "core", "upload")
+    assert there(*question).stdout.startswith("yes: ")
     for index in ("prod", "dev"):
-        answer = there(*ask, "--index", index).stdout
+        answer = there(*question, "--index", index).stdout
         assert answer.startswith(f"no: htpasswd:ana may not upload to core in the index {index}")
         assert f"in the index main, and not in the index {index}" in answer
     assert "in the index prod" in there("access", "show").stdout
@@ -126,7 +126,7 @@ def test_rights_in_an_index(there: Typed) -> None:
     assert "read,upload on * in the index prod" in token.stderr
     assert "/prod/" in token.stderr
     assert "on * in the index prod" in there("token", "list").stdout
-    assert there("access", "revoke", made.stdout.strip()).returncode == 0
+    assert there("access", "revoke", granted.stdout.strip()).returncode == 0
     for name in ("ana", "bo"):
         ended = there("access", "explain", f"htpasswd:{name}", "core", "read", "--index", "prod")
         assert ended.stdout.startswith("no: ")

@@ -21,8 +21,8 @@ STABLE = ("stable", "layers=main", "read=anyone", "prereleases=false", "versions
 def store(sandbox: Sandbox, wheelyard: Typed) -> str:
     """A store with a release and a pre-release in main, and an index with rules."""
     for version in ("1.0", "2.0rc1"):
-        made = make_wheel("demo", version).write(sandbox.folder)
-        assert wheelyard("upload", "--store", "store", made).returncode == 0
+        path = make_wheel("demo", version).write(sandbox.folder)
+        assert wheelyard("upload", "--store", "store", path).returncode == 0
     assert wheelyard("index", "add", *STABLE, "--store", "store").returncode == 0
     return "store"
 
@@ -51,7 +51,7 @@ def test_keys_of_rules_are_those_of_an_index(store: str, wheelyard: Typed) -> No
 
 def test_a_wrong_rule_is_refused_with_its_key(store: str, wheelyard: Typed) -> None:
     """A command that gives a wrong rule says which key is wrong, and changes nothing."""
-    for word, said in (
+    for word, message in (
         ("cooldown_days=soon", "cooldown_days: expected a number of days"),
         ("versions=demo", "Write each on a line, as NAME = VALUE"),
         ("versions=demo = 2", "versions: expected specifiers such as >=2,<3"),
@@ -60,7 +60,7 @@ def test_a_wrong_rule_is_refused_with_its_key(store: str, wheelyard: Typed) -> N
         refused = wheelyard("index", "change", "stable", word, "--store", store)
 
         assert refused.returncode != 0
-        assert said in refused.stderr
+        assert message in refused.stderr
     assert hidden(wheelyard, "--index", "stable", "--store", store) == ["2.0rc1"]
 
 
@@ -90,16 +90,16 @@ def test_a_site_lacks_what_rules_hide(sandbox: Sandbox, store: str, wheelyard: T
 def test_config_check_prints_the_keys_of_a_filter(
     sandbox: Sandbox, store: str, wheelyard: Typed
 ) -> None:
-    """An index with a filter of an earlier version is told of, with the keys that say the same."""
+    """The check names an index with a filter of an earlier version, and the keys instead."""
     index = open_index(Settings(store=StoreSettings(location=str(sandbox.folder / store))))
     filters = {"old": "age_days >= 7 and severity < 9", "older": "yanked or prerelease"}
-    made = tuple(
+    events = tuple(
         IndexMade(at=START, by="local:old", keys={"name": name, "filter": text})
         for name, text in filters.items()
     )
-    index.server.definitions.records.change(lambda _: made)
+    index.server.definitions.records.change(lambda _: events)
 
-    told = wheelyard("config", "check", "--store", store).stderr
+    warnings = wheelyard("config", "check", "--store", store).stderr
 
-    assert "Keys that say the same: cooldown_days = 7, min_cvss = 9." in told
-    assert "No key says the same as: yanked or prerelease." in told
+    assert "Keys that say the same: cooldown_days = 7, min_cvss = 9." in warnings
+    assert "No key says the same as: yanked or prerelease." in warnings

@@ -28,9 +28,9 @@ def store(sandbox: Sandbox, wheelyard: Typed) -> Path:
 
 def publish(name: str, sandbox: Sandbox, wheelyard: Typed) -> None:
     """Publish a wheel into the store of the sandbox."""
-    made = make_wheel(name, "1.0")
-    (sandbox.folder / made.filename).write_bytes(made.body)
-    assert wheelyard("upload", sandbox.folder / made.filename).returncode == 0
+    package = make_wheel(name, "1.0")
+    (sandbox.folder / package.filename).write_bytes(package.body)
+    assert wheelyard("upload", sandbox.folder / package.filename).returncode == 0
 
 
 def test_each_entry_is_a_line(store: Path, wheelyard: Typed) -> None:
@@ -65,7 +65,7 @@ def rewrite(store: Path, project: str, old: bytes, new: bytes) -> None:
 
 
 def test_what_cannot_be_read_fails_the_command(store: Path, wheelyard: Typed) -> None:
-    """What cannot be read fails the command, an unknown project too, but no filter does."""
+    """A lost entry, an unknown project and a wrong filter fail `journal`; no hit does not."""
     (store / "journal" / "acme-core" / "0000000001.json").unlink()
 
     lost = wheelyard("journal", "--json")

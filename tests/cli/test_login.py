@@ -108,7 +108,7 @@ def test_a_token_is_stored_in_netrc(index: LoginServer, sandbox: Sandbox, wheely
 def test_a_token_is_stored_in_the_keyring(
     index: LoginServer, sandbox: Sandbox, wheelyard: Typed
 ) -> None:
-    """With a keyring that works the token is there, under all names, and logout removes it."""
+    """With a keyring, a login stores the token there, under each URL; a logout removes it."""
     environment = keyring(sandbox)
 
     done = typed_login(sandbox, index.url, environment=environment)
@@ -155,7 +155,7 @@ def test_a_token_is_printed_on_request(index: LoginServer, sandbox: Sandbox) -> 
 
 
 def test_a_revoked_token_is_refused(index: LoginServer, sandbox: Sandbox) -> None:
-    """Who pastes a revoked token is sent to no command, as the page that is shown makes another."""
+    """A revoked token is refused, and the message advises no command that makes one."""
 
     def revoked(address: str) -> str:
         token = make_token(address)
@@ -190,7 +190,7 @@ def test_a_token_for_an_index(index: LoginServer, sandbox: Sandbox) -> None:
 
 
 def test_a_person_allows_less(index: LoginServer, sandbox: Sandbox) -> None:
-    """What the token can do counts, and not what was asked for."""
+    """A login tells what its token can do, where a person has allowed less than was asked."""
     act = partial(make_token, can="read", projects="acme-core", days="2")
 
     done = typed_login(sandbox, index.url, act=act, environment=NO_KEYRING)
@@ -310,7 +310,7 @@ def hostile_answers(other: str) -> list[CannedResponse]:
     """Return answers of a server that wants to lead a command, or its token, to another one."""
     named = dict.fromkeys(("login_url", "verification_uri", "url"), f"{other}/x")
     me = {"principal": "token:0123456789", "principals": [], "rights": []}
-    seen = [{"can": ["\x1b[2J"], "projects": [ADDRESSES]}]
+    rights = [{"can": ["\x1b[2J"], "projects": [ADDRESSES]}]
     whole = {**me, "principal": f"token:{HOSTILE and HOSTILE.id}"}
     return [
         *(
@@ -319,14 +319,14 @@ def hostile_answers(other: str) -> list[CannedResponse]:
         ),
         CannedResponse(b"", status=401, headers={"WWW-Authenticate": f"Cargo login_url={other}"}),
         *(CannedResponse(json.dumps(body | named).encode()) for body in (me, whole)),
-        CannedResponse(json.dumps(whole | {"rights": seen}).encode()),
+        CannedResponse(json.dumps(whole | {"rights": rights}).encode()),
         CannedResponse(json.dumps({"message": ADDRESSES, "error": "x"}).encode(), status=400),
         CannedResponse(ADDRESSES.encode()),
     ]
 
 
 def test_a_hostile_server_leads_nowhere(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a server answers, nothing is opened or stored, and nobody else gets the token."""
+    """Whatever a server answers to a login, nothing is opened or stored, or sent elsewhere."""
     assert HOSTILE is not None
     opened = list[str]()
     monkeypatch.setattr("webbrowser.open", opened.append)
@@ -354,13 +354,13 @@ class Terminal:
 
     process: "subprocess.Popen[bytes]"
     descriptor: int
-    seen: bytearray
+    output: bytearray
 
     def read_until(self, words: bytes) -> None:
         """Wait until the terminal shows some words, as the last ones."""
-        while not self.seen.endswith(words):
-            assert select([self.descriptor], [], [], TIMEOUT_SECONDS)[0], bytes(self.seen)
-            self.seen.extend(os.read(self.descriptor, 1024))
+        while not self.output.endswith(words):
+            assert select([self.descriptor], [], [], TIMEOUT_SECONDS)[0], bytes(self.output)
+            self.output.extend(os.read(self.descriptor, 1024))
 
     def type(self, text: str) -> None:
         """Type some keys."""
@@ -370,29 +370,29 @@ class Terminal:
         """Wait until the command ends, and return its status."""
         with suppress(OSError):  # the terminal ends with it
             while select([self.descriptor], [], [], TIMEOUT_SECONDS)[0]:
-                self.seen.extend(os.read(self.descriptor, 1024))
+                self.output.extend(os.read(self.descriptor, 1024))
         return self.process.wait(TIMEOUT_SECONDS)
 
 
 @contextmanager
 def terminal(sandbox: Sandbox, *arguments: str, **environment: str) -> Iterator[Terminal]:
     """Run `wheelyard login` on a terminal."""
-    ours, theirs = pty.openpty()
+    near_end, far_end = pty.openpty()
     with subprocess.Popen(
         [*WHEELYARD, "login", *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=far_end,
+        stdout=far_end,
+        stderr=far_end,
         env=sandbox.environment() | SOURCE | FAILING_KEYRING | environment,
-        preexec_fn=partial(_take_terminal, theirs),  # noqa: PLW1509 - no threads in it
+        preexec_fn=partial(_take_terminal, far_end),  # noqa: PLW1509 - no threads in it
         start_new_session=True,
     ) as process:
-        os.close(theirs)
+        os.close(far_end)
         try:
-            yield Terminal(process, ours, bytearray())
+            yield Terminal(process, near_end, bytearray())
         finally:
             process.kill()
-            os.close(ours)
+            os.close(near_end)
 
 
 def _take_terminal(descriptor: int) -> None:
@@ -414,8 +414,8 @@ def test_a_person_pastes_the_token(index: LoginServer, sandbox: Sandbox) -> None
         typed.type("copied badly\n")
         typed.read_until(b"Copy it again.\r\nToken: ")
         typed.type(f" {token}\n")
-        assert typed.ended() == 0, bytes(typed.seen)
-        text = typed.seen.decode()
+        assert typed.ended() == 0, bytes(typed.output)
+        text = typed.output.decode()
 
     assert address in text
     assert address.startswith(f"{index.url}/-/account/tokens/?can=read&")
@@ -430,7 +430,7 @@ def test_ctrl_c_leaves_nothing_behind(index: LoginServer, sandbox: Sandbox) -> N
     with terminal(sandbox, index.url, "--no-browser") as typed:
         typed.read_until(b"Token: ")
         typed.type("\x03")
-        assert typed.ended() == 130, bytes(typed.seen)
+        assert typed.ended() == 130, bytes(typed.output)
 
     assert list(sandbox.home.iterdir()) == []
     assert len(index.index.tokens.all()) == before

@@ -83,7 +83,7 @@ def test_a_sweep_gives_no_line_back_to_another_server(
 def test_an_old_line_does_not_work_at_a_copy(
     sandbox: Sandbox, store: Path, passwords: Mapping[str, str], wheelyard: Typed, serve: Serve
 ) -> None:
-    """A server of a copy without credentials refuses the old line, too."""
+    """An outdated line opens nothing at a copy without credentials."""
     old, copy = configure(sandbox.folder, "old", OLD_LINES), sandbox.folder / "copy"
     done = wheelyard("copy", store, copy)
     assert done.returncode == 0, done.stderr

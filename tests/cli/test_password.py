@@ -36,7 +36,7 @@ def piped(wheelyard: Typed, *arguments: str | Path, secret: bytes = b"correct ho
 
 
 def test_a_line_is_printed_for_a_pipe(wheelyard: Typed) -> None:
-    """Without a file the line alone is printed; with it a server lets the person in."""
+    """Without a file, the line for a password is printed alone."""
     for secret in (b"correct horse\n", b"correct horse\r\n", b"correct horse", b"correct horse\nx"):
         done = piped(wheelyard, "ana", secret=secret)
 
@@ -47,7 +47,7 @@ def test_a_line_is_printed_for_a_pipe(wheelyard: Typed) -> None:
 
 
 def test_a_file_gets_lines_and_keeps_others(wheelyard: Typed, sandbox: Sandbox) -> None:
-    """A file is made, other names are added, and one has another password only if that is said."""
+    """A file is made, keeps its other lines, and replaces a password only with --replace."""
     file = sandbox.folder / "users"
     assert piped(wheelyard, "ana", "--file", file).stderr == f"ana has a password now, in {file}.\n"
     assert file.stat().st_mode & 0o777 == 0o640
@@ -100,7 +100,7 @@ def test_what_nobody_could_use_is_refused(
 
 
 def test_a_file_that_cannot_be_used_stays(wheelyard: Typed, sandbox: Sandbox) -> None:
-    """A file with a wrong line or in another encoding is not changed, and a folder is missing."""
+    """A file with a wrong line or in another encoding is refused, and stays as it is."""
     file = sandbox.folder / "users"
     for content, words in ((b"bo:plain\n", "Line 1 has a hash"), (b"\xff", "is not UTF-8")):
         file.write_bytes(content)
@@ -114,33 +114,33 @@ def test_a_file_that_cannot_be_used_stays(wheelyard: Typed, sandbox: Sandbox) ->
 @pytest.mark.integration
 def test_a_person_is_asked_twice_without_an_echo(sandbox: Sandbox) -> None:
     """On a terminal the password is asked for again until it is right, and is never shown."""
-    ours, theirs = pty.openpty()
+    near_end, far_end = pty.openpty()
     command = [*WHEELYARD, "password", "ana"]
-    seen, typed = b"", iter(["short", SECRET, "something else", SECRET, SECRET])
+    output, typed = b"", iter(["short", SECRET, "something else", SECRET, SECRET])
     with subprocess.Popen(
         command,
-        stdin=theirs,
-        stderr=theirs,
+        stdin=far_end,
+        stderr=far_end,
         stdout=subprocess.PIPE,
         env=sandbox.environment(),
         start_new_session=True,
     ) as process:
-        os.close(theirs)
+        os.close(far_end)
         asked = 0
-        while select([ours], [], [], TIMEOUT_SECONDS)[0]:
+        while select([near_end], [], [], TIMEOUT_SECONDS)[0]:
             try:
-                seen += os.read(ours, 1024)
+                output += os.read(near_end, 1024)
             except OSError:  # the command has ended
                 break
-            if seen.count(b": ") > asked and seen.endswith(b": "):
-                asked = seen.count(b": ")
-                os.write(ours, f"{next(typed)}\n".encode())
+            if output.count(b": ") > asked and output.endswith(b": "):
+                asked = output.count(b": ")
+                os.write(near_end, f"{next(typed)}\n".encode())
         assert process.stdout is not None
         line = process.stdout.read().decode()
-    os.close(ours)
+    os.close(near_end)
 
-    assert process.returncode == 0, seen
+    assert process.returncode == 0, output
     assert verify_password(SECRET.encode(), parse_htpasswd(line).value.hashes["ana"])
-    assert b"fewer than 8 characters" in seen
-    assert b"do not match" in seen
-    assert not any(secret.encode() in seen for secret in ("short", SECRET, "something else"))
+    assert b"fewer than 8 characters" in output
+    assert b"do not match" in output
+    assert not any(secret.encode() in output for secret in ("short", SECRET, "something else"))

@@ -86,9 +86,9 @@ def test_a_server_names_only_readable_projects(wheelyard: Typed, server: Running
 @pytest.mark.parametrize("client", ["uv", "poetry", "pdm", "pipenv"])
 def test_without_an_index_no_project_is_named(wheelyard: Typed, client: str) -> None:
     """Without an index to ask, no list is printed that lacks what a project needs."""
-    said = refused(wheelyard, client, "--url", URL, "--project", "acme-app")
+    message = refused(wheelyard, client, "--url", URL, "--project", "acme-app")
 
-    assert "--server URL" in said
+    assert "--server URL" in message
 
 
 def test_a_server_with_an_upstream_is_the_only_index(wheelyard: Typed, tmp_path: Path) -> None:
@@ -172,9 +172,9 @@ def test_with_token_prints_the_token_and_a_warning(wheelyard: Typed) -> None:
 )
 def test_what_cannot_be_a_token_is_not_repeated(wheelyard: Typed, token: str) -> None:
     """What cannot be a token is refused and not repeated."""
-    said = refused(wheelyard, "uv", "--with-token", WHEELYARD_TOKEN=token)
+    message = refused(wheelyard, "uv", "--with-token", WHEELYARD_TOKEN=token)
 
-    assert not token.strip() or token not in said
+    assert not token.strip() or token not in message
 
 
 @pytest.mark.parametrize(
@@ -191,11 +191,11 @@ def test_what_cannot_be_a_token_is_not_repeated(wheelyard: Typed, token: str) ->
 )
 def test_a_bad_url_is_refused_in_one_line(wheelyard: Typed, url: str) -> None:
     """What is no URL, or could become another line of a file, is refused with one line."""
-    said = refused(wheelyard, "pip", "--url", url)
+    message = refused(wheelyard, "pip", "--url", url)
 
-    assert said.startswith("wheelyard: --url")
-    assert said.isascii()
-    assert "pass@" not in said
+    assert message.startswith("wheelyard: --url")
+    assert message.isascii()
+    assert "pass@" not in message
 
 
 @pytest.mark.parametrize("name", ["", "a b", 'x"]', "-x", "../x", "x\n", "acme-*"], ids=ascii)

@@ -19,15 +19,15 @@ def promote(wheelyard: Typed, sandbox: Sandbox) -> Typed:
     (sandbox.folder / "wheelyard.toml").write_text('[store]\nlocation = "there"\n')
     indexes = ({"name": "dev"}, {"name": "prod", "promote_from": [""]})
     put_tables_at(sandbox.folder / "there", toml_of(index=indexes))
-    for made in (WHEEL, SDIST):
-        (sandbox.folder / made.filename).write_bytes(made.body)
-        assert wheelyard("upload", made.filename, "--index", "dev").returncode == 0
+    for distribution in (WHEEL, SDIST):
+        (sandbox.folder / distribution.filename).write_bytes(distribution.body)
+        assert wheelyard("upload", distribution.filename, "--index", "dev").returncode == 0
 
     return lambda *options: wheelyard("promote", "demo", "1.0", *options)
 
 
 def test_a_release_is_promoted(promote: Typed, wheelyard: Typed) -> None:
-    """The command names the files, those that are new and those that were there."""
+    """`promote` names files that are new and files that were there; both journals tell it."""
     route = ("--from", "dev", "--to", "main")
 
     trial = promote(*route, "--dry-run").stdout.splitlines()
@@ -59,7 +59,7 @@ def test_a_release_is_promoted(promote: Typed, wheelyard: Typed) -> None:
 def test_what_is_refused(
     promote: Typed, options: tuple[str | Path, ...], status: int, words: str
 ) -> None:
-    """A promotion that cannot be is one line that says why, and the exit status is not zero."""
+    """A promotion that cannot be is refused with the reason, and with a status."""
     done = promote(*options)
 
     assert (done.returncode, done.stdout) == (status, "")
@@ -114,13 +114,13 @@ def test_an_upload_names_its_index(promote: Typed, wheelyard: Typed) -> None:
 
 
 def test_a_requirement_that_the_target_lacks(wheelyard: Typed, sandbox: Sandbox) -> None:
-    """The command, its dry run and a deletion warn of a release that nobody could install."""
+    """`promote`, its dry run and `delete` warn of a release that nobody could install."""
     (sandbox.folder / "wheelyard.toml").write_text('[store]\nlocation = "there"\n')
     put_tables_at(sandbox.folder / "there", toml_of(index=({"name": "dev"}, {"name": "prod"})))
     core = make_requiring("acme-core", "1.2", "acme-lib>=1")
-    for made in (core, make_requiring("acme-lib", "1.3")):
-        (sandbox.folder / made.filename).write_bytes(made.body)
-        assert wheelyard("upload", made.filename, "--index", "dev").returncode == 0
+    for distribution in (core, make_requiring("acme-lib", "1.3")):
+        (sandbox.folder / distribution.filename).write_bytes(distribution.body)
+        assert wheelyard("upload", distribution.filename, "--index", "dev").returncode == 0
     route = ("--from", "dev", "--to", "prod")
     lacking = "acme-core 1.2 requires acme-lib>=1, which prod does not show: promote it, too."
     after = "After this, acme-core 1.2 has no acme-lib>=1 in prod."

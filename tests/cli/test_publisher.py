@@ -68,7 +68,7 @@ def test_a_publisher_comes_changes_and_goes(publisher: Typed, wheelyard: Typed) 
     ],
 )
 def test_what_is_refused(publisher: Typed, arguments: str, status: int, words: str) -> None:
-    """What makes no publisher is refused in one line, and nothing is stored."""
+    """What makes no publisher is refused with the reason, and nothing is stored."""
     done = publisher(*arguments.split(" "))
 
     assert (done.returncode, words in done.stderr) == (status, True), done.stderr

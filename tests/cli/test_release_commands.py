@@ -31,10 +31,10 @@ def typed(wheelyard: Typed, sandbox: Sandbox) -> Typed:
     return wheelyard
 
 
-def upload(wheelyard: Typed, sandbox: Sandbox, made: Made, index: str = "dev") -> None:
+def upload(wheelyard: Typed, sandbox: Sandbox, distribution: Made, index: str = "dev") -> None:
     """Publish a distribution in dev, or in another index."""
-    made.write(sandbox.folder)
-    assert wheelyard("upload", made.filename, "--index", index).returncode == 0
+    distribution.write(sandbox.folder)
+    assert wheelyard("upload", distribution.filename, "--index", index).returncode == 0
 
 
 def promote(wheelyard: Typed, to: str) -> None:
@@ -121,7 +121,7 @@ def test_a_removal_takes_a_digest_alone(wheelyard: Typed, line: str, advice: str
 def test_a_removal_is_of_what_was_shown(
     typed: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
-    """What comes to another index while `delete --everywhere` asks stops it."""
+    """A file that comes to another index while `delete --everywhere` asks stops the removal."""
 
     def confirm(name: str, consequence: str) -> bool:
         del name, consequence
@@ -142,7 +142,7 @@ def test_a_removal_is_of_what_was_shown(
 
 
 def test_a_deletion_promises_no_removal_of_bytes_that_others_have(typed: Typed) -> None:
-    """`delete` says that `--now` removes the bytes unless another index has them, and it does."""
+    """`delete` says that `--now` keeps bytes that another index has, and `--now` refuses these."""
     asked = ("delete", "demo", "1.0", "--index", "dev")
 
     done = typed(*asked, "--yes")
@@ -250,7 +250,7 @@ def test_the_journal_is_filtered_by_what_it_shows(
 
 
 def test_what_no_journal_has_is_refused(typed: Typed) -> None:
-    """A word that no entry has is refused, with those that there are."""
+    """A word for `--what` that no entry has is refused, with the words that there are."""
     done = typed("journal", "--what", "promoted to prod")
 
     assert (done.returncode, done.stdout) == (1, "")

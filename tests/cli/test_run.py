@@ -32,16 +32,16 @@ def packages(sandbox: Sandbox) -> Path:
     return folder
 
 
-def ask(serving: Serving, path: str, auth: tuple[str, str] | None = None) -> int:
+def status_of(serving: Serving, path: str, auth: tuple[str, str] | None = None) -> int:
     """Return the status of a path."""
     url = f"http://127.0.0.1:{serving.port}{path}"
     return httpx2.get(url, auth=auth, timeout=TIMEOUT_SECONDS, **LOCALLY).status_code
 
 
-def push(serving: Serving, made: Made, auth: tuple[str, str] | None = None) -> int:
+def push(serving: Serving, distribution: Made, auth: tuple[str, str] | None = None) -> int:
     """Upload a file as curl does; return the status."""
     url = f"http://127.0.0.1:{serving.port}/"
-    form = {"content": (made.filename, made.body)}
+    form = {"content": (distribution.filename, distribution.body)}
     fields = {":action": "file_upload"}
     return httpx2.post(
         url, files=form, data=fields, auth=auth, timeout=TIMEOUT_SECONDS, **LOCALLY
@@ -60,8 +60,8 @@ def test_reading_is_public_and_users_upload(packages: Path, serve: Serve) -> Non
     """By default reading is public, and users of the password file upload and remove."""
     serving = serve("-P", ".htpasswd", str(packages), command="run")
 
-    assert ask(serving, "/simple/demo/") == 200
-    assert ask(serving, "/packages/demo-1.0-py3-none-any.whl") == 200
+    assert status_of(serving, "/simple/demo/") == 200
+    assert status_of(serving, "/packages/demo-1.0-py3-none-any.whl") == 200
     assert push(serving, make_wheel("demo", "2.0")) == 401
     assert push(serving, make_wheel("demo", "2.0"), ("ana", "wrong")) == 401
     assert push(serving, make_wheel("demo", "2.0"), ANA) == 200
@@ -78,10 +78,10 @@ def test_explicit_options_let_anybody_upload(packages: Path, serve: Serve) -> No
 
     assert push(serving, make_wheel("demo", "2.0")) == 200
     assert push(serving, make_wheel("demo", "3.0"), ("anyone", "anything")) == 200
-    assert ask(serving, "/simple/demo/", ("anyone", "anything")) == 200
+    assert status_of(serving, "/simple/demo/", ("anyone", "anything")) == 200
     assert remove(serving, ("anyone", "anything")) == 401
     assert "anyone who can reach this address may publish" in serving.log.read_text()
-    assert ask(serving, "/simple/demo/", ("__token__", "wyd_" + "x" * 48)) == 401
+    assert status_of(serving, "/simple/demo/", ("__token__", "wyd_" + "x" * 48)) == 401
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_explicit_options_let_anybody_upload(packages: Path, serve: Serve) -> No
 def test_options_become_settings(
     passwords: str | None, actions: str | None, access: dict[str, object]
 ) -> None:
-    """What -P and -a say is said by settings here; reading is never opened by them."""
+    """The options -P and -a of pypiserver become settings, and never open reading."""
     others = dict.fromkeys(("host", "port", "workers", "i_know", "upstream"))
 
     overrides = overrides_of({**others, "passwords": passwords, "actions": actions})["access"]
@@ -110,7 +110,7 @@ def test_options_become_settings(
 
 
 def test_options_without_effect_are_named(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
-    """What pypiserver knows besides does nothing, with a warning; folders go into one store."""
+    """Options of pypiserver without effect are warned of; all folders go into one store."""
     other = sandbox.folder / "other"
     other.mkdir()
     make_wheel("second", "1.0").write(other)
@@ -127,8 +127,8 @@ def test_options_without_effect_are_named(packages: Path, sandbox: Sandbox, serv
     assert "disable-fallback" not in log
     assert "lists and downloads are one right here" in log
     assert "bad-1.0.tar.gz was not imported: " in log
-    assert ask(serving, "/simple/second/") == 401
-    assert ask(serving, "/simple/second/", ANA) == 200
+    assert status_of(serving, "/simple/second/") == 401
+    assert status_of(serving, "/simple/second/", ANA) == 200
     assert (sandbox.folder / "kept" / "wheelyard.json").exists()
     assert not (packages / ".wheelyard").exists()
 

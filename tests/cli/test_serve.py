@@ -73,7 +73,7 @@ def test_a_second_ctrl_c_ends_a_busy_server(serve: Serve, options: list[str]) ->
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
 def test_a_server_runs_without_standard_error(sandbox: Sandbox) -> None:
-    """A server without standard error uses its number for nothing else, and ends in good order."""
+    """A server without standard error uses its number for nothing else, and ends with 0."""
     address = ("127.0.0.1", free_port())
     command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *WHEELYARD, "serve", "--port", str(address[1])]
     environment = sandbox.environment() | WHERE
@@ -145,7 +145,7 @@ def test_an_open_server_asks_for_no_token(serve: Serve) -> None:
 
 
 def test_a_server_on_every_address_prints_usable_urls(serve: Serve) -> None:
-    """A server on every address prints URLs that can be asked."""
+    """A server on every address prints no URL with 0.0.0.0."""
     printed = serve(host="0.0.0.0").printed.read_text()  # noqa: S104 - what is being tested
 
     assert "0.0.0.0" not in printed  # noqa: S104
@@ -167,7 +167,7 @@ def test_what_helps_against_a_warning_of_a_start(
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2", "--store", "my store"]])
 def test_a_server_listens_at_a_name(serve: Serve, options: list[str]) -> None:
-    """A server listens where a name leads; what it prints can be asked, and typed."""
+    """A server listens at a host name, and prints URLs with its address."""
     serving = serve(*options, host="localhost")
 
     printed, store = serving.printed.read_text(), options[-1] if options else "./wheelyard-data"
@@ -200,7 +200,7 @@ def test_the_json_log_is_utf8_on_any_terminal(serve: Serve) -> None:
 
 
 def test_server_starts_without_a_token(sandbox: Sandbox, serve: Serve, wheelyard: Typed) -> None:
-    """Where no token can be written the server says so, and serves what is there."""
+    """Where no first token can be written, a server starts with a warning."""
     wheelyard("token", "create", "ci", "--store", "wheelyard-data")
     tokens = sandbox.folder / "wheelyard-data" / "credentials"
     for path in sorted(tokens.rglob("*"), reverse=True):
@@ -216,7 +216,7 @@ def test_server_starts_without_a_token(sandbox: Sandbox, serve: Serve, wheelyard
 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="/proc tells the limits")
 def test_a_server_raises_its_limit_of_descriptors(serve: Serve) -> None:
-    """A server asks for as many file descriptors as it may have."""
+    """A server raises its limit of file descriptors as far as it may, up to 65,536."""
     limits = Path(f"/proc/{serve().process.pid}/limits").read_text()
     soft, hard = re.findall(r"^Max open files +(\d+) +(\d+)", limits, re.MULTILINE)[0]
 
@@ -240,7 +240,7 @@ def test_start_messages_are_in_the_json_log(serve: Serve, command: str) -> None:
 
 
 def test_start_messages_are_plain_lines(serve: Serve) -> None:
-    """With a log for people, the same is in plain lines, each once."""
+    """With a log for people, the messages of a start are plain lines, each once."""
     output = serve(".", command="run", **TALKATIVE).log.read_text().splitlines()
 
     assert f"wheelyard: warning: {ADVICE}" in output
@@ -250,7 +250,7 @@ def test_start_messages_are_plain_lines(serve: Serve) -> None:
 
 @pytest.mark.parametrize("wrong", [{"PORT": "x"}, {"WHEELYARD_SERVER_HOST": "192.0.2.1"}])
 def test_a_failed_start_is_one_line(wheelyard: Typed, wrong: dict[str, str]) -> None:
-    """Why a server does not start is one plain line, whatever the log is like."""
+    """A wrong port or address ends a start with one plain line, also with a JSON log."""
     done = wheelyard("serve", WHEELYARD_LOG_FORMAT="json", **TALKATIVE | wrong)
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -295,17 +295,17 @@ def test_an_unusable_store_is_the_last_json_entry(wheelyard: Typed, sandbox: San
 def test_a_shrunk_osv_database_is_a_warning(serve: Serve, sandbox: Sandbox) -> None:
     """A server starts though its OSV database has lost entries, and warns of it."""
     osv = sandbox.folder / "osv.json"
-    given = {
+    variables = {
         "WHEELYARD_UPSTREAM_ENABLED": "true",
         "WHEELYARD_UPSTREAM_URL": "https://index.invalid/simple/",
         "WHEELYARD_UPSTREAM_I_HAVE_NO_PRIVATE_PREFIX": "true",
         "WHEELYARD_UPSTREAM_OSV": str(osv),
     }
     osv.write_text(json.dumps([{"id": f"MAL-{number}"} for number in range(10)]))
-    serve(**given).send_signal(signal.SIGTERM)
+    serve(**variables).send_signal(signal.SIGTERM)
     osv.write_text('[{"id": "MAL-1"}]')
 
-    log = serve(**given).log.read_text()
+    log = serve(**variables).log.read_text()
 
     assert "wheelyard: warning: upstream.osv: " in log
     assert "upstream accept-osv" in log
@@ -368,5 +368,5 @@ def test_the_start_says_how_to_publish_where_one_can(
 
     print_startup_message(memory_index(tmp_path, tables=tables))
 
-    said = capsys.readouterr().out
-    assert ("uv pip install" in said, "uv publish" in said) == (True, not promote_only)
+    printed = capsys.readouterr().out
+    assert ("uv pip install" in printed, "uv publish" in printed) == (True, not promote_only)

@@ -154,15 +154,15 @@ def test_administrators_decide(remote: Typed, local: Typed, server: RunningServe
         assert "(broken)" in listed.stdout or '"reason":"broken"' in listed.stdout
     refused = remote("upstream", "block", "acme-x", WHEELYARD_TOKEN=server.token)
     assert (refused.returncode, "may not" in refused.stderr) == (1, True)
-    for ask in (remote, local):
-        unknown = ask("upstream", "why", "requests")
+    for type_command in (remote, local):
+        unknown = type_command("upstream", "why", "requests")
         assert unknown.returncode == 1
 
 
 def test_a_lock_file_is_approved_from_anywhere(
     remote: Typed, local: Typed, server: RunningServer, sandbox: Sandbox
 ) -> None:
-    """What a lock file lists is approved as on the server."""
+    """A lock file is approved with `--server` as with the store of the server."""
     for name in ("lock", "twin"):
         # larger than the body of other changes
         digests = [f"{number:064x}" for number in range(1000)]
@@ -216,7 +216,7 @@ def test_the_server_counts_downloads(
 def test_the_journal_is_the_same(
     remote: Typed, local: Typed, sandbox: Sandbox, server: RunningServer
 ) -> None:
-    """The journal of a project, and of all, is the same from anywhere; so are its limits."""
+    """`journal --server` prints what the store has, within the rights of the credential."""
     paths = put(sandbox.folder, *(wheel("diary", f"1.{number}") for number in range(3)))
     assert remote("upload", *paths, WHEELYARD_TOKEN=server.token).returncode == 0
     assert remote("yank", "diary", "1.0", "--reason", "bad").returncode == 0
@@ -238,17 +238,17 @@ def test_the_journal_is_the_same(
 def test_administrators_manage_tokens(remote: Typed, local: Typed, server: RunningServer) -> None:
     """An administrator makes tokens for others, lists all of them, and revokes any."""
     create = ["token", "create", "ci", "--can", "manage", "--project", "demo", "--expires", "8w"]
-    made = [
+    created = [
         each(*create, *owner)
         for owner in ([], ["--owner", "user:ana@acme.dev"])
         for each in (remote, local)
     ]
-    assert printed(made[0]) == printed(made[1])
-    assert printed(made[2]) == printed(made[3])
+    assert printed(created[0]) == printed(created[1])
+    assert printed(created[2]) == printed(created[3])
     hours = remote("token", "create", "short", "--expires", "36h")
     assert hours.returncode == 0
 
-    rotate = ["token", "rotate", made[0].stdout[4:14], "--overlap", "30m"]
+    rotate = ["token", "rotate", created[0].stdout[4:14], "--overlap", "30m"]
     rotated = remote(*rotate)
     assert rotated.returncode == 0
     assert re.search(
@@ -261,28 +261,28 @@ def test_administrators_manage_tokens(remote: Typed, local: Typed, server: Runni
 
     for arguments in (["token", "list"], ["token", "list", "--json"]):
         assert remote(*arguments).stdout == local(*arguments).stdout
-    ids = [distribution.stdout[4:14] for distribution in made]
-    revoked = remote("token", "revoke", ids[0], made[1].stdout.strip())
+    ids = [distribution.stdout[4:14] for distribution in created]
+    revoked = remote("token", "revoke", ids[0], created[1].stdout.strip())
     assert revoked.stdout == f"{ids[0]}: revoked\n{ids[1]}: revoked\n"
     assert local("token", "list").stdout.count("\trevoked\t") == 3
     for nobody in ("nobody", "0123456789"):
         unknown = printed(remote("token", "revoke", nobody))
         assert unknown == printed(local("token", "revoke", nobody))
     limited = "read,upload,manage on demo in the index main, limited to what user:ana@acme.dev may"
-    assert f"{limited}, until" in made[2].stderr
+    assert f"{limited}, until" in created[2].stderr
     assert local("token", "list").stdout.count(f"\tci\t{limited}\t") == 2
     assert ADMIN not in server.log
 
 
 def test_a_token_of_an_administrator_may_do_the_same(remote: Typed, local: Typed) -> None:
-    """An API token that was made with `admin` does the same, and is for every project."""
+    """An API token with `admin` administers tokens and rights, and is for every project."""
     admin = local("token", "create", "admin", "--can", "admin").stdout.strip()
     listed = remote("token", "list", WHEELYARD_TOKEN=admin)
     assert listed.stdout.count("\n") == local("token", "list").stdout.count("\n")
     assert f"{admin[4:14]}\tadmin\tread,upload,manage,approve,admin on *" in listed.stdout
 
-    made = remote("access", "group", "set", "admins", WHEELYARD_TOKEN=admin)
-    assert made.returncode == 0
+    changed = remote("access", "group", "set", "admins", WHEELYARD_TOKEN=admin)
+    assert changed.returncode == 0
     journal = remote("journal", "--by", "admin").stdout
     assert f"\ttoken:{admin[4:14]} (admin)\tAPI token\tgroup admins: " in journal
     assert journal == local("journal", "--by", "admin").stdout
@@ -299,12 +299,12 @@ def test_a_token_of_an_administrator_may_do_the_same(remote: Typed, local: Typed
 
 
 def test_what_owns_no_token_makes_one_of_nobody(server: RunningServer) -> None:
-    """What cannot own a token, such as a static token, makes one of nobody by default."""
-    made = server.client.post(
+    """A token that a static token makes has no owner by default."""
+    created = server.client.post(
         "/api/v1/tokens", json={"name": "x", "projects": ["*"]}, auth=("root", ADMIN)
     )
 
-    assert (made.status_code, made.json()["owner"]) == (201, None)
+    assert (created.status_code, created.json()["owner"]) == (201, None)
 
 
 def test_administrators_manage_rights(remote: Typed, local: Typed) -> None:
@@ -321,9 +321,9 @@ def test_administrators_manage_rights(remote: Typed, local: Typed) -> None:
     ):
         done = printed(remote("access", *line.replace("NAME", "here").split()))
         expected = printed(local("access", *line.replace("NAME", "near").split()))
-        seen = tuple(re.sub(r"g[0-9a-f]{8}", "***", each) for each in done)
+        shown_there = tuple(re.sub(r"g[0-9a-f]{8}", "***", each) for each in done)
         named = (re.sub(r"g[0-9a-f]{8}", "***", each.replace("near", "here")) for each in expected)
-        assert seen == tuple(named), line
+        assert shown_there == tuple(named), line
 
     for arguments in ([], ["--json"], ["--history"], ["--history", "--json"]):
         shown = remote("access", "show", *arguments).stdout
@@ -379,7 +379,7 @@ def test_administrators_end_access(remote: Typed, local: Typed) -> None:
 def test_a_token_without_rights_is_told_what_it_lacks(
     remote: Typed, server: RunningServer, sandbox: Sandbox, arguments: list[str], words: str
 ) -> None:
-    """A token without the rights is told what it lacks."""
+    """A command whose token lacks a right is told which one."""
     (sandbox.folder / "demo-1.0.tar.gz").write_bytes(b"no archive")
 
     done = remote(*arguments, WHEELYARD_TOKEN=server.make_token("other", can="read"))
@@ -463,22 +463,22 @@ def test_following_a_server_that_is_restored(
 
 def test_usage_is_the_same(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
     """What each project stores is told alike by the server, and by a command that reads it all."""
-    made = put(sandbox.folder, wheel("measured", "1.0"), sdist("measured"))
+    paths = put(sandbox.folder, wheel("measured", "1.0"), sdist("measured"))
     # the server knows at once what it has published itself
-    assert remote("upload", *made).returncode == 0
+    assert remote("upload", *paths).returncode == 0
     by_command = local("usage", "--json")
     by_name = {each["name"]: each for each in json.loads(by_command.stdout)["projects"]}
     assert by_name["measured"] == {
         "name": "measured",
         "files": 2,
-        "bytes": sum(path.stat().st_size for path in made),
+        "bytes": sum(path.stat().st_size for path in paths),
     }
     assert re.search(r"^[0-9.]+ \w+\t2 files\tmeasured$", local("usage").stdout, re.MULTILINE)
     assert sorted(remote("usage").stdout.splitlines()) == sorted(local("usage").stdout.splitlines())
 
 
 def test_health_and_settings_are_told(remote: Typed, local: Typed, server: RunningServer) -> None:
-    """A server tells how it is and where its settings are from, and a command what it can see."""
+    """`health` and `config show` tell the state and the settings of a server and of a store."""
     told = remote("health")
     assert told.returncode == 0
     assert re.search(r"^ok\tstore\t.* answers\.$", told.stdout, re.MULTILINE)
@@ -499,8 +499,8 @@ def test_health_and_settings_are_told(remote: Typed, local: Typed, server: Runni
 
 def test_an_index_of_a_server(remote: Typed, sandbox: Sandbox, server: RunningServer) -> None:
     """`--index` is about the index of that name of the server, which has rights of its own."""
-    made = remote("index", "add", "dev")
-    assert made.stdout.startswith("dev: its own packages\n"), made.stderr
+    added = remote("index", "add", "dev")
+    assert added.stdout.startswith("dev: its own packages\n"), added.stderr
     (package,) = put(sandbox.folder, wheel("indexed", "1.0"))
 
     uploaded = remote("upload", package, "--index", "dev")

@@ -4,7 +4,7 @@ from tests.cli.conftest import Typed
 
 
 def test_a_token_is_changed_by_its_name(wheelyard: Typed) -> None:
-    """A token is about other indexes from then on, and one that does not exist is refused."""
+    """`token change` gives a token other indexes, and refuses one that does not exist."""
     place = ("--store", "there")
     assert wheelyard("token", "create", "ci", *place).returncode == 0
     assert wheelyard("index", "add", "dev", *place).returncode == 0

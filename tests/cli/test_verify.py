@@ -43,7 +43,7 @@ def signed_wheel(folder: Path, identity: Identity) -> Path:
 
 @pytest.mark.parametrize("identity", [github()])
 def test_the_root_is_that_of_the_settings(verified: Path, wheelyard: Typed) -> None:
-    """By a store, the trusted root of its settings counts, unless another one is named."""
+    """With a store, the trusted root of the settings counts, unless another one is named."""
     done = wheelyard("verify", verified, "--repository", OURS)
     other = verified.with_name("other.json")
     other.write_text(Authority("other.invalid").trusted_root)
@@ -119,7 +119,7 @@ def test_another_file_of_the_name_is_refused(verified: Path, wheelyard: Typed) -
 def test_a_provenance_of_nobody_proves_nothing(
     wheelyard: Typed, sandbox: Sandbox, provenance: bytes
 ) -> None:
-    """A file fails if the server sends a provenance without attestations, or none at all."""
+    """A file fails if the server sends no provenance, or one without attestations."""
     (sandbox.folder / WIDGET.filename).write_bytes(WIDGET.body)
     path = f"/integrity/widget/1.0/{WIDGET.filename}/provenance"
     with running_fake_server() as server:

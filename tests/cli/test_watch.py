@@ -33,16 +33,16 @@ def get(serving: Serving, path: str) -> httpx2.Response:
     return httpx2.get(url, timeout=TIMEOUT_SECONDS, follow_redirects=True, **LOCALLY)
 
 
-def wait_for(serving: Serving, *all_made: Made) -> None:
+def wait_for(serving: Serving, *distributions: Made) -> None:
     """Wait until each file can be had, byte for byte."""
-    for made in all_made:
-        path = f"/packages/{made.filename}"
+    for distribution in distributions:
+        path = f"/packages/{distribution.filename}"
         until(
             lambda path=path: get(serving, path).status_code == 200,  # type: ignore[misc]  # a default
             serving.log.read_text,
             serving.process,
         )
-        assert get(serving, path).content == made.body
+        assert get(serving, path).content == distribution.body
 
 
 @pytest.mark.slow
@@ -50,7 +50,7 @@ def wait_for(serving: Serving, *all_made: Made) -> None:
 def test_a_file_is_dropped(
     packages: Path, sandbox: Sandbox, serve: Serve, options: list[str]
 ) -> None:
-    """What is there, and what is copied, moved or written slowly there, is published."""
+    """Files in a watched folder are published, also when copied, moved or written slowly."""
     serving = serve("--watch", str(packages), *options)
     wait_for(serving, make_wheel())
     copied, moved = make_wheel(version="2.0"), make_wheel(version="3.0")

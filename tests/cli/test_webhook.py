@@ -50,7 +50,7 @@ def test_a_webhook_comes_changes_and_goes(webhook: Typed, wheelyard: Typed) -> N
 
 
 def test_a_secret_is_printed_once(webhook: Typed, wheelyard: Typed) -> None:
-    """The secret is printed when it is made, with the sentence that it is not shown again."""
+    """The secret of a webhook is printed once, and no later command shows it."""
     added = webhook("add", "builds", URL)
     again = webhook("new-secret", "builds", "--note", "was in a log")
 
@@ -106,7 +106,7 @@ def test_deliveries_of_a_new_webhook(webhook: Typed) -> None:
     ],
 )
 def test_what_is_refused(webhook: Typed, arguments: str, status: int, words: str) -> None:
-    """What makes no webhook, or is about none, is refused in one line, and nothing is stored."""
+    """What makes no webhook, or is about none, is refused with the reason; nothing is stored."""
     done = webhook(*arguments.split(" "))
 
     assert (done.returncode, words in done.stderr) == (status, True), done.stderr

@@ -33,7 +33,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def index(shared_server: Server) -> Iterator[Server]:
-    """The same: a test publishes only projects that no other test changes."""
+    """The shared server, to which a test publishes only projects that no other test changes."""
     before = len(shared_server.log)
     yield shared_server
     sys.stderr.write(shared_server.log[before:])  # which pytest shows if the test fails

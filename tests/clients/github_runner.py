@@ -21,12 +21,12 @@ def scripts(step: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
         yield from action(**step["with"])
 
 
-def action(**given: str) -> Iterator[tuple[str, dict[str, str]]]:
+def action(**step_inputs: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield each script of our action, with the variables that its inputs make."""
     inputs = ACTION["inputs"]
-    assert given.keys() <= inputs.keys()
-    assert {name for name, about in inputs.items() if about.get("required")} <= given.keys()
-    values = {name: given.get(name, about.get("default")) for name, about in inputs.items()}
+    assert step_inputs.keys() <= inputs.keys()
+    assert {name for name, about in inputs.items() if about.get("required")} <= step_inputs.keys()
+    values = {name: step_inputs.get(name, about.get("default")) for name, about in inputs.items()}
     for step in ACTION["runs"]["steps"]:
         assert step["shell"] == "bash"
         assert "${{" not in step["run"]

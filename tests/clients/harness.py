@@ -141,8 +141,8 @@ def install_lock(lock: Path, folder: Path) -> None:
     uv = [find_uv_bin(), "--no-config", "--quiet"]
     python = str(folder / "bin" / "python")
     locked = ["install", "--require-hashes", "--requirement", str(lock)]
-    made = [*uv, "venv", "--clear", "--python", sys.executable, str(folder)]
-    problem = _call(*made) or (
+    command = [*uv, "venv", "--clear", "--python", sys.executable, str(folder)]
+    problem = _call(*command) or (
         _call(*uv, "pip", *locked, "--python", python)
         and _call(sys.executable, "-m", "pip", "--quiet", "--python", python, *locked)
     )

@@ -104,7 +104,7 @@ def provenance_of(index: Server, project: Built) -> httpx2.Response:
 def test_clients_publish_with_attestations(
     index: Server, authority: Authority, sandbox: Sandbox, build: Builder, client: str
 ) -> None:
-    """What a client sends beside a file is verified, kept, and served to other tools."""
+    """Attestations that a client sends are verified, kept, and served to other tools."""
     project = build("hatchling", f"yard-signed-{client}")
     wheel = sign(authority, sandbox, project, PUBLISH, SLSA)
 
@@ -120,7 +120,7 @@ def test_clients_publish_with_attestations(
 def test_the_command_sends_what_lies_beside_a_file(
     index: Server, authority: Authority, sandbox: Sandbox, build: Builder
 ) -> None:
-    """`wheelyard upload` into a store keeps attestations as well, and none if it is told so."""
+    """`wheelyard upload` sends the attestations beside a file, unless it is told not to."""
     signed, unsigned = (build("hatchling", f"yard-{name}") for name in ("signed-store", "unsigned"))
     wheels = [sign(authority, sandbox, project, PUBLISH) for project in (signed, unsigned)]
     config = index.store.parent.parent / "wheelyard.toml"

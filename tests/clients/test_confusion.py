@@ -123,7 +123,7 @@ class Folder:
         """Type a command; return its status."""
         return self.sandbox.attempt("/bin/sh", "-c", command, **self.environment).returncode
 
-    def who(self) -> dict[str, str]:
+    def publishers(self) -> dict[str, str]:
         """Return who published each package that is installed here."""
         environment, found = self.sandbox.folder / ".venv", dict[str, str]()
         for name in (*PRIVATE, "public-lib"):
@@ -169,12 +169,12 @@ EXPECTED = {**dict.fromkeys(PRIVATE, "private"), "public-lib": "upstream"}
 
 def assert_not_confused(folder: Folder, public: FakeUpstream) -> None:
     """See that each private package is ours, and that nobody asked a public index for it."""
-    assert folder.who() == EXPECTED
+    assert folder.publishers() == EXPECTED
     assert [request.path for name in PRIVATE for request in public.asked(name)] == []
 
 
 def test_uv_pip(index: RunningServer, public: FakeUpstream, folder: Folder) -> None:
-    """A project's command for uv pip installs our packages, and what is public."""
+    """A project's command for uv pip installs private packages from here alone."""
     command = commands_of(index)["uv pip"]
 
     for _ in range(2):
@@ -187,7 +187,7 @@ def test_uv_pip(index: RunningServer, public: FakeUpstream, folder: Folder) -> N
 def test_uv_gets_our_packages(
     index: RunningServer, public: FakeUpstream, folder: Folder, by: str
 ) -> None:
-    """A project of uv gets our packages by the command of the page, and by the settings."""
+    """A project of uv gets private packages by the page's command and by the settings."""
     (folder.sandbox.folder / "pyproject.toml").write_text(PROJECT)
     if by == "page":
         folder.run(commands_of(index)["uv"])
@@ -203,7 +203,7 @@ def test_uv_gets_our_packages(
 
 @pytest.mark.weekly
 def test_uv_before(index: RunningServer, folder: Folder) -> None:
-    """With an explicit index, a source counts only for what the project itself needs."""
+    """With an explicit index, uv takes what a private package needs from the public index."""
     sources = "".join(f'{name} = {{ index = "wheelyard" }}\n' for name in PRIVATE)
     (folder.sandbox.folder / "pyproject.toml").write_text(
         f'{PROJECT}[[tool.uv.index]]\nname = "wheelyard"\nurl = "{index.url}/simple/"\n'
@@ -212,7 +212,10 @@ def test_uv_before(index: RunningServer, folder: Folder) -> None:
 
     folder.run("uv add acme-app")
 
-    assert (folder.who()["acme-app"], folder.who()["acme-core"]) == ("private", "upstream")
+    assert (folder.publishers()["acme-app"], folder.publishers()["acme-core"]) == (
+        "private",
+        "upstream",
+    )
 
 
 def test_pip_fails_where_something_is_missing(
@@ -223,23 +226,26 @@ def test_pip_fails_where_something_is_missing(
 
     for _ in range(2):
         assert folder.attempt(command) == 1
-        assert folder.who() == {}
+        assert folder.publishers() == {}
         folder.run(commands_of(index, "/project/acme-core/")["pip"])
-        assert folder.who() == dict.fromkeys(PRIVATE[1:], "private")
+        assert folder.publishers() == dict.fromkeys(PRIVATE[1:], "private")
         folder.run("pip uninstall --yes acme-core acme-lib")
     assert public.requests == []
 
 
 @pytest.mark.weekly
 def test_pip_before(index: RunningServer, folder: Folder) -> None:
-    """Files that were downloaded without what they need make pip look that up in public."""
+    """From the public index pip takes what files that were downloaded here need."""
     url = f"{index.url}/simple/"
 
     folder.run(
         f"pip download --no-deps --index-url {url} -d private acme-app && pip install private/*"
     )
 
-    assert (folder.who()["acme-app"], folder.who()["acme-core"]) == ("private", "upstream")
+    assert (folder.publishers()["acme-app"], folder.publishers()["acme-core"]) == (
+        "private",
+        "upstream",
+    )
 
 
 def new_project(folder: Folder, public: FakeUpstream, client: str) -> Manager:
@@ -282,7 +288,7 @@ def test_manager_before(
 
     folder.run(manager.before.replace("INDEX", f"{index.url}/simple/"))
 
-    assert "upstream" in {folder.who().get(name) for name in PRIVATE}
+    assert "upstream" in {folder.publishers().get(name) for name in PRIVATE}
 
 
 @pytest.mark.weekly
@@ -298,7 +304,7 @@ def test_one_name_is_not_enough(
 
     folder.run(NEXT.findall(text)[0])
 
-    assert folder.who()["acme-core"] == "upstream"
+    assert folder.publishers()["acme-core"] == "upstream"
 
 
 def test_pages_name_one_index(index: RunningServer) -> None:

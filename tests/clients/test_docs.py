@@ -93,7 +93,7 @@ def test_every_example_does_what_its_page_says(
     build: Builder,
     sandbox: Sandbox,
 ) -> None:
-    """Every example of the page does what the page says, when it is typed as it stands."""
+    """Every example of a page works as it stands."""
     system_program("curl")
     server, built = fresh_server, build("setuptools", "acme-core")
     publish(server, built)

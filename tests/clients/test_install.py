@@ -75,7 +75,7 @@ def test_uv_exclude_newer(stocked: Server, sandbox: Sandbox, tool: Built) -> Non
 def test_a_hatch_environment_is_filled_from_the_index(
     stocked: Server, sandbox: Sandbox, tool: Built, base: Built, installer: str
 ) -> None:
-    """A hatch environment, filled from the index that the environment variables name."""
+    """Hatch fills an environment from the index that the environment variables name."""
     (sandbox.folder / "pyproject.toml").write_text(
         PROJECT
         + "[tool.hatch.envs.default]\nskip-install = true\n"
@@ -117,7 +117,7 @@ def test_pip_section_for_conda(stocked: Server, sandbox: Sandbox, *, has_netrc: 
 
 
 def test_pip_passes_over_a_yanked_version(index: Server, sandbox: Sandbox, build: Builder) -> None:
-    """A yanked version is passed over, unless it is asked for by name: then pip says why."""
+    """A yanked version is passed over by pip, unless asked for by name: then pip says why."""
     older = build("flit-core", "yard-yanked", "1.0")
     yanked = build("flit-core", "yard-yanked", "1.1")
     publish(index, older, yanked)

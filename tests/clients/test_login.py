@@ -57,7 +57,7 @@ def uploaded(index: LoginServer) -> set[str]:
 
 
 def test_clients_find_the_token_in_netrc(index: LoginServer, sandbox: Sandbox) -> None:
-    """After a login, pip and uv install and uv publishes, told nothing; twine by its line."""
+    """After a login into netrc, pip and uv install, and uv and twine publish."""
     environment = {"PATH": f"{program('twine').parent}:/usr/bin:/bin"}
     done = typed_login(sandbox, index.url, environment={})
     assert done.returncode == 0, done.stderr
@@ -78,7 +78,7 @@ def test_clients_find_the_token_in_netrc(index: LoginServer, sandbox: Sandbox) -
 
 
 def test_clients_find_the_token_in_a_keyring(index: LoginServer, sandbox: Sandbox) -> None:
-    """With a keyring, pip and uv install after one command each, and twine publishes."""
+    """After a login into a keyring, pip and uv install by a command each, and twine publishes."""
     keyring = {
         "PYTHONPATH": str(BACKEND),
         "PYTHON_KEYRING_BACKEND": "file_keyring.FileKeyring",

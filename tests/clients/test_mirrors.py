@@ -106,8 +106,8 @@ def test_devpi_mirrors_an_index(server: Server, sandbox: Sandbox, build: Builder
     devpi = new_devpi(sandbox, is_offline=False)
     with devpi.serving():
         index = f"{devpi.url}/root/acme/+simple/"
-        made = dict(option.split("=", 1) for option in options.split())
-        devpi.call("PUT", "/root/acme", made, devpi.login("root"))
+        settings = dict(option.split("=", 1) for option in options.split())
+        devpi.call("PUT", "/root/acme", settings, devpi.login("root"))
         python = sandbox.python()
         sandbox.run(*pip_command(python), "--index-url", index, "acme-core")
         tool.assert_installed(python)

@@ -113,7 +113,7 @@ def test_twine_other_bytes(index: Server, sandbox: Sandbox, build: Builder) -> N
 def test_uv_publishes_and_sends_nothing_again(
     index: Server, sandbox: Sandbox, build: Builder
 ) -> None:
-    """`uv publish` with a token; with `--check-url` it does not send again what is there."""
+    """`uv publish` publishes with a token; with --check-url it sends nothing again."""
     project = build("uv_build", "yard-uv")
     command = (program("uv"), "publish", "--publish-url", index.upload_url, "--token", index.token)
 
@@ -141,9 +141,9 @@ def test_a_namespace_of_others(
 
     done = sandbox.attempt(*command, **login)
 
-    said = " ".join((done.stdout + done.stderr).split())
+    output = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0
-    assert f"is in the namespace {client}-space" in said
+    assert f"is in the namespace {client}-space" in output
     assert listed(index, project.name) == {}
 
 
@@ -151,7 +151,7 @@ def test_a_namespace_of_others(
 def test_a_file_is_kept_without_its_attestations(
     index: Server, sandbox: Sandbox, build: Builder, client: str
 ) -> None:
-    """The file is kept, and its attestations are not: the log says so, and twine shows it."""
+    """A file is kept without attestations where none are taken; log and twine say so."""
     project = build("hatchling", f"yard-attested-{client}")
     wheel = sandbox.folder / project.wheel.name
     wheel.write_bytes(project.wheel.read_bytes())
@@ -188,7 +188,7 @@ def test_from_a_folder(index: Server, sandbox: Sandbox, build: Builder, client: 
 
 
 def test_flit_publishes_what_it_builds(index: Server, sandbox: Sandbox) -> None:
-    """`flit publish`, which builds what it sends."""
+    """`flit publish` publishes what it builds."""
     folder = sandbox.folder / "project"
     write_project(folder, "flit-core", "yard-flit", "1.0")
 
@@ -200,7 +200,7 @@ def test_flit_publishes_what_it_builds(index: Server, sandbox: Sandbox) -> None:
 
 
 def test_curl_publishes_as_to_gemfury(index: Server, sandbox: Sandbox, build: Builder) -> None:
-    """`curl -F package=@FILE https://TOKEN@host/USER/`, as Gemfury's customers push."""
+    """A form of curl with the field `package` publishes, as to Gemfury."""
     project = build("setuptools", "yard-curl")
     options = ("--silent", "--show-error", "--fail", "--form")
 
@@ -213,7 +213,7 @@ def test_curl_publishes_as_to_gemfury(index: Server, sandbox: Sandbox, build: Bu
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="distutils ended with Python 3.11")
 def test_distutils_publishes(index: Server, sandbox: Sandbox) -> None:
-    """`setup.py sdist upload`, by distutils itself."""
+    """The old distutils publishes by `setup.py sdist upload`."""
     (sandbox.home / ".pypirc").write_text(
         "[distutils]\nindex-servers = yard\n\n"
         f"[yard]\nrepository = {index.url}/legacy\nusername = __token__\npassword = {index.token}\n"
@@ -252,7 +252,7 @@ def twine_login(token: str) -> Mapping[str, str]:
 
 @pytest.mark.parametrize("ci", ["github", "gitlab", "cloud-build"])
 def test_lines_for_ci(index: Server, sandbox: Sandbox, build: Builder, ci: str) -> None:
-    """The lines that a CI service is given with a token publish and install; none has the token."""
+    """The printed lines for a CI service publish and install; none has the token."""
     project = build("flit-core", f"yard-{ci}")
     shutil.copytree(project.folder / "dist", sandbox.folder / "dist")
     typed = (*("token", "create", ci, "--project", project.name, "--for-ci"), ci)
@@ -265,8 +265,8 @@ def test_lines_for_ci(index: Server, sandbox: Sandbox, build: Builder, ci: str) 
     (job,) = re.findall(r"^and add this to .*:\n\n((?:  .*\n)+)", after, re.MULTILINE)
 
     for script, environment in scripts_of(ci, yaml.safe_load(textwrap.dedent(job))):
-        given = {name: re.sub(SECRET, token, text) for name, text in environment.items()}
-        sandbox.run("/bin/sh", "-ec", script, **given, **tools(sandbox), WHEELYARD_TOKEN=token)
+        variables = {name: re.sub(SECRET, token, text) for name, text in environment.items()}
+        sandbox.run("/bin/sh", "-ec", script, **variables, **tools(sandbox), WHEELYARD_TOKEN=token)
 
     project.assert_installed(sandbox.folder / ".venv" / "bin" / "python")
 

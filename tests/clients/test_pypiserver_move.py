@@ -113,7 +113,7 @@ def curl(place: PypiserverFolder, login: str, file: Path) -> str:
 def test_clients_do_what_they_did_with_pypiserver(
     place: PypiserverFolder, build: Builder, actions: str
 ) -> None:
-    """pip, twine and curl do with ours what they did with pypiserver, on the same folder."""
+    """pip, twine and curl do with wheelyard what they did with pypiserver, on one folder."""
     place.arguments[:] = place.line(actions)
     moved, attic = build("hatchling", "acme-moved"), build("setuptools", "yard-attic")
     first, second = build("hatchling", "yard-first"), build("hatchling", "yard-second")

@@ -224,7 +224,7 @@ WAYS: dict[str, tuple[tuple[str, ...], str, Callable[[Attempt], None]]] = {
     ],
 )
 def test_a_client_takes_a_credential(closed: Served, sandbox: Sandbox, way: str, kind: str) -> None:
-    """Each client installs or publishes with each kind of credential that it can be given."""
+    """Each client takes each kind of credential that it can be given."""
     _, role, act = WAYS[way]
     act(Attempt(closed, sandbox, kind, *closed.login(kind, role)))
 

@@ -54,8 +54,8 @@ def team(sandbox: Sandbox) -> Iterator[Server]:
 
 def _token(sandbox: Sandbox, server: Server, can: str, index: str) -> str:
     place = ("--store", server.store, "--config", sandbox.folder / "team.toml")
-    made = wheelyard(sandbox, "token", "create", "t", "--can", can, "--index", index, *place)
-    token = TOKEN.search(made)
+    created = wheelyard(sandbox, "token", "create", "t", "--can", can, "--index", index, *place)
+    token = TOKEN.search(created)
     assert token is not None
     return token[0]
 
@@ -100,7 +100,7 @@ def test_ci_promotes_what_was_published(team: Server, sandbox: Sandbox, tool: Bu
 
 
 def test_a_build_is_frozen_at_a_day(team: Server, sandbox: Sandbox, tool: Built) -> None:
-    """What is published later is in no build that is frozen at a day before."""
+    """A build that is frozen at a day lacks what was published later."""
     publishing = _token(sandbox, team, "read,upload", "dev")
     upload = ("upload", tool.wheel, "--index", "dev", "--server", team.url)
 

@@ -76,7 +76,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
 def test_clients_publish_and_install_over_tls(
     server: TlsServer, sandbox: Sandbox, build: Builder
 ) -> None:
-    """Over TLS twine publishes, and pip and uv install; each is told of the own authority."""
+    """Twine publishes, and pip and uv install, over TLS with an authority of one's own."""
     project, python = build("flit-core", "yard-base", "2.0"), sandbox.python()
     found = TOKEN.search(server.printed)
     assert found is not None
@@ -105,6 +105,6 @@ def test_health_of_the_image(server: TlsServer, sandbox: Sandbox) -> None:
 
 
 def test_several_processes_speak_tls(tmp_path: Path) -> None:
-    """Several processes speak TLS as one does, and end in good order."""
+    """A server of several processes speaks TLS as one of a single process does."""
     with running_tls_server(tmp_path / "server", "--workers", "2") as server:
         assert f"at {server.url}/simple/" in server.printed

@@ -186,7 +186,7 @@ def shared_ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
 
 @pytest.fixture
 def ci(shared_ci: Ci) -> Ci:
-    """The same, where nobody has asked for anything yet; each test publishes its own project."""
+    """CI services of which nobody has asked anything; each test publishes its own project."""
     shared_ci.proxy.heard.clear()
     shared_ci.github.seen.clear()
     return shared_ci
@@ -352,7 +352,7 @@ def installed(ci: Ci, sandbox: Sandbox, steps: list[dict[str, Any]], **job: str)
 
 @pytest.fixture
 def readable(ci: Ci, build: Builder) -> Ci:
-    """The same, with a private project to install."""
+    """CI services beside an index with a private project to install."""
     if ci.site.get("/simple/yard-read/", ci.site.token).status_code != 200:
         publish(ci.server, build("hatchling", "yard-read"))
     return ci
@@ -364,8 +364,8 @@ def test_installing_on_github(readable: Ci, sandbox: Sandbox) -> None:
     assert job["permissions"]["id-token"] == "write"
     says = {"workflow_ref": TEST_WORKFLOW, "job_workflow_ref": TEST_WORKFLOW, "environment": None}
 
-    given = readable.on_github(readable.of_github(**says))
-    printed = installed(readable, sandbox, job["steps"], **given)
+    variables = readable.on_github(readable.of_github(**says))
+    printed = installed(readable, sandbox, job["steps"], **variables)
 
     (token,) = set(TOKEN.findall(printed))
     assert printed.count(token) == printed.count(f"::add-mask::{token}\n") == 1
@@ -500,9 +500,9 @@ def test_installing_on_gitlab(readable: Ci, sandbox: Sandbox) -> None:
     ids = {"project_id": "7", "namespace_id": "8", "project_path": "group/reader"}
     says = ids | {f"job_{name}": value for name, value in ids.items()}
     uri = {"ci_config_ref_uri": f"{place}@refs/heads/main"}
-    given = {variable: readable.of_gitlab(**says, **uri)}
+    variables = {variable: readable.of_gitlab(**says, **uri)}
 
-    printed = installed(readable, sandbox, [{"run": "\n".join(job["script"])}], **given)
+    printed = installed(readable, sandbox, [{"run": "\n".join(job["script"])}], **variables)
 
     assert not TOKEN.search(printed)
 

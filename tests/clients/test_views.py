@@ -67,7 +67,7 @@ def by_uv(sandbox: Sandbox, index: str) -> str:
 def test_clients_get_what_the_view_shows(
     sandbox: Sandbox, url: str, client: Callable[[Sandbox, str], str]
 ) -> None:
-    """Both get the newest release of the view, and of a day what was there at its end."""
+    """Both pip and uv get the newest release that a view shows, also one of a day."""
     for number, (path, version) in enumerate(PATHS.items()):
         folder: Path = sandbox.folder / str(number)
         folder.mkdir()

@@ -61,7 +61,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def publish(client: str, index: Server, sandbox: Sandbox, *wheels: Made) -> tuple[int, str]:
     """Publish wheels with a client, and return the status and what was printed."""
-    paths = [made.write(sandbox.folder) for made in wheels]
+    paths = [distribution.write(sandbox.folder) for distribution in wheels]
     if client == "uv":
         command: list[str | Path] = [program("uv"), "publish", "--publish-url", index.upload_url]
         done = sandbox.attempt(*command, "--token", index.token, *paths)
@@ -118,7 +118,7 @@ def test_others_take_the_wheel_without_a_label(
 def test_clients_show_why_a_wheel_is_refused(
     stocked: Server, sandbox: Sandbox, client: str
 ) -> None:
-    """Who publishes a wheel that contradicts another one reads what contradicts."""
+    """A client that publishes a contradicting wheel variant shows what contradicts."""
     status, printed = publish(client, stocked, sandbox, CONTRADICTION)
     assert status != 0
     assert "the label 'cu12' has other properties" in printed

@@ -52,8 +52,8 @@ def running_proxy(folder: Path, server: str) -> Iterator[Proxy]:
     context.load_cert_chain(chain)
     with _Server(("127.0.0.1", 0), BaseRequestHandler) as listener:
         proxy = Proxy(f"127.0.0.1:{listener.server_address[1]}", authority)
-        made = {"context": context, "place": server, "heard": proxy.heard}
-        listener.RequestHandlerClass = type("Handler", (_Handler,), made)
+        attributes = {"context": context, "place": server, "heard": proxy.heard}
+        listener.RequestHandlerClass = type("Handler", (_Handler,), attributes)
         thread = Thread(target=listener.serve_forever, args=(0.01,))
         thread.start()
         try:

@@ -19,7 +19,7 @@ def cache(clock: Clock) -> ExpiringCache[str, int]:
 
 
 def test_for_how_long(cache: ExpiringCache[str, int], clock: Clock) -> None:
-    """A value is there until its time is over; putting it again begins a new time."""
+    """A cached value is there until its time is over; a new one has a time of its own."""
     cache.put("a", 1, 10)
     clock.advance(seconds=9)
     assert cache.get("a") == 1
@@ -32,7 +32,7 @@ def test_for_how_long(cache: ExpiringCache[str, int], clock: Clock) -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1])
 def test_for_no_time(cache: ExpiringCache[str, int], seconds: float) -> None:
-    """A value that holds for no time is not kept, and the one before it stays."""
+    """A value that holds for no time is not cached, and the one before it stays."""
     cache.put("a", 1, 10)
     cache.put("a", 2, seconds)
     assert cache.get("a") == 1

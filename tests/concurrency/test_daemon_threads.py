@@ -14,7 +14,7 @@ LIMIT = 3
 
 
 def test_work_runs_at_the_same_time_up_to_a_limit() -> None:
-    """So much work runs at a time as there are threads, and the rest when one is free."""
+    """As much work runs at a time as there are threads; the rest follows."""
     threads, gate = DaemonThreads(LIMIT, "test"), Event()
     begun = list[int]()
 
@@ -64,7 +64,7 @@ def test_a_client_has_half_of_the_threads_of_an_index() -> None:
 
 
 def test_a_client_of_a_slow_index_has_threads_of_another() -> None:
-    """What a client waits for at one index takes none of its threads at another."""
+    """Work of a client at a slow index takes no threads from its work at another index."""
     threads, gate = DaemonThreads(8, "test"), Event()
     slow = [threads.start(partial(gate.wait, TIMEOUT_SECONDS), "a", "one") for _ in range(9)]
 
@@ -105,7 +105,7 @@ def test_an_error_goes_to_those_who_wait() -> None:
 
 
 def test_a_thread_keeps_nothing_of_what_is_done() -> None:
-    """What some work has used is let go when it has ended, not when the thread gets more."""
+    """A thread lets go of what its work has used as soon as the work has ended."""
 
     class Used:
         """Something that work holds."""

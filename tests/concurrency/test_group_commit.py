@@ -38,7 +38,7 @@ def waiting(batcher: NumberBatcher) -> int:
 
 @pytest.mark.parametrize("late", [[2, 3], []])
 def test_the_second_try_takes_along_what_has_come(late: list[int]) -> None:
-    """What arrives while a race is being lost goes with the next try; each gets its own answer."""
+    """Requests that arrive while a batch loses a race join its next try."""
     batcher = NumberBatcher()
     with ThreadPoolExecutor(4) as pool:
         answers = {1: pool.submit(batcher.batches.submit, "key", 1)}
@@ -54,7 +54,7 @@ def test_the_second_try_takes_along_what_has_come(late: list[int]) -> None:
 
 
 def test_a_failure_is_everybodys() -> None:
-    """Where a batch fails, all who were in it are told, and the next ones begin anew."""
+    """A failed batch is a failure for all who were in it, and the next batch succeeds."""
     batcher = NumberBatcher()
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(batcher.batches.submit, "key", 1)

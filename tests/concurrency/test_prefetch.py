@@ -9,7 +9,7 @@ from wheelyard.concurrency.threads import prefetch_map
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_fault_of_the_input_hides_no_result(threads: int) -> None:
-    """Every result before the input breaks off is given, and then the reason why it did."""
+    """Where the input breaks off, all results before that come first, and then the error."""
 
     def numbers() -> Iterator[int]:
         yield from range(7)

@@ -76,6 +76,6 @@ def test_an_old_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_callers_there_are_no_turns() -> None:
-    """Work that takes no turns waits as always."""
+    """Waiting outside of turns fails at nothing."""
     with waiting():
         pass

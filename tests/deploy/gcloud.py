@@ -93,8 +93,8 @@ def _wrong_flags(words: Sequence[str], flags: dict[str, Any]) -> Iterator[str]:
         if kind is None and flags.get(f"--{name.removeprefix('--no-')}") != "bool":
             yield f"{name} is no flag of it"
         elif isinstance(kind, list):
-            given = value if has_value else following
-            if "$" not in given and given.lower() not in {str(each).lower() for each in kind}:
+            argument = value if has_value else following
+            if "$" not in argument and argument.lower() not in {str(each).lower() for each in kind}:
                 yield f"{name} is one of {kind}"
 
 

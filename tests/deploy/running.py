@@ -181,14 +181,14 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
         return {"$ref": f"#/definitions/{schema['$ref']}"}
     if schema.get("readOnly"):
         return {"not": {}}
-    made: dict[str, Any] = {name: schema[name] for name in ("type", "enum") if name in schema}
-    if "int" in schema.get("format", "") and made["type"] == "string":
-        made["type"] = ["string", "integer"]  # what is too large for a number of JSON
+    simplified: dict[str, Any] = {name: schema[name] for name in ("type", "enum") if name in schema}
+    if "int" in schema.get("format", "") and simplified["type"] == "string":
+        simplified["type"] = ["string", "integer"]  # what is too large for a number of JSON
     if "items" in schema:
-        made["items"] = _strict(schema["items"])
-    if made.get("type") == "object":
+        simplified["items"] = _strict(schema["items"])
+    if simplified.get("type") == "object":
         parts = schema.get("properties", {})
-        made["properties"] = {name: _strict(part) for name, part in parts.items()}
+        simplified["properties"] = {name: _strict(part) for name, part in parts.items()}
         others = schema.get("additionalProperties")
-        made["additionalProperties"] = _strict(others) if others else False
-    return {} if made.get("type") == "any" else made
+        simplified["additionalProperties"] = _strict(others) if others else False
+    return {} if simplified.get("type") == "any" else simplified

@@ -125,9 +125,9 @@ def bare(name: str) -> str:
 
 def run(name: str, values: dict[str, object], refused: str = "") -> str:
     """Return a run of `terraform test`: a plan with these values, of which one is refused."""
-    given = "\n".join(f"{key} = {json.dumps(each)}" for key, each in values.items())
+    assignments = "\n".join(f"{key} = {json.dumps(each)}" for key, each in values.items())
     expected = f"expect_failures = [var.{refused}]\n" if refused else ""
-    return f'run "{name}" {{\ncommand = plan\nvariables {{\n{given}\n}}\n{expected}}}\n'
+    return f'run "{name}" {{\ncommand = plan\nvariables {{\n{assignments}\n}}\n{expected}}}\n'
 
 
 def failed_runs(runs: list[str], sandbox: Sandbox) -> str:
@@ -151,11 +151,11 @@ def _schema(place: str, of: str) -> dict[str, Any]:
 
 def _compared(block: dict[str, Any], schema: dict[str, Any], at: str) -> Iterator[str]:
     blocks = schema.get("blocks", {})
-    given = {name: each for name, each in block.items() if not name.startswith("__")}
-    for dynamic in given.pop("dynamic", ()):
+    arguments = {name: each for name, each in block.items() if not name.startswith("__")}
+    for dynamic in arguments.pop("dynamic", ()):
         for name, inner in dynamic.items():
-            given.setdefault(bare(name), []).extend(inner["content"])
-    for name, value in given.items():
+            arguments.setdefault(bare(name), []).extend(inner["content"])
+    for name, value in arguments.items():
         if name in blocks:
             for each in value:
                 yield from _compared(each, blocks[name], f"{at}.{name}")
@@ -163,7 +163,7 @@ def _compared(block: dict[str, Any], schema: dict[str, Any], at: str) -> Iterato
             yield f"{at}.{name} is unknown"
     required = {name for name, kind in schema["attributes"].items() if kind.endswith("!")}
     required |= {name for name, inner in blocks.items() if inner["required"]}
-    yield from (f"{at}.{name} is missing" for name in sorted(required - given.keys()))
+    yield from (f"{at}.{name} is missing" for name in sorted(required - arguments.keys()))
 
 
 def _expressions(value: object) -> Iterator[str]:

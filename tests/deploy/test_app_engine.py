@@ -112,7 +112,7 @@ def test_values_are_app_engines(sandbox: Sandbox) -> None:
 
 
 def test_the_index_file_lets_ci_publish(sandbox: Sandbox) -> None:
-    """The settings describe the process alone, and the other file lets CI publish."""
+    """The settings are those of a process alone, and the index file lets CI publish."""
     texts = [rendered(f"app-engine/{name}.toml", sandbox) for name in ("index", "wheelyard")]
     (grant,) = index_tables(*texts).grant
 
@@ -175,7 +175,7 @@ def test_bundle_that_fails(sandbox: Sandbox) -> None:
 
 @pytest.mark.slow
 def test_the_deployed_app_serves_and_takes_uploads(deployed: Deployed, sandbox: Sandbox) -> None:
-    """It comes up, private, takes uploads, and says what to do with one of 33 MB."""
+    """The deployed app is private, takes uploads, and refuses one of 33 MB with advice."""
     small = wheel("acme-core")
 
     assert _publish(sandbox, deployed, small)[0] == "200"

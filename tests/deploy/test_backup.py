@@ -229,7 +229,7 @@ def every_object(index: Index) -> dict[Key, bytes]:
 
 
 def test_a_store_moves_through_buckets_unchanged(store: Path, tmp_path: Path) -> None:
-    """From a folder through two buckets into another folder, everything stays what it is."""
+    """A store that is copied through two buckets into a folder stays what it was."""
     index = opened(store)
     index.lifecycle.change("yank", ALICE, DEMO, Selection(Version("1.0")), "broken")
     index.tokens.create(TokenRequest(name="ci"), by="local:ana")
@@ -262,7 +262,7 @@ def test_tokens_move_to_a_place_of_their_own(store: Path, tmp_path: Path) -> Non
 
 
 def test_an_older_version(store: Path) -> None:
-    """What a newer version has written beside the rest stays there; another format is refused."""
+    """Fields that a newer version has written stay; a store of another format is refused."""
     document, entry = store / "projects/demo.json", store / "journal/demo/0000000002.json"
     for path in (document, entry):
         path.write_bytes(path.read_bytes().replace(b'"what":', b'"since":"tomorrow","what":'))

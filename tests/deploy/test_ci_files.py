@@ -204,17 +204,17 @@ class Runner:
     google: FakeIssuer
     """Signs for the account of the build, and answers as the metadata server."""
 
-    def run(self, script: str, **given: str) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a script with the folders of an image moved to here."""
         place = self.sandbox.home
         for folder in ("tmp", "digests"):
             (place / folder).mkdir(exist_ok=True)
             script = re.sub(rf"(?<![\w.])/{folder}/", f"{place / folder}/", script)
         path = f"{place / 'bin'}{os.pathsep}{os.defpath}"
-        variables = {"PATH": path, "PIP_NO_INDEX": "1"}
+        usual = {"PATH": path, "PIP_NO_INDEX": "1"}
         metadata = {"GCE_METADATA_HOST": self.google.url.removeprefix("http://")}
         return self.sandbox.attempt(
-            system_program("bash"), "-c", script, **variables, **metadata, **given
+            system_program("bash"), "-c", script, **usual, **metadata, **variables
         )
 
     def identify(self, issuer: str, audience: str) -> str:
@@ -235,8 +235,8 @@ class Runner:
         """Lay a wheel of some version into `dist`, and nothing else."""
         shutil.rmtree(self.sandbox.folder / "dist", ignore_errors=True)
         (self.sandbox.folder / "dist").mkdir()
-        made = wheel("acme-core", version)
-        (self.sandbox.folder / "dist" / made.filename).write_bytes(made.data)
+        package = wheel("acme-core", version)
+        (self.sandbox.folder / "dist" / package.filename).write_bytes(package.data)
 
 
 @pytest.fixture(scope="module")
@@ -269,20 +269,26 @@ def test_a_tagged_commit_is_built_tested_and_published(runner: Runner) -> None:
     test = "import acme_core\n\n\ndef test_it():\n    acme_core.main()\n"
     (runner.sandbox.folder / "tests" / "test_it.py").write_text(test)
     runner.identify("https://accounts.google.com", AUDIENCE)
-    given = {"_INDEX_URL": f"{runner.server.url}/", "_AUDIENCE": AUDIENCE, "_TAG_PREFIX": "v"}
-    given |= {"PIP_FIND_LINKS": str(wheels())}
+    substitutions = {
+        "_INDEX_URL": f"{runner.server.url}/",
+        "_AUDIENCE": AUDIENCE,
+        "_TAG_PREFIX": "v",
+    }
+    substitutions |= {"PIP_FIND_LINKS": str(wheels())}
 
-    none = runner.run(build["build"]["script"], **given)
+    none = runner.run(build["build"]["script"], **substitutions)
     assert "--substitutions=TAG_NAME=v1.2" in none.stderr
     for name, step in build.items():
-        done = runner.run(step["script"], **given, TAG_NAME="v1.0", _TEST="python -m pytest tests")
+        done = runner.run(
+            step["script"], **substitutions, TAG_NAME="v1.0", _TEST="python -m pytest tests"
+        )
         assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
 
     names = ("acme_core-1.0-py3-none-any.whl", "acme_core-1.0.tar.gz")
     assert runner.publishers() == dict.fromkeys(names, f"serviceAccount:{ACCOUNT}")
     script = build["build"]["script"]
     check = re.findall(r"^python -P - .*?^END$", script, re.DOTALL | re.MULTILINE)[-1]
-    other = runner.run(check, **given, TAG_NAME="v1.1")
+    other = runner.run(check, **substitutions, TAG_NAME="v1.1")
     assert "is version 1.0, and the tag says 1.1" in other.stderr
     (runner.sandbox.folder / "dist" / "more-1.0.tar.gz").touch()
     changed = runner.run(build["unchanged"]["script"])
@@ -300,11 +306,11 @@ def test_each_way_publishes_without_a_secret(runner: Runner, name: str, trusted:
     issuer = runner.google.url if trusted else "https://accounts.google.com"
     secret = runner.identify(issuer, "packages.example.com" if trusted else AUDIENCE)
     token = runner.server.make_token("acme-*")
-    given = {"_FOLDER": ".", "_INDEX_URL": runner.server.url, "_AUDIENCE": AUDIENCE}
+    substitutions = {"_FOLDER": ".", "_INDEX_URL": runner.server.url, "_AUDIENCE": AUDIENCE}
     script = steps(FILES / f"{name}.yaml")["publish"]["script"]
 
     there = "cd dist\n" if name == "folder" else ""
-    done = runner.run(there + script, **given, _TRUSTED=trusted, INDEX_TOKEN=f"{token}\n")
+    done = runner.run(there + script, **substitutions, _TRUSTED=trusted, INDEX_TOKEN=f"{token}\n")
 
     assert done.returncode == 0, done.stdout + done.stderr
     published = runner.publishers()[f"acme_core-{version}-py3-none-any.whl"]
@@ -314,15 +320,15 @@ def test_each_way_publishes_without_a_secret(runner: Runner, name: str, trusted:
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "words"),
+    ("name", "substitutions", "words"),
     [
         ("cloudbuild", {}, "_INDEX_URL: is not set"),
         ("folder", {}, "give the build the substitution _INDEX_URL or _STORE"),
         ("folder", {"_STORE": "gs://acme", "_WHL_NAME": "a-1"}, "There is no a-1.whl in"),
         *(
-            (name, given, words)
+            (name, substitutions, words)
             for name in ("bucket", "folder")
-            for given, words in (
+            for substitutions, words in (
                 ({"_STORE": "acme"}, "_STORE and _SITE are gs://BUCKET"),
                 ({"_STORE": "gs://acme", "_SITE": "site"}, "_STORE and _SITE are gs://BUCKET"),
                 ({"_STORE": "gs://acme", "_WHEELYARD": "wheelyard[gcs]==0.1"}, "_WHEELYARD: give"),
@@ -333,13 +339,13 @@ def test_each_way_publishes_without_a_secret(runner: Runner, name: str, trusted:
     ],
 )
 def test_a_build_without_its_values_publishes_nowhere(
-    runner: Runner, name: str, given: dict[str, str], words: str
+    runner: Runner, name: str, substitutions: dict[str, str], words: str
 ) -> None:
     """A build that is told too little publishes nowhere, and says what to give it."""
     runner.lay("3.0")
     script = steps(FILES / f"{name}.yaml")["publish"]["script"]
 
-    done = runner.run(f"cd dist\n{script}" if name == "folder" else script, **given)
+    done = runner.run(f"cd dist\n{script}" if name == "folder" else script, **substitutions)
 
     assert done.returncode != 0
     assert words in done.stderr

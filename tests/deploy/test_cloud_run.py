@@ -126,7 +126,7 @@ def test_annotations_are_cloud_runs(service: Service) -> None:
 
 
 def test_what_it_is_given(service: Service, sandbox: Sandbox) -> None:
-    """The probes can be kept, the largest file fits into memory, and the settings are private."""
+    """The probes and the memory fit the limits, and the settings are private."""
     startup, liveness = (service.container[f"{text}Probe"] for text in ("startup", "liveness"))
     limit = int(service.spool.removesuffix("Mi"))
     settings = load_settings(environ=service.environment(sandbox)).settings
@@ -142,7 +142,7 @@ def test_what_it_is_given(service: Service, sandbox: Sandbox) -> None:
 
 
 def test_both_files_are_mounted(service: Service, sandbox: Sandbox) -> None:
-    """The settings describe the process alone, and the other file lets CI publish."""
+    """The settings and the index file are mounted apart, and the latter lets CI publish."""
     texts = [rendered(f"cloud-run/{name}.toml", sandbox) for name in ("index", "wheelyard")]
     volumes = {volume["name"]: volume["secret"] for volume in service.revision["volumes"][:2]}
     (grant,) = index_tables(*texts).grant
@@ -191,7 +191,7 @@ def test_large_wheel_arrives_by_http2(deployed: Deployed, cloud: FakeGcs, sandbo
 
 
 def test_a_hole_prints_nothing_but_its_name(sandbox: Sandbox) -> None:
-    """What is filled in is UTF-8 in any terminal; with a hole nothing is printed but its name."""
+    """A rendered file is UTF-8 in any terminal; without a value only its name is printed."""
     script = (sys.executable, DEPLOY / "render.py")
     (sandbox.folder / "note.toml").write_text(
         'note = "Jürgen, Łódź, ${BUCKET}"\n', encoding="utf-8"

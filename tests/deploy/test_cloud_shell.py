@@ -96,12 +96,12 @@ def test_one_line_installs_everything(shell: CloudShell) -> None:
 
     assert done.returncode == 0, done.stderr
     assert [each for line in shell.asked for each in wrong(f"gcloud {line}")] == []
-    made = "\n".join(shell.changed())
+    changed_lines = "\n".join(shell.changed())
     for each in (*(f"create gs://{bucket} " for bucket in BUCKETS), *NAMES):
-        assert each in made
+        assert each in changed_lines
     secrets = [f"secrets create {name} " for name in SECRETS]
     for text in ("builds submit", *secrets, "run services replace"):
-        assert text in made
+        assert text in changed_lines
     sent = (shell.sandbox.folder / "sent").read_text()
     assert f'"gs://{PACKAGES}-credentials"' in sent
     assert '"serviceAccount:wheelyard-publisher@acme.iam.gserviceaccount.com"' in sent
@@ -172,7 +172,7 @@ def test_failure_in_the_middle(shell: CloudShell, step: str, words: str) -> None
 
 
 def test_service_that_does_not_answer(shell: CloudShell) -> None:
-    """An index that does not answer is not called installed: the line that shows its log is."""
+    """An installation whose index does not answer fails, with the line that shows its log."""
     done = shell.run("install.sh", ANSWERS="22")
 
     assert done.returncode == 1
@@ -182,10 +182,10 @@ def test_service_that_does_not_answer(shell: CloudShell) -> None:
 @pytest.mark.parametrize("option", ["", "--with-packages"])
 @pytest.mark.parametrize("made_by", ["wheelyard", ""])
 def test_removing_keeps_packages_and_tokens(shell: CloudShell, option: str, made_by: str) -> None:
-    """All is removed but packages and tokens, if it is not asked for, and others' buckets."""
+    """A removal keeps packages and tokens, unless asked for, and buckets of others."""
     bound = "\n".join(f"serviceAccount:{account}" for account in ACCOUNTS)
-    given = {"THERE": EVERYTHING, "MADE_BY": made_by, "ACCOUNTS": bound}
-    done = shell.run("remove.sh", *option.split(), **given)
+    variables = {"THERE": EVERYTHING, "MADE_BY": made_by, "ACCOUNTS": bound}
+    done = shell.run("remove.sh", *option.split(), **variables)
 
     assert done.returncode == 0, done.stderr
     assert [each for line in shell.asked for each in wrong(f"gcloud {line}")] == []
@@ -201,7 +201,7 @@ def test_removing_keeps_packages_and_tokens(shell: CloudShell, option: str, made
 
 @pytest.mark.parametrize("step", ["run services list", "storage buckets list", "storage rm"])
 def test_removal_that_breaks_off(shell: CloudShell, step: str) -> None:
-    """What cannot be looked at is not taken for gone."""
+    """A removal that cannot see or remove a thing ends with an error, there."""
     done = shell.run("remove.sh", "--with-packages", THERE=EVERYTHING, FAILS=step)
 
     assert done.returncode != 0

@@ -68,7 +68,7 @@ def files_of_page() -> dict[str, str]:
 
 
 def test_its_files_are_in_force_as_they_stand(tmp_path: Path) -> None:
-    """The settings are right, and the index file can be applied to an empty store."""
+    """The page's settings are valid, and its index file can be applied to an empty store."""
     settings_file, index_file = files_of_page().items()
     assert settings_file[0] == "/etc/wheelyard/wheelyard.toml"
     assert index_file[0] == "/etc/wheelyard/index.toml"

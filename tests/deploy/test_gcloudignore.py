@@ -88,7 +88,7 @@ def test_what_is_sent_to_google(clone: Path) -> None:
 
 @pytest.mark.weekly
 def test_what_is_sent(clone: Path) -> None:
-    """A builder gets what the image is made of, and Google that and the Dockerfile: no secret."""
+    """A builder gets what the image is made of; Google gets the Dockerfile, too; no secret."""
     here = _as_buildah(clone)
     there = _as_git(clone)
 

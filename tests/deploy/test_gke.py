@@ -43,8 +43,8 @@ def test_manifests_are_kubernetes(options: tuple[str, ...], sandbox: Sandbox) ->
 
 def test_what_is_applied(sandbox: Sandbox) -> None:
     """What the page pipes into `kubectl apply` is whole, in one namespace, with its settings."""
-    made = sandbox.run(system_program("kubectl"), "kustomize", GKE)
-    (sandbox.folder / "made.yaml").write_text(made)
+    manifests = sandbox.run(system_program("kubectl"), "kustomize", GKE)
+    (sandbox.folder / "made.yaml").write_text(manifests)
 
     command = (sys.executable, DEPLOY / "render.py", sandbox.folder / "made.yaml")
     applied = list(yaml.safe_load_all(sandbox.run(*command, **VALUES)))

@@ -74,9 +74,12 @@ def config(buildah: Buildah) -> dict[str, Any]:
     return found
 
 
-def push(url: str, made: Made, token: str = "") -> int:
+def push(url: str, distribution: Made, token: str = "") -> int:
     """Upload a file as curl does; return the status."""
-    form, fields = {"content": (made.filename, made.body)}, {":action": "file_upload"}
+    form, fields = (
+        {"content": (distribution.filename, distribution.body)},
+        {":action": "file_upload"},
+    )
     auth = ("__token__", token) if token else None
     with httpx2.Client(timeout=TIMEOUT_SECONDS, auth=auth, **LOCALLY) as client:
         return client.post(f"{url}/legacy/", files=form, data=fields).status_code
@@ -93,12 +96,12 @@ def test_the_dockerfile_passes_its_linter() -> None:
 def test_what_the_dockerfile_says() -> None:
     """The Dockerfile names a user that a cluster sees is not root, its port and its volume."""
     _, _, last = images.DOCKERFILE.read_text().rpartition("\nFROM ")
-    said = dict(re.findall(r"^([A-Z]+) (.*)$", last, re.MULTILINE))
+    instructions = dict(re.findall(r"^([A-Z]+) (.*)$", last, re.MULTILINE))
 
-    assert re.fullmatch(r"[1-9]\d*:0", said["USER"])
-    assert said["VOLUME"] == said["WORKDIR"] == "/data"
-    assert (said["EXPOSE"], said["STOPSIGNAL"]) == ("8080", "SIGTERM")
-    command = [*json.loads(said["ENTRYPOINT"]), *json.loads(said["CMD"])]
+    assert re.fullmatch(r"[1-9]\d*:0", instructions["USER"])
+    assert instructions["VOLUME"] == instructions["WORKDIR"] == "/data"
+    assert (instructions["EXPOSE"], instructions["STOPSIGNAL"]) == ("8080", "SIGTERM")
+    command = [*json.loads(instructions["ENTRYPOINT"]), *json.loads(instructions["CMD"])]
     assert command == ["wheelyard", "serve", "--host", "0.0.0.0"]  # noqa: S104
 
 
@@ -162,7 +165,7 @@ def test_the_container_serves_as_any_user_id(
 @pytest.mark.slow
 @pytest.mark.parametrize("user", ["", "1000:1000"])
 def test_the_container_runs_as_any_user_and_group(container: Container, user: str) -> None:
-    """It runs as its own user, and as any other with any other group."""
+    """The container runs as its own user, and as any other with any other group."""
     own = replace(container, user=user, variables={})
 
     assert TOKEN.search(
@@ -171,7 +174,7 @@ def test_the_container_runs_as_any_user_and_group(container: Container, user: st
 
 
 def test_what_is_in_it(container: Container) -> None:
-    """The image has no pip and no program that runs as root; every module is compiled for ever."""
+    """The image has no pip and no setuid program; every module is compiled for ever."""
     place = container.root / "opt" / "wheelyard"
     below = [path for path in place.rglob("*") if not path.is_symlink()]
     modules = list(place.glob("lib/python*/site-packages/wheelyard/**/*.py"))
@@ -224,14 +227,14 @@ def test_the_sbom_has_what_is_in_the_image(buildah: Buildah) -> None:
     )
 
 
-def _environment(service: dict[str, Any], **given: str) -> dict[str, str]:
+def _environment(service: dict[str, Any], **changes: str) -> dict[str, str]:
     """Return the variables of a service, as Compose makes them of what `.env` gives."""
 
     def value(match: re.Match[str]) -> str:
         name, operator, word = match.groups()
         if operator == ":+":
-            return word if given.get(name) else ""
-        return given.get(name) or word
+            return word if changes.get(name) else ""
+        return changes.get(name) or word
 
     variable = re.compile(r"\$\{(\w+)(:[-+])(.*?)\}")
     return {name: variable.sub(value, str(text)) for name, text in service["environment"].items()}
@@ -250,18 +253,18 @@ def _composed(**more: str) -> Settings:
 
 @pytest.mark.slow
 def test_composed_with_public_packages(container: Container, tmp_path: Path) -> None:
-    """As compose.yaml runs it with the page's `.env`, one URL has private and public packages."""
+    """With compose.yaml and the page's `.env`, one URL has private and public packages."""
     (block,) = re.findall(r"/\.env <<'END'\n(.*?)END\n", PAGE.read_text(), re.DOTALL)
-    given = dict(line.split("=", 1) for line in block.splitlines())
+    dotenv = dict(line.split("=", 1) for line in block.splitlines())
     (tmp_path / "auth").mkdir()
     hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
     (tmp_path / "auth" / "htpasswd").write_text(f"ana:{hashed}\n")
     sandbox, service = new_sandbox(tmp_path / "client"), _service()
     with running_fake_upstream() as upstream:
         upstream.publish(public_wheel("requests", "2.34.2"), public_wheel("acme-core", "9.9"))
-        given |= {"WHEELYARD_UPSTREAM_URL": upstream.url}
-        given |= {"WHEELYARD_UPSTREAM_FILE_HOSTS": upstream.file_host}
-        variables = _environment(service, **given)
+        dotenv |= {"WHEELYARD_UPSTREAM_URL": upstream.url}
+        dotenv |= {"WHEELYARD_UPSTREAM_FILE_HOSTS": upstream.file_host}
+        variables = _environment(service, **dotenv)
         composed = replace(
             container,
             mounts={**container.mounts, "/etc/wheelyard": tmp_path / "auth"},
@@ -270,8 +273,8 @@ def test_composed_with_public_packages(container: Container, tmp_path: Path) -> 
         )
         command = ("wheelyard", *service["command"])
         with composed.serving(tmp_path / "log.txt", *command) as url:
-            made = private_wheel("acme-core", "1.0", "Requires-Dist: requests")
-            form = {"content": (made.filename, made.data)}
+            package = private_wheel("acme-core", "1.0", "Requires-Dist: requests")
+            form = {"content": (package.filename, package.data)}
             with httpx2.Client(timeout=TIMEOUT_SECONDS, auth=("ana", "secret"), **LOCALLY) as ana:
                 assert ana.post(f"{url}/legacy/", files=form).status_code == 200
             python, index = sandbox.python(), url.replace("//", "//ana:secret@") + "/simple/"
@@ -313,17 +316,17 @@ def test_composed_with_s3() -> None:
     services = yaml.safe_load((FOLDER / "compose-s3.yaml").read_text())["services"]
     usual = _service()
     ours, making, service = (services[name] for name in ("wheelyard", "bucket", "s3"))
-    given = _environment(ours)
-    settings = load_settings(environ=given).settings
+    environment = _environment(ours)
+    settings = load_settings(environ=environment).settings
 
     same = ("image", "build", "command", "ports", "read_only", "cap_drop", "stop_grace_period")
     assert {name: ours[name] for name in same} == {name: usual[name] for name in same}
     assert settings.access.private
     assert settings.store.downloads == "proxy"
     (script,) = making["command"]
-    assert f"aws s3 mb {given['WHEELYARD_STORE']};" in script
-    assert given.items() >= making["environment"].items()
-    assert given["AWS_ACCESS_KEY_ID"] == service["environment"]["MINIO_ROOT_USER"]
+    assert f"aws s3 mb {environment['WHEELYARD_STORE']};" in script
+    assert environment.items() >= making["environment"].items()
+    assert environment["AWS_ACCESS_KEY_ID"] == service["environment"]["MINIO_ROOT_USER"]
     assert ours["depends_on"] == {"bucket": {"condition": "service_completed_successfully"}}
 
 
@@ -342,9 +345,9 @@ def test_cloud_build_asks_for_the_same() -> None:
     """cloudbuild.yaml builds on the Dockerfile's own base, and gives the arguments of the page."""
     build = yaml.safe_load((FOLDER / "cloudbuild.yaml").read_text())
     declared = dict(re.findall(r"^ARG (\w+)=(\S+)", images.DOCKERFILE.read_text(), re.MULTILINE))
-    given = re.findall(r"--build-arg=(\w+)", " ".join(build["steps"][0]["args"]))
+    arguments = re.findall(r"--build-arg=(\w+)", " ".join(build["steps"][0]["args"]))
 
-    assert sorted(given) == sorted(declared.keys() - {"BUILDER"})
+    assert sorted(arguments) == sorted(declared.keys() - {"BUILDER"})
     assert build["substitutions"]["_PYTHON"] == declared["PYTHON"]
 
 

@@ -121,8 +121,8 @@ def test_example_of_an_index() -> None:
 @pytest.mark.parametrize("name", ["folder", "bucket"])
 def test_what_is_applied(name: str, sandbox: Sandbox) -> None:
     """What the page pipes into `kubectl apply` is whole; with a bucket it has no volume."""
-    made = sandbox.run(system_program("kubectl"), "kustomize", KUBERNETES / name)
-    (sandbox.folder / "made.yaml").write_text(made)
+    kustomized = sandbox.run(system_program("kubectl"), "kustomize", KUBERNETES / name)
+    (sandbox.folder / "made.yaml").write_text(kustomized)
     render = (sys.executable, DEPLOY / "render.py", sandbox.folder / "made.yaml")
     text = sandbox.run(*render, **VALUES)
     applied = manifests(text)

@@ -144,11 +144,11 @@ def test_a_server_makes_no_call_that_the_unit_refuses(tmp_path: Path) -> None:
     finally:
         server.send_signal(signal.SIGTERM)
         server.process.wait(TIMEOUT_SECONDS)
-    made = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
+    calls = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
     filtered = Unit(UNIT.read_text()).one("SystemCallFilter")
 
-    assert {"accept4", "linkat", "fsync"} & made
-    assert made - _system_calls(run(analyze, "syscall-filter").stdout, filtered) == set()
+    assert {"accept4", "linkat", "fsync"} & calls
+    assert calls - _system_calls(run(analyze, "syscall-filter").stdout, filtered) == set()
 
 
 def _variables(folder: Path, text: str) -> tuple[dict[str, str], str, int]:
@@ -192,7 +192,7 @@ def test_variable_that_systemd_reads_otherwise(tmp_path: Path, value: str) -> No
 
 
 def test_the_machine_runs_the_image_as_strictly_as_compose(tmp_path: Path) -> None:
-    """The machine of Compute Engine runs the image as strictly as compose.yaml, without a hole."""
+    """The machine of Compute Engine runs the image as strictly as compose.yaml does."""
     render = (sys.executable, REPOSITORY / "deploy/render.py", FOLDER / "cloud-init.yaml")
     rendered = run(*render, **VALUES).stdout
     settings, index, file = yaml.safe_load(rendered)["write_files"]
@@ -252,8 +252,8 @@ def test_the_nginx_file_is_valid(tmp_path: Path) -> None:
     """The file for nginx is one that it takes with a certificate, and listens by IPv6, too."""
     nginx, openssl = system_program("nginx"), system_program("openssl")
     key, certificate = tmp_path / "privkey.pem", tmp_path / "fullchain.pem"
-    made = (openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1")
-    run(*made, "-subj", "/CN=packages.example.com", "-keyout", key, "-out", certificate)
+    command = (openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1")
+    run(*command, "-subj", "/CN=packages.example.com", "-keyout", key, "-out", certificate)
     site = (FOLDER / "nginx.conf").read_text()
     listening = re.findall(r"listen (\S+?)( .*)?;", site)
     site = site.replace("/etc/letsencrypt/live/packages.example.com", str(tmp_path))

@@ -183,7 +183,7 @@ def test_the_script_installs_a_running_service(machine: DebianMachine, tmp_path:
 
 
 def test_a_second_run_keeps_the_settings(machine: DebianMachine) -> None:
-    """Another run brings a new environment, keeps the one before, and touches no file of mine."""
+    """Another run makes a new environment, keeps the one before, and no setting is changed."""
     first, _ = machine.environments()
     files = [machine.root / "etc/wheelyard" / name for name in ("wheelyard.toml", "index.toml")]
     for file in files:
@@ -207,7 +207,7 @@ def test_a_second_run_keeps_the_settings(machine: DebianMachine) -> None:
     ],
 )
 def test_a_relative_place_is_refused(machine: DebianMachine, setting: str, place: str) -> None:
-    """A place that depends on where one types is refused, with the one that the service takes."""
+    """A relative place is refused on the command line, with the one that the service has."""
     with machine.file("wheelyard.toml", setting):
         done = machine.call("cd /tmp && wheelyard token create ci")
 
@@ -231,7 +231,7 @@ def test_update_that_fails(machine: DebianMachine) -> None:
 
 
 def test_service_that_does_not_stay(machine: DebianMachine) -> None:
-    """A service that ends after its start makes the script say so; the last one that ran stays."""
+    """An update whose service does not stay fails; the environment of before is kept."""
     before, _ = machine.environments()
     with machine.systemd(3) as asked:
         done = machine.call(SCRIPT)
@@ -244,7 +244,7 @@ def test_service_that_does_not_stay(machine: DebianMachine) -> None:
 
 
 def test_removed_and_back(machine: DebianMachine) -> None:
-    """What the page removes can come back with its packages, under a user of another number."""
+    """An index that was removed as the page says comes back with its tokens."""
     page = PAGE.read_text()
     removing = page[page.index("### Removing\n") : page.index("## Compute Engine\n")]
     away, _, _, back, _ = re.findall(r"```sh\n(.*?)```", removing, re.DOTALL)

@@ -35,7 +35,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Configuration
 
 
 def test_names_and_arguments_of_the_settings(modules: dict[str, Configuration]) -> None:
-    """The module that writes the settings speaks of what is there, and is given every value."""
+    """The settings module refers to what exists, and the configuration sets its variables."""
     settings = modules["settings"]
 
     assert len(settings.references()) > 5
@@ -43,22 +43,22 @@ def test_names_and_arguments_of_the_settings(modules: dict[str, Configuration]) 
     assert settings.wrong_arguments() == []
     assert settings.wrong_variables() == []
     (call,) = modules["terraform"].named("module").values()
-    given = {name for name in call if name[0] != "_"} - {"source"}
-    assert settings.named("variable").keys() == given
+    arguments = {name for name in call if name[0] != "_"} - {"source"}
+    assert settings.named("variable").keys() == arguments
 
 
 def test_same_service_as_by_gcloud(modules: dict[str, Configuration]) -> None:
     """Terraform's service has arguments, port, probes, variables and volumes of service.yaml."""
     written = yaml.safe_load((DEPLOY / "cloud-run" / "service.yaml").read_text())
-    (theirs,) = written["spec"]["template"]["spec"]["containers"]
+    (of_gcloud,) = written["spec"]["template"]["spec"]["containers"]
     service = modules["terraform"].typed("resource")["google_cloud_run_v2_service", "wheelyard"]
-    (ours,) = service["template"][0]["containers"]
+    (of_terraform,) = service["template"][0]["containers"]
     text = (FOLDER / "service.tf").read_text()
 
-    assert [bare(word) for word in ours["args"]] == theirs["args"]
-    assert ours["ports"][0]["container_port"] == theirs["ports"][0]["containerPort"]
+    assert [bare(word) for word in of_terraform["args"]] == of_gcloud["args"]
+    assert of_terraform["ports"][0]["container_port"] == of_gcloud["ports"][0]["containerPort"]
     for name in ("startup", "liveness"):
-        (probe,), other = ours[f"{name}_probe"], theirs[f"{name}Probe"]
+        (probe,), other = of_terraform[f"{name}_probe"], of_gcloud[f"{name}Probe"]
         assert bare(probe["http_get"][0]["path"]) == other["httpGet"]["path"]
         assert probe["period_seconds"] == other["periodSeconds"]
     secrets = [volume["secret"] for volume in written["spec"]["template"]["spec"]["volumes"][:2]]
@@ -66,11 +66,13 @@ def test_same_service_as_by_gcloud(modules: dict[str, Configuration]) -> None:
     assert [bare(secret["items"][0]["path"]) for secret in mounted] == [
         secret["items"][0]["path"] for secret in secrets
     ]
-    made = {bare(block["secret_id"]) for block in _secrets(modules["terraform"])}
-    assert made == {secret["secretName"] for secret in secrets}
-    places = {mount["mountPath"] for mount in theirs["volumeMounts"]}
-    assert {bare(volume_mount["mount_path"]) for volume_mount in ours["volume_mounts"]} == places
-    assert [each["name"] for each in theirs["env"] if each["name"] not in text] == []
+    secret_ids = {bare(block["secret_id"]) for block in _secrets(modules["terraform"])}
+    assert secret_ids == {secret["secretName"] for secret in secrets}
+    places = {mount["mountPath"] for mount in of_gcloud["volumeMounts"]}
+    assert {
+        bare(volume_mount["mount_path"]) for volume_mount in of_terraform["volume_mounts"]
+    } == places
+    assert [each["name"] for each in of_gcloud["env"] if each["name"] not in text] == []
 
 
 def _secrets(configuration: Configuration) -> list[dict[str, Any]]:

@@ -194,7 +194,7 @@ def configuration(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Con
 
 
 def test_names_and_arguments(configuration: Configuration) -> None:
-    """What an expression speaks of is there and used; resources have what the provider asks for."""
+    """Expressions refer to what exists, and resources have the arguments of the provider."""
     assert len(configuration.references()) > 30
     assert configuration.wrong_references() == []
     assert configuration.wrong_arguments() == []
@@ -217,11 +217,11 @@ def test_provider_is_the_one_we_know(configuration: Configuration) -> None:
 
 
 def test_example_of_variables(cloud: str, folder: Path, configuration: Configuration) -> None:
-    """The example sets all that has to be set, and everything in it is a variable, and needed."""
+    """The example sets the required variables alone, and names no unknown one."""
     text = (folder / "terraform.tfvars.example").read_text()
-    given = set(re.findall(r"^(\w+)\s+=", text, re.MULTILINE))
+    assigned = set(re.findall(r"^(\w+)\s+=", text, re.MULTILINE))
 
-    assert given == configuration.required() == set(NEEDED[cloud])
+    assert assigned == configuration.required() == set(NEEDED[cloud])
     named = set(re.findall(r"^(?:# )?(\w+)\s+=", text, re.MULTILINE))
     assert named <= configuration.named("variable").keys()
 
@@ -269,8 +269,8 @@ def google_locals(folder: Path) -> str:
     (written,) = re.findall(
         r"^  written_tables = concat\(.*?^  \)$", text, re.MULTILINE | re.DOTALL
     )
-    given = "  with_access_tokens = true\n  with_iap = true\n"
-    return f"locals {{\n{written}\n{given}}}\n"
+    flags = "  with_access_tokens = true\n  with_iap = true\n"
+    return f"locals {{\n{written}\n{flags}}}\n"
 
 
 def _evaluated(cloud: str, sandbox: Sandbox, **values: object) -> dict[str, Any]:
@@ -297,7 +297,7 @@ def _evaluated(cloud: str, sandbox: Sandbox, **values: object) -> dict[str, Any]
 
 @pytest.mark.parametrize("cloud", ["aws", "azure"], indirect=True)
 def test_the_server_gets_settings_that_exist(cloud: str, sandbox: Sandbox) -> None:
-    """The server is given settings that there are, and those of the variables."""
+    """The server gets settings that exist, and those of the variables."""
     toml = "[uploads]\nzip_sdists = true\n"
     environment = _evaluated(
         cloud,
@@ -387,7 +387,7 @@ def test_container_of_aws(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("cloud", ["aws", "azure"], indirect=True)
 def test_probes_ask_for_health_never_for_ready(cloud: str, configuration: Configuration) -> None:
-    """An outage of the bucket restarts no server: the clouds ask for /health, never for /ready."""
+    """Probes ask for /health, so that an outage of the bucket restarts no server."""
     resources = configuration.typed("resource")
     if cloud == "aws":
         probes = resources["aws_lb_target_group", "wheelyard"]["health_check"]
@@ -429,8 +429,10 @@ def test_rules_of_the_bucket_on_aws(sandbox: Sandbox) -> None:
     days = configuration.named("variable")["noncurrent_days"]["default"]
 
     assert [bare(rule["id"]) for rule in resource["rule"]] == [rule["ID"] for rule in rules]
-    theirs = resource["rule"][0]["abort_incomplete_multipart_upload"][0]["days_after_initiation"]
-    assert rules[0]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": theirs}
+    days_of_terraform = resource["rule"][0]["abort_incomplete_multipart_upload"][0][
+        "days_after_initiation"
+    ]
+    assert rules[0]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": days_of_terraform}
     assert rules[1]["NoncurrentVersionExpiration"] == {"NoncurrentDays": days}
 
 

@@ -81,8 +81,8 @@ def running_relay(
     google.answers[PUBLISH] = CannedResponse(b'{"messageIds": ["1"]}')
     host = google.url.removeprefix("http://")
     hosts = {"GCE_METADATA_HOST": host, "PUBSUB_EMULATOR_HOST": host}
-    given = {"WEBHOOK_SECRET": secret, "TOPIC": TOPIC, **hosts}
-    with running(folder, "relay.py", port or free_port(), **given) as relay:
+    variables = {"WEBHOOK_SECRET": secret, "TOPIC": TOPIC, **hosts}
+    with running(folder, "relay.py", port or free_port(), **variables) as relay:
         yield relay
 
 
@@ -90,8 +90,8 @@ def running_relay(
 def running_endpoint(folder: Path, google: FakeIssuer) -> Iterator[Running]:
     """Run the push endpoint, with the keys of the issuer."""
     google.serve_keys(KEY)
-    given = {"AUDIENCE": AUDIENCE, "ACCOUNT": ACCOUNT, "KEYS_URL": google.keys_url}
-    with running(folder, "push_endpoint.py", free_port(), **given) as endpoint:
+    variables = {"AUDIENCE": AUDIENCE, "ACCOUNT": ACCOUNT, "KEYS_URL": google.keys_url}
+    with running(folder, "push_endpoint.py", free_port(), **variables) as endpoint:
         yield endpoint
 
 
@@ -235,7 +235,7 @@ def test_the_relay_publishes_nothing_else(relay: Running, google: FakeIssuer) ->
     ],
 )
 def test_who_may_push(endpoint: Running, changed: dict[str, object], status: int) -> None:
-    """A token counts by its issuer, audience, time, and verified address, and by nothing else."""
+    """A push is taken by the issuer, audience, time and verified address of its token."""
     headers = {"Authorization": f"Bearer {KEY.token(claims(**changed))}"}
 
     assert endpoint.post(push_of(_message()), headers) == status
@@ -259,7 +259,7 @@ def test_what_signs_a_push(endpoint: Running) -> None:
 
 
 def test_what_is_no_message(endpoint: Running) -> None:
-    """What has a token and is no message of the relay is refused."""
+    """A body with a token that is no message of the relay is refused."""
     headers = {"Authorization": f"Bearer {KEY.token(claims())}"}
     bodies = (b"", b"[]", b"{}", push_of({"data": "!"}), push_of({**_message(), "attributes": {}}))
 
@@ -286,11 +286,11 @@ def test_the_build_is_one_that_cloud_build_takes(sandbox: Sandbox) -> None:
 
 
 def test_the_step_of_the_build_exports(sandbox: Sandbox) -> None:
-    """The arguments of the step bring a site up to date."""
+    """The step of the build exports what is new to a site."""
     step = yaml.safe_load(BUILD.read_text())["steps"][0]
-    made = make_wheel()
-    (sandbox.folder / made.filename).write_bytes(made.body)
-    wheelyard(sandbox, "upload", "--store", "store", made.filename)
+    first = make_wheel()
+    (sandbox.folder / first.filename).write_bytes(first.body)
+    wheelyard(sandbox, "upload", "--store", "store", first.filename)
     wheelyard(sandbox, "export", "site", "--base-url", "http://127.0.0.1:8000", "--store", "store")
     another = make_wheel("other")
     (sandbox.folder / another.filename).write_bytes(another.body)

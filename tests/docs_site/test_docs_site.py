@@ -237,7 +237,7 @@ def test_a_link_to_a_missing_file_fails_the_build(tmp_path: Path, link: str) -> 
 
 
 def test_a_page_that_no_table_has_fails_the_build(tmp_path: Path) -> None:
-    """Each page has to be in a table of the front page, or in the README of its folder."""
+    """A page that no table or README of a folder leads to fails the build."""
     docs = _version(tmp_path, "").tree / "docs"
     (docs / "lost.md").write_text("# Lost\n")
 
@@ -285,7 +285,7 @@ def test_releases_are_found_by_their_tags(tmp_path: Path) -> None:
 
 
 def test_the_pages_are_read_in_an_afternoon() -> None:
-    """Outside of tables to look things up in and of examples, the pages have 45,000 words."""
+    """The prose of the pages has fewer than 45,000 words."""
     names = ("api.md", "commands.md", "errors.md", "settings.md", "standards.md")
     listed = {DOCS / name for name in names}
     pages = [page.read_text() for page in DOCS.rglob("*.md") if page not in listed]

@@ -83,7 +83,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def proxy(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """The same server over TLS, with a certificate of an own authority."""
+    """A proxy that speaks TLS for the server, with a certificate of an own authority."""
     with running_proxy(tmp_path_factory.mktemp("tls"), server.address) as proxy:
         yield proxy
 
@@ -93,7 +93,7 @@ def with_token(server: RunningServer, token: str, path: str = "/simple/") -> str
     return f"http://__token__:{token}@{server.address}{path}"
 
 
-def one(findings: list[Finding], check: str) -> Finding:
+def finding_of(findings: list[Finding], check: str) -> Finding:
     """Return the only finding of a check."""
     (finding_of_check,) = [finding for finding in findings if finding.check == check]
     return finding_of_check
@@ -115,10 +115,10 @@ def test_each_check_is_ok_where_all_is_well(laptop: Laptop, server: RunningServe
     assert {finding.outcome for finding in findings} == {CheckOutcome.OK}
     checks = " ".join(finding.check for finding in findings)
     assert checks == "pip network credential rights page"
-    assert path in one(findings, "pip").text
-    assert one(findings, "credential").text == f"the URL of {path}, user __token__"
-    assert "may read,upload,manage *" in one(findings, "rights").text
-    assert one(findings, "page").text == f"{server.url}/simple/demo/ lists 1 file"
+    assert path in finding_of(findings, "pip").text
+    assert finding_of(findings, "credential").text == f"the URL of {path}, user __token__"
+    assert "may read,upload,manage *" in finding_of(findings, "rights").text
+    assert finding_of(findings, "page").text == f"{server.url}/simple/demo/ lists 1 file"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_every_url_leads_there(laptop: Laptop, server: RunningServer, path: str)
     findings = laptop.examine(with_token(server, server.token, path))
 
     assert failures(findings) == []
-    assert one(findings, "page").text.endswith(" lists 2 projects")
+    assert finding_of(findings, "page").text.endswith(" lists 2 projects")
 
 
 @pytest.mark.parametrize("kind", ["wrong", "expired", "alone"])
@@ -143,7 +143,7 @@ def test_refused_token_has_a_place(laptop: Laptop, server: RunningServer, kind: 
     findings = laptop.examine(f"http://{login}@{server.address}/simple/")
 
     assert failures(findings) == ["rights", "page"]
-    rights = one(findings, "rights")
+    rights = finding_of(findings, "rights")
     assert rights.text.startswith("the URL of the command line is refused: status 401, ")
     assert "wrong, expired or revoked" in rights.advice
 
@@ -158,24 +158,24 @@ def test_order_of_credentials(laptop: Laptop, server: RunningServer) -> None:
 
     assert failures(of_netrc) == []
     text = f"{netrc}, user a; not used: the keyring ({keyring})"
-    assert one(of_netrc, "credential").text == text
+    assert finding_of(of_netrc, "credential").text == text
     text = f"the URL of the command line, user __token__; not used: {netrc}"
-    assert one(of_url, "credential").text == text
+    assert finding_of(of_url, "credential").text == text
 
 
 def test_a_missing_credential_is_reported(laptop: Laptop, server: RunningServer) -> None:
-    """Without a credential for this server, that is said, and then what the server says."""
+    """A missing credential is named, and then the status that the server sends."""
     laptop.write(".netrc", f"machine elsewhere.example login a password {PASSWORD}\n")
 
     findings = laptop.examine(server.url)
 
-    assert one(findings, "credential").text.startswith("there is none for this server")
+    assert finding_of(findings, "credential").text.startswith("there is none for this server")
     assert failures(findings) == ["page"]
     assert "status 401" in findings[-1].text
 
 
 def test_a_missing_project_is_reported(laptop: Laptop, server: RunningServer) -> None:
-    """A name that is not there is told."""
+    """A project that is not there is a failure with its URL and status."""
     findings = laptop.examine(with_token(server, server.token), "demmo")
 
     assert failures(findings) == ["page"]
@@ -232,10 +232,10 @@ def test_another_kind_of_server_is_examined_by_the_simple_api(laptop: Laptop) ->
     with serving(type("Site", (SimpleHTTPRequestHandler,), {"__init__": opened})) as url:
         findings = laptop.examine(url, "demo")
 
-    rights = one(findings, "rights")
+    rights = finding_of(findings, "rights")
     assert rights.outcome is CheckOutcome.WARNING
     assert rights.text.startswith("not known: status 404")
-    assert one(findings, "page").text.endswith("/simple/demo/ lists 1 file")
+    assert finding_of(findings, "page").text.endswith("/simple/demo/ lists 1 file")
     assert failures(findings) == []
 
 
@@ -246,7 +246,7 @@ def test_log_in_page(laptop: Laptop) -> None:
 
     assert failures(findings) == ["page"]
     assert "log-in page" in findings[-1].advice
-    assert "leads to http://localhost:" in one(findings, "network").text
+    assert "leads to http://localhost:" in finding_of(findings, "network").text
 
 
 @pytest.mark.parametrize(
@@ -263,17 +263,17 @@ def test_log_in_page(laptop: Laptop) -> None:
     ],
 )
 def test_no_index_at_the_url(laptop: Laptop, body: bytes, outcome: CheckOutcome) -> None:
-    """What is no page of an index fails; one without projects may be none, unless it is JSON."""
+    """A page that is no index fails; one without projects is a warning, unless it is JSON."""
     with serving(type("Answering", (Fixed,), {"body": body})) as url:
         findings = laptop.examine(url)
 
-    assert one(findings, "page").outcome is outcome
+    assert finding_of(findings, "page").outcome is outcome
 
 
 def test_a_server_that_fails_is_reported(laptop: Laptop) -> None:
     """A server or proxy that answers each request with 502 is no network that is well."""
     with serving(type("Failing", (Fixed,), {"otherwise": 502})) as url:
-        finding = one(laptop.examine(url), "network")
+        finding = finding_of(laptop.examine(url), "network")
 
     assert finding.outcome is CheckOutcome.WARNING
     assert "answers with status 502" in finding.text
@@ -290,9 +290,9 @@ def test_redirect_to_unknown_name(laptop: Laptop) -> None:
 
 
 def test_another_protocol_is_told_from_silence(laptop: Laptop) -> None:
-    """A port where something else than HTTP is spoken is told from one that does not answer."""
+    """An answer that is not HTTP is told from silence, with advice."""
     with serving(Ssh) as url:
-        finding = one(laptop.examine(url), "network")
+        finding = finding_of(laptop.examine(url), "network")
 
     assert finding.text.endswith("its answer is no HTTP, or breaks off")
     assert "https://" in finding.advice
@@ -303,7 +303,7 @@ def test_taken_pip_conf_is_named(laptop: Laptop, server: RunningServer, sandbox:
     used = laptop.write(".config/pip/pip.conf", f"[global]\nindex-url={server.url}/simple/\n")
     laptop.write(".pip/pip.conf", "[global]\nindex_url=http://old.example/simple/\n")
 
-    assert one(laptop.examine(), "pip").text == f"asks {server.url}/simple/ ({used})"
+    assert finding_of(laptop.examine(), "pip").text == f"asks {server.url}/simple/ ({used})"
     sandbox = replace(sandbox, home=laptop.home)
     listed = sandbox.run("env", "-u", "PIP_CONFIG_FILE", program("pip"), "config", "list")
     assert f"global.index-url='{server.url}/simple/'" in listed
@@ -376,7 +376,7 @@ def test_a_password_of_uv_may_be_in_a_variable(laptop: Laptop, server: RunningSe
     findings = laptop.examine(UV_INDEX_AC_ME_USERNAME="x", UV_INDEX_AC_ME_PASSWORD=server.token)
 
     assert failures(findings) == []
-    assert one(findings, "credential").text == f"{path}, user x"
+    assert finding_of(findings, "credential").text == f"{path}, user x"
 
 
 def test_folder_beside_index(laptop: Laptop, server: RunningServer) -> None:
@@ -386,7 +386,7 @@ def test_folder_beside_index(laptop: Laptop, server: RunningServer) -> None:
 
     findings = laptop.examine(**folder, **index)
 
-    extra = one(findings, "pip, extra")
+    extra = finding_of(findings, "pip, extra")
     assert extra.text == "asks a folder of this machine ($PIP_EXTRA_INDEX_URL)"
     assert "highest version" in extra.advice
     assert failures(findings) == []

@@ -54,7 +54,7 @@ def test_the_end_of_a_process_loses_nothing() -> None:
 
 @pytest.mark.parametrize("kind", [FaultKind.NOT_DONE, FaultKind.DONE])
 def test_a_failed_write_loses_nothing(kind: FaultKind) -> None:
-    """What could not be written is written later, and counts once if it was there all the same."""
+    """A failed write is made again later, and counts once though it had succeeded."""
     stored = CountedStore()
     process = stored.process(store=FaultyStore(stored.memory, (Fault(kind, "put", times=2),)))
     process.note()
@@ -71,7 +71,7 @@ def test_a_failed_write_loses_nothing(kind: FaultKind) -> None:
 
 
 def test_a_failed_write_is_repeated_without_downloads() -> None:
-    """What could not be written is tried again an hour later, also if nothing else is counted."""
+    """A failed write is repeated an hour later without any further download."""
     stored = CountedStore()
     away = FaultyStore(stored.memory, (Fault(FaultKind.NOT_DONE, "put"),))
     process = stored.process(store=away)
@@ -86,7 +86,7 @@ def test_a_failed_write_is_repeated_without_downloads() -> None:
 
 
 def test_a_young_batch_waits() -> None:
-    """A batch is added up once it is an hour old, and its process wrote earlier ones before."""
+    """A batch is not added up before it is an hour old."""
     stored = CountedStore()
     process = stored.process()
     process.note()
@@ -115,7 +115,7 @@ def test_many_versions_are_counted_by_project_alone(monkeypatch: pytest.MonkeyPa
 
 
 def test_batches_become_one_object_a_month() -> None:
-    """Once a day, what all processes have written is added up, so that reading takes few reads."""
+    """What all processes have written is added up into one object a month, read by few reads."""
     stored = CountedStore()
     total = Counter[str]()
     for day in range(70):
@@ -159,7 +159,7 @@ def test_counts_are_kept_for_more_than_a_year() -> None:
 
 @pytest.mark.parametrize("kind", [*FaultKind])
 def test_folding_may_stop_anywhere(kind: FaultKind) -> None:
-    """Whichever call fails, or kills the process: every download still counts exactly once."""
+    """Wherever folding fails or is killed, every download counts exactly once."""
     for number in count(1):
         stored = CountedStore()
         stored.clock.advance(days=30, hours=23.5)  # the batches have counts of two months
@@ -300,7 +300,7 @@ def test_old_counts_are_shown_while_the_store_does_not_answer() -> None:
 
 
 def test_the_last_download_of_each_version_is_known() -> None:
-    """For a whole index it is known when a version was last downloaded, and whether that is all."""
+    """The day of the last download of each version is known, and whether days are missing."""
     stored = CountedStore()
     process = stored.process()
     process.note("1.0")

@@ -167,10 +167,10 @@ def test_counts_belong_to_the_index_of_the_url(tmp_path: Path) -> None:
     with in_process(tmp_path, tables=toml_of(index=indexes)) as server:
         old, new = make_wheel(), make_wheel(version="2.0")
         dev = server.index.named("dev")
-        for made in (old, new):
-            dev.uploads.accept(made.arrival(server.folder), ALICE)
-        for index, made in (("prod", old), ("prod", new), ("dev", new)):
-            path = f"/{index}/files/demo/{made.sha256}/{made.filename}"
+        for package in (old, new):
+            dev.uploads.accept(package.arrival(server.folder), ALICE)
+        for index, package in (("prod", old), ("prod", new), ("dev", new)):
+            path = f"/{index}/files/demo/{package.sha256}/{package.filename}"
             assert server.get(path).status == 200
         counts = [
             json.loads(server.get(f"/{index}/api/v1/projects/demo/downloads").body)["downloads"]

@@ -113,7 +113,7 @@ NEW: dict[str, dict[str, dict[str, Days]]] = {
     "": {"": {"other": {date(2026, 1, 2): 5}}},
     "1.0": {"": {"other": {date(2026, 1, 1): 9, date(2026, 1, 2): 1}}},
 }
-"""The same as this version stores it, in the form of the earlier one."""
+"""What this version stores of that project, in the form of the earlier version."""
 
 
 def add_old_counts(store: Store) -> None:

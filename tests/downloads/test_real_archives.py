@@ -118,7 +118,7 @@ def refused(server: Server, archives: list[Path]) -> dict[str, str]:
 
 
 def test_real_archives_are_accepted(refused: dict[str, str]) -> None:
-    """What the public registry took, we take."""
+    """Archives that the public registry took are accepted here."""
     assert refused == {}
 
 
@@ -151,7 +151,7 @@ def test_metadata_is_that_of_the_wheel(server: Server, archives: list[Path]) -> 
 def test_pip_downloads_the_same_files(
     server: Server, tmp_path: Path, wanted: DownloadRequest
 ) -> None:
-    """The same `pip download`, pointed at our index, fetches the same files."""
+    """`pip download` fetches the same files from this index as from the public one."""
     sandbox = new_sandbox(tmp_path)
     path = os.pathsep.join((str(program("build", "python").parent), os.defpath))
 

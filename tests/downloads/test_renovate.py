@@ -59,12 +59,12 @@ def test_renovate_finds_releases_of_private_packages(sandbox: Sandbox) -> None:
                 publish(server, wheel("acme-core", version, f"Project-URL: Changelog, {CHANGELOG}"))
             updates = proposed(sandbox, server, public)
 
-    ours = [each for each in updates if each["packageName"] == "acme-core"]
-    (theirs,) = (each for each in updates if each["packageName"] == "requests")
-    assert [each["newest"] for each in (*ours, theirs)] == ["1.1", "1.1", "1.1", "2.1"]
-    assert {each["manager"] for each in ours} == {"pip_requirements", "pep621", "poetry"}
-    assert {each["changelogUrl"] for each in ours} == {CHANGELOG}
-    assert all(each["updates"][-1]["releaseTimestamp"] for each in ours)
+    private = [each for each in updates if each["packageName"] == "acme-core"]
+    (public_update,) = (each for each in updates if each["packageName"] == "requests")
+    assert [each["newest"] for each in (*private, public_update)] == ["1.1", "1.1", "1.1", "2.1"]
+    assert {each["manager"] for each in private} == {"pip_requirements", "pep621", "poetry"}
+    assert {each["changelogUrl"] for each in private} == {CHANGELOG}
+    assert all(each["updates"][-1]["releaseTimestamp"] for each in private)
     assert public.asked("acme-core") == []
 
 

@@ -73,15 +73,17 @@ def get(port: int, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def post(port: int, token: str, made: Made, halfway: Callable[[], object] = lambda: None) -> int:
+def post(
+    port: int, token: str, distribution: Made, halfway: Callable[[], object] = lambda: None
+) -> int:
     """
     Upload a distribution; return the status, 0 if there is no response.
 
     `halfway` is called when half of the body has been sent.
     """
-    disposition = f'form-data; name="content"; filename="{made.filename}"'
+    disposition = f'form-data; name="content"; filename="{distribution.filename}"'
     head = f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n\r\n".encode()
-    body = head + made.body + f"\r\n--{BOUNDARY}--\r\n".encode()
+    body = head + distribution.body + f"\r\n--{BOUNDARY}--\r\n".encode()
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
@@ -137,9 +139,9 @@ class Crowd:
     def _publish(self) -> None:
         while not self._is_over.is_set():
             with self._lock:
-                made = next(self.distributions)
-            status = post(self.port, self.token, made)
+                distribution = next(self.distributions)
+            status = post(self.port, self.token, distribution)
             assert status in {0, 200}
             if status != 200:
                 return
-            self.answered.append(made)
+            self.answered.append(distribution)

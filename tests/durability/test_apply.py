@@ -73,13 +73,13 @@ def read_by_anybody(port: int) -> set[tuple[str, str]]:
 
 @pytest.mark.slow
 def test_a_killed_command_opens_nothing(tmp_path: Path) -> None:
-    """Wherever it dies, both servers show what was or will be open, and the next run ends it."""
+    """Wherever `apply` is killed, nobody reads more than before or after; a rerun completes."""
     store = tmp_path / "store"
     assert apply(store, EARLIER) == 0
     index = open_index(Settings(store=StoreSettings(location=str(store))))
     for number, name in enumerate(INDEXES.values()):
-        made = make_wheel(version=f"{number + 1}.0")
-        index.named(name).uploads.accept(made.arrival(tmp_path), ALICE)
+        distribution = make_wheel(version=f"{number + 1}.0")
+        index.named(name).uploads.accept(distribution.arrival(tmp_path), ALICE)
     with (
         server(store, tmp_path / "one.txt") as one,
         server(store, tmp_path / "other.txt") as other,

@@ -28,9 +28,9 @@ MOST_CHANGES = 100
 
 @pytest.mark.slow
 def test_what_was_answered_stays(tmp_path: Path) -> None:
-    """After each of a hundred kills, every answered upload is listed and served whole."""
+    """After each kill of a server, every answered upload is listed and served whole."""
     store, log, random = tmp_path / "store", tmp_path / "log", Random(1)
-    made = (
+    distributions = (
         make_wheel(f"demo{number % 3}", f"{number}.0", content=bytes(1000)) for number in count(1)
     )
     answered: dict[str, str] = {}
@@ -48,7 +48,7 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
         until(partial(_has_begun, process, port), log.read_text)
         # what the last one has left was removed, and its own first writes end soon
         until(partial(_has_swept, process, store), log.read_text)
-        crowd = Crowd(port, first_token(log), made)
+        crowd = Crowd(port, first_token(log), distributions)
         with crowd.publishing(CLIENTS):
             if not steps:
                 # some die before they have answered anybody, and some after

@@ -29,7 +29,9 @@ def distributions(process: int) -> list[Made]:
 def expected(project: int) -> set[str]:
     """Return what is listed of a project in the end."""
     processes = range(project, PROCESSES, PROJECTS)
-    return {made.filename for process in processes for made in distributions(process)}
+    return {
+        distribution.filename for process in processes for distribution in distributions(process)
+    }
 
 
 def publish(store: str, process: int) -> None:
@@ -37,14 +39,14 @@ def publish(store: str, process: int) -> None:
     folder = Path(store).parent / f"dist-{process}"
     folder.mkdir()
     index = open_index(Settings(store=StoreSettings(location=store)))
-    for made in distributions(process):
-        index.uploads.accept_path(made.write(folder), ALICE, lambda _: None)
+    for distribution in distributions(process):
+        index.uploads.accept_path(distribution.write(folder), ALICE, lambda _: None)
 
 
 def send(port: int, token: str, process: int) -> None:
     """Publish over HTTP."""
-    for made in distributions(process):
-        assert post(port, token, made) == 200
+    for distribution in distributions(process):
+        assert post(port, token, distribution) == 200
 
 
 def all_at_once(target: Callable[..., None], *arguments: object) -> None:

@@ -222,8 +222,8 @@ def stock(index: Index, spool: Path) -> None:
     set_status(index, "old", Status.ARCHIVED, "use <demo>")
     then, source = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC), FakeFiles()
     # what no upload could bring: with no metadata, or of another time
-    made = Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0"))
-    offers = [source.offer(made, uploaded_at=then, uploaded_by="<ann>")]
+    bare = Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0"))
+    offers = [source.offer(bare, uploaded_at=then, uploaded_by="<ann>")]
     report = Importer(index.uploads.with_waivers).run(FakeSource(offers), ALICE)
     assert report.refused == [], report.refused
     for old in (EGG, INSTALLER):

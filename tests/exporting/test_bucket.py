@@ -86,7 +86,7 @@ def test_a_bucket_has_what_a_folder_has(cloud: FakeGcs, tmp_path: Path, location
     ],
 )
 def test_no_site_in_the_stores_bucket(cloud: FakeGcs, files: str, place: str, words: str) -> None:
-    """A bucket is open as a whole, so the store's is refused wherever in it the site would be."""
+    """A site in the bucket of the store is refused, as the bucket would be open as a whole."""
     index = index_at(StoreSettings(location=BUCKET, files=files))
     before = cloud.bucket("wheels").names()
 

@@ -38,7 +38,7 @@ CLIENTS = {client: install for client, install in INSTALL.items() if client != "
 def dist(build: Builder, tool: Built, base: Built) -> list[Path]:
     """Return what is published: both, and an older version."""
     older = build("hatchling", "acme-tool", "1.4", "yard-base>=2")
-    return [path for made in (base, older, tool) for path in (made.wheel, made.sdist)]
+    return [path for built in (base, older, tool) for path in (built.wheel, built.sdist)]
 
 
 @pytest.fixture(scope="module")
@@ -86,20 +86,28 @@ def test_clients_install_from_nginx(
 def test_nginx_sends_types_and_lifetimes(web: Server) -> None:
     """With the guide's recipe nginx says of each thing what it is, how long it may be kept."""
 
-    def ask(path: str, **headers: str) -> tuple[str, str, int]:
+    def type_lifetime_and_size(path: str, **headers: str) -> tuple[str, str, int]:
         answer = httpx2.get(f"{web.url}{path}", headers=headers)
-        got = answer.headers
-        return got["Content-Type"], got.get("Cache-Control", ""), len(answer.content)
+        sent = answer.headers
+        return sent["Content-Type"], sent.get("Cache-Control", ""), len(answer.content)
 
-    assert ask("/simple/acme-tool/", Accept="text/html")[:2] == ("text/html", "no-cache")
-    assert ask("/simple/acme-tool/", Accept=SIMPLE_JSON)[:2] == (SIMPLE_JSON, "no-cache")
-    assert ask("/pypi/acme-tool/json")[:2] == ("application/json", "no-cache")
-    assert ask("/search.json")[0] == "application/json"
-    assert ask("/project/acme-tool/")[0] == "text/html"
+    assert type_lifetime_and_size("/simple/acme-tool/", Accept="text/html")[:2] == (
+        "text/html",
+        "no-cache",
+    )
+    assert type_lifetime_and_size("/simple/acme-tool/", Accept=SIMPLE_JSON)[:2] == (
+        SIMPLE_JSON,
+        "no-cache",
+    )
+    assert type_lifetime_and_size("/pypi/acme-tool/json")[:2] == ("application/json", "no-cache")
+    assert type_lifetime_and_size("/search.json")[0] == "application/json"
+    assert type_lifetime_and_size("/project/acme-tool/")[0] == "text/html"
     page = httpx2.get(f"{web.url}/simple/acme-tool/", headers={"Accept": SIMPLE_JSON})
     assert page.headers["Content-Encoding"] == "gzip"
     for file in json.loads(page.content)["files"]:
-        kind, caching, size = ask(file["url"].removeprefix("../..").replace("!", "%21"))
+        kind, caching, size = type_lifetime_and_size(
+            file["url"].removeprefix("../..").replace("!", "%21")
+        )
         assert (kind, size) == ("application/octet-stream", file["size"])
         assert "immutable" in caching
     assert httpx2.get(f"{web.url}/wheelyard-export/manifest.json").status_code == 404

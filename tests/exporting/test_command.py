@@ -20,7 +20,7 @@ AT = ("--base-url", BASE)
 
 
 def test_export_says_what_it_wrote(stocked: StoreFolder, wheelyard: Typed) -> None:
-    """It says in one line what there is now and what it did, and warns where it knows no URL."""
+    """`export` says in one line what it wrote, and warns where it knows no URL."""
     store, site = ("--store", stocked.store), stocked.site
 
     first = wheelyard("export", site, *store, *AT)
@@ -73,7 +73,7 @@ def test_a_private_index_warns_of_a_public_site(
 
 @pytest.mark.parametrize("option", ["--files", "--base-url"])
 def test_a_bad_url_writes_nothing(stocked: StoreFolder, wheelyard: Typed, option: str) -> None:
-    """What is no address for the web is refused before anything is written, secrets included."""
+    """A URL that is none for the web is refused in one line, before anything is written."""
     names = ("packages.example.com", "ftp://x.example", "https://", "//x.example/y", "link")
     odd = ("https://x.example/?a=b", "https://x.example/#f", "https://[x.example", "http://a:b@x/")
     wrong = ("https://x.example/a b", "https://x.example:99999/")
@@ -86,7 +86,7 @@ def test_a_bad_url_writes_nothing(stocked: StoreFolder, wheelyard: Typed, option
 
 
 def test_what_is_lost_is_line_and_rest_is_exported(stocked: StoreFolder, wheelyard: Typed) -> None:
-    """What cannot be exported is told of, a line each, and all else is exported."""
+    """What cannot be exported is an error, a line each, and all else is exported."""
     for name in ("only_source", "half_gone"):
         # also those of deleted files
         for path in list((stocked.store / "files").rglob(f"{name}*")):
@@ -100,7 +100,7 @@ def test_what_is_lost_is_line_and_rest_is_exported(stocked: StoreFolder, wheelya
 
 
 def test_an_export_goes_on_after_a_full_disk(stocked: StoreFolder, wheelyard: Typed) -> None:
-    """On a full disk it ends with one sentence, what is there works, and the next one mends it."""
+    """An export to a full disk ends with one sentence, works so far, and can be completed."""
     with small_disk(stocked.folder, "size=160k") as site:
         done = wheelyard("export", site, "--store", stocked.store, *AT)
 
@@ -142,14 +142,14 @@ def test_an_upload_can_refresh_a_site(sandbox: Sandbox, wheelyard: Typed) -> Non
 
 def test_a_wrong_site_publishes_nothing(sandbox: Sandbox, wheelyard: Typed) -> None:
     """Where the site cannot be written, nothing is published."""
-    made = wheel("one")
-    (sandbox.folder / made.filename).write_bytes(made.data)
+    package = wheel("one")
+    (sandbox.folder / package.filename).write_bytes(package.data)
     (sandbox.folder / "file").write_text("")
     (sandbox.folder / "theirs").mkdir()
     (sandbox.folder / "theirs/index.html").write_text("")
 
     for place in ("theirs", "file", "ftp://bucket", "wheelyard-data"):
-        done = wheelyard("upload", made.filename, "--export", place)
+        done = wheelyard("upload", package.filename, "--export", place)
         assert (done.returncode, done.stdout) == (1, "")
     assert wheelyard("list").stdout == ""
 

@@ -52,7 +52,7 @@ class Killer:
 def test_a_killed_export_is_finished_by_the_next(
     harness: ExportHarness, *, is_first: bool, step: int
 ) -> None:
-    """Wherever it ends, installers get what pages promise, and the next export finishes it."""
+    """Wherever an export is killed, the site works, and the next export completes it."""
     index, others = harness.index, (wheel("gone"), wheel("hidden"))
     harness.publish(wheel("demo", "1.0"), wheel("demo", "1.1"), *others)
     harness.export()
@@ -89,16 +89,16 @@ def large(tmp_path: Path) -> StoreFolder:
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("number", "status", "said", "waits"),
+    ("number", "status", "message", "waits"),
     [
         (signal.SIGINT, 130, "\nwheelyard: interrupted\n", 0),
         (signal.SIGKILL, -signal.SIGKILL, "", 1),
     ],
 )
 def test_ctrl_c_and_kill_leave_a_site_that_works(
-    large: StoreFolder, number: signal.Signals, status: int, said: str, waits: int
+    large: StoreFolder, number: signal.Signals, status: int, message: str, waits: int
 ) -> None:
-    """Ctrl-C ends it with one line; after a kill, the next export waits for the lease to end."""
+    """Ctrl-C ends an export with one line; after a kill, the next waits for the lease to end."""
     line = ("export", str(large.site), "--store", str(large.store), "--base-url", BASE)
     with subprocess.Popen(
         [sys.executable, "-c", HEEDING, *line],
@@ -111,7 +111,7 @@ def test_ctrl_c_and_kill_leave_a_site_that_works(
         os.killpg(process.pid, number)  # as a terminal does
         _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
 
-    assert (process.returncode, errors) == (status, said)
+    assert (process.returncode, errors) == (status, message)
     site = {path: body for path, body in tree(large.site).items() if "/.part-" not in path}
     assert broken(site, is_written_now=True) == []
     assert "simple/index.html" not in site

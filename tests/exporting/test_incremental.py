@@ -200,7 +200,7 @@ def test_a_change_writes_only_the_pages_that_show_it(
 
 
 def test_a_project_without_files_loses_its_json(filled: ExportHarness) -> None:
-    """Of a project without files PyPI's JSON is gone, as on a server, and its pages say so."""
+    """A project without files has no PyPI JSON in the site, and its pages say so."""
     for version in ("1.0", "1.1", "1!2.0+cu121.x"):
         delete(filled.index, "demo", version)
 
@@ -264,15 +264,15 @@ def test_no_page_of_others_is_overwritten(harness: ExportHarness, path: str) -> 
 
 
 def test_what_is_no_page_stays(harness: ExportHarness) -> None:
-    """What the owner of a web server has beside the pages stays, also its compressed form."""
+    """Files that are no pages of the site stay, also compressed ones."""
     paths = ("feed.xml.old", "feed.xml.old.gz", "healthy", "healthy.gz", "robots.txt.gz")
-    theirs = dict.fromkeys(("robots.txt", *paths), b"theirs")
-    for path, body in theirs.items():
+    foreign = dict.fromkeys(("robots.txt", *paths), b"theirs")
+    for path, body in foreign.items():
         harness.site.put(Key(path), body, None)
 
     harness.export()
 
-    assert tree(harness.site) == harness.fresh() | theirs
+    assert tree(harness.site) == harness.fresh() | foreign
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_lost_manifest_costs_no_written_page(filled: ExportHarness, content: byt
     ids=["another version", "another format", "a damaged lease", "a lease of nobody"],
 )
 def test_pages_of_other_versions_are_renewed(filled: ExportHarness, old: bytes, new: bytes) -> None:
-    """What another version has made, or has left with a damaged lease, is made again at once."""
+    """Pages of another version, or beside a damaged lease, are made again at once."""
     stored = filled.site.get(Key(MANIFEST))
     assert isinstance(stored, Stored)
     assert old in stored.body

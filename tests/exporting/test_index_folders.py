@@ -93,7 +93,7 @@ def sites(tmp_path: Path) -> Sites:
 
 
 def test_an_export_without_the_definitions_deletes_no_index(sites: Sites) -> None:
-    """What nobody has removed stays in the site and on its home page, with a warning."""
+    """An index whose definition is gone stays in the site and on its home page, with a warning."""
     sites.export(DEV, PROD)
     before = tree(sites.site)
     sites.forget()
@@ -281,7 +281,7 @@ def test_one_index_is_not_written_over_the_site_of_all(sites: Sites) -> None:
 
 
 def test_a_moved_store_takes_its_site_over(sites: Sites) -> None:
-    """The error names each manifest to remove, also those in the folders of indexes."""
+    """A site of a moved store is taken over once each manifest that the error names is gone."""
     sites.export(DEV)
     sites.store = sites.store.rename(sites.folder / "moved")
 
@@ -318,7 +318,7 @@ def test_pages_of_a_site_have_the_mark_of_their_index(sites: Sites) -> None:
 
 
 def test_a_site_of_one_index_has_no_mark(sites: Sites) -> None:
-    """A site of main alone knows no indexes."""
+    """A site of main alone has no mark of an index."""
     sites.lose("dev")
     sites.publish_to(MAIN)
     sites.export()

@@ -109,7 +109,7 @@ def test_each_object_has_a_type_and_a_lifetime(service: ProxiedService, tmp_path
 
 
 def test_the_bucket_of_the_store_takes_no_site(service: ProxiedService, tmp_path: Path) -> None:
-    """A bucket is open as a whole, so the store's is refused."""
+    """A site in the bucket of the store is refused."""
     index = index_at(service.location("wheels/store"))
     publish(index, tmp_path, wheel("demo"))
 

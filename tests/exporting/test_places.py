@@ -43,7 +43,7 @@ def put(site: Path, *paths: str) -> None:
 
 @pytest.mark.parametrize("manifest", [EARLIER, OTHER], ids=["no lease", "another format"])
 def test_a_site_of_an_earlier_version_is_taken_over(stocked: StoreFolder, manifest: str) -> None:
-    """Its options are kept, and so are its owner's pages; what it needed besides pages goes."""
+    """A site of an earlier version is taken over with its options; leftovers of it go."""
     put(
         stocked.site,
         *("robots.txt", "health", "notes.txt", "simple/gone-by/index.html", ".spool/upload-x"),
@@ -63,9 +63,9 @@ def test_a_site_of_an_earlier_version_is_taken_over(stocked: StoreFolder, manife
 
 
 def test_files_beside_a_site_of_an_earlier_version(stocked: StoreFolder) -> None:
-    """An earlier version has copied no files that have a URL, so those that are there stay."""
-    theirs = f"files/gone/{'0' * 64}/gone-1.0.tar.gz"
-    put(stocked.site, theirs)
+    """Files beside a site of an earlier version with a URL of files stay."""
+    foreign = f"files/gone/{'0' * 64}/gone-1.0.tar.gz"
+    put(stocked.site, foreign)
     manifest = (EARLIER % BASE).replace('"files_url":""', f'"files_url":"{ELSEWHERE}"')
     (stocked.site / "wheelyard-export").mkdir()
     (stocked.site / MANIFEST).write_text(manifest)
@@ -73,7 +73,7 @@ def test_files_beside_a_site_of_an_earlier_version(stocked: StoreFolder) -> None
     for _ in range(2):
         export_to(stocked.index, stocked.site, RequestedOptions())
 
-        assert tree(stocked.site)[theirs] == b"theirs"
+        assert tree(stocked.site)[foreign] == b"theirs"
 
 
 @pytest.mark.parametrize("path", ["index.html", "simple/index.html", "simple/demo/index.html"])
@@ -137,7 +137,7 @@ def test_a_site_follows_a_restored_store(stocked: StoreFolder) -> None:
 
 
 def test_files_are_left_elsewhere(stocked: StoreFolder) -> None:
-    """Where files are left elsewhere from now on, none of ours stays; what is not ours does."""
+    """With a URL of files, an export deletes its copies, and nothing else."""
     index, site, own = stocked.index, stocked.site, RequestedOptions(files_url=f"{BASE}/files")
     export_to(index, site, COPIED)
     export_to(index, site, own)  # the files are those that it has
@@ -162,7 +162,7 @@ def test_files_are_left_elsewhere(stocked: StoreFolder) -> None:
 def test_files_are_left_elsewhere_after_an_interrupted_export(
     stocked: StoreFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No copy stays, though the export that was told so first was interrupted."""
+    """With a URL of files, no copy stays, though the first such export was interrupted."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -191,7 +191,7 @@ def test_files_are_left_elsewhere_after_an_interrupted_export(
 def test_what_is_no_place_is_refused(
     stocked: StoreFolder, wheelyard: Typed, place: str, words: str
 ) -> None:
-    """What is no place is refused, or has the store or its tokens in it, or is in them."""
+    """A place that is none, or that has or is in the store or the tokens, is refused."""
     (stocked.folder / "link").symlink_to(stocked.store)
     (stocked.folder / "file").write_text("")
     (stocked.folder / "tokens").mkdir()
@@ -207,7 +207,7 @@ def test_what_is_no_place_is_refused(
 
 
 def test_files_behind_a_link_are_not_exported(stocked: StoreFolder) -> None:
-    """What lies behind a link in the store is not brought to a site, and it is said where."""
+    """Files behind a link in the store are not exported, and the error names the link."""
     kept, outside = stocked.store / "files" / "oldest", stocked.folder / "outside"
     kept.rename(outside)
     for path in outside.rglob("*.*"):

@@ -43,7 +43,7 @@ def test_the_umask_decides_about_modes(tmp_path: Path, umask: int) -> None:
 
 
 def test_a_page_is_replaced_whole_and_removed_with_its_folder(site: SiteFolder, root: Path) -> None:
-    """A page has the old bytes or the new ones, and no empty folder is left of it."""
+    """A page is replaced whole, and removed with its empty folders."""
     site.put(PAGE, b"one", None)
     with (root / PAGE).open("rb") as reader:
         site.put(PAGE, b"two", None)
@@ -80,7 +80,7 @@ def test_what_is_in_the_way_is_refused(site: SiteFolder, root: Path, key: Key) -
 def test_empty_folders_of_a_killed_export_are_removed(
     site: SiteFolder, root: Path, tmp_path: Path
 ) -> None:
-    """A web server would list them as projects; nothing behind a link is removed."""
+    """Empty folders of a killed export are removed, and none behind a link."""
     (tmp_path / "outside" / "empty").mkdir(parents=True)
     (root / "files").symlink_to(tmp_path / "outside")
     (root / "simple" / "b" / "c").mkdir(parents=True)
@@ -109,6 +109,8 @@ def test_links_are_not_followed(site: SiteFolder, root: Path, tmp_path: Path) ->
             site.put(key, b"page", None)
         with pytest.raises(Unavailable):
             site.get(key)
+    with pytest.raises(Unavailable, match="symbolic links"):
+        list(site.list("simple/"))
     assert (outside / "page").read_bytes() == b"secret"
 
 
@@ -121,7 +123,7 @@ def test_a_pipe_in_the_way_is_replaced(site: SiteFolder, root: Path) -> None:
 
 
 def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
-    """Where there can be no folder, one sentence says so."""
+    """A place that cannot be a folder is refused in a sentence."""
     (tmp_path / "file").write_bytes(b"")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(Unavailable, match="No site can be written to"):

@@ -94,7 +94,7 @@ def test_two_exports_and_a_publisher_break_no_link(
     is_first: bool,
     naps: int,
 ) -> None:
-    """In any order no page names a file that is not there, and the next export is right."""
+    """Two exports and a publisher at once break no link, and the next export is right."""
     for seed in range(SEEDS):
         harness, random = ExportHarness(tmp_path), Random(seed)
         harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
@@ -198,7 +198,7 @@ def test_a_second_export_waits_for_the_first(harness: ExportHarness) -> None:
     ("number", "path"), [(1, "simple/demo/index.html"), (1, "search.json"), (2, MANIFEST)]
 )
 def test_lost_lease_begins_again(harness: ExportHarness, number: int, path: str) -> None:
-    """An export that slept until another one took its place begins again, with everything."""
+    """An export that has lost its lease to another begins again, and shows what is newest."""
     harness.publish(wheel("demo", "1.0"), wheel("other", "1.0"))
     harness.export()
     harness.publish(wheel("demo", "2.0"))
@@ -256,7 +256,7 @@ def test_an_export_without_a_chance_gives_up(harness: ExportHarness) -> None:
 def test_a_killed_export_is_waited_for_until_its_lease_ends(
     harness: ExportHarness, ahead: float, expected: float
 ) -> None:
-    """A killed export is waited for until its lease ends, and no longer than 30 s of one's own."""
+    """A killed export is waited for until its lease ends, for at most the time of a lease."""
     harness.publish(wheel("demo", "1.0"))
     begun = harness.clock.seconds()
     put_lease(harness, begun + ahead)

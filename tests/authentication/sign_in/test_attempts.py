@@ -49,7 +49,7 @@ def place() -> Place:
 
 
 def test_an_answer_is_taken_by_any_server(place: Place) -> None:
-    """Where somebody comes back to knows what the request was, and which page to return to."""
+    """Any server knows of a person who comes back the request and the page to return to."""
     request = place.here.begin("acme", place.browser, "/acme/?page=2")
     attempt = place.there.find("acme", place.browser, request.state)
     assert (attempt.request, attempt.next) == (request, "/acme/?page=2")
@@ -58,7 +58,7 @@ def test_an_answer_is_taken_by_any_server(place: Place) -> None:
 
 
 def test_the_page_to_return_to_outlives_a_refusal(place: Place) -> None:
-    """Who was refused, or was too slow, is led on from the next sign-in; others learn nothing."""
+    """The page to return to is known after a used or late answer, to the same browser alone."""
     state = place.begun()
     place.here.use(place.here.find("acme", place.browser, state))
     place.clock.advance(seconds=ATTEMPT_SECONDS)
@@ -68,7 +68,7 @@ def test_the_page_to_return_to_outlives_a_refusal(place: Place) -> None:
 
 
 def test_an_answer_is_taken_once(place: Place) -> None:
-    """The address that somebody came back to, opened again on any server, signs nobody in."""
+    """An answer of the provider signs in once, on whichever server it is opened again."""
     state = place.begun()
     attempts = [server.find("acme", place.browser, state) for server in (place.here, place.there)]
     place.here.use(attempts[0])
@@ -80,21 +80,21 @@ def test_an_answer_is_taken_once(place: Place) -> None:
 
 
 def test_an_answer_alone_writes_nothing(place: Place) -> None:
-    """Nothing is stored of an answer before the provider has taken its code."""
+    """Finding the attempt of an answer writes nothing to the store."""
     for _ in range(3):
         place.here.find("acme", place.browser, place.begun())
     assert list(place.store.list("")) == []
 
 
 def test_several_tabs_of_a_browser_can_sign_in(place: Place) -> None:
-    """Each has a state of its own, and in any order."""
+    """Several tabs of a browser can each sign in, in any order."""
     one, two = place.begun(), place.begun("/zebra/")
     assert place.here.find("acme", place.browser, two).next == "/zebra/"
     assert place.here.find("acme", place.browser, one).next == "/acme/?page=2"
 
 
 def test_a_stolen_state_is_worth_nothing(place: Place) -> None:
-    """In another browser, without a cookie, or for another provider, it belongs to no sign-in."""
+    """A state is of no sign-in in another browser, without a cookie or for another provider."""
     state = place.begun()
     for provider, browser in (
         ("acme", place.here.new_browser()),
@@ -108,12 +108,12 @@ def test_a_stolen_state_is_worth_nothing(place: Place) -> None:
 
 @pytest.mark.parametrize("state", ["", "x", "A" * 5000, "=", "ä", "\ud800", "A" * 64])
 def test_a_state_that_is_none_is_refused(place: Place, state: str) -> None:
-    """Whatever else comes as a state belongs to no sign-in."""
+    """A text that is no state of this index belongs to no sign-in."""
     assert refusal(place.here, "acme", place.browser, state) == "state_unknown"
 
 
 def test_a_state_is_good_for_ten_minutes(place: Place) -> None:
-    """Who comes back later begins again."""
+    """A sign-in that takes ten minutes has expired."""
     state = place.begun()
     place.clock.advance(seconds=ATTEMPT_SECONDS - 1)
     other = place.begun()
@@ -123,20 +123,20 @@ def test_a_state_is_good_for_ten_minutes(place: Place) -> None:
 
 
 def test_a_new_key_of_sessions_ends_what_has_begun(place: Place) -> None:
-    """The operator who deletes the key ends sign-ins, too."""
+    """A sign-in that has begun ends with the key of sessions."""
     state, server = place.begun(), place.server(3, b"j" * 32)
     assert refusal(server, "acme", place.browser, state) == "state_unknown"
 
 
 def test_a_state_tells_nothing(place: Place) -> None:
-    """The provider does not learn which page of the index somebody comes from."""
+    """Neither the page to return to nor the cookie can be read in what the provider gets."""
     request = place.here.begin("acme", place.browser, "/secret-project/")
     assert "secret" not in request.state
     assert place.browser not in f"{request.state}{request.nonce}{request.verifier}"
 
 
 def test_a_long_path_to_return_to_gives_way(place: Place) -> None:
-    """The URL of the provider stays short enough for every provider."""
+    """A path to return to that is too long is dropped, and the state stays short."""
     state = place.begun("/" + "a" * MAX_NEXT_CHARS)
     assert len(state) < 400
     assert place.here.find("acme", place.browser, state).next == ""

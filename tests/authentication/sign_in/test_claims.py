@@ -80,7 +80,7 @@ def refusal(claims: dict[str, object], settings: ProviderConfig | None = None) -
     ],
 )
 def test_unfit_claims_sign_nobody_in(changes: dict[str, object], reason: str) -> None:
-    """Who has no subject or no verified name, or one that means something else, is refused."""
+    """Claims without a fit subject, a verified name or few enough groups sign nobody in."""
     assert refusal({**HONEST, **changes}) == reason
 
 
@@ -99,14 +99,14 @@ def test_an_address_is_one_name_however_it_is_written(value: str, name: str) -> 
 
 
 def test_another_claim_than_the_address_needs_no_verification() -> None:
-    """What the operator names as the claim is trusted."""
+    """A name of another claim than the address needs no verification."""
     claims = {"sub": "ana-of-acme", "preferred_username": "Ana B"}
     assert confirmation_of(claims, config("preferred_username")).name == "Ana B"
 
 
 @pytest.mark.parametrize("value", [True, "true"])
 def test_verified_may_be_a_text(value: object) -> None:
-    """Some providers write `true` as a text."""
+    """An address is verified by `true` and by the text "true"."""
     assert confirmation_of({**HONEST, "email_verified": value}, config()).name == "ana@acme.dev"
 
 
@@ -146,13 +146,13 @@ def test_groups_are_those_that_a_grant_can_name(value: object, groups: tuple[str
     ],
 )
 def test_groups_that_no_grant_can_name_are_told_of(claims: dict[str, object], problem: str) -> None:
-    """The operator learns that groups_claim gives nothing; that somebody has no groups is fine."""
+    """A groups_claim that gives no usable groups is told to the operator; no groups are fine."""
     assert groups_problem({**HONEST, **claims}, config()).partition(":")[0] == problem
     assert groups_problem({**HONEST, **claims}, config(groups_claim=None)) == ""
 
 
 def test_a_nested_claim_is_said_to_have_no_name() -> None:
-    """Who writes `realm_access.roles`, as Keycloak shows it, learns that it is not found."""
+    """A groups_claim with a dot, as Keycloak shows some, is said to name no nested claim."""
     claims = {**HONEST, "realm_access": {"roles": ["ops"]}}
     problem = groups_problem(claims, config(groups_claim="realm_access.roles"))
     assert "groups_claim, which cannot name a nested claim" in problem
@@ -204,7 +204,7 @@ def test_what_is_needed_follows_from_the_settings() -> None:
 def test_an_address_is_verified_by_the_answer_that_has_it(
     token: dict[str, object], userinfo: dict[str, object], name: str | None
 ) -> None:
-    """That one answer says `email_verified` verifies no address of the other one."""
+    """An address is verified only by the answer that has the address."""
     claims = merge_claims({"sub": "ana", **token}, {"sub": "ana", **userinfo, "groups": ["ops"]})
     if name is None:
         assert refusal({**claims}) == "email_unverified"
@@ -219,7 +219,7 @@ def test_an_address_is_verified_by_the_answer_that_has_it(
     )
 )
 def test_any_claims_give_a_person_or_a_refusal(claims: dict[str, object]) -> None:
-    """Whatever a provider sends, it names somebody whom a grant can name, or nobody."""
+    """Whatever claims a provider sends, they name somebody whom a grant can name, or nobody."""
     try:
         person = confirmation_of({**HONEST, **claims}, config())
     except Forbidden:

@@ -81,7 +81,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[JsonClient]:
-    """What may ask a server of this machine."""
+    """A client that may ask a server of this machine."""
     with loopback_fetcher() as client:
         yield client
 
@@ -107,7 +107,7 @@ def test_somebody_signs_in(place: Place) -> None:
 
 
 def test_a_browser_is_sent_with_all_that_protects_the_answer(place: Place) -> None:
-    """The URL has state and the digest of the verifier, and what the settings add."""
+    """The URL of the sign-in has state, the digest of the verifier and what settings add."""
     asked = parse_qs(urlsplit(place.provider.authorization_url(REQUEST)).query)
     assert len(asked.pop("code_challenge")[0]) == 43
     assert asked == {
@@ -133,13 +133,13 @@ def test_a_browser_is_sent_with_all_that_protects_the_answer(place: Place) -> No
     ],
 )
 def test_each_github_has_its_api(issuer: str, api: str) -> None:
-    """The token of a person goes to the GitHub that it is of, and to no other."""
+    """Each GitHub has its own API, to which the token of a person is sent."""
     assert api_of(issuer) == api
 
 
 @pytest.mark.parametrize("hidden", [0, 1])
 def test_all_teams_are_asked_for(place: Place, hidden: int) -> None:
-    """Who is in more teams than one answer has keeps them all, also if GitHub hides a few."""
+    """All teams of a person are asked for, page by page, though GitHub hides a few."""
     place.fake.account.teams = tuple(f"acme/team-{number}" for number in range(120))
     place.fake.hidden = hidden
     assert len(place.sign_in().groups) == 120 - 3 * hidden
@@ -147,13 +147,13 @@ def test_all_teams_are_asked_for(place: Place, hidden: int) -> None:
 
 
 def test_who_is_in_too_many_teams_is_refused(place: Place) -> None:
-    """Teams are never left out silently, as a grant may name them."""
+    """Who is in too many teams is refused, as no team may be left out silently."""
     place.fake.account.teams = tuple(f"acme/team-{number}" for number in range(2050))
     assert place.refusal() == (Forbidden, "too_many_groups")
 
 
 def test_a_team_of_another_organization_is_another_group(place: Place) -> None:
-    """Anybody can make an organisation with a team of the same name."""
+    """A team has the name of its organisation, so that no other organisation can claim it."""
     place.fake.account.teams = ("Evil/platform",)
     assert place.sign_in().groups == ("evil/platform",)
 
@@ -176,7 +176,7 @@ def test_only_members_of_an_organization_sign_in(
 
 @pytest.mark.parametrize("issuer", ["https://evil.example/login/oauth", "https://github.com", ""])
 def test_an_answer_of_another_issuer_is_refused(place: Place, issuer: str) -> None:
-    """An answer that says to be of another provider is not exchanged."""
+    """An answer of another issuer is refused, and its code is sent to nobody."""
     assert place.refusal(iss=issuer) == (Forbidden, "answer_iss")
     assert place.fake.server.asked("/login/oauth/access_token") == 0
     assert place.sign_in(iss=None).subject == ID
@@ -207,7 +207,7 @@ def test_a_code_is_used_once_and_by_its_verifier_alone(place: Place) -> None:
 def test_an_error_of_github_is_told_apart(
     place: Place, error: str, kind: type[WheelyardError]
 ) -> None:
-    """A refusal is the person's, such as an address that is not verified; settings are ours."""
+    """An error of GitHub about a person is a refusal; one about the app is an outage."""
     assert place.refusal(error=error, code=None) == (kind, f"provider_{error}")
     place.fake.error = error
     assert place.refusal() == (kind, f"provider_{error}")
@@ -233,7 +233,7 @@ def test_an_error_of_github_is_told_apart(
     ],
 )
 def test_an_answer_that_is_none_signs_nobody_in(place: Place, path: str, body: object) -> None:
-    """Whatever else the API sends, nobody is signed in by it, and no group is guessed."""
+    """An answer of the API that is not as documented signs nobody in."""
     place.change(require={"organizations": ("acme",)})
     place.fake.server.answers[f"{API}/{path}"] = as_json(body)
     assert place.refusal() == (Unavailable, "provider_silent")
@@ -241,14 +241,14 @@ def test_an_answer_that_is_none_signs_nobody_in(place: Place, path: str, body: o
 
 @pytest.mark.parametrize("body", [{}, {"access_token": ""}, {"access_token": "a b\r\nX: y"}])
 def test_an_answer_without_a_token_signs_nobody_in(place: Place, body: object) -> None:
-    """A token that is none is not sent to the API."""
+    """An answer without a usable token signs nobody in, and nothing is sent to the API."""
     place.fake.server.answers["/login/oauth/access_token"] = as_json(body)
     assert place.refusal() == (Forbidden, "access_token_missing")
     assert place.fake.asked("user") == []
 
 
 def test_a_renewal_brings_what_is_true_now(place: Place) -> None:
-    """The API is asked again with the token of the sign-in, which stays in use."""
+    """A renewal asks the API again, and brings the login and the teams of now."""
     token = place.sign_in().refresh_token
     place.fake.account = Account(login="Ana-New", teams=("acme/docs",))
     assert place.provider.renew(token, ID) == Confirmation(
@@ -295,7 +295,7 @@ def limit_rate(fake: FakeGitHub) -> None:
 def test_a_renewal_tells_a_no_from_no_answer(
     place: Place, break_it: Callable[[FakeGitHub], object], kind: type[WheelyardError], reason: str
 ) -> None:
-    """Only what GitHub says of the person is a no: no token, no account, no organisation."""
+    """A renewal is refused without token, account or organisation; other faults are outages."""
     place.change(require={"organizations": ("acme",)})
     token = place.sign_in().refresh_token
     break_it(place.fake)
@@ -316,7 +316,7 @@ def test_a_renewal_tells_a_no_from_no_answer(
 def test_config_check_knows_whether_the_app_is_right(
     place: Place, changes: dict[str, str], why: str
 ) -> None:
-    """GitHub says whether it knows client id and secret, without a person who signs in."""
+    """`config check` learns of GitHub whether client id and secret are right."""
     place.change(**changes)
     assert why in place.provider.problem()
     assert bool(why) == bool(place.provider.problem())
@@ -325,7 +325,7 @@ def test_config_check_knows_whether_the_app_is_right(
 def test_no_secret_is_in_what_could_be_logged(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither settings, answers nor the log show the secret, a code or a token."""
+    """Neither settings, a confirmation nor the log show the secret, a code or a token."""
     caplog.set_level("DEBUG")
     confirmation = place.sign_in()
     place.fake.server.answers[f"{API}/user"] = CannedResponse(status=500)

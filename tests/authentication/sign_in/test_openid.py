@@ -128,7 +128,7 @@ def test_somebody_signs_in(place: Place) -> None:
 
 
 def test_a_browser_is_sent_with_all_that_protects_the_answer(place: Place) -> None:
-    """The URL has state, nonce and the digest of the verifier, and what the settings add."""
+    """The URL of the sign-in has state, nonce, the verifier's digest and what settings add."""
     url = place.provider.authorization_url(REQUEST)
     asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     digest = hashlib.sha256(REQUEST.verifier.encode()).digest()
@@ -214,7 +214,7 @@ def test_a_wrong_id_token_signs_nobody_in(
 def test_a_forged_id_token_signs_nobody_in(
     place: Place, sign: Callable[[Mapping[str, object]], str], reason: str
 ) -> None:
-    """Only a signature with a public key of the provider counts, never one with a secret."""
+    """Only a signature by a published key of the provider counts, never one by a secret."""
     place.fake.sign = sign
     assert place.refusal() == (Forbidden, reason)
 
@@ -229,7 +229,7 @@ def test_a_forged_id_token_signs_nobody_in(
     ],
 )
 def test_a_right_id_token_may_look_different(place: Place, changes: dict[str, object]) -> None:
-    """A list with this client alone is its name, and a digest may be missing."""
+    """An ID token may name this client in a list, live for hours and lack the digest."""
     if "exp" in changes:
         now = int(system_runtime().seconds())
         changes = {"iat": now - 300, "nbf": now - 300, "exp": now + 36_000}
@@ -238,7 +238,7 @@ def test_a_right_id_token_may_look_different(place: Place, changes: dict[str, ob
 
 
 def test_a_new_key_of_the_provider_is_fetched(place: Place) -> None:
-    """A provider that signs with a key that it has just published is believed."""
+    """An ID token that a newly published key has signed is accepted."""
     place.fake.serve(KEY, OTHER_KEY)
     place.fake.sign = OTHER_KEY.token
     assert place.sign_in().subject == "ana-of-acme"
@@ -255,7 +255,7 @@ def test_a_new_key_of_the_provider_is_fetched(place: Place) -> None:
 def test_an_answer_of_another_issuer_is_refused(
     place: Place, *, announced: bool | None, issuer: str | None, reason: str
 ) -> None:
-    """The issuer in an answer is that of the settings; it has to be there if that is announced."""
+    """An answer of another issuer is refused, and one without an issuer if that is announced."""
     place.fake.serve(authorization_response_iss_parameter_supported=announced)
     assert place.refusal(iss=issuer) == (Forbidden, reason)
     assert place.fake.server.asked(f"{place.fake.path}/token") == 0
@@ -287,7 +287,7 @@ def test_a_code_is_used_once_and_by_its_verifier_alone(place: Place) -> None:
 def test_an_error_of_the_provider_is_told_apart(
     place: Place, error: str, kind: type[WheelyardError], reason: str
 ) -> None:
-    """A refusal is the person's, an outage the provider's, and settings are the operator's."""
+    """An error about the person is a refusal; one of the provider or settings is an outage."""
     assert place.refusal(error=error, code=None) == (kind, reason)
     place.fake.error = error
     assert place.refusal() == (kind, reason)
@@ -310,7 +310,7 @@ def test_a_wrong_secret_is_the_operators_to_correct(
 def test_the_secret_is_sent_as_the_provider_takes_it(
     place: Place, methods: list[str] | None
 ) -> None:
-    """As a password, which is the default, or in the form, if only that is taken."""
+    """The client's secret is sent in the form only if the provider takes nothing else."""
     place.fake.serve(token_endpoint_auth_methods_supported=methods)
     assert place.sign_in().subject == "ana-of-acme"
     (request,) = [
@@ -338,7 +338,7 @@ def test_the_secret_is_sent_as_the_provider_takes_it(
 def test_an_unfit_discovery_document_is_not_used(
     place: Place, document: dict[str, object], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The document has to be of the very issuer of the settings, and its URLs have to be safe."""
+    """A discovery document of another issuer, or with unsafe URLs, is not used."""
     place.fake.serve(**document)
     with pytest.raises(Unavailable) as fault:
         place.provider.authorization_url(REQUEST)
@@ -349,7 +349,7 @@ def test_an_unfit_discovery_document_is_not_used(
 def test_an_issuer_is_compared_with_its_slash(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A setting with a slash that the issuer lacks is named in the log, to be corrected."""
+    """An issuer in the settings with a slash that the provider's lacks is named in the log."""
     place.asks_anew(issuer=f"{place.fake.issuer}/")
     with pytest.raises(Unavailable):
         place.provider.authorization_url(REQUEST)
@@ -357,7 +357,7 @@ def test_an_issuer_is_compared_with_its_slash(
 
 
 def test_a_provider_that_is_away_is_said_so(place: Place) -> None:
-    """Who signs in while the provider does not answer is told to try again."""
+    """A sign-in while the provider does not answer is an outage, and no refusal."""
     place.fake.break_off()
     with pytest.raises(Unavailable) as fault:
         place.provider.authorization_url(REQUEST)
@@ -367,7 +367,7 @@ def test_a_provider_that_is_away_is_said_so(place: Place) -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"no JSON", b'{"error": 7}', b"[" * 100_000])
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_an_answer_that_is_none_signs_nobody_in(place: Place, status: int, body: bytes) -> None:
-    """Whatever else a token endpoint sends, nobody is signed in by it."""
+    """Whatever else a token endpoint sends, nobody is signed in by its answer."""
     path = f"{place.fake.path}/token"
     place.fake.server.answers[path] = CannedResponse(body, status)
     kind, reason = place.refusal()
@@ -378,7 +378,7 @@ def test_an_answer_that_is_none_signs_nobody_in(place: Place, status: int, body:
 
 
 def test_userinfo_is_asked_for_what_the_id_token_lacks(place: Place) -> None:
-    """An address, and whether it is verified, come from one answer; nothing is asked in vain."""
+    """Userinfo is asked only for what the ID token lacks, and for a whole address."""
     userinfo = f"{place.fake.path}/userinfo"
     place.fake.claims |= {"groups": ["platform"]}
     place.sign_in()
@@ -393,7 +393,7 @@ def test_userinfo_is_asked_for_what_the_id_token_lacks(place: Place) -> None:
 
 
 def test_missing_groups_are_logged_once(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    """A claim that is not there is in the log, and not again at each sign-in and renewal."""
+    """A missing groups claim is logged once, and not again at the renewal."""
     first = place.sign_in().refresh_token
     place.provider.renew(first, "ana-of-acme")
     (record,) = caplog.records
@@ -401,14 +401,14 @@ def test_missing_groups_are_logged_once(place: Place, caplog: pytest.LogCaptureF
 
 
 def test_userinfo_of_somebody_else_is_refused(place: Place) -> None:
-    """Claims about another subject are not mixed with those of an ID token."""
+    """Userinfo about another subject than that of the ID token signs nobody in."""
     place.fake.in_userinfo = ("email",)
     place.fake.userinfo_changes = {"sub": "bo-of-acme"}
     assert place.refusal() == (Forbidden, "userinfo_sub")
 
 
 def test_an_unverified_address_is_no_name(place: Place) -> None:
-    """Who has typed somebody's address at the provider gets nothing here."""
+    """An address that the provider has not verified signs nobody in."""
     place.fake.claims["email_verified"] = False
     assert place.refusal() == (Forbidden, "email_unverified")
     del place.fake.claims["email_verified"]
@@ -416,7 +416,7 @@ def test_an_unverified_address_is_no_name(place: Place) -> None:
 
 
 def test_a_renewal_brings_what_is_true_now(place: Place) -> None:
-    """A refresh token gives the name and the groups of now, and the next refresh token."""
+    """A renewal brings the name and the groups of now, and the next refresh token."""
     first = place.sign_in().refresh_token
     place.fake.claims |= {"email": "ana.b@acme.dev", "groups": ["ops"]}
     renewed = place.provider.renew(first, "ana-of-acme")
@@ -425,7 +425,7 @@ def test_a_renewal_brings_what_is_true_now(place: Place) -> None:
 
 
 def test_a_renewal_without_an_id_token_asks_userinfo(place: Place) -> None:
-    """A provider need not send an ID token again."""
+    """A renewal without an ID token takes the groups of userinfo."""
     first = place.sign_in().refresh_token
     place.fake.answer_changes = {"id_token": None}
     place.fake.claims["groups"] = ["ops"]
@@ -453,7 +453,7 @@ def test_a_renewal_tells_a_no_from_no_answer(
     kind: type[WheelyardError],
     reason: str,
 ) -> None:
-    """Only what the provider says of the person is a no."""
+    """A renewal is refused by what the provider says of the person; other faults are outages."""
     first = place.sign_in().refresh_token
     break_it(place.fake)
     with pytest.raises(WheelyardError) as refused:
@@ -487,7 +487,7 @@ def test_an_error_of_a_gateway_is_no_refusal(
 
 
 def test_no_secret_is_in_what_could_be_logged(place: Place) -> None:
-    """Neither settings nor answers show a secret, a code or a refresh token."""
+    """Neither settings nor answers show a secret, a code, a nonce or a refresh token."""
     confirmation = place.sign_in()
     shown = f"{place.config}{confirmation}{REQUEST}{AuthorizationAnswer(code='the-code')}"
     secrets = (SECRET, confirmation.refresh_token, "the-nonce", "the-code", REQUEST.verifier)
@@ -495,7 +495,7 @@ def test_no_secret_is_in_what_could_be_logged(place: Place) -> None:
 
 
 def test_the_userinfo_of_a_renewal_has_to_be_of_the_person(place: Place) -> None:
-    """Without an ID token, userinfo says who it is about."""
+    """A renewal by userinfo about another subject is refused."""
     first = place.sign_in().refresh_token
     place.fake.answer_changes = {"id_token": None}
     place.fake.userinfo_changes = {"sub": "bo-of-acme"}
@@ -505,7 +505,7 @@ def test_the_userinfo_of_a_renewal_has_to_be_of_the_person(place: Place) -> None
 
 
 def test_groups_are_asked_of_userinfo_only_if_it_is_there(place: Place) -> None:
-    """A provider without userinfo has said all in the ID token."""
+    """Without an endpoint for userinfo, nothing is asked there, and there are no groups."""
     place.fake.serve(userinfo_endpoint=None)
     assert place.sign_in().groups == ()
     place.fake.server.answers[f"{place.fake.path}/userinfo"] = as_json({}, 500)

@@ -130,7 +130,7 @@ def test_narrow_tokens_only_read(harness: RightsHarness, scope: str, actions: Ac
 
 
 def test_a_narrow_token_without_the_right_to_read(harness: RightsHarness) -> None:
-    """A token for reading, of an account that may only create, may nothing at all."""
+    """A token for reading, of an account that may only create objects, may do nothing."""
     bearer = Bearer(frozenset({CREATE}), scope=f"{AUTH}/devstorage.read_only")
 
     assert harness.actions(bearer) == Action(0)
@@ -145,7 +145,7 @@ def test_a_token_without_known_scopes_reads_at_most(harness: RightsHarness, stat
 
 
 def test_rights_on_the_bucket_of_the_packages_only_read(harness: RightsHarness) -> None:
-    """Where rights are those on the packages' own bucket, no more than reading comes of them."""
+    """Rights on the packages' own bucket give reading at most."""
     assert harness.actions(OWNER, structs.replace(harness.resource, read_only=True)) == Action.READ
     assert harness.issuer.asked("/tokeninfo") == 0
     assert CREATE not in harness.issuer.seen[0].path
@@ -174,13 +174,13 @@ def test_no_answer_means_no_rights(harness: RightsHarness, answer: CannedRespons
 def test_a_rejected_token_is_not_asked_about_for_ten_seconds(harness: RightsHarness) -> None:
     """A token that Google does not know is refused, and not asked about again for ten seconds."""
     tokens = harness.tokens()
-    said = set()
+    answers = set()
     for _ in range(5):
         with pytest.raises(Unauthenticated) as told:
             tokens.verify(SENT)
-        said.add(told.value.message)
+        answers.add(told.value.message)
     assert harness.issuer.asked(PERMISSIONS) == 1
-    assert len(said) == 1
+    assert len(answers) == 1
     with pytest.raises(Unauthenticated):
         tokens.cached_identity(SENT)
 
@@ -228,7 +228,7 @@ def test_access_tokens_are_answered_503_while_google_fails(
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])
 def test_a_request_waits_for_google_three_seconds(harness: RightsHarness, path: str) -> None:
-    """While Google is silent a request waits for three seconds, and no longer."""
+    """A silent Google is given up after one question, and the token is answered 503."""
     harness.issuer.bearers[TOKEN] = OWNER
     harness.issuer.answers[path] = CannedResponse(is_silent=True)
     tokens = harness.tokens()

@@ -91,7 +91,7 @@ def test_an_empty_file_lets_nobody_in(htpasswd: PasswordHarness) -> None:
 
 @pytest.mark.parametrize("line", ["", f"ana:{APR1}\n"])
 def test_a_removed_line_takes_effect(htpasswd: PasswordHarness, line: str) -> None:
-    """Who is removed, or has a new hash, is not let in by an old verdict a second later."""
+    """Who is removed, or has another hash, is hashed anew a second later."""
     htpasswd.passwords.verify(RIGHT)
     htpasswd.write(f"bo:{SHA512}\n{line}")
 
@@ -153,7 +153,7 @@ def test_a_long_password(htpasswd: PasswordHarness) -> None:
 
 @given(logins=st.lists(st.tuples(st.text(max_size=3), st.text(min_size=1, max_size=3)), min_size=2))
 def test_no_two_logins_share_a_verdict(logins: list[tuple[str, str]]) -> None:
-    """However name and password are cut, two logins that differ are two."""
+    """Two logins that differ never share a cached result, however both are cut."""
     cache = VerificationCache[None](KEY, Clock().seconds)
     allowed = {pair for pair in logins if "\0" not in "".join(pair)}
 
@@ -161,7 +161,7 @@ def test_no_two_logins_share_a_verdict(logins: list[tuple[str, str]]) -> None:
 
 
 def test_nothing_is_shown(htpasswd: PasswordHarness) -> None:
-    """Neither a password nor a hash is in what a log would show of all this."""
+    """No attribute of the verifier shows a password or a hash."""
     htpasswd.passwords.verify(RIGHT)
 
     assert SHA512 not in repr(vars(htpasswd.passwords))
@@ -169,7 +169,7 @@ def test_nothing_is_shown(htpasswd: PasswordHarness) -> None:
 
 
 def test_a_password_from_elsewhere(htpasswd: PasswordHarness) -> None:
-    """A password that held for one network is tried anew for another: guesses cost what they do."""
+    """A password that was verified for one network is verified anew for another."""
     here, there = (
         Credential("ana", "s3cret", client_network=network)
         for network in ("192.0.2.0/24", "198.51.100.0/24")
@@ -213,7 +213,7 @@ def test_an_empty_file() -> None:
     ],
 )
 def test_a_wrong_line(text: str, complaint: str) -> None:
-    """A refusal names the line and what to do, and shows nothing of a password or a hash."""
+    """A refusal of a file names the line and what to do, and shows no password or hash."""
     with refused(Invalid, "bad_setting") as caught:
         parse_htpasswd(text)
 
@@ -240,7 +240,7 @@ def test_the_decoy_is_as_most_are() -> None:
 
 
 def test_a_file_in_memory_is_not_shown() -> None:
-    """No hash is in what a log would show of a file's content."""
+    """The representation of a parsed file shows no hash."""
     assert repr(parse_htpasswd(f"ana:{SHA256}").value) == "HtpasswdFile()"
 
 

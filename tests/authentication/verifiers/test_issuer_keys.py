@@ -85,7 +85,7 @@ def test_unknown_keys_cost_one_request_a_minute(harness: VerifierHarness) -> Non
 
 
 def test_many_at_once_share_one_look(harness: VerifierHarness) -> None:
-    """Those who come while keys are being fetched wait for the same answer."""
+    """Requests that come while keys are being fetched wait for the same answer."""
     honest = harness.issuer.answers["/keys"]
     harness.issuer.answers["/keys"] = CannedResponse(honest.body, is_silent=True)
     keys = keys_of(harness)

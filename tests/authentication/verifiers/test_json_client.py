@@ -31,8 +31,8 @@ def issuer() -> Iterator[FakeIssuer]:
 @pytest.fixture
 def fetcher() -> Iterator[JsonClient]:
     """Make a fetcher that may talk to it."""
-    with loopback_fetcher() as made:
-        yield made
+    with loopback_fetcher() as opened:
+        yield opened
 
 
 def test_a_form_is_in_the_body(issuer: FakeIssuer, fetcher: JsonClient) -> None:
@@ -40,13 +40,13 @@ def test_a_form_is_in_the_body(issuer: FakeIssuer, fetcher: JsonClient) -> None:
     fetcher.fetch(f"{issuer.url}/form", timeout=LONG, form={"access_token": "s e&c"})
     fetcher.fetch(f"{issuer.url}/plain", timeout=LONG, authorization="Bearer secret")
 
-    posted, got = issuer.seen
+    posted, plain = issuer.seen
     assert (posted.path, posted.body) == ("/form", b"access_token=s+e%26c")
-    assert (got.path, got.authorization) == ("/plain", "Bearer secret")
+    assert (plain.path, plain.authorization) == ("/plain", "Bearer secret")
 
 
 def test_redirects_are_not_followed(issuer: FakeIssuer, fetcher: JsonClient) -> None:
-    """A credential that was sent to one address is not carried on to another."""
+    """A redirect is not followed, so that no credential is carried on to another address."""
     issuer.answers["/a"] = CannedResponse(status=302, headers={"Location": f"{issuer.url}/b"})
 
     assert (
@@ -78,7 +78,7 @@ def test_large_packed_and_cut_bodies_are_refused(
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"[" * 5000, b"\xff", b'{"a":'])
 def test_other_bodies_are_refused(issuer: FakeIssuer, fetcher: JsonClient, body: bytes) -> None:
-    """A body that is no JSON object is no document."""
+    """A response whose body is no JSON object is refused."""
     issuer.answers["/a"] = CannedResponse(body)
 
     with pytest.raises(FetchError, match="JSON"):
@@ -140,7 +140,7 @@ def test_private_addresses_are_not_reached(issuer: FakeIssuer, host: str) -> Non
 
 
 def test_plain_http_stays_on_the_machine(fetcher: JsonClient) -> None:
-    """Even where private addresses are allowed, a credential goes unencrypted to loopback only."""
+    """Plain http to another machine is refused, even where private addresses are allowed."""
     with pytest.raises(FetchError, match="private"):
         fetcher.fetch("http://10.0.0.1/keys", timeout=LONG)
 

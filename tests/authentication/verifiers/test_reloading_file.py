@@ -117,7 +117,7 @@ def test_a_broken_file_changes_nothing(
 def test_a_new_warning_is_logged(
     watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What becomes unwise while the server runs is logged, once."""
+    """A warning about a file that changes while the server runs is logged once."""
     before = watched.warnings
     path.write_text(f"ana:{APR1}\n")
     path.chmod(0o644)
@@ -157,7 +157,7 @@ def test_server_does_not_start_with_senseless_file(path: Path, body: bytes, comp
 
 @pytest.mark.parametrize("kind", ["missing", "folder"])
 def test_a_path_without_a_file_is_refused(path: Path, kind: str) -> None:
-    """A path where no file is is refused with its name."""
+    """A missing file, or a folder in its place, is refused at the start."""
     path.unlink()
     if kind == "folder":
         path.mkdir()
@@ -169,7 +169,7 @@ def test_a_path_without_a_file_is_refused(path: Path, kind: str) -> None:
 def test_a_file_that_was_away_is_logged_when_it_is_back(
     watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file that was away for a while, and is the same as ever, is told of too."""
+    """A file that was away, and is back unchanged, is logged again."""
     folder, away = path.parent, path.parent.with_name("away")
     _look(watched, clock)
     folder.rename(away)

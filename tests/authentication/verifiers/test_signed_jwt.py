@@ -243,7 +243,7 @@ def test_of_two_equal_claims_the_last_counts(harness: JwtHarness) -> None:
 
 
 def test_a_removed_signature_is_the_logged_reason(harness: JwtHarness) -> None:
-    """Where Cloud Run has cut off the signature, that is the reason."""
+    """A signature that Cloud Run has cut off is the logged reason of the refusal."""
     token = ".".join([*RSA.token(HONEST).split(".")[:2], "SIGNATURE_REMOVED_BY_GOOGLE"])
 
     assert harness.reason(token) == "sig_removed_by_google"

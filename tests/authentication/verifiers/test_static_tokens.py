@@ -64,7 +64,7 @@ def test_a_token_has_the_rights_of_its_table(tmp_path: Path, clock: Clock) -> No
     "secrets", [(), ("",), ("", ""), (SECRET[:-1],), (SECRET + " ",), (DIGEST,), ("\ud800", "ci")]
 )
 def test_other_text_is_left_alone(tmp_path: Path, clock: Clock, secrets: tuple[str, ...]) -> None:
-    """What is no static token is left to the other kinds of credentials."""
+    """A text that is no static token is left to the other kinds of credentials."""
     tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{ALL}', OTHER)
 
     assert tokens.find(secrets) is None
@@ -97,7 +97,7 @@ def test_the_file_is_asked_first(tmp_path: Path, clock: Clock) -> None:
     ],
 )
 def test_a_token_holds_until_it_expires(tmp_path: Path, clock: Clock, written: str) -> None:
-    """A token holds until its time has come, to the moment, and then it is refused."""
+    """A static token holds until the moment of its expiry, and not from then on."""
     text = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\nexpires = {written}\n{ALL}'
     tokens = _tokens(tmp_path, clock, text)
     expiry = datetime(2031, 5, 6, tzinfo=UTC)
