@@ -21,8 +21,8 @@ from typing import TypeVar
 
 import pytest
 
+from tests.fake_store import WrappedStore
 from tests.fake_time import Clock
-from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
@@ -325,7 +325,7 @@ class GatedStore(WrappedStore):
     scheduler: Scheduler
 
     @property
-    def store(self) -> Store:  # type: ignore[override] # never reassigned
+    def inner(self) -> Store:  # type: ignore[override] # never reassigned
         """The store that the writers share."""
         return self.scheduler.store
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.catalog.faulty_store import FaultyStore
+from tests.fake_store import FakeStore
 from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
@@ -31,13 +31,13 @@ HTML = ("accept", "text/html")
 
 
 @pytest.fixture
-def store() -> FaultyStore:
+def store() -> FakeStore:
     """A store that notes each call."""
-    return FaultyStore(MemoryStore(Clock().seconds))
+    return FakeStore(MemoryStore(Clock().seconds))
 
 
 @pytest.fixture
-def server(tmp_path: Path, store: FaultyStore) -> Iterator[InProcessServer]:
+def server(tmp_path: Path, store: FakeStore) -> Iterator[InProcessServer]:
     """An index with two releases of a project."""
     with in_process(tmp_path, store=store) as server:
         server.publish(DEMO, wheel("demo", "2.0"))
@@ -87,7 +87,7 @@ def test_nothing_else_is_counted(server: InProcessServer) -> None:
 
 
 def test_a_download_costs_no_call_of_the_store(
-    tmp_path: Path, server: InProcessServer, store: FaultyStore
+    tmp_path: Path, server: InProcessServer, store: FakeStore
 ) -> None:
     """A download has the same calls of the store as without counts, and an idle end has none."""
     with in_process(
@@ -210,7 +210,7 @@ def test_counting_can_be_turned_off(tmp_path: Path) -> None:
 
 
 def test_a_server_that_only_reads_counts_nothing(
-    tmp_path: Path, server: InProcessServer, store: FaultyStore
+    tmp_path: Path, server: InProcessServer, store: FakeStore
 ) -> None:
     """A read-only server shows what others have counted, and writes nothing."""
     server.get(FILE)
@@ -264,7 +264,7 @@ def test_lists_are_sorted_by_downloads(server: InProcessServer) -> None:
 
 
 def test_a_list_by_downloads_reads_the_counts_once(
-    server: InProcessServer, store: FaultyStore
+    server: InProcessServer, store: FakeStore
 ) -> None:
     """A list by downloads costs the two listings of the counts, and no other list reads them."""
     server.publish(*(wheel(f"lib-{number}") for number in range(20)))

@@ -1,6 +1,5 @@
 """Stores with something of everything in them, and exports of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,13 +13,13 @@ from packaging.version import Version
 
 from tests.archive.builders import sdist_bytes
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
+from tests.fake_store import FakeStore
 from tests.fake_time import Clock
 from tests.http.packages import PYTHON, Package, sdist, wheel
 from tests.operations.distributions import Made
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE
 from tests.operations.old_files import EGG, INSTALLER, list_old_file
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.exporting.export import Export, ExportResult, open_export
@@ -38,12 +37,9 @@ from wheelyard.wiring.index import Index
 
 AT_BASE = RequestedOptions(base_url=BASE)
 WRITES = frozenset({"put", "put_file", "delete"})
-STORE_WRITES = frozenset({"store put", "store delete"})
 
 Calls = list[tuple[str, str]]
 """Calls on a store: verb and key."""
-OnCall = Callable[[str, str], None]
-"""Called before each of them; what it raises, the call does."""
 
 
 def ignore(*_: object) -> None:
@@ -132,30 +128,23 @@ class ExportHarness:
         """Upload packages."""
         publish(self.index, self.folder, *packages)
 
-    def opened_export(self, on_call: OnCall, site: Store | None = None) -> Export:
-        """
-        Return the export to a site in memory, as another process has it.
-
-        Before each call on the site `on_call` is called, and before each one on the store, whose
-        verb begins with `store `.
-        """
-        store = ObservedStore(self.store, lambda verb, key: on_call(f"store {verb}", key))
-        index, observed = self.opened(store), ObservedStore(site or self.site, on_call)
+    def opened_export(self, site: Store, store: Store | None = None) -> Export:
+        """Return the export to a site, as another process has it."""
+        index = self.opened(store or self.store)
         return Export(
             index=index,
-            place=SitePlace(observed, index.server.spool, "memory"),
-            lease=SiteLease(observed, index.server.runtime, self._note_wait),
+            place=SitePlace(site, index.server.spool, "memory"),
+            lease=SiteLease(site, index.server.runtime, self._note_wait),
             requested=self.options,
         )
 
     def export(self, site: Store | None = None, *, everything: bool = False) -> Calls:
         """Bring a site up to date; return what was written to it but for the manifest."""
-        calls = Calls()
-        export = self.opened_export(lambda *call: calls.append(call), site)
-        self.result = export.run(ignore, everything=everything)
-        written = {key for verb, key in calls if verb in STORE_WRITES}
+        there, here = FakeStore(site or self.site), FakeStore(self.store)
+        self.result = self.opened_export(there, here).run(ignore, everything=everything)
+        written = {key for verb, key in here.calls if verb in WRITES}
         assert not [key for key in written - {keys.CHANGES} if not key.startswith(keys.PENDING)]
-        return [call for call in calls if call[0] in WRITES and call[1] != MANIFEST]
+        return [call for call in there.calls if call[0] in WRITES and call[1] != MANIFEST]
 
     def fresh(self) -> dict[str, bytes]:
         """Return what an export to a new site makes."""

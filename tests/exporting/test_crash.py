@@ -19,6 +19,7 @@ from tests.exporting.export_fixture import (
     yank,
 )
 from tests.exporting.sites import BASE, broken, tree
+from tests.fake_store import ALWAYS, Before, FakeStore
 from tests.http.packages import sdist, wheel
 from tests.operations.distributions import make_wheel
 from tests.operations.fake_sources import FakeFiles, FakeSource
@@ -40,7 +41,7 @@ class Killer:
     def __init__(self, number: int) -> None:
         self._calls = count(-number)
 
-    def __call__(self, _verb: str, _key: str) -> None:
+    def __call__(self) -> None:
         """Note a call."""
         if next(self._calls) >= 0:
             raise ExportKilled
@@ -68,7 +69,9 @@ def test_a_killed_export_is_finished_by_the_next(
         for key, body in before.items():
             site.put(Key(key), body, ABSENT)
         try:
-            harness.opened_export(Killer(number), site).run(ignore)
+            kill = Before(Killer(number), times=ALWAYS)
+            stores = FakeStore(site, kill), FakeStore(harness.store, kill)
+            harness.opened_export(*stores).run(ignore)
         except ExportKilled:
             assert broken(tree(site), is_written_now=True) == [], number
             harness.export(site)

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.exporting.export_fixture import (
-    Calls,
     ExportHarness,
     delete,
     ignore,
@@ -17,6 +16,7 @@ from tests.exporting.export_fixture import (
     yank,
 )
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
+from tests.fake_store import FakeStore
 from tests.http.packages import Package, sdist, wheel
 from tests.operations.in_memory_index import ALICE, objects
 from wheelyard.catalog import keys
@@ -106,13 +106,12 @@ def test_a_site_offers_no_filter_that_nobody_answers(harness: ExportHarness) -> 
 
 def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
     """Without a change nothing is written, not even the manifest."""
-    calls = Calls()
+    site, store = FakeStore(filled.site), FakeStore(filled.store)
 
-    filled.opened_export(lambda *call: calls.append(call)).run(ignore)
+    filled.opened_export(site, store).run(ignore)
 
-    assert {call for call in calls if not call[0].startswith("store")} == {("get", MANIFEST)}
-    read = [path for verb, path in calls if verb.startswith("store")]
-    assert set(read) == {
+    assert set(site.calls) == {("get", MANIFEST)}
+    assert {key for _, key in store.calls} == {
         "wheelyard.json",
         "projects.json",
         "index-list.json",

@@ -1,10 +1,9 @@
 """Two exports at once: one at a time writes the site, by its lease, while others publish."""
 
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from random import Random
-from threading import Event, Semaphore, Thread
+from threading import Semaphore, Thread
 
 import pytest
 from msgspec.json import decode, encode
@@ -12,13 +11,13 @@ from msgspec.json import decode, encode
 from tests.exporting.export_fixture import (
     WRITES,
     ExportHarness,
-    OnCall,
     delete,
     ignore,
     set_status,
     yank,
 )
 from tests.exporting.sites import MANIFEST, broken, tree
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, Pause
 from tests.http.packages import sdist, wheel
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.errors import Unavailable
@@ -67,7 +66,10 @@ class SteppedExport(Thread):
     def run(self) -> None:
         """Export to the end."""
         try:
-            self._harness.opened_export(self._wait).run(ignore)
+            site = FakeStore(self._harness.site)
+            site.follow(Before(lambda: self._wait(site.calls[-1][0]), times=ALWAYS))
+            store = FakeStore(self._harness.store, Before(lambda: self._wait("read"), times=ALWAYS))
+            self._harness.opened_export(site, store).run(ignore)
         except BaseException as fault:  # noqa: BLE001 - reported by the test
             self.fault = fault
         self.verb = ""
@@ -79,7 +81,7 @@ class SteppedExport(Thread):
         assert self._has_stopped.acquire(timeout=TIMEOUT_SECONDS)
         assert self.fault is None
 
-    def _wait(self, verb: str, _key: str) -> None:
+    def _wait(self, verb: str) -> None:
         self.verb = verb
         self._has_stopped.release()
         assert self._may_go.acquire(timeout=TIMEOUT_SECONDS)
@@ -121,24 +123,27 @@ def test_two_exports_and_a_publisher_break_no_link(
 
 
 @pytest.mark.parametrize(
-    ("verb", "part"),
+    ("where", "verb", "part"),
     [
-        *(("list", "files/demo/"), ("put_file", "files/demo/"), ("store read", "files/demo/")),
-        *(("put", "simple/demo/index.html"), ("put", "search.json"), ("store get", "projects/")),
+        ("site", "list", "files/demo/"),
+        ("site", "put_file", "files/demo/"),
+        ("store", "read", "files/demo/"),
+        ("site", "put", "simple/demo/index.html"),
+        ("site", "put", "search.json"),
+        ("store", "get", "projects/"),
     ],
 )
-def test_deleted_files_are_no_fault(harness: ExportHarness, verb: str, part: str) -> None:
+def test_deleted_files_are_no_fault(
+    harness: ExportHarness, where: str, verb: str, part: str
+) -> None:
     """A file that is deleted while it is being exported is no fault: the export looks again."""
     harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
-    deletes = [lambda: delete(harness.index, "demo", "1.0")]
+    stores = {"site": FakeStore(harness.site), "store": FakeStore(harness.store)}
+    stores[where].follow(Before(lambda: delete(harness.index, "demo", "1.0"), verb, f"{part}*"))
 
-    def on_call(called: str, key: str) -> None:
-        if called == verb and key.startswith(part) and deletes:
-            deletes.pop()()
+    result = harness.opened_export(**stores).run(ignore)
 
-    result = harness.opened_export(on_call).run(ignore)
-
-    assert (deletes, result.failed) == ([], ())
+    assert (stores[where].count(verb, f"{part}*") > 0, result.failed) == (True, ())
     harness.export()
     harness.assert_fresh()
 
@@ -157,36 +162,21 @@ def put_lease(harness: ExportHarness, ends: float) -> None:
     harness.site.put(Key(MANIFEST), encode(held), None)
 
 
-def before(number: int, verb: str, path: str, happens: Callable[[], object]) -> OnCall:
-    """Let something happen before the n-th of some calls."""
-    left = count(1 - number)
-
-    def on_call(*call: str) -> None:
-        if call == (verb, path) and next(left) == 0:
-            happens()
-
-    return on_call
-
-
 def test_a_second_export_waits_for_the_first(harness: ExportHarness) -> None:
     """A second export waits for the first one, says so once, and then has nothing to do."""
     harness.publish(wheel("demo", "1.0"))
-    is_writing, may_end = Event(), Event()
-
-    def hold() -> None:
-        is_writing.set()
-        assert may_end.wait(TIMEOUT_SECONDS)
-
-    export = harness.opened_export(before(1, "put", "feed.xml", hold))
+    pause = Pause()
+    export = harness.opened_export(FakeStore(harness.site, Before(pause, "put", "feed.xml")))
     first = Thread(target=export.run, args=[ignore])
     first.start()
-    assert is_writing.wait(TIMEOUT_SECONDS)
+    pause.wait_for_call()
 
     def end_first() -> None:
-        may_end.set()
+        pause.go_on.set()
         first.join()
 
-    result = harness.opened_export(before(4, "get", MANIFEST, end_first)).run(ignore)
+    site = FakeStore(harness.site, Before(end_first, "get", MANIFEST, nth=4))
+    result = harness.opened_export(site).run(ignore)
 
     assert harness.waits == 1
     assert (result.projects, result.written, result.total) == (0, 0, 1)
@@ -210,7 +200,8 @@ def test_lost_lease_begins_again(harness: ExportHarness, number: int, path: str)
         other.start()
         other.join()
 
-    result = harness.opened_export(before(number, "put", path, sleep)).run(ignore)
+    site = FakeStore(harness.site, Before(sleep, "put", path, nth=number))
+    result = harness.opened_export(site).run(ignore)
 
     assert result.projects == 3
     harness.assert_fresh()
@@ -221,14 +212,15 @@ def test_a_slow_export_keeps_its_lease(harness: ExportHarness) -> None:
     harness.publish(wheel("demo", "1.0"))
     left = list[float]()
 
-    def on_call(verb: str, key: str) -> None:
-        if verb == "put" and key != MANIFEST:
+    def write_slowly() -> None:
+        if site.calls[-1] != ("put", MANIFEST):
             harness.clock.advance(seconds=RENEWAL_SECONDS)
             lease = lease_of(harness)
             assert lease is not None
             left.append(lease.ends - harness.clock.seconds())
 
-    harness.opened_export(on_call).run(ignore)
+    site = FakeStore(harness.site, Before(write_slowly, "put", times=ALWAYS))
+    harness.opened_export(site).run(ignore)
 
     assert min(left) > 0
     harness.assert_fresh()
@@ -237,13 +229,14 @@ def test_a_slow_export_keeps_its_lease(harness: ExportHarness) -> None:
 def test_an_export_without_a_chance_gives_up(harness: ExportHarness) -> None:
     """An export whose lease others always take ends with an error, and leaves it to them."""
 
-    def take(verb: str, key: str) -> None:
-        if (verb, key) == ("list", "project/"):  # every attempt begins with that
-            harness.clock.advance(seconds=LEASE_SECONDS + 1)
-            put_lease(harness, harness.clock.seconds() + 1)
+    def take() -> None:
+        harness.clock.advance(seconds=LEASE_SECONDS + 1)
+        put_lease(harness, harness.clock.seconds() + 1)
 
+    # every attempt begins with that list
+    site = FakeStore(harness.site, Before(take, "list", "project/", times=ALWAYS))
     with pytest.raises(Unavailable, match="again and again"):
-        harness.opened_export(take).run(ignore)
+        harness.opened_export(site).run(ignore)
 
     assert lease_of(harness) == Lease("other", harness.clock.seconds() + 1)
 
@@ -274,11 +267,11 @@ def test_after_a_fault_the_next_export_need_not_wait(harness: ExportHarness) -> 
     harness.export()
     harness.publish(wheel("demo", "2.0"))
 
-    def fail() -> None:
-        raise Unavailable("The site is not there.")
+    fault = Fault(Unavailable("The site is not there."), "put", "search.json")
+    site = FakeStore(harness.site, fault)
 
     with pytest.raises(Unavailable, match="not there"):
-        harness.opened_export(before(1, "put", "search.json", fail)).run(ignore)
+        harness.opened_export(site).run(ignore)
     harness.export()
 
     assert (harness.result.projects, harness.waits) == (2, 0)

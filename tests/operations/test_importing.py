@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import START
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.fake_sources import (
@@ -369,7 +369,7 @@ def test_import_goes_on_after_outage(harness: IndexHarness, files: FakeFiles, af
     made = [make_wheel(name, f"{number}.0") for name in ("a", "b", "c") for number in range(3)]
     candidates = [files.offer(distribution, algorithms=("sha256",)) for distribution in made]
     fault = Fault(FaultKind.NOT_DONE, verb="put*", nth=after, times=1000)
-    broken = harness.opened(5, FaultyStore(harness.store, (fault,)))
+    broken = harness.opened(5, FakeStore(harness.store, fault))
 
     try:
         Importer(broken.uploads).run(FakeSource(candidates), ALICE)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.two_indexes import TwoIndexes
@@ -544,7 +544,7 @@ def begun(harness: IndexHarness) -> TwoIndexes:
     indexes.upload(WHEEL)
     crash = Fault(FaultKind.CRASH, "put", f"{PROD}{keys.project(DEMO)}")
     with pytest.raises(ProcessCrash):
-        indexes.reopened(FaultyStore(harness.store, (crash,))).promote()
+        indexes.reopened(FakeStore(harness.store, crash)).promote()
     return indexes.reopened()
 
 

@@ -11,12 +11,12 @@ import pytest
 from packaging.version import Version
 from prometheus_client import generate_latest
 
+from tests.fake_store import FakeStore
 from tests.fake_time import Clock, fake_runtime
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
-from tests.operations.search.test_search_index import WatchedStore
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -413,7 +413,7 @@ class Bucket:
     """A process with public packages in a bucket, which notes each call."""
 
     index: Index
-    store: WatchedStore
+    store: FakeStore
     clock: Clock
 
     @property
@@ -435,19 +435,19 @@ class Bucket:
             self.upstream.files.bring_sidecar(core_metadata_of(found.page, file))
         self.upstream.pages.flush()
 
-    def refresh(self, seconds: float = REMOTE_SECONDS) -> list[str]:
+    def refresh(self, seconds: float = REMOTE_SECONDS) -> list[tuple[str, str]]:
         """Return the calls about public packages for an answer after so long."""
         self.clock.advance(seconds=seconds)
         self.store.calls.clear()
         self.index.search.table()
-        return [each for each in self.store.calls if "upstream/" in each]
+        return [(verb, key) for verb, key in self.store.calls if "upstream/" in key]
 
 
 @pytest.fixture
 def bucket(tmp_path: Path, public: FakeUpstream) -> Iterator[Bucket]:
     """A process over an empty bucket, which refreshes its search index at once."""
     clock = Clock()
-    store = WatchedStore(MemoryStore(clock.seconds))
+    store = FakeStore(MemoryStore(clock.seconds))
     runtime, traits = fake_runtime(clock, 1), StoreTraits(is_local=False)
     settings = Settings(upstream=upstream_section(public))
     index = build_index(Stores.of(store), Spool(tmp_path), settings, runtime, traits)
@@ -466,15 +466,15 @@ def test_what_it_costs_on_a_bucket(bucket: Bucket, public: FakeUpstream) -> None
     bucket.ask_for("rich")
 
     first = bucket.refresh()
-    assert first.count(f"list {bucket.pages}") == 1
-    assert len([each for each in first if each.startswith(f"get {bucket.pages}")]) == 3
-    assert not any(each.startswith("list") and "/files/" in each for each in first)
-    assert bucket.refresh() == bucket.refresh() == [f"list {bucket.pages}"]
+    assert first.count(("list", bucket.pages)) == 1
+    assert len([key for verb, key in first if verb == "get" and key.startswith(bucket.pages)]) == 3
+    assert not any(verb == "list" and "/files/" in key for verb, key in first)
+    assert bucket.refresh() == bucket.refresh() == [("list", bucket.pages)]
     bucket.refresh(REMOTE_SECONDS / 2)
     assert bucket.store.calls == []
     assert bucket.index.search.public is not None
     assert len(bucket.index.search.public.versions()) == 2
-    assert not any(each.startswith("list") for each in bucket.store.calls)
+    assert bucket.store.count("list") == 0
 
 
 def test_core_metadata_that_come_later(bucket: Bucket) -> None:
@@ -482,7 +482,7 @@ def test_core_metadata_that_come_later(bucket: Bucket) -> None:
     bucket.ask_for("rich", is_described=False)
     bucket.refresh()
 
-    page = f"get {bucket.pages}rich.json.gz"
+    page = ("get", f"{bucket.pages}rich.json.gz")
     again = [page in bucket.refresh() for _ in range(8)]
     assert again == [True, True, False, True, False, False, False, True]
 
@@ -498,7 +498,7 @@ def test_core_metadata_that_a_person_brings(bucket: Bucket) -> None:
     assert not rich.summary
 
     bucket.ask_for("rich")
-    page = f"get {bucket.pages}rich.json.gz"
+    page = ("get", f"{bucket.pages}rich.json.gz")
     assert [page in bucket.refresh() for _ in range(6)] == [True, True, *[False] * 4]
     rich = bucket.index.search.table().find(parse_name("rich"))
     assert rich is not None

@@ -7,14 +7,14 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
 from tests.operations.two_indexes import DEMO, TwoIndexes
-from tests.storage.wrapping import ObservedStore
 from tests.webhooks.harness import BY, DeliveringServer, WebhookHarness, running_webhooks
 from tests.webhooks.receivers import Received
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Invalid, Unavailable
+from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.project import Status
 from wheelyard.model.webhook_state import PAUSES
 from wheelyard.operations.lifecycle import Selection
@@ -484,11 +484,8 @@ def test_what_was_sent_is_not_sent_again_while_the_store_fails(hooks: WebhookHar
     hooks.index.upload(OTHER)
     hooks.index.index.changes.newest()
 
-    def fail(_: str, key: str) -> None:
-        if key == "projects/other.json":
-            raise Unavailable("It does not answer.")
-
-    store = ObservedStore(hooks.index.store, fail)
+    away = Fault(FaultKind.NOT_DONE, "*", "projects/other.json", times=ALWAYS)
+    store = FakeStore(hooks.index.store, away)
     server = DeliveringServer(hooks.index.opened(seed=50, store=store))
     hooks.servers.append(server)
     for _ in range(3):
