@@ -204,6 +204,10 @@ class FakeStore(WrappedStore):
         """Return how many calls so far match these patterns."""
         return sum(is_one_of(one, verb) and fnmatchcase(other, key) for one, other in self.calls)
 
+    def time(self, key: Key) -> float:
+        """Return the time."""
+        return self._call("time", key, lambda: self.inner.time(key))
+
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         if self._has_died:
             raise ProcessCrash

@@ -14,7 +14,6 @@ from datetime import date, timedelta
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from msgspec import convert
 
@@ -26,6 +25,7 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     running_issuer,
 )
+from tests.fake_store import FakeStore
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
 from tests.http.packages import Package, form, wheel
@@ -85,32 +85,12 @@ class RecordedResponse:
         return self.status, headers, body
 
 
-class CountingStore(MemoryStore):
-    """A store that records the keys of its calls."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__(clock)
-        self.asked: list[str] = []
-
-    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - whatever a store has
-        """Return an attribute; store methods also record their key."""
-        found = super().__getattribute__(name)
-        if name not in {"get", "read", "put", "delete", "list", "sign"}:
-            return found
-
-        def noted(key: str, *more: object, **named: object) -> object:
-            self.asked.append(key)
-            return found(key, *more, **named)
-
-        return noted
-
-
 @dataclass(frozen=True)
 class AccessHarness:
     """An index that is called through ASGI, without a socket."""
 
     in_process: InProcessServer
-    store: CountingStore
+    store: FakeStore
     google: FakeIssuer
     packages: dict[str, Package]
     prefix: str = ""
@@ -127,12 +107,13 @@ class AccessHarness:
         self, method: str, path: str, headers: tuple[tuple[str, str], ...] = (), body: bytes = b""
     ) -> RecordedResponse:
         """Send one request, byte for byte as it is written here."""
-        begun = len(self.store.asked)
+        begun = len(self.store.calls)
         lines = (*headers, ("content-length", str(len(body)))) if body else headers
         pieces = [body] if body else []
         said = self.in_process.get(f"{self.prefix}{path}", *lines, method=method, body=pieces)
         passed_over = ("credentials/", keys.INDEX_LIST)
-        asked = tuple(key for key in self.store.asked[begun:] if not key.startswith(passed_over))
+        calls = self.store.calls[begun:]
+        asked = tuple(key for _, key in calls if not key.startswith(passed_over))
         return RecordedResponse(said.status, tuple(said.headers.items()), said.body, asked)
 
     def upload(
@@ -312,7 +293,7 @@ def open_harness(
         said = values(folder, site, is_open=is_open, **more)
         adjust(said)
         settings = validate(convert(said, Settings, strict=False))
-        store = CountingStore(lambda: 0.0)
+        store = FakeStore(MemoryStore(lambda: 0.0))
         (folder / "spool").mkdir(exist_ok=True)
         spool = folder / "spool"
         index = memory_index(

@@ -36,7 +36,11 @@ Writer = Callable[[Store], Work]
 
 @dataclass
 class _Script(WrappedStore):
-    """Repeats the replies that a writer got, and stops it at the next call."""
+    """
+    Repeats the replies that a writer got, and stops it at the next call.
+
+    It has no plan, as `FakeStore` has: what a call becomes is chosen long after its writer stopped.
+    """
 
     inner: Store
     replies: Iterator[object] | None = None

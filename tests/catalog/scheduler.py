@@ -320,7 +320,11 @@ def scheduled_futures() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class GatedStore(WrappedStore):
-    """The store of the writers: only reading bytes and marks do not wait at the gate."""
+    """
+    The store of the writers: only reading bytes and marks do not wait at the gate.
+
+    It has no plan, as `FakeStore` has: the outcome of each call is chosen while the call waits.
+    """
 
     scheduler: Scheduler
 

@@ -12,6 +12,7 @@ from tests.download_counts.processes import DEMO, CountedStore, Process
 from tests.fake_store import FakeStore
 from tests.http.in_process import in_process
 from tests.http.packages import wheel
+from tests.http.remote_store import RemoteStore
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
@@ -172,20 +173,12 @@ def test_a_copy_folds_counts_of_earlier_versions() -> None:
     assert [key for key in written if not key.startswith(keys.NEW_DOWNLOADS)] == []
 
 
-class Signing(FakeStore):
-    """A store that gives URLs, as a bucket does."""
-
-    def sign(self, key: Key, lifetime: object) -> str:
-        """Return a URL."""
-        del lifetime
-        return f"https://bucket.example/{key}"
-
-
 def test_redirects_count(tmp_path: Path) -> None:
     """A file that the bucket sends counts when the client is redirected to it."""
     package = wheel("demo")
     path = f"/files/demo/{package.sha256}/{package.filename}"
-    with in_process(tmp_path, store=Signing(CountedStore().memory), near=False) as server:
+    bucket = RemoteStore("https://bucket.example/demo")
+    with in_process(tmp_path, store=bucket, near=False) as server:
         server.publish(package)
         answers = [
             server.get(path),

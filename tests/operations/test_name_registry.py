@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import After, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.store_copies import store_copy
@@ -191,19 +191,11 @@ def test_a_name_that_gets_files_during_its_release_stays_private(guarded: Guarde
     store = guarded.store
     other = guarded.opened(seed=5)
 
-    class Meanwhile(FakeStore):
-        """Publishes a file as soon as the name has left the list."""
+    def publish() -> None:
+        other.uploads.accept(make_wheel().arrival(guarded.folder), ALICE)
 
-        def put(self, *arguments: object, **named: object) -> object:  # type: ignore[override]
-            done = super().put(*arguments, **named)  # type: ignore[arg-type]
-            if arguments[0] == keys.PROJECT_NAMES and not self.has_published:
-                self.has_published = True
-                other.uploads.accept(make_wheel().arrival(guarded.folder), ALICE)
-            return done
-
-        has_published = False
-
-    guarded.store = Meanwhile(store)
+    # as soon as the name has left the list
+    guarded.store = FakeStore(store, After(publish, "put", keys.PROJECT_NAMES))
     with pytest.raises(WheelyardError):
         guarded.opened(seed=6).names.release(ALICE, DEMO, "")
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_store import Before, FakeStore
 from tests.fake_time import Clock
 from tests.http.in_process import in_process
 from tests.http.packages import Package, publish, sdist, wheel
@@ -20,7 +21,6 @@ from tests.http.servers import RunningServer
 from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.storage.base import Found, Key, ObjectVersion
 from wheelyard.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.integration
@@ -194,27 +194,23 @@ def test_changed_bytes_are_not_served(server: RunningServer, suffix: str) -> Non
         assert (answer.status_code, answer.json()["error"]) == (503, "damaged_document")
 
 
-class DeletingStore(MemoryStore):
-    """A store in which another writer acts just before core metadata is read."""
-
-    meanwhile: Callable[[], object] | None = None
-
-    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """Return a small object whole."""
-        if self.meanwhile is not None and key.endswith(".metadata"):
-            self.meanwhile()
-            return None
-        return super().get(key, unless)
-
-
 def test_file_deleted_during_a_request_is_not_found(tmp_path: Path) -> None:
     """A file that is deleted during a request is 404, not a storage error."""
     package, name, release = wheel("hasty"), NormalizedName("hasty"), Selection(Version("1.0"))
-    store = DeletingStore(Clock().seconds)
+    memory = MemoryStore(Clock().seconds)
+    store = FakeStore(memory)
     with in_process(tmp_path, store=store) as server:
         server.publish(package)
         assert server.get("/simple/hasty/").status == 200
-        store.meanwhile = lambda: server.index.lifecycle.change("delete", ALICE, name, release, "")
+        (core_metadata,) = [
+            entry.key for entry in memory.list("files/") if entry.key.endswith(".metadata")
+        ]
+
+        def delete() -> None:
+            server.index.lifecycle.change("delete", ALICE, name, release, "")
+            memory.delete(core_metadata)
+
+        store.follow(Before(delete, "get", "*.metadata"))
         answer = server.get(f"/packages/{package.filename}.metadata")
     assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
 

@@ -9,15 +9,15 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import sdist, wheel
-from tests.http.test_error_pages import BrokenStore
 from tests.index_tables import toml_of
-from wheelyard.errors import Unavailable
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Project, Status
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.storage.memory import MemoryStore
 
 PASSWORD = "s3cret"
 WHEEL = "demo-1.0-py3-none-any.whl"
@@ -310,26 +310,26 @@ def test_read_only_server_offers_no_form(tmp_path: Path) -> None:
 
 def test_form_is_kept_while_the_store_is_down(tmp_path: Path) -> None:
     """While the store does not answer, the form comes again with what was typed."""
-    store = BrokenStore(lambda: 0.0)
+    store = FakeStore(MemoryStore(lambda: 0.0))
     with in_process(tmp_path, settings_in(tmp_path), store=store, tables=TABLES) as server:
         server.publish(wheel("demo"))
         manager = signed_in(server, "manager")
         token = manager.form_token(f"{MANAGE}?version=1.0&action=yank")
-        store.fault = Unavailable("The store does not answer.")
+        store.follow(Fault(FaultKind.NOT_DONE, "get", times=ALWAYS))
         fields = {"csrf_token": token, "action": "yank", "version": "1.0", "reason": "kept"}
 
         answer = manager.send(MANAGE, {**fields, "file": WHEEL})
 
-        store.fault = None
+        store.follow()
         assert answer.status == 503
         assert 'value="kept"' in answer.body.decode()
         assert f'value="{WHEEL}" checked' in answer.body.decode()
         assert project(server).revision == 1
-        store.fault = Unavailable("The store does not answer.")
+        store.follow(Fault(FaultKind.NOT_DONE, "get", times=ALWAYS))
         deletion = {**fields, "action": "delete", "confirmation": "demo 1.0", "file": WHEEL}
         refused = manager.send(MANAGE, deletion)
         assert (refused.status, "Nobody knows" in text_of(refused)) == (503, False)
-        store.fault = None
+        store.follow()
 
 
 def chosen(browser: Browser, name: str, *fields: tuple[str, str]) -> InProcessResponse:

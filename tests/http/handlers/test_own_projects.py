@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, wheel
-from tests.http.test_error_pages import BrokenStore
 from tests.index_tables import toml_of
-from wheelyard.errors import Unavailable
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.storage.memory import MemoryStore
 
 PASSWORD = "s3cret"
 ACCOUNT = "/-/account/"
@@ -107,13 +107,13 @@ def test_account_begins_with_tokens_and_sign_out(server: InProcessServer) -> Non
 
 def test_account_is_shown_while_the_store_is_down(tmp_path: Path) -> None:
     """Whoever wants to sign out can do so, although nobody knows their projects just now."""
-    store = BrokenStore(lambda: 0.0)
+    store = FakeStore(MemoryStore(lambda: 0.0))
     with in_process(tmp_path, settings_in(tmp_path), store=store, near=False) as server:
         browser = Browser(server)
         browser.sign_in("ana", PASSWORD)
         assert browser.open(ACCOUNT).status == 200
-        store.fault = Unavailable("The store does not answer.")
+        store.follow(Fault(FaultKind.NOT_DONE, "get", times=ALWAYS))
         page = browser.open(ACCOUNT)
-        store.fault = None
+        store.follow()
     assert page.status == 200
     assert b"Sign out" in page.body
