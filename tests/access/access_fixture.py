@@ -25,10 +25,11 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     running_issuer,
 )
+from tests.distributions import Distribution, make_wheel
 from tests.fake_store import FakeStore
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
-from tests.http.packages import Package, form, wheel
+from tests.http.packages import form
 from tests.http.servers import memory_index
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
@@ -92,7 +93,7 @@ class AccessHarness:
     in_process: InProcessServer
     store: FakeStore
     google: FakeIssuer
-    packages: dict[str, Package]
+    packages: dict[str, Distribution]
     prefix: str = ""
     day: date | None = None
     """A UTC day by which all is uploaded. Tests may run behind the midnight that ends it."""
@@ -117,7 +118,7 @@ class AccessHarness:
         return RecordedResponse(said.status, tuple(said.headers.items()), said.body, asked)
 
     def upload(
-        self, package: Package, headers: tuple[tuple[str, str], ...], path: str = "/legacy/"
+        self, package: Distribution, headers: tuple[tuple[str, str], ...], path: str = "/legacy/"
     ) -> RecordedResponse:
         """Upload a package."""
         kind = ("content-type", "multipart/form-data; boundary=frontier")
@@ -305,7 +306,7 @@ def open_harness(
             tables=toml_of(index=indexes) + tables(site, is_open=is_open),
         )
         in_process = InProcessServer(App(index), index, folder, Clock(), runner)
-        packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
+        packages = {name: make_wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
         harness = AccessHarness(in_process, store, site, packages, settings.server.path_prefix)
         token = harness.token("*", can="upload")
         for name in (*EXISTING, OTHER):
@@ -315,9 +316,9 @@ def open_harness(
         in_process.tell("lifespan", "lifespan.shutdown")
 
 
-def digest(package: Package) -> str:
+def digest(package: Distribution) -> str:
     """Return the digest that a file's URL has in it."""
-    return sha256(package.data).hexdigest()
+    return sha256(package.body).hexdigest()
 
 
 def publisher_table(

@@ -22,6 +22,7 @@ from tests.authentication.publishing_fixture import (
     refusal,
     signed,
 )
+from tests.distributions import make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.model.jobs import (
     AUDIENCE,
@@ -37,7 +38,6 @@ from tests.model.jobs import (
     Table,
     publisher,
 )
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness, history
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.catalog.invariants import DEMO, changes_in
+from tests.distributions import make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import Clock, fake_runtime
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import changes as module
 from wheelyard.catalog import keys

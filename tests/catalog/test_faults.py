@@ -10,9 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.catalog.invariants import DEMO, WriteIntent, document, violations
+from tests.distributions import make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import START, Clock, fake_runtime
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.services.fixtures import ALL, Emulators
 from tests.services.stores import store_at

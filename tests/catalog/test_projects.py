@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.catalog.invariants import DEMO
+from tests.distributions import make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
 from tests.rendering.examples import FILES, NOON, TEXT, file
 from wheelyard.catalog import keys

@@ -32,7 +32,7 @@ from tests.clients.harness import (
 from tests.clients.projects import write_project
 from tests.deploy.containers import wheels
 from tests.deploy.running import assert_valid, problems
-from tests.http.packages import wheel
+from tests.distributions import make_wheel
 from tests.http.servers import RunningServer, running_server
 from wheelyard.wiring.stores import system_runtime
 
@@ -235,8 +235,8 @@ class Runner:
         """Lay a wheel of some version into `dist`, and nothing else."""
         shutil.rmtree(self.sandbox.folder / "dist", ignore_errors=True)
         (self.sandbox.folder / "dist").mkdir()
-        made = wheel("acme-core", version)
-        (self.sandbox.folder / "dist" / made.filename).write_bytes(made.data)
+        made = make_wheel("acme-core", version)
+        (self.sandbox.folder / "dist" / made.filename).write_bytes(made.body)
 
 
 @pytest.fixture(scope="module")

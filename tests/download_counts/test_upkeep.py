@@ -8,12 +8,11 @@ from msgspec import Raw
 from msgspec.json import Decoder, encode
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
 from tests.download_counts.processes import DEMO, CountedStore, Process
 from tests.fake_store import FakeStore
 from tests.http.in_process import in_process
-from tests.http.packages import wheel
 from tests.http.remote_store import RemoteStore
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.downloads.counts import BATCHES, MONTHS, CountsDocument
@@ -175,7 +174,7 @@ def test_a_copy_folds_counts_of_earlier_versions() -> None:
 
 def test_redirects_count(tmp_path: Path) -> None:
     """A file that the bucket sends counts when the client is redirected to it."""
-    package = wheel("demo")
+    package = make_wheel("demo")
     path = f"/files/demo/{package.sha256}/{package.filename}"
     bucket = RemoteStore("https://bucket.example/demo")
     with in_process(tmp_path, store=bucket, near=False) as server:

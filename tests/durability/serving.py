@@ -10,8 +10,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Event, Lock
 
+from tests.distributions import Distribution
 from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
-from tests.operations.distributions import Made
 from tests.waiting import TIMEOUT_SECONDS
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -73,7 +73,9 @@ def get(port: int, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def post(port: int, token: str, made: Made, halfway: Callable[[], object] = lambda: None) -> int:
+def post(
+    port: int, token: str, made: Distribution, halfway: Callable[[], object] = lambda: None
+) -> int:
     """
     Upload a distribution; return the status, 0 if there is no response.
 
@@ -112,8 +114,8 @@ class Crowd:
 
     port: int
     token: str
-    distributions: Iterator[Made]
-    answered: list[Made] = field(default_factory=list)
+    distributions: Iterator[Distribution]
+    answered: list[Distribution] = field(default_factory=list)
     """The uploads that were answered 200."""
     _is_over: Event = field(default_factory=Event)
     _lock: Lock = field(default_factory=Lock)

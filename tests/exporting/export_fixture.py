@@ -12,11 +12,11 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.archive.builders import sdist_bytes
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.fake_store import FakeStore
 from tests.fake_time import Clock
-from tests.http.packages import PYTHON, Package, sdist, wheel
-from tests.operations.distributions import Made
+from tests.http.packages import PYTHON
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE
 from tests.operations.old_files import EGG, INSTALLER, list_old_file
@@ -85,7 +85,7 @@ class StoreFolder:
         """The index, opened in this process."""
         return open_index(Settings(store=StoreSettings(location=str(self.store))))
 
-    def publish(self, *packages: Package) -> None:
+    def publish(self, *packages: Distribution) -> None:
         """Upload packages."""
         publish(self.index, self.folder, *packages)
 
@@ -124,7 +124,7 @@ class ExportHarness:
         runtime = clocked(self.clock, Random(next(self._seeds)))
         return build_index(Stores.of(store), Spool(self.folder), Settings(), runtime)
 
-    def publish(self, *packages: Package) -> None:
+    def publish(self, *packages: Distribution) -> None:
         """Upload packages."""
         publish(self.index, self.folder, *packages)
 
@@ -163,10 +163,10 @@ class ExportHarness:
         self.waits += 1
 
 
-def publish(index: Index, spool: Path, *packages: Package) -> None:
+def publish(index: Index, spool: Path, *packages: Distribution) -> None:
     """Upload packages to an index."""
     for package in packages:
-        arrival = Made(package.filename, package.data).arrival(spool)
+        arrival = package.arrival(spool)
         index.uploads.accept(arrival, ALICE)
 
 
@@ -192,16 +192,18 @@ def stock(index: Index, spool: Path) -> None:
     publish(
         index,
         spool,
-        wheel("demo", "1.0", f"Requires-Python: {PYTHON}", "Summary: A demo of <b>it</b> & more"),
-        sdist("demo", "1.0", f"Requires-Python: {PYTHON}"),
-        wheel("demo", "1.1", "Summary: Größer", "Project-URL: Home, https://example.com/?a&b"),
-        wheel("demo", "1!2.0+cu121.x", tag="cp311-cp311-manylinux_2_17_x86_64"),
-        wheel("half-gone", "2.0"),
-        sdist("only-source", "0.1.dev3"),
+        make_wheel(
+            "demo", "1.0", f"Requires-Python: {PYTHON}", "Summary: A demo of <b>it</b> & more"
+        ),
+        make_sdist("demo", "1.0", f"Requires-Python: {PYTHON}"),
+        make_wheel("demo", "1.1", "Summary: Größer", "Project-URL: Home, https://example.com/?a&b"),
+        make_wheel("demo", "1!2.0+cu121.x", tag="cp311-cp311-manylinux_2_17_x86_64"),
+        make_wheel("half-gone", "2.0"),
+        make_sdist("only-source", "0.1.dev3"),
         # the order of some depends on who sorts them
-        *(wheel(name) for name in ("a", "a-b", "a0", "gone", "half-gone", "kept-in", "old")),
-        wheel("zope-2-x"),
-        *(wheel("many", f"{number}.0") for number in range(30)),
+        *(make_wheel(name) for name in ("a", "a-b", "a0", "gone", "half-gone", "kept-in", "old")),
+        make_wheel("zope-2-x"),
+        *(make_wheel("many", f"{number}.0") for number in range(30)),
     )
     yank(index, "demo", "1.1", 'breaks on <Mondays> & "others"')
     yank(index, "many", "29.0")
@@ -211,10 +213,10 @@ def stock(index: Index, spool: Path) -> None:
     set_status(index, "old", Status.ARCHIVED, "use <demo>")
     then, source = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC), FakeFiles()
     # what no upload could bring: with no metadata, or of another time
-    made = Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0"))
+    made = Distribution("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0"))
     offers = [source.offer(made, uploaded_at=then, uploaded_by="<ann>")]
     report = Importer(index.uploads.with_waivers).run(FakeSource(offers), ALICE)
     assert report.refused == [], report.refused
     for old in (EGG, INSTALLER):
-        named = Made(old.filename.replace("demo", "oldest"), old.body)
+        named = Distribution(old.filename.replace("demo", "oldest"), old.body)
         list_old_file(index.uploads, named, spool, then)

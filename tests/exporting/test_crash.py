@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_sdist, make_wheel
 from tests.durability.serving import HEEDING, environment
 from tests.exporting.export_fixture import (
     ExportHarness,
@@ -20,8 +21,6 @@ from tests.exporting.export_fixture import (
 )
 from tests.exporting.sites import BASE, broken, tree
 from tests.fake_store import ALWAYS, Before, FakeStore
-from tests.http.packages import sdist, wheel
-from tests.operations.distributions import make_wheel
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE, objects
 from tests.waiting import TIMEOUT_SECONDS, until
@@ -54,11 +53,11 @@ def test_a_killed_export_is_finished_by_the_next(
     harness: ExportHarness, *, is_first: bool, step: int
 ) -> None:
     """Wherever it ends, installers get what pages promise, and the next export finishes it."""
-    index, others = harness.index, (wheel("gone"), wheel("hidden"))
-    harness.publish(wheel("demo", "1.0"), wheel("demo", "1.1"), *others)
+    index, others = harness.index, (make_wheel("gone"), make_wheel("hidden"))
+    harness.publish(make_wheel("demo", "1.0"), make_wheel("demo", "1.1"), *others)
     harness.export()
     before = {} if is_first else dict(objects(harness.site))
-    harness.publish(sdist("demo", "1.1"), wheel("newcomer", "1.0"))
+    harness.publish(make_sdist("demo", "1.1"), make_wheel("newcomer", "1.0"))
     delete(index, "demo", "1.0")
     delete(index, "gone", "1.0")
     yank(index, "demo", "1.1")

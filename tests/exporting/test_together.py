@@ -8,6 +8,7 @@ from threading import Semaphore, Thread
 import pytest
 from msgspec.json import decode, encode
 
+from tests.distributions import make_sdist, make_wheel
 from tests.exporting.export_fixture import (
     WRITES,
     ExportHarness,
@@ -18,7 +19,6 @@ from tests.exporting.export_fixture import (
 )
 from tests.exporting.sites import MANIFEST, broken, tree
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, Pause
-from tests.http.packages import sdist, wheel
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.errors import Unavailable
 from wheelyard.exporting.site_folder import (
@@ -40,14 +40,14 @@ def changes(harness: ExportHarness) -> list[Callable[[], None]]:
     """Return what is published, deleted and the like, one after the other."""
     index = harness.index
     return [
-        lambda: harness.publish(wheel("demo", "2.0")),
+        lambda: harness.publish(make_wheel("demo", "2.0")),
         lambda: delete(index, "demo", "1.0"),
         lambda: set_status(index, "other", Status.QUARANTINED),
-        lambda: harness.publish(wheel("newcomer", "1.0", "Requires-Dist: demo")),
+        lambda: harness.publish(make_wheel("newcomer", "1.0", "Requires-Dist: demo")),
         lambda: yank(index, "demo", "2.0"),
         lambda: set_status(index, "other", Status.ACTIVE),
         lambda: delete(index, "demo", "2.0"),
-        lambda: harness.publish(sdist("other", "1.1"), wheel("last", "1.0")),
+        lambda: harness.publish(make_sdist("other", "1.1"), make_wheel("last", "1.0")),
     ]
 
 
@@ -99,10 +99,12 @@ def test_two_exports_and_a_publisher_break_no_link(
     """In any order no page names a file that is not there, and the next export is right."""
     for seed in range(SEEDS):
         harness, random = ExportHarness(tmp_path), Random(seed)
-        harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
+        harness.publish(
+            make_wheel("demo", "1.0"), make_wheel("demo", "1.5"), make_wheel("other", "1.0")
+        )
         if not is_first:
             harness.export()
-            harness.publish(sdist("demo", "1.5"))
+            harness.publish(make_sdist("demo", "1.5"))
         exports, steps, left = [SteppedExport(harness) for _ in range(2)], changes(harness), naps
         while running := [export for export in exports if export.verb]:
             chosen = random.choice([*running, *running, "publisher", "sleep"])
@@ -137,7 +139,9 @@ def test_deleted_files_are_no_fault(
     harness: ExportHarness, where: str, verb: str, part: str
 ) -> None:
     """A file that is deleted while it is being exported is no fault: the export looks again."""
-    harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
+    harness.publish(
+        make_wheel("demo", "1.0"), make_wheel("demo", "1.5"), make_wheel("other", "1.0")
+    )
     stores = {"site": FakeStore(harness.site), "store": FakeStore(harness.store)}
     stores[where].follow(Before(lambda: delete(harness.index, "demo", "1.0"), verb, f"{part}*"))
 
@@ -164,7 +168,7 @@ def put_lease(harness: ExportHarness, ends: float) -> None:
 
 def test_a_second_export_waits_for_the_first(harness: ExportHarness) -> None:
     """A second export waits for the first one, says so once, and then has nothing to do."""
-    harness.publish(wheel("demo", "1.0"))
+    harness.publish(make_wheel("demo", "1.0"))
     pause = Pause()
     export = harness.opened_export(FakeStore(harness.site, Before(pause, "put", "feed.xml")))
     first = Thread(target=export.run, args=[ignore])
@@ -189,13 +193,13 @@ def test_a_second_export_waits_for_the_first(harness: ExportHarness) -> None:
 )
 def test_lost_lease_begins_again(harness: ExportHarness, number: int, path: str) -> None:
     """An export that slept until another one took its place begins again, with everything."""
-    harness.publish(wheel("demo", "1.0"), wheel("other", "1.0"))
+    harness.publish(make_wheel("demo", "1.0"), make_wheel("other", "1.0"))
     harness.export()
-    harness.publish(wheel("demo", "2.0"))
+    harness.publish(make_wheel("demo", "2.0"))
 
     def sleep() -> None:
         harness.clock.advance(seconds=LEASE_SECONDS + 1)
-        harness.publish(wheel("newcomer", "1.0"))
+        harness.publish(make_wheel("newcomer", "1.0"))
         other = Thread(target=harness.export)  # an event loop of its own
         other.start()
         other.join()
@@ -209,7 +213,7 @@ def test_lost_lease_begins_again(harness: ExportHarness, number: int, path: str)
 
 def test_a_slow_export_keeps_its_lease(harness: ExportHarness) -> None:
     """A slow export keeps its lease: another one waits, however long it takes."""
-    harness.publish(wheel("demo", "1.0"))
+    harness.publish(make_wheel("demo", "1.0"))
     left = list[float]()
 
     def write_slowly() -> None:
@@ -250,7 +254,7 @@ def test_a_killed_export_is_waited_for_until_its_lease_ends(
     harness: ExportHarness, ahead: float, expected: float
 ) -> None:
     """A killed export is waited for until its lease ends, and no longer than 30 s of one's own."""
-    harness.publish(wheel("demo", "1.0"))
+    harness.publish(make_wheel("demo", "1.0"))
     begun = harness.clock.seconds()
     put_lease(harness, begun + ahead)
 
@@ -263,9 +267,9 @@ def test_a_killed_export_is_waited_for_until_its_lease_ends(
 
 def test_after_a_fault_the_next_export_need_not_wait(harness: ExportHarness) -> None:
     """After a fault the next export need not wait, and makes every page again."""
-    harness.publish(wheel("demo", "1.0"), wheel("other", "1.0"))
+    harness.publish(make_wheel("demo", "1.0"), make_wheel("other", "1.0"))
     harness.export()
-    harness.publish(wheel("demo", "2.0"))
+    harness.publish(make_wheel("demo", "2.0"))
 
     fault = Fault(Unavailable("The site is not there."), "put", "search.json")
     site = FakeStore(harness.site, fault)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.fake_store import ALWAYS, FakeStore, Fault
 from tests.http.browser import FORM, HTML
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.http.servers import token_of
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.errors import STORAGE_FULL, Unavailable
@@ -113,8 +113,8 @@ def test_each_error_has_its_page(
 
 def test_a_page_behind_the_last_one_leads_back(server: InProcessServer) -> None:
     """Whoever asks for a page that a list has not is told so, and led to its first and last one."""
-    server.publish(*(wheel(f"many-{number:03}") for number in range(101)))
-    server.publish(wheel("demo"))
+    server.publish(*(make_wheel(f"many-{number:03}") for number in range(101)))
+    server.publish(make_wheel("demo"))
 
     listed = server.get("/-/projects/99/?show=all&sort=name", HTML)
     found = server.get("/?q=many&page=99", HTML)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, EVERYTHING, IndexHarness, history
 from wheelyard.authentication.rejections import REJECTIONS_LOGGED_PER_MINUTE, RejectionLog
 from wheelyard.errors import Conflict

@@ -12,8 +12,8 @@ from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal, texts_of
 from tests.catalog.invariants import commit_key
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import FileContent

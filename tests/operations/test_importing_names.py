@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind
-from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.fake_sources import FakeFiles, FakeSource, counted, taken
 from tests.operations.in_memory_index import ALICE
 from tests.operations.upstream_names import GuardedHarness
@@ -22,7 +22,7 @@ from wheelyard.operations.importing.parallel_import import (
 from wheelyard.sources.file_tree import FolderTree
 
 DEMO = NormalizedName("demo")
-BROKEN = Made("broken-1.0.tar.gz", b"no archive")
+BROKEN = Distribution("broken-1.0.tar.gz", b"no archive")
 
 
 @pytest.fixture

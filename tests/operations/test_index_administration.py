@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal, texts_of
+from tests.distributions import make_wheel
 from tests.fake_store import Before, FakeStore
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.index_operations import INDEXES

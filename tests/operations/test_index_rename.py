@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import texts_of
+from tests.distributions import make_wheel
 from tests.fake_store import WRITES, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from tests.refused import refused
 from wheelyard.api.health_operations import show_health

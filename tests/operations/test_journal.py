@@ -12,10 +12,10 @@ from packaging.utils import NormalizedName
 
 from tests.authentication.publishing_fixture import publishing, signed
 from tests.catalog.invariants import commit_key
+from tests.distributions import make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import START
 from tests.model.jobs import GITHUB_SAYS
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.api.journal_operations import JournalQuery, list_entries
 from wheelyard.api.local_api import LocalApi

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
 from tests.fake_store import FakeStore
 from tests.fake_time import START, Clock
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
 from wheelyard.api import journal_operations

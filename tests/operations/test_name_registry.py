@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
 from tests.fake_store import After, FakeStore, Fault, FaultKind, ProcessCrash
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.store_copies import store_copy
 from tests.operations.upstream_names import GuardedHarness

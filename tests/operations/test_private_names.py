@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of
 from tests.operations.upstream_names import GuardedHarness, names_of
 from wheelyard.catalog import keys

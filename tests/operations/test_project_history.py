@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.catalog.invariants import commit_key
+from tests.distributions import make_wheel
 from tests.fake_store import FakeStore
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import NotFound
 from wheelyard.model.distribution_filename import parse_name

@@ -7,9 +7,9 @@ import pytest
 from msgspec.structs import replace
 from packaging.version import Version
 
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.two_indexes import BO, DEMO, ONE, TwoIndexes
 from tests.operations.upstream_names import PublicNames

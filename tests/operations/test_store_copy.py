@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.catalog.invariants import commit_key
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import START
 from tests.operations import store_copies
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.old_files import EGG, list_old_file
 from wheelyard.authentication.api_tokens import TokenRequest

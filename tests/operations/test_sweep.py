@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import texts_of
+from tests.distributions import Distribution, make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
-from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
@@ -25,7 +25,7 @@ KEPT, LOST, OTHER = make_wheel(), make_wheel(version="9.0"), make_wheel("other")
 DEV = "indexes/dev/"
 
 
-def file_key(made: Made) -> Key:
+def file_key(made: Distribution) -> Key:
     """Return the key of a distribution."""
     return keys.distribution(DEMO, made.sha256, made.filename)
 
@@ -40,7 +40,7 @@ def stocked(harness: IndexHarness) -> IndexHarness:
     return harness
 
 
-def leave(harness: IndexHarness, made: Made) -> None:
+def leave(harness: IndexHarness, made: Distribution) -> None:
     """Leave the objects of an upload that died before its commit."""
     harness.store.put_file(file_key(made), made.body)
     harness.store.put_file(Key(f"{file_key(made)}.metadata"), b"metadata")

@@ -6,9 +6,9 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import make_wheel
 from tests.fake_store import FakeStore
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import Forbidden
 from wheelyard.model.index_name import MAIN

@@ -12,10 +12,10 @@ import pytest
 from msgspec import field
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_gcs.server import running_fake_gcs
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.sources.offering import make_unreadable
 from wheelyard.model.distribution_filename import parse_version

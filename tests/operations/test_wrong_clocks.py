@@ -7,10 +7,10 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
 from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.fake_time import fake_runtime
 from tests.index_tables import put_tables
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.store_copies import store_copy
 from tests.operations.test_sweep import KEPT, LOST, file_key, leave

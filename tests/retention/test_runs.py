@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import make_wheel
 from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.index_tables import put_rules, toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.two_indexes import DEMO, ONE, TwoIndexes
 from wheelyard.catalog import keys

@@ -11,10 +11,10 @@ import pytest
 from packaging.version import Version
 from prometheus_client import generate_latest
 
+from tests.distributions import make_wheel
 from tests.fake_store import FakeStore
 from tests.fake_time import Clock, fake_runtime
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
 from tests.upstream.fake_pages import FakeFile
@@ -65,7 +65,7 @@ def public(upstream: FakeUpstream) -> FakeUpstream:
 def app(tmp_path: Path, public: FakeUpstream) -> Iterator[InProcessServer]:
     """An open index with a private project before that upstream."""
     with front(tmp_path, public) as app:
-        app.publish(wheel("acme-core", "1.0", "Requires-Dist: requests"))
+        app.publish(make_wheel("acme-core", "1.0", "Requires-Dist: requests"))
         yield app
 
 
@@ -275,7 +275,7 @@ def test_a_private_name_wins(tmp_path: Path, public: FakeUpstream) -> None:
     with front(tmp_path, public, shadow=("idna",)) as app:
         page_of(app, "idna")
         assert listed(app)["idna"][-1] == "public"
-        app.publish(wheel("idna", "0.1"))
+        app.publish(make_wheel("idna", "0.1"))
 
         assert listed(app, seconds=0) == {"idna": ["0.1", ""]}
         assert shown(app, "/-/projects/1/") == shown(app, "/?q=idna") == {"idna": False}
@@ -290,7 +290,7 @@ def test_a_name_that_became_private_a_moment_ago(
         page_of(app, "idna")
         assert "idna" in listed(app)
         table = app.index.search.table()
-        app.publish(wheel("idna", "0.1"))
+        app.publish(make_wheel("idna", "0.1"))
         monkeypatch.setattr(SearchIndex, "peek", lambda _: table)
 
         expected = {"projects": [{"name": "idna"}], "public": []}
@@ -301,7 +301,7 @@ def test_who_sees_them(tmp_path: Path, public: FakeUpstream) -> None:
     """Whoever may read anything sees public packages; nobody is told of others' private ones."""
     access = AccessSettings(private=True)
     with front(tmp_path, public, access=access) as app:
-        app.publish(wheel("acme-core"), wheel("secret-plan"))
+        app.publish(make_wheel("acme-core"), make_wheel("secret-plan"))
         every = token_of(app.index, can="read")
         acme = token_of(app.index, "acme-*", can="read")
         app.get("/simple/idna/", ("authorization", f"Bearer {every}"))
@@ -321,7 +321,7 @@ def test_who_sends_no_credential(tmp_path: Path, public: FakeUpstream) -> None:
     section = upstream_section(public)
     tables = toml_of(main={"read": "granted"}, grant=grants)
     with in_process(tmp_path, Settings(upstream=section), tables=tables) as app:
-        app.publish(wheel("acme-core"))
+        app.publish(make_wheel("acme-core"))
         token = token_of(app.index, "acme-*", can="read")
         app.get("/simple/idna/", ("authorization", f"Bearer {token}"))
         assert listed(app, token).keys() == {"acme-core", "idna"}
@@ -389,7 +389,7 @@ def test_the_search_box_says_what_is_looked_up(app: InProcessServer, public: Fak
 def test_the_hint_tells_nobody_of_private_names(tmp_path: Path, public: FakeUpstream) -> None:
     """Of a private project that they may not read, people get what they get of any other name."""
     with front(tmp_path, public, access=AccessSettings(private=True)) as app:
-        app.publish(wheel("acme-core"), wheel("secret-plan"))
+        app.publish(make_wheel("acme-core"), make_wheel("secret-plan"))
         every = token_of(app.index, can="read")
         acme = token_of(app.index, "acme-*", can="read")
         assert hint(app, "secret-plan", every) == []

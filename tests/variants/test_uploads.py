@@ -9,9 +9,9 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import Distribution, make_wheel
 from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import Clock, fake_runtime
-from tests.operations.distributions import Made, make_wheel
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import copy_whole
@@ -52,13 +52,13 @@ class Servers:
         stores = Stores.of(store or self.store)
         return build_index(stores, Spool(self.folder), settings, runtime)
 
-    def upload(self, made: Made, index: Index | None = None) -> None:
+    def upload(self, made: Distribution, index: Index | None = None) -> None:
         """Upload a wheel to a server, or to a new one."""
         uploads = (index or self.index()).uploads
         uploads.authorize(made.filename, ALICE)
         uploads.accept(made.arrival(self.folder), ALICE)
 
-    def refusal(self, made: Made, index: Index | None = None) -> WheelyardError:
+    def refusal(self, made: Distribution, index: Index | None = None) -> WheelyardError:
         """Return why a wheel is refused, after which nothing of it is left, and all is well."""
         before = list(self.store.list("files/"))
         with pytest.raises(WheelyardError) as refusal:
@@ -131,7 +131,7 @@ def test_nobody_uploads_the_document(servers: Servers, settings: Settings) -> No
         ),
     ],
 )
-def test_a_malformed_one_is_refused(servers: Servers, made: Made, why: str) -> None:
+def test_a_malformed_one_is_refused(servers: Servers, made: Distribution, why: str) -> None:
     """A wheel whose `variant.json` does not describe its label is refused with the reason."""
     refusal = servers.refusal(made)
     assert (refusal.code, why in refusal.message) == ("invalid_variant", True)

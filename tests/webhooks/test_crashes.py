@@ -8,8 +8,8 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
 from tests.operations.two_indexes import DEMO, TwoIndexes
 from tests.webhooks.crashing import CrashStage, assert_in_order, told

@@ -7,8 +7,8 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
-from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
 from tests.operations.two_indexes import DEMO, TwoIndexes
 from tests.webhooks.harness import BY, DeliveringServer, WebhookHarness, running_webhooks
@@ -408,7 +408,7 @@ def test_one_file_alone_is_the_first_of_a_release(hooks: WebhookHarness) -> None
     assert hooks.receiver.types == ["project.released", "project.file_added", "project.file_added"]
 
 
-def made(number: int) -> Made:
+def made(number: int) -> Distribution:
     """Return a wheel of a project of its own."""
     return make_wheel(f"project{number:03}")
 

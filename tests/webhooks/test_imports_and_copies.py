@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.fake_sources import FakeFiles, taken
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.fake_store import FakeStore
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
 from tests.webhooks.harness import WebhookHarness, running_webhooks

@@ -10,12 +10,12 @@ import pytest
 from packaging.version import Version
 
 from tests.catalog.invariants import DEMO
+from tests.distributions import make_wheel
 from tests.fake_store import FakeStore
 from tests.fake_time import START
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import SERIALS_BEGIN

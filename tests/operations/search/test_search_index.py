@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.distributions import make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
 from tests.fake_time import Clock, fake_runtime
-from tests.http.packages import wheel
-from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, objects
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_documents import ProjectCodec
@@ -53,8 +52,8 @@ class Process:
 
     def publish(self, name: str, version: str = "1.0", *lines: str) -> None:
         """Upload a wheel."""
-        made = wheel(name, version, *lines)
-        arrival = Made(made.filename, made.data).arrival(self.folder)
+        made = make_wheel(name, version, *lines)
+        arrival = made.arrival(self.folder)
         self.index.uploads.accept(arrival, ALICE)
 
     def work(self) -> None:
