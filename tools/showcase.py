@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.browser.site import add_downloads, await_descriptions, running_site
-from tests.http.packages import Package, publish, sdist, wheel
+from tests.distributions import Distribution, make_sdist, make_wheel
+from tests.http.packages import publish
 from tests.http.servers import RunningServer
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / ".cache" / "showcase"
@@ -239,36 +240,36 @@ def running_showcase(folder: Path) -> Iterator[RunningServer]:
         yield server
 
 
-def own_packages() -> list[Package]:
+def own_packages() -> list[Distribution]:
     """Return packages of a team: with everything, a long name, deprecated, and with nothing."""
     cores = ("1.3.0", "1.4.0", "1.5.0", "2.0.0rc1")
     small = ("Summary: Traces of Kafka consumers, for OpenTelemetry", "Requires-Dist: acme-core")
     return [
-        *(wheel("acme-core", version, *FIELDS) for version in cores),
-        sdist("acme-core", "1.5.0", *FIELDS),
-        wheel("acme-billing", "3.2.1", "Summary: Invoices", "Requires-Dist: acme-core>=1.4"),
-        wheel("acme-colours", "0.9", "Summary: Colours of terminals", "License: MIT"),
-        wheel(LONG_NAME, "0.42.0.dev20261122+local.build.1", *small),
-        wheel("plain", "1.0"),
-        wheel("acme-rtl", "1.0", *RIGHT_TO_LEFT),
-        wheel("acme-handbook", "4.0", "Description-Content-Type: text/markdown", HANDBOOK),
-        *(wheel("acme-daily", f"2026.{number}") for number in range(VERSIONS)),
+        *(make_wheel("acme-core", version, *FIELDS) for version in cores),
+        make_sdist("acme-core", "1.5.0", *FIELDS),
+        make_wheel("acme-billing", "3.2.1", "Summary: Invoices", "Requires-Dist: acme-core>=1.4"),
+        make_wheel("acme-colours", "0.9", "Summary: Colours of terminals", "License: MIT"),
+        make_wheel(LONG_NAME, "0.42.0.dev20261122+local.build.1", *small),
+        make_wheel("plain", "1.0"),
+        make_wheel("acme-rtl", "1.0", *RIGHT_TO_LEFT),
+        make_wheel("acme-handbook", "4.0", "Description-Content-Type: text/markdown", HANDBOOK),
+        *(make_wheel("acme-daily", f"2026.{number}") for number in range(VERSIONS)),
         *many_wheels(),
-        sdist("acme-binary", "3.5.1"),
+        make_sdist("acme-binary", "3.5.1"),
     ]
 
 
-def many_wheels() -> Iterator[Package]:
+def many_wheels() -> Iterator[Distribution]:
     """Yield the wheels of a release for many interpreters and platforms, in several builds."""
     pythons = [f"cp3{minor}-cp3{minor}" for minor in range(8, 15)]
     tags = [f"{python}-{platform}" for python in pythons for platform in PLATFORM_TAGS]
     for number in range(WHEELS):
         build, tag = divmod(number, len(tags))
-        made = wheel("acme-binary", "3.5.1", "Summary: For every machine", tag=tags[tag])
+        made = make_wheel("acme-binary", "3.5.1", "Summary: For every machine", tag=tags[tag])
         yield replace(made, filename=made.filename.replace("3.5.1-", f"3.5.1-{build}x-"))
 
 
-def real_packages() -> list[Package]:
+def real_packages() -> list[Distribution]:
     """Return the packages of PyPI, downloaded before or now."""
     for requirement in (*REAL, *MORE.split()):
         _download(requirement)
@@ -276,7 +277,7 @@ def real_packages() -> list[Package]:
     for python in PYTHONS:
         for platform in PLATFORMS:
             _download(MANY_WHEELS, f"--python-version={python}", f"--platform={platform}")
-    return [Package(file.name, file.read_bytes(), b"") for file in sorted(FOLDER.glob("[!.]*"))]
+    return [Distribution(file.name, file.read_bytes()) for file in sorted(FOLDER.glob("[!.]*"))]
 
 
 def _download(requirement: str, *options: str) -> None:

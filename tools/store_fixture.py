@@ -20,12 +20,11 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.download_counts.processes import Process
 from tests.exporting.export_fixture import delete, publish, set_status, yank
 from tests.fake_time import START
-from tests.http.packages import Package, sdist, wheel
 from tests.index_tables import toml_of
-from tests.operations.distributions import Made, make_wheel
 from tests.operations.fake_sources import LONG_AGO
 from tests.operations.in_memory_index import ALICE, IndexHarness, objects, remove_now
 from tests.operations.old_files import EGG, list_old_file
@@ -71,7 +70,7 @@ from wheelyard.upstream.settings import UpstreamServer
 from wheelyard.wiring.upstream import upstream_config
 
 IDNA, TAKEN = NormalizedName("idna"), NormalizedName("taken-over")
-PUBLIC_WHEELS: Final = [wheel("idna", version) for version in ("3.8", "3.9", "3.10")]
+PUBLIC_WHEELS: Final = [make_wheel("idna", version) for version in ("3.8", "3.9", "3.10")]
 SITE_PATHS: Final = (
     "/simple/",
     "/api/v1/projects",
@@ -124,7 +123,7 @@ def make_store() -> KeptStore:
         harness.index.search.table()  # writes derived/
         harness.clock.now = START - timedelta(days=1)
         # the last change of all: it has no serial yet
-        publish(harness.index, harness.folder, wheel("worn", "2.0"))
+        publish(harness.index, harness.folder, make_wheel("worn", "2.0"))
         kept = dict(objects(harness.store))
         files |= {
             f"/files/{name}/{file.filename}": file.sha256
@@ -160,10 +159,6 @@ def _add_downloads(harness: IndexHarness) -> None:
         harness.clock.advance(hours=2)
 
 
-def _package(made: Made) -> Package:
-    return Package(made.filename, made.body, b"")
-
-
 def _add_projects(harness: IndexHarness) -> None:
     """Publish projects of each status and kind, and give the changes serials after each."""
     index, folder, days = harness.index, harness.folder, timedelta(days=1)
@@ -173,36 +168,42 @@ def _add_projects(harness: IndexHarness) -> None:
         lambda: publish(
             index,
             folder,
-            wheel("demo", "1.0", "Summary: A demo", "Requires-Python: >=3.9", dependency, *readme),
-            sdist("demo", "1.0", "Requires-Python: >=3.9"),
-            wheel(
+            make_wheel(
+                "demo", "1.0", "Summary: A demo", "Requires-Python: >=3.9", dependency, *readme
+            ),
+            make_sdist("demo", "1.0", "Requires-Python: >=3.9"),
+            make_wheel(
                 "demo",
                 "1!2.0+cu121.x",
                 "Import-Name: demo",
                 tag="cp311-cp311-manylinux_2_17_x86_64",
             ),
-            wheel("demo", "3.0rc1", "Summary: Größer"),
+            make_wheel("demo", "3.0rc1", "Summary: Größer"),
         ),
         lambda: yank(index, "demo", "3.0rc1", 'breaks on "Mondays"'),
-        lambda: publish(index, folder, *(wheel("worn", f"1.{number}") for number in range(3))),
+        lambda: publish(index, folder, *(make_wheel("worn", f"1.{number}") for number in range(3))),
         lambda: yank(index, "worn", "1.1"),
         lambda: index.lifecycle.change(
             "unyank", ALICE, NormalizedName("worn"), Selection(Version("1.1")), "mended"
         ),
         lambda: _promote(harness, NormalizedName("worn"), Version("1.0")),
-        lambda: publish(index, folder, wheel("half-gone", "1.0"), wheel("half-gone", "2.0")),
+        lambda: publish(
+            index, folder, make_wheel("half-gone", "1.0"), make_wheel("half-gone", "2.0")
+        ),
         lambda: delete(index, "half-gone", "2.0"),
-        lambda: publish(index, folder, wheel("back", "1.0"), wheel("back", "2.0")),
+        lambda: publish(index, folder, make_wheel("back", "1.0"), make_wheel("back", "2.0")),
         lambda: delete(index, "back", "1.0"),
         lambda: delete(index, "back", "2.0"),
         lambda: index.lifecycle.change(
             "restore", ALICE, NormalizedName("back"), Selection(Version("1.0")), "needed"
         ),
-        lambda: remove_now(index, sha256(wheel("back", "2.0").data).hexdigest(), "back"),
-        lambda: publish(index, folder, wheel("gone")),
+        lambda: remove_now(index, sha256(make_wheel("back", "2.0").body).hexdigest(), "back"),
+        lambda: publish(index, folder, make_wheel("gone")),
         lambda: delete(index, "gone", "1.0"),
-        lambda: publish(index, folder, *map(_package, (make_wheel("varied"), *VARIANTS))),
-        lambda: publish(index, folder, wheel("kept-in"), wheel("old"), wheel("older")),
+        lambda: publish(index, folder, make_wheel("varied"), *VARIANTS),
+        lambda: publish(
+            index, folder, make_wheel("kept-in"), make_wheel("old"), make_wheel("older")
+        ),
         lambda: set_status(index, "kept-in", Status.QUARANTINED, "malware?"),
         lambda: set_status(index, "old", Status.ARCHIVED, "use demo"),
         lambda: set_status(index, "older", Status.DEPRECATED, "use demo"),
@@ -344,7 +345,7 @@ def _add_indexes(harness: IndexHarness) -> None:
     administration.change("dev", {"layers": ["dev", ""]}, by)
     administration.add({"name": "lab"}, by)
     administration.remove("lab", by)
-    publish(harness.index.named("dev"), harness.folder, wheel("of-dev", "1.0"))
+    publish(harness.index.named("dev"), harness.folder, make_wheel("of-dev", "1.0"))
 
 
 def _add_public_packages(harness: IndexHarness) -> dict[str, str]:
@@ -358,15 +359,15 @@ def _add_public_packages(harness: IndexHarness) -> dict[str, str]:
     before = _public_page(server, PUBLIC_WHEELS, now - timedelta(days=1))
     page = continue_page(_public_page(server, (first, third), now), before, now).page
     StoredPages(store).save(page, ABSENT)
-    pin = Pin(first.sha256, len(first.data))
+    pin = Pin(first.sha256, len(first.body))
     cache.digests.pin(IDNA, first.filename, pin)
     cache.digests.list_on_page(IDNA, first.filename, pin)
     listed = cache.digests.complete(page).by_filename
     for package in (first, third):
         file = listed[package.filename]
         path = harness.folder / "public"
-        path.write_bytes(package.data)
-        cache.put(IDNA, file, path, len(package.data))
+        path.write_bytes(package.body)
+        cache.put(IDNA, file, path, len(package.body))
         cache.store.put_file(
             keys.core_metadata(IDNA, package.sha256, package.filename), package.metadata
         )
@@ -385,7 +386,7 @@ def _add_public_packages(harness: IndexHarness) -> dict[str, str]:
 
 
 def _public_page(
-    server: UpstreamServer, packages: Sequence[Package], now: datetime
+    server: UpstreamServer, packages: Sequence[Distribution], now: datetime
 ) -> UpstreamPage:
     """Return a page of the public project, as its index sends it."""
     entries = [

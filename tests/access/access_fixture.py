@@ -14,7 +14,6 @@ from datetime import date, timedelta
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from msgspec import convert
 
@@ -26,9 +25,11 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     running_issuer,
 )
+from tests.distributions import Distribution, make_wheel
+from tests.fake_store import FakeStore
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
-from tests.http.packages import Package, form, wheel
+from tests.http.packages import form
 from tests.http.servers import memory_index
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
@@ -85,34 +86,14 @@ class RecordedResponse:
         return self.status, headers, body
 
 
-class CountingStore(MemoryStore):
-    """A store that records the keys of its calls."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__(clock)
-        self.store_keys: list[str] = []
-
-    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - whatever a store has
-        """Return an attribute; store methods also record their key."""
-        found = super().__getattribute__(name)
-        if name not in {"get", "read", "put", "delete", "list", "sign"}:
-            return found
-
-        def noted(key: str, *more: object, **named: object) -> object:
-            self.store_keys.append(key)
-            return found(key, *more, **named)
-
-        return noted
-
-
 @dataclass(frozen=True)
 class AccessHarness:
     """An index that is called through ASGI, without a socket."""
 
     in_process: InProcessServer
-    store: CountingStore
+    store: FakeStore
     google: FakeIssuer
-    packages: dict[str, Package]
+    packages: dict[str, Distribution]
     prefix: str = ""
     day: date | None = None
     """A UTC day by which all is uploaded. Tests may run behind the midnight that ends it."""
@@ -127,20 +108,19 @@ class AccessHarness:
         self, method: str, path: str, headers: tuple[tuple[str, str], ...] = (), body: bytes = b""
     ) -> RecordedResponse:
         """Send one request, byte for byte as it is written here."""
-        begun = len(self.store.store_keys)
+        begun = len(self.store.calls)
         lines = (*headers, ("content-length", str(len(body)))) if body else headers
         pieces = [body] if body else []
         response = self.in_process.get(f"{self.prefix}{path}", *lines, method=method, body=pieces)
         passed_over = ("credentials/", keys.INDEX_LIST)
-        store_keys = tuple(
-            key for key in self.store.store_keys[begun:] if not key.startswith(passed_over)
-        )
+        calls = self.store.calls[begun:]
+        store_keys = tuple(key for _, key in calls if not key.startswith(passed_over))
         return RecordedResponse(
             response.status, tuple(response.headers.items()), response.body, store_keys
         )
 
     def upload(
-        self, package: Package, headers: tuple[tuple[str, str], ...], path: str = "/legacy/"
+        self, package: Distribution, headers: tuple[tuple[str, str], ...], path: str = "/legacy/"
     ) -> RecordedResponse:
         """Upload a package."""
         kind = ("content-type", "multipart/form-data; boundary=frontier")
@@ -316,7 +296,7 @@ def open_harness(
         document = values(folder, site, is_open=is_open, **more)
         adjust(document)
         settings = validate(convert(document, Settings, strict=False))
-        store = CountingStore(lambda: 0.0)
+        store = FakeStore(MemoryStore(lambda: 0.0))
         (folder / "spool").mkdir(exist_ok=True)
         spool = folder / "spool"
         index = memory_index(
@@ -328,7 +308,7 @@ def open_harness(
             tables=toml_of(index=indexes) + tables(site, is_open=is_open),
         )
         in_process = InProcessServer(App(index), index, folder, Clock(), runner)
-        packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
+        packages = {name: make_wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
         harness = AccessHarness(in_process, store, site, packages, settings.server.path_prefix)
         token = harness.token("*", can="upload")
         for name in (*EXISTING, OTHER):
@@ -338,9 +318,9 @@ def open_harness(
         in_process.tell("lifespan", "lifespan.shutdown")
 
 
-def digest(package: Package) -> str:
+def digest(package: Distribution) -> str:
     """Return the digest that a file's URL has in it."""
-    return sha256(package.data).hexdigest()
+    return sha256(package.body).hexdigest()
 
 
 def publisher_table(

@@ -45,9 +45,9 @@ from tests.access.access_fixture import (
     times,
 )
 from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, running_issuer
+from tests.distributions import make_wheel
 from tests.http.servers import memory_index
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from tests.settings.written import as_toml
 from wheelyard.cli.command_context import local_caller

@@ -21,7 +21,8 @@ from tests.access.access_fixture import (
 from tests.access.access_fixture import static_token as static
 from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, running_issuer
 from tests.clients.harness import SOURCE, Sandbox
-from tests.http.packages import Package, form, wheel
+from tests.distributions import Distribution, make_wheel
+from tests.http.packages import form
 from tests.http.servers import token_of
 from tests.http_server import WHEELYARD, is_healthy, running_program
 from tests.index_tables import put_tables_at
@@ -94,7 +95,7 @@ class Served:
         url = f"http://127.0.0.1:{self.ports[server]}{path}"
         return httpx2.get(url, headers=headers, timeout=30, **LOCALLY).status_code
 
-    def publish(self, package: Package) -> None:
+    def publish(self, package: Distribution) -> None:
         """Upload a package."""
         kind = "multipart/form-data; boundary=frontier"
         authorization = f"Bearer {self.token('upload')}"
@@ -140,7 +141,7 @@ def served(folder: Path, servers: int = 1) -> Iterator[Served]:
         every = frozenset(f"storage.objects.{each}" for each in ("get", "create", "delete"))
         google.bearers[ACCESS_TOKEN] = Bearer(every)
         for name in PROJECTS:
-            harness.publish(wheel(name))
+            harness.publish(make_wheel(name))
         yield harness
         assert "Traceback" not in harness.logs
 

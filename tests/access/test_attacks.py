@@ -24,7 +24,8 @@ from tests.access.access_fixture import (
 )
 from tests.access.principals import Headers, basic, bearer, by_minted_token
 from tests.authentication.verifiers.fake_issuer import CannedResponse as Fault
-from tests.http.packages import form, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import form
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
@@ -241,7 +242,7 @@ def test_method_in_a_header_is_ignored(harness: AccessHarness, header: str) -> N
 
 def test_filename_decides_about_the_right(harness: AccessHarness) -> None:
     """A form with the name of another project gives no right, and is refused."""
-    package = wheel("shut-lib", "8.0")
+    package = make_wheel("shut-lib", "8.0")
     head = b'--frontier\r\nContent-Disposition: form-data; name="name"\r\n\r\nother-lib\r\n'
 
     kind = ("content-type", "multipart/form-data; boundary=frontier")
@@ -256,9 +257,9 @@ def test_filename_decides_about_the_right(harness: AccessHarness) -> None:
 def test_patterns_match_no_other_names(harness: AccessHarness) -> None:
     """A token for shut-* opens neither shut nor shutter."""
     sent = bearer(harness.token("shut-*", can="upload"))
-    assert harness.upload(wheel("shut-here", "1.0"), sent).status == 200
+    assert harness.upload(make_wheel("shut-here", "1.0"), sent).status == 200
     for name in ("shut", "shutter", "shu-t", "not-shut-lib"):
-        assert harness.upload(wheel(name, "1.0"), sent).status == 403
+        assert harness.upload(make_wheel(name, "1.0"), sent).status == 403
 
 
 def test_jobs_read_nothing_else(harness: AccessHarness) -> None:

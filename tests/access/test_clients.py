@@ -10,7 +10,7 @@ from keyring_tests.harness import lay_over
 
 from tests.access.serving import ACCESS_TOKEN, Served, basic, served
 from tests.clients.harness import Sandbox, program
-from tests.http.packages import wheel
+from tests.distributions import make_wheel
 
 pytestmark = pytest.mark.clients
 
@@ -46,8 +46,8 @@ def test_keyring_backend_gives_a_credential(
     }
     url = f"http://oauth2accesstoken@{index.address}/simple/"
     if client == "twine":
-        package = wheel("shut-lib", "50.0")
-        (sandbox.folder / package.filename).write_bytes(package.data)
+        package = make_wheel("shut-lib", "50.0")
+        (sandbox.folder / package.filename).write_bytes(package.body)
         where = ("--repository-url", f"{index.url}/legacy/", package.filename)
         sandbox.run(keyring_python, "-m", "twine", "upload", *QUIET.split(), *where, **more)
         login = basic("oauth2accesstoken", ACCESS_TOKEN)

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from tests.access.access_fixture import serve_google
 from tests.access.index_matrix import CONDITIONS, DEMO, DEV, FREE, RIGHTS, OpenedIndex, letters
 from tests.authentication.verifiers.fake_issuer import running_issuer
+from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
-from tests.http.packages import Package, form
-from tests.operations.distributions import make_wheel
+from tests.http.packages import form
 from wheelyard.http.app import App
 from wheelyard.model.access import Credential
 from wheelyard.wiring.stores import system_runtime
@@ -27,7 +27,7 @@ Headers = tuple[tuple[str, str], ...]
 
 PLACES = {"main": "", DEV: "/dev", FREE: "/free"}
 MADE = make_wheel()
-FORM = form(Package(MADE.filename, MADE.body, b""))
+FORM = form(MADE)
 """Uploads what is there."""
 SENT = ("content-type", "multipart/form-data; boundary=frontier")
 JSON = ("content-type", "application/json")

@@ -40,8 +40,8 @@ from tests.access.principals import (
     Headers,
     Requester,
 )
+from tests.distributions import make_wheel
 from tests.examples.every_example import EXAMPLES
-from tests.http.packages import wheel
 from wheelyard.api.operation import RequiredRight
 
 pytestmark = pytest.mark.integration
@@ -385,7 +385,7 @@ def test_uploads_have_the_status_of_the_matrix(harness: AccessHarness, person: R
             if person.role in WRITERS and not is_minted:
                 expected = 200
             for path in ("/simple", "/", "/acme/", "/legacy/"):
-                answers[name] = answer = harness.upload(wheel(name), headers, path)
+                answers[name] = answer = harness.upload(make_wheel(name), headers, path)
                 assert answer.status == expected, (name, path, answer)
                 if expected != 200:
                     assert answer.store_keys == ()

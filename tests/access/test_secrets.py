@@ -14,7 +14,7 @@ from tests.access.access_fixture import (
     open_harness,
 )
 from tests.access.principals import BAD, PROXIED, REQUESTERS, Headers
-from tests.http.packages import wheel
+from tests.distributions import make_wheel
 
 pytestmark = pytest.mark.integration
 
@@ -58,7 +58,7 @@ def ask_everything(harness: AccessHarness, headers: Headers) -> list[RecordedRes
     """Send a credential everywhere, also to where it does not belong."""
     answers = [harness.request("GET", path, headers) for path in PATHS]
     answers += [harness.request("POST", "/api/v1/projects/shut-lib/yank", headers, b"{}")]
-    answers += [harness.upload(wheel(name), headers) for name in EXISTING]
+    answers += [harness.upload(make_wheel(name), headers) for name in EXISTING]
     return answers
 
 

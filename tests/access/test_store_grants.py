@@ -24,8 +24,8 @@ from tests.access.principals import (
     robot,
 )
 from tests.access.principals import by_assertion as by_proxy
+from tests.distributions import make_wheel
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.http.remote_store import RemoteStore
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
@@ -128,7 +128,7 @@ def test_other_servers_obey_within_fifteen_seconds(tmp_path: Path, remote: Setti
         in_process(tmp_path, remote, store=store, near=False) as there,
     ):
         store.calls.clear()  # those of the start
-        here.publish(wheel("demo"))
+        here.publish(make_wheel("demo"))
         token = here.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0].text
         assert there.get("/simple/demo/", *bearer(token)).status == 200
         assert there.get("/simple/demo/").status == 401
@@ -167,7 +167,7 @@ def test_damaged_grants_are_unavailable(
 ) -> None:
     """While stored grants are damaged or lost, who may have one is told to come back (503)."""
     with in_process(tmp_path, remote, near=near) as server:
-        server.publish(wheel("demo"))
+        server.publish(make_wheel("demo"))
         access, store = server.index.server.access, server.index.files.store
         access.grant(to("htpasswd:ana"), by="local:test")
         token = bearer(server.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0].text)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from wheelyard.api import project_operations
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
@@ -26,14 +26,14 @@ def test_each_change_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Each change comes once, in parts if there are many, and then only what is new."""
     monkeypatch.setattr(project_operations, "MAX_LISTED_CHANGES", 2)
     with in_process(tmp_path) as server:
-        server.publish(wheel("a"), wheel("b"), wheel("c"))
+        server.publish(make_wheel("a"), make_wheel("b"), make_wheel("c"))
 
         first, newest, more = changes_since(server, 0)
 
         assert (first, more) == ([("a", 1), ("b", 1)], True)
         assert changes_since(server, newest - 1) == ([("c", 1)], newest, False)
         assert changes_since(server, newest) == ([], newest, False)
-        server.publish(wheel("b", "2.0"))
+        server.publish(make_wheel("b", "2.0"))
         assert changes_since(server, newest) == ([("b", 2)], newest + 1, False)
 
 
@@ -51,9 +51,9 @@ def test_read_only_server_lists_changes(tmp_path: Path) -> None:
     """A server that may write nothing lists the changes that have a serial already."""
     store = MemoryStore(Clock().seconds)
     with in_process(tmp_path, store=store) as writer:
-        writer.publish(wheel("a"))
+        writer.publish(make_wheel("a"))
         before = changes_since(writer, 0)
-        writer.publish(wheel("b"))
+        writer.publish(make_wheel("b"))
         with in_process(tmp_path, store=ReadOnlyStore(store)) as reader:
             assert changes_since(reader, 0) == before
             changed = changes_since(writer, 0)

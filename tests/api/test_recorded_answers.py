@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from tests.distributions import make_sdist, make_wheel
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import sdist, wheel
 from wheelyard.api.namespace_operations import NAMESPACES
 from wheelyard.api.operation import ApiOperation
 from wheelyard.api.table import OPERATIONS
@@ -147,7 +147,11 @@ def no_thread(_: object) -> None:
 def test_answers_are_as_they_were(tmp_path: Path) -> None:
     """Each recorded request has its status and JSON, perhaps with more fields; no digest."""
     with in_process(tmp_path) as server:
-        server.publish(wheel("demo", "1.0", "Summary: a demo"), sdist("demo"), wheel("demo", "2.0"))
+        server.publish(
+            make_wheel("demo", "1.0", "Summary: a demo"),
+            make_sdist("demo"),
+            make_wheel("demo", "2.0"),
+        )
         server.index.search.start = no_thread
         actions = Action.ADMIN.with_implied
         wanted = TokenRequest(

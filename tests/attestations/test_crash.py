@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.attestations.authority import Authority
 from tests.attestations.test_uploads import PUBLISHERS, WIDGET, WIDGET_NAME
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import Clock, fake_runtime
 from tests.index_tables import put_tables, toml_of
 from tests.operations.in_memory_index import ALICE
@@ -64,7 +64,7 @@ def test_the_same_upload_again_ends_as_if_once(tmp_path: Path, *, is_new: bool) 
         put_tables(uploading.index(whole), toml_of(publisher=PUBLISHERS[:1]))
         if not is_new:
             uploading.upload(whole, is_attested=False)
-        faulty = FaultyStore(whole, (Fault(FaultKind.CRASH_AFTER, nth=nth),))
+        faulty = FakeStore(whole, Fault(FaultKind.CRASH_AFTER, nth=nth))
         try:
             uploading.upload(faulty)
         except ProcessCrash:

@@ -14,12 +14,12 @@ from packaging.version import Version
 
 from tests.attestations.authority import Authority, Identity, github, gitlab, google
 from tests.clients.harness import SOURCE, new_sandbox
+from tests.distributions import Distribution, make_wheel
 from tests.exporting.export_fixture import export_to
 from tests.fake_time import Clock, fake_runtime
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
 from tests.index_tables import toml_of
-from tests.operations.distributions import Made, make_wheel
 from tests.operations.fake_sources import FakeFiles, FakeSource, counted
 from tests.operations.in_memory_index import ALICE
 from tests.operations.store_copies import copy_whole
@@ -133,7 +133,10 @@ def running(tmp_path: Path, authority: Authority, **attestations: Any) -> Any:  
 
 
 def upload(
-    server: InProcessServer, distribution: Made, *attestations: object, caller: Caller = ALICE
+    server: InProcessServer,
+    distribution: Distribution,
+    *attestations: object,
+    caller: Caller = ALICE,
 ) -> PublishedFile:
     """Upload a distribution with attestations."""
     arrival = distribution.arrival(server.folder)

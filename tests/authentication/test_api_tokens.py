@@ -14,11 +14,10 @@ from msgspec.structs import replace
 from msgspec.structs import replace as changed
 
 from tests.advice import texts_of
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_store import Before, FakeStore, Fault, FaultKind
 from tests.fake_time import Clock, fake_runtime
 from tests.operations.in_memory_index import IndexHarness
 from tests.refused import refused
-from tests.storage.wrapping import ObservedStore
 from wheelyard.authentication.api_tokens import (
     MAX_TOKENS_PER_OWNER,
     ApiTokens,
@@ -109,18 +108,14 @@ def test_a_revocation_that_loses_a_race(
     caplog.set_level(logging.INFO, "wheelyard.audit")
     _, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     key, bob = keys.token(record.id), harness.index
-    verbs = list[str]()
 
-    def told(verb: str, _key: str) -> None:
-        verbs.append(verb)
-        if verbs.count("put") != 1 or verb != "put":
-            return
+    def change_first() -> None:
         if somebody_revokes:
             bob.tokens.revoke(record.id, by="local:bob")
         else:  # the record says the same, and has another version
             harness.store.put(key, harness.bytes_at(key), None)
 
-    index = harness.opened(5, ObservedStore(harness.store, told))
+    index = harness.opened(5, FakeStore(harness.store, Before(change_first, "put")))
 
     revoked = index.tokens.revoke(record.id, by="local:eve")
 
@@ -234,7 +229,7 @@ def test_a_list_reads_only_tokens_that_have_changed(harness: IndexHarness) -> No
         harness.index.tokens.create(TokenRequest(name=name), by="local:alice")
         harness.clock.advance(seconds=1)
     harness.clock.advance(seconds=20)  # a listing shows whole seconds
-    store = FaultyStore(harness.store)
+    store = FakeStore(harness.store)
     tokens = harness.opened(5, store).tokens
     records = tokens.all()
     assert [each.name for each in records] == ["first", "second", "third"]
@@ -323,11 +318,9 @@ def test_creating_gives_up_if_the_store_takes_no_token(tmp_path: Path) -> None:
         pauses.append(of)
         seconds += of
 
-    store = FaultyStore(
-        MemoryStore(lambda: 0.0), (Fault(FaultKind.LOST_RACE, "put", times=10_000),)
-    )
+    store = FakeStore(MemoryStore(lambda: 0.0), Fault(FaultKind.LOST_RACE, "put", times=10_000))
     runtime = replace(fake_runtime(Clock(), 1), monotonic=lambda: seconds, pause=pause)
-    store.store.put(keys.FORMAT, b'{"format":3}', None)
+    store.inner.put(keys.FORMAT, b'{"format":3}', None)
     index = build_index(Stores.of(store), Spool(tmp_path), Settings(), runtime)
 
     with pytest.raises(Unavailable):
@@ -366,7 +359,7 @@ def used_on(harness: IndexHarness, *records: TokenRecord) -> list[date | None]:
     return [days.get(record.id) for record in records]
 
 
-def writes(store: FaultyStore) -> list[str]:
+def writes(store: FakeStore) -> list[str]:
     """Return every key of an attempted write."""
     return [key for verb, key in store.calls if verb == "put"]
 
@@ -387,7 +380,7 @@ def test_the_list_has_the_day_of_the_last_use(harness: IndexHarness) -> None:
 def test_a_use_is_noted_once_for_each_day(harness: IndexHarness) -> None:
     """A token that stays in use is noted anew once its day in UTC is over, and not before."""
     token, record = create_token(harness)
-    store = FaultyStore(harness.store)
+    store = FakeStore(harness.store)
     tokens = tokens_over(harness, store)
     tokens.get(token)
     harness.clock.now = datetime(2026, 1, 1, 23, 59, 59, tzinfo=UTC)
@@ -441,7 +434,7 @@ def test_a_token_of_a_job_costs_no_note(harness: IndexHarness) -> None:
 def test_tokens_work_while_their_use_cannot_be_stored(harness: IndexHarness, verb: str) -> None:
     """If the last use cannot be stored, tokens still work; it is tried again after an hour."""
     (token, record), (later, second) = create_token(harness), create_token(harness)
-    store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, verb, f"{keys.LAST_USES}*"),))
+    store = FakeStore(harness.store, Fault(FaultKind.NOT_DONE, verb, f"{keys.LAST_USES}*"))
     tokens = tokens_over(harness, store)
     assert tokens.get(token) == record
     asked = [call for call in store.calls if call[1].startswith(keys.LAST_USES)]
@@ -502,7 +495,7 @@ def test_a_list_leaves_out_a_damaged_token_and_fails_in_an_outage(
     harness.store.put(keys.token(damaged.id), b"?", None)
     assert tokens_over(harness).all() == [intact]
     fault = Fault(FaultKind.NOT_DONE, "get", keys.token(intact.id), times=2)
-    tokens = tokens_over(harness, FaultyStore(harness.store, (fault,)))
+    tokens = tokens_over(harness, FakeStore(harness.store, fault))
 
     for list_them in (tokens.all, tokens.any_active):
         with pytest.raises(Unavailable):
@@ -512,7 +505,7 @@ def test_a_list_leaves_out_a_damaged_token_and_fails_in_an_outage(
 def test_uses_of_many_tokens_are_listed_and_read_once(harness: IndexHarness) -> None:
     """For many tokens the days are listed, and those that have not changed are not read again."""
     every = [create_token(harness, f"ci {number}") for number in range(SINGLE_READ_LIMIT + 2)]
-    users, store = tokens_over(harness), FaultyStore(harness.store)
+    users, store = tokens_over(harness), FakeStore(harness.store)
     for token, _ in every[1:]:
         users.get(token)
     harness.store.put(Key(f"{keys.LAST_USES}note.txt"), b"?", None)

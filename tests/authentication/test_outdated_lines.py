@@ -13,9 +13,8 @@ from msgspec.structs import replace
 from tests.advice import texts_of
 from tests.authentication.verifiers.password_fixture import BlockingHasher
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA512
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import START, Clock, fake_runtime
-from tests.operations.test_store_copy import BusyStore, once
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier, line_digest
@@ -242,9 +241,9 @@ def test_a_sweep_keeps_all_lines_of_a_person_without_one_that_counts(servers: Se
 def test_a_sweep_keeps_what_a_copy_adds_meanwhile(servers: Servers) -> None:
     """A line that a copy brings while a sweep writes stays, and the sweep does its work."""
     both = document(("ana", SHA512), ("bo", SHA512))
-    adds = once("put", CHANGED_PASSWORDS, lambda: servers.store.put(CHANGED_PASSWORDS, both, None))
+    add = Before(lambda: servers.store.put(CHANGED_PASSWORDS, both, None), "put", CHANGED_PASSWORDS)
     servers.write(f"ana:{BCRYPT}", f"bo:{SHA512}")
-    busy = servers.opened(3, BusyStore(servers.store, adds))
+    busy = servers.opened(3, FakeStore(servers.store, add))
 
     assert busy.server.check.run(sweep=True).swept == 1
 
@@ -256,7 +255,7 @@ def test_a_sweep_with_a_fault_is_completed(servers: Servers, kind: FaultKind) ->
     """A sweep whose write gets no answer, loses a race or is killed is completed by the next."""
     servers.store.put(CHANGED_PASSWORDS, document(("ana", SHA512), ("bo", SHA512)), None)
     servers.write(f"ana:{BCRYPT}", f"bo:{APR1}")
-    faulty = FaultyStore(servers.store, (Fault(kind, "put", CHANGED_PASSWORDS),))
+    faulty = FakeStore(servers.store, Fault(kind, "put", CHANGED_PASSWORDS))
     with suppress(ProcessCrash):
         assert servers.opened(3, faulty).server.check.run(sweep=True).swept == 2
 

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from tests.catalog.faulty_store import Fault, FaultyStore
-from tests.catalog.faulty_store import FaultKind as Kind
+from tests.fake_store import FakeStore, Fault
+from tests.fake_store import FaultKind as Kind
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.instrumentation import expiring_tokens
@@ -81,7 +81,7 @@ def test_expiring_tokens_are_counted_once_an_hour(harness: IndexHarness) -> None
     """The tokens are counted when somebody asks, once an hour, and an outage keeps the count."""
     create_token(harness, 5)
     faults = (Fault(Kind.NOT_DONE, "list", "credentials/*", nth=2),)
-    store = FaultyStore(harness.store, faults)
+    store = FakeStore(harness.store, *faults)
     index = harness.opened(7, store)
     begun = list[Callable[[], None]]()
     registry = CollectorRegistry()

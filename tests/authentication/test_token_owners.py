@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA
-from tests.catalog.faulty_store import FaultyStore
+from tests.fake_store import FakeStore
 from tests.fake_time import START, Clock, fake_runtime
 from tests.index_tables import put_tables, toml_of
 from tests.operations.in_memory_index import ALICE
@@ -249,7 +249,7 @@ def test_a_token_waits_once_the_provider_has_refused_its_owner(place: Place) -> 
 def test_an_owner_costs_one_read_at_most(place: Place) -> None:
     """After its first use a token of a password costs no read, one of a person two in all."""
     tokens = [place.make("htpasswd:ana"), place.make(OF_ANA)]
-    store = FaultyStore(place.store)
+    store = FakeStore(place.store)
     index = place.opened(3, store)
     place.rights(tokens[0], index)  # reads the grants, too
     store.calls.clear()

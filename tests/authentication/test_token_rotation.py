@@ -10,9 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.advice import in_terminal
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import IndexHarness
-from tests.storage.wrapping import ObservedStore
 from wheelyard.authentication.api_tokens import RotatedToken, TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, NotFound, Unauthenticated, Unavailable
@@ -182,11 +181,11 @@ def test_of_two_rotations_at_once_one_succeeds(harness: IndexHarness, overlap: t
     _, record = create_token(harness.index)
     winners = list[RotatedToken]()
 
-    def first(verb: str, key: str) -> None:
-        if verb == "put" and key == keys.token(record.id) and not winners:
-            winners.append(rotated(harness.opened(3), record.id, overlap))
+    def rotate_first() -> None:
+        winners.append(rotated(harness.opened(3), record.id, overlap))
 
-    index = harness.opened(7, ObservedStore(harness.store, first))
+    store = FakeStore(harness.store, Before(rotate_first, "put", keys.token(record.id)))
+    index = harness.opened(7, store)
     with pytest.raises(Conflict, match="by somebody else just now"):
         rotated(index)
 
@@ -199,7 +198,7 @@ def test_of_two_rotations_at_once_one_succeeds(harness: IndexHarness, overlap: t
 def test_a_rotation_whose_answer_was_lost_has_succeeded(harness: IndexHarness) -> None:
     """A rotation that was written, though the answer of the store was lost, has succeeded."""
     _, record = create_token(harness.index)
-    store = FaultyStore(harness.store, (Fault(FaultKind.DONE, "put", keys.token(record.id)),))
+    store = FakeStore(harness.store, Fault(FaultKind.DONE, "put", keys.token(record.id)))
 
     assert rotated(harness.opened(7, store)).old.id == record.id
 
@@ -207,7 +206,7 @@ def test_a_rotation_whose_answer_was_lost_has_succeeded(harness: IndexHarness) -
 def test_a_failed_rotation_names_both_ids_and_can_be_repeated(harness: IndexHarness) -> None:
     """A rotation that fails says so with both ids, and can be done again by the name."""
     old, record = create_token(harness.index)
-    store = FaultyStore(harness.store, (Fault(FaultKind.NOT_DONE, "put", keys.token(record.id)),))
+    store = FakeStore(harness.store, Fault(FaultKind.NOT_DONE, "put", keys.token(record.id)))
     index = harness.opened(7, store)
 
     with pytest.raises(Unavailable) as caught:
@@ -224,7 +223,7 @@ def test_a_token_that_cannot_be_revoked_is_named(harness: IndexHarness) -> None:
     _, record = create_token(harness.index)
     faults = (Fault(FaultKind.NOT_DONE, "put", "*", nth=2, times=9),)
     with pytest.raises(Unavailable) as caught:
-        rotated(harness.opened(7, FaultyStore(harness.store, faults)))
+        rotated(harness.opened(7, FakeStore(harness.store, *faults)))
 
     (new,) = {each.id for each in harness.index.tokens.all()} - {record.id}
     assert f"'wheelyard token revoke {new}'" in in_terminal(caught.value)
@@ -238,7 +237,7 @@ def test_a_token_that_cannot_be_revoked_is_named(harness: IndexHarness) -> None:
 def test_old_token_survives_a_crash(harness: IndexHarness, kind: FaultKind, nth: int) -> None:
     """Wherever a rotation dies, the old token still works, and can be rotated or has been."""
     old, record = create_token(harness.index)
-    store = FaultyStore(harness.store, (Fault(kind, "put", f"{keys.TOKENS}*", nth=nth),))
+    store = FakeStore(harness.store, Fault(kind, "put", f"{keys.TOKENS}*", nth=nth))
     with pytest.raises(ProcessCrash):
         rotated(harness.opened(7, store))
 

@@ -22,7 +22,8 @@ from tests.authentication.publishing_fixture import (
     refusal,
     signed,
 )
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.distributions import make_wheel
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.model.jobs import (
     AUDIENCE,
     BUILDKITE_SAYS,
@@ -37,7 +38,6 @@ from tests.model.jobs import (
     Table,
     publisher,
 )
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness, history
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -431,7 +431,7 @@ def test_an_id_token_can_be_sent_again_after_an_outage_of_its_issuer(noon: Index
 @pytest.mark.parametrize("key", [f"{keys.USED_ID_TOKENS}*", f"{keys.TOKENS}*"])
 def test_outage_never_gives_two_tokens(noon: IndexHarness, kind: FaultKind, key: str) -> None:
     """Where the store fails there is no token, and never two for one statement."""
-    faulty = FaultyStore(noon.store, (Fault(kind, "put", key),))
+    faulty = FakeStore(noon.store, Fault(kind, "put", key))
     with pytest.raises(Unavailable):
         publishing(noon.opened(5, faulty)).mint(signed(GITHUB_SAYS))
 

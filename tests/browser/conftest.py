@@ -7,7 +7,8 @@ import pytest
 
 from tests.browser.chromium import Browser, Person, running_browser
 from tests.browser.site import PASSWORD, USER, add_downloads, await_descriptions, running_site
-from tests.http.packages import publish, sdist, wheel
+from tests.distributions import make_sdist, make_wheel
+from tests.http.packages import publish
 from tests.http.servers import RunningServer
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -94,15 +95,17 @@ def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iter
     with running_site(tmp_path_factory.mktemp("site"), config, INDEXES) as server:
         publish(
             server,
-            wheel("acme-core", "1.0", *FIELDS, MARKDOWN, "\n# Acme\n\nFine *text*.\n"),
-            wheel("acme-core", "1.1", *FIELDS, MARKDOWN, "\n# Acme\n\nFine *text*.\n"),
-            sdist("acme-core", "1.1", *FIELDS),
-            wheel("acme-core", "2.0rc1", *FIELDS),
-            wheel("hostile", "1.0", "Summary: <b onclick=x>bold</b>", MARKDOWN, HOSTILE),
-            *(wheel("many-wheels", "1.0", tag=tag) for tag in TAGS),
-            wheel("plain", "1.0"),
-            wheel("plain", "1.1"),
-            wheel("zebra", "0.1", "Summary: Stripes, for Acme_Core", "Requires-Dist: acme-core"),
+            make_wheel("acme-core", "1.0", *FIELDS, MARKDOWN, "\n# Acme\n\nFine *text*.\n"),
+            make_wheel("acme-core", "1.1", *FIELDS, MARKDOWN, "\n# Acme\n\nFine *text*.\n"),
+            make_sdist("acme-core", "1.1", *FIELDS),
+            make_wheel("acme-core", "2.0rc1", *FIELDS),
+            make_wheel("hostile", "1.0", "Summary: <b onclick=x>bold</b>", MARKDOWN, HOSTILE),
+            *(make_wheel("many-wheels", "1.0", tag=tag) for tag in TAGS),
+            make_wheel("plain", "1.0"),
+            make_wheel("plain", "1.1"),
+            make_wheel(
+                "zebra", "0.1", "Summary: Stripes, for Acme_Core", "Requires-Dist: acme-core"
+            ),
         )
         add_downloads(server, "acme-core", "1.1", "1.0", "0.9")
         server.change("acme-core", "yank", version="1.0", reason="Loses messages")

@@ -6,7 +6,8 @@ import pytest
 
 from tests.browser.axe import violations
 from tests.browser.chromium import Browser, Person
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.servers import RunningServer
 
 pytestmark = pytest.mark.integration
@@ -19,7 +20,7 @@ def visitor(
     request: pytest.FixtureRequest, browser: Browser, site: RunningServer
 ) -> Iterator[Person]:
     """Somebody who has not signed in, in a browser with scripts and in one without."""
-    publish(site, *(wheel("chosen", version, *EXTRAS) for version in ("1.0", "1.1")))
+    publish(site, *(make_wheel("chosen", version, *EXTRAS) for version in ("1.0", "1.1")))
     with browser.person(site.url, java_script_enabled=request.param) as person:
         yield person
 
@@ -74,7 +75,7 @@ def test_chips_of_a_link_are_ticked(visitor: Person) -> None:
 
 def test_chips_come_back_with_the_line(browser: Browser, site: RunningServer) -> None:
     """Who comes back to a page finds its line as its chips are."""
-    publish(site, wheel("chosen", "1.0", *EXTRAS))
+    publish(site, make_wheel("chosen", "1.0", *EXTRAS))
     with browser.person(site.url) as person:
         person.open("/project/chosen/1.0/")
         person.page.get_by_label("web", exact=True).check()

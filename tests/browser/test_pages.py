@@ -9,7 +9,8 @@ import pytest
 
 from tests.browser.chromium import Browser, Person
 from tests.browser.site import PASSWORD, USER, running_site, sign_in
-from tests.http.packages import Package, publish, wheel
+from tests.distributions import Distribution, make_wheel
+from tests.http.packages import publish
 from tests.http.servers import RunningServer
 from tests.waiting import until
 from wheelyard.rendering.client_settings import INSTALL_CHOICES
@@ -58,9 +59,9 @@ def visitor(
         yield person
 
 
-def as_file(package: Package) -> dict[str, object]:
+def as_file(package: Distribution) -> dict[str, object]:
     """Return a package as a file that somebody chooses."""
-    return {"name": package.filename, "mimeType": "application/zip", "buffer": package.data}
+    return {"name": package.filename, "mimeType": "application/zip", "buffer": package.body}
 
 
 def test_wrong_password_shows_the_form_again(person: Person) -> None:
@@ -144,7 +145,7 @@ def test_pages_know_who_looks(ana: Person, person: Person) -> None:
 def test_chosen_files_are_uploaded(ana: Person, site: RunningServer) -> None:
     """Files that are chosen are uploaded, and the page says of each what became of it."""
     name = "chosen-with" if ana.has_scripts else "chosen-without"
-    good, again = wheel(name, "1.0"), wheel("plain", "1.0", "Summary: Other bytes")
+    good, again = make_wheel(name, "1.0"), make_wheel("plain", "1.0", "Summary: Other bytes")
     ana.open()
     ana.follow("Upload")
     if ana.has_scripts:
@@ -167,9 +168,9 @@ def test_chosen_files_are_uploaded(ana: Person, site: RunningServer) -> None:
 
 def test_dropped_files_are_uploaded(scripted: Person, site: RunningServer) -> None:
     """Files that are dropped on the page are uploaded, one after the other."""
-    packages = [wheel("dropped", version) for version in ("1.0", "1.1")]
+    packages = [make_wheel("dropped", version) for version in ("1.0", "1.1")]
     scripted.open("/-/upload/")
-    bodies = [b64encode(package.data).decode() for package in packages]
+    bodies = [b64encode(package.body).decode() for package in packages]
     scripted.page.evaluate(DROP, [[package.filename for package in packages], bodies])
     scripted.press("Upload 2 files")
     link = scripted.page.get_by_role("link", name=re.compile("dropped"))
@@ -182,7 +183,7 @@ def test_dropped_files_are_uploaded(scripted: Person, site: RunningServer) -> No
 def test_release_is_yanked_with_a_reason(ana: Person, site: RunningServer) -> None:
     """A release is yanked with a reason, which everybody sees, by the name of who did it."""
     name = "yanked-with" if ana.has_scripts else "yanked-without"
-    publish(site, wheel(name, "1.0"), wheel(name, "1.1"))
+    publish(site, make_wheel(name, "1.0"), make_wheel(name, "1.1"))
     ana.open(f"/project/{name}/")
     ana.follow("Manage")
     ana.page.locator("main").get_by_role("link", name="1.0", exact=True).click()
@@ -200,7 +201,7 @@ def test_release_is_yanked_with_a_reason(ana: Person, site: RunningServer) -> No
 def test_many_releases_are_yanked_at_once(ana: Person, site: RunningServer) -> None:
     """Ticked releases are yanked with one reason, once a page has named their files."""
     name = "many-with" if ana.has_scripts else "many-without"
-    publish(site, *(wheel(name, version) for version in ("1.0", "1.1", "2.0")))
+    publish(site, *(make_wheel(name, version) for version in ("1.0", "1.1", "2.0")))
     ana.open(f"/project/{name}/manage/")
     for version in ("1.0", "1.1"):
         ana.page.get_by_role("checkbox", name=version).check()
@@ -219,7 +220,7 @@ def test_many_releases_are_yanked_at_once(ana: Person, site: RunningServer) -> N
 def test_project_is_deleted_with_its_typed_name(ana: Person, site: RunningServer) -> None:
     """A project is deleted by who types its name, restored, and its name is given up at last."""
     name = "gone-with" if ana.has_scripts else "gone-without"
-    publish(site, wheel(name, "1.0"), wheel(name, "1.1"))
+    publish(site, make_wheel(name, "1.0"), make_wheel(name, "1.1"))
     ana.open(f"/project/{name}/manage/")
     ana.follow("Delete the project")
     ana.page.get_by_label("To confirm").fill("gone")
@@ -410,7 +411,7 @@ def test_copy_button_copies_its_text(person: Person, site: RunningServer) -> Non
 def test_commands_have_the_whole_line(browser: Browser, tmp_path: Path) -> None:
     """In a wide window, each command to install something stands on one line, also with a note."""
     with running_site(tmp_path) as private_only, browser.person(private_only.url) as person:
-        publish(private_only, wheel("acme-core", "1.0"))
+        publish(private_only, make_wheel("acme-core", "1.0"))
         person.look("light", 1440)
         person.open("/project/acme-core/")
         heights = list[int]()
@@ -512,7 +513,7 @@ def test_filter_shows_matching_files(person: Person) -> None:
 def test_filter_looks_at_all_pages(visitor: Person, site: RunningServer) -> None:
     """Where the files have several pages, the form filters all of them, and pages the result."""
     name = "long-with" if visitor.has_scripts else "long-without"
-    publish(site, *(wheel(name, "1.0", tag=f"py{at}-none-any") for at in range(102)))
+    publish(site, *(make_wheel(name, "1.0", tag=f"py{at}-none-any") for at in range(102)))
     visitor.open(f"/project/{name}/")
     visitor.page.locator(".tabs").get_by_role("link", name="Files").click()
     assert "1 to 100 of 102 files" in visitor.text

@@ -4,7 +4,8 @@ import pytest
 
 from tests.browser.chromium import Browser
 from tests.browser.site import PASSWORD, USER
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.prefix_proxy import TEAM, Setup, behind_nginx
 
 pytestmark = pytest.mark.integration
@@ -24,7 +25,7 @@ def test_a_person_stays_below_the_path(
         behind_nginx(folder, Setup(takes_away=TEAM)) as index,
         browser.person(index.url, java_script_enabled=has_scripts) as person,
     ):
-        publish(index.server, wheel("demo"))
+        publish(index.server, make_wheel("demo"))
         person.open("project/Demo/")
         assert person.path == f"{TEAM}/project/demo/"
         person.follow("Sign in")

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from tests.browser.axe import violations
 from tests.browser.chromium import Browser, Person
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
 from tests.services.openid import SECRET, RealProvider, running_oidc_provider
 from tests.waiting import until
@@ -51,7 +52,7 @@ def index(
     with running_server(
         folder, config=PRIVATE + tables, environment=secrets, tables=GRANTS
     ) as server:
-        publish(server, wheel("acme-core", "1.0"))
+        publish(server, make_wheel("acme-core", "1.0"))
         yield server
 
 

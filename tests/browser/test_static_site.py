@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 from tests.browser.chromium import Browser
-from tests.http.packages import wheel
+from tests.distributions import make_wheel
 from tests.http_server import serving
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -33,8 +33,8 @@ def test_search_in_a_static_site(browser: Browser, public: FakeUpstream, tmp_pat
     team, kept = Team(tmp_path, public), public_wheel("acme-public", "2.0")
     public.publish(kept)
     team.publish(
-        wheel("acme-core", "1.0", "Summary: For every service"),
-        wheel("other", "1.0", "Import-Name: yaml"),
+        make_wheel("acme-core", "1.0", "Summary: For every service"),
+        make_wheel("other", "1.0", "Import-Name: yaml"),
     )
     team.keep(kept)
 
@@ -60,7 +60,7 @@ def test_chips_of_a_static_site(browser: Browser, public: FakeUpstream, tmp_path
     """In an exported site the script answers the chips; without scripts there are none."""
     team = Team(tmp_path, public)
     tags = (f"cp3{minor}-none-any" for minor in range(14))
-    team.publish(*(wheel("acme-core", "1.0", "Provides-Extra: cli", tag=tag) for tag in tags))
+    team.publish(*(make_wheel("acme-core", "1.0", "Provides-Extra: cli", tag=tag) for tag in tags))
 
     with exported(team) as url:
         for has_scripts in (True, False):

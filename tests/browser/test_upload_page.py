@@ -10,7 +10,8 @@ from tests.browser.axe import violations
 from tests.browser.chromium import Browser, Person
 from tests.browser.site import sign_in
 from tests.browser.test_pages import as_file
-from tests.http.packages import Package, publish, sdist, wheel
+from tests.distributions import Distribution, make_sdist, make_wheel
+from tests.http.packages import publish
 from tests.http.servers import RunningServer
 
 pytestmark = pytest.mark.integration
@@ -39,33 +40,33 @@ def ana(browser: Browser, site: RunningServer) -> Iterator[Person]:
         yield person
 
 
-def choose(person: Person, *packages: Package) -> None:
+def choose(person: Person, *packages: Distribution) -> None:
     """Choose files on the page, and wait until it says what would become of them."""
     person.page.locator("input[multiple]").set_input_files(list(map(as_file, packages)))
     # while it asks, it says nothing of the files
     person.page.locator("[data-queue] .mark", has_text="checking").first.wait_for(state="detached")
 
 
-def row_of(person: Person, package: Package) -> Any:  # noqa: ANN401 - Playwright's `Locator`
+def row_of(person: Person, package: Distribution) -> Any:  # noqa: ANN401 - Playwright's `Locator`
     """Return the row of a file."""
     return person.page.get_by_role("listitem").filter(has_text=package.filename)
 
 
 def test_the_page_says_what_would_become_of_files(ana: Person, site: RunningServer) -> None:
     """Before anything is sent, each file has its name, version, kind, and why it is left out."""
-    there, other = sdist("previewed", "1.0"), sdist("previewed", "1.0", "Summary: Other")
-    publish(site, there, wheel("previewed", "1.0"))
-    new = wheel("preview-new", "2.0")
-    notes = Package("notes.txt", b"none", b"")
+    there, other = make_sdist("previewed", "1.0"), make_sdist("previewed", "1.0", "Summary: Other")
+    publish(site, there, make_wheel("previewed", "1.0"))
+    new = make_wheel("preview-new", "2.0")
+    notes = Distribution("notes.txt", b"none")
     ana.open(UPLOAD)
 
-    choose(ana, new, other, wheel("previewed", "1.0"), notes)
+    choose(ana, new, other, make_wheel("previewed", "1.0"), notes)
 
     assert "preview-new 2.0 · wheel, any Python 3 new project" in row_of(ana, new).inner_text()
     refused = row_of(ana, other).inner_text()
     assert "would be refused" in refused
     assert "with different content" in refused
-    assert "is there already" in row_of(ana, wheel("previewed", "1.0")).inner_text()
+    assert "is there already" in row_of(ana, make_wheel("previewed", "1.0")).inner_text()
     summary = ana.page.locator("[data-summary]")
     said = "1 was there already, 2 left out, 1 ready. What would be refused is not sent."
     assert summary.inner_text() == said
@@ -85,8 +86,8 @@ def test_the_page_says_what_would_become_of_files(ana: Person, site: RunningServ
 def test_a_file_that_was_built_anew_takes_the_place_of_the_one_before(ana: Person) -> None:
     """A file chosen again under the same name is one row."""
     ana.open(UPLOAD)
-    choose(ana, wheel("rebuilt", "1.0"))
-    choose(ana, wheel("rebuilt", "1.0", "Summary: Anew"))
+    choose(ana, make_wheel("rebuilt", "1.0"))
+    choose(ana, make_wheel("rebuilt", "1.0", "Summary: Anew"))
 
     assert ana.page.locator("[data-queue] li").count() == 1
     assert ana.page.get_by_role("button", name="Upload 1 file").is_enabled()
@@ -126,7 +127,7 @@ def test_the_zone_is_the_field(ana: Person) -> None:
 
 def test_without_a_digest_the_name_alone_is_known(browser: Browser, site: RunningServer) -> None:
     """Where the browser computes no digests, a file whose name is there can still be sent."""
-    there = wheel("no-digests", "1.0")
+    there = make_wheel("no-digests", "1.0")
     publish(site, there)
     with browser.person(site.url) as person:
         sign_in(person)
@@ -140,7 +141,7 @@ def test_without_a_digest_the_name_alone_is_known(browser: Browser, site: Runnin
 
 def test_a_page_that_cannot_ask_sends_all_the_same(browser: Browser, site: RunningServer) -> None:
     """If the server does not say what would become of a file, it can be sent all the same."""
-    made = wheel("not-checked", "1.0")
+    made = make_wheel("not-checked", "1.0")
     with browser.person(site.url) as person:
         sign_in(person)
         person.page.route("**/upload/check/", lambda route: route.fulfill(status=503, body="busy"))
@@ -162,7 +163,7 @@ def test_another_try_is_offered_where_it_can_help(
     browser: Browser, site: RunningServer, status: int, *, may_help: bool
 ) -> None:
     """A file that is refused for what it is has no button *Try again*, and any other one has."""
-    made = wheel(f"tried-{status}", "1.0")
+    made = make_wheel(f"tried-{status}", "1.0")
     with browser.person(site.url) as person:
         sign_in(person)
         person.open(UPLOAD)

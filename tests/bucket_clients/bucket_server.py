@@ -13,8 +13,9 @@ from httpx2 import Response
 from tests.clients.harness import new_sandbox
 from tests.clients.reading import page
 from tests.clients.servers import Server, make_token, serving
+from tests.distributions import Distribution
 from tests.fake_gcs.server import FakeGcs
-from tests.http.packages import Package, form
+from tests.http.packages import form
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 
@@ -84,20 +85,20 @@ def asking(index: BucketIndex, path: str) -> AbstractContextManager[Response]:
     return httpx2.stream("GET", f"{index.server.url}{path}", **_alone(index))
 
 
-def upload(index: BucketIndex, package: Package) -> Response:
+def upload(index: BucketIndex, package: Distribution) -> Response:
     """Upload a package, whatever comes of it."""
     kind = {"Content-Type": "multipart/form-data; boundary=frontier"}
     return send_request(index, "/legacy/", "POST", content=form(package), headers=kind)
 
 
-def publish(index: BucketIndex, *packages: Package) -> None:
+def publish(index: BucketIndex, *packages: Distribution) -> None:
     """Upload packages, all of which have to be taken."""
     for package in packages:
         answer = upload(index, package)
         assert answer.status_code == OK, answer.text
 
 
-def path_of(index: BucketIndex, package: Package) -> str:
+def path_of(index: BucketIndex, package: Distribution) -> str:
     """Return the path that the page of a project gives for a package."""
     name = package.filename.partition("-")[0].replace("_", "-")
     urls = {Path(urlsplit(each.url).path).name: each.url for each in page(index.server, name)}
@@ -105,9 +106,9 @@ def path_of(index: BucketIndex, package: Package) -> str:
     return urlsplit(urls[filename]).path
 
 
-def is_whole(answer: Response, package: Package) -> bool:
+def is_whole(answer: Response, package: Distribution) -> bool:
     """Return whether an answer is a package, all of it."""
-    return answer.status_code == OK and answer.content == package.data
+    return answer.status_code == OK and answer.content == package.body
 
 
 def _alone(index: BucketIndex) -> dict[str, Any]:

@@ -19,16 +19,16 @@ from tests.bucket_clients.bucket_server import (
     send_request,
 )
 from tests.clients.harness import Sandbox, program, system_program
+from tests.distributions import make_wheel
 from tests.fake_gcs.faults import CutAt, Slow
 from tests.fake_gcs.server import FakeGcs
-from tests.http.packages import wheel
 from tests.ports import free_port
 
 FILES = "*/files/*"
-LARGE = wheel("yard-large", "1.0+cpu.1", filler=bytes(range(256)) * 65_536)
+LARGE = make_wheel("yard-large", "1.0+cpu.1", content=bytes(range(256)) * 65_536)
 """Of 16 MiB: more than sockets and buffers take in on the way."""
-SMALL = wheel("yard-small", "1!1.0")
-HARD = wheel("yard-hard", "1!2.0+cpu.1", filler=bytes(range(256)) * 8192)
+SMALL = make_wheel("yard-small", "1!1.0")
+HARD = make_wheel("yard-hard", "1!2.0+cpu.1", content=bytes(range(256)) * 8192)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_pip_fetches_nothing_again_that_is_in_its_cache(
         )
 
     downloaded = [(sandbox.folder / name / HARD.filename) for name in ("once", "twice")]
-    assert [each.read_bytes() == HARD.data for each in downloaded] == [True, True]
+    assert [each.read_bytes() == HARD.body for each in downloaded] == [True, True]
     statuses = [each.status for each in index.cloud.log.records("signed")]
     assert statuses.count(200) == 1
     assert set(statuses) <= {200, 304}
@@ -69,13 +69,13 @@ def test_curl_goes_on(index: BucketIndex, sandbox: Sandbox) -> None:
         f"machine localhost login x password {index.server.token}\n"
     )
     target = sandbox.folder / "target"
-    target.write_bytes(HARD.data[:100_000])
+    target.write_bytes(HARD.body[:100_000])
     index.cloud.log.clear()
 
     url = f"{index.server.url}{path_of(index, HARD)}"
     sandbox.run(curl, "--silent", "--fail", "--location", "--netrc", "-C", "-", "-o", target, url)
 
-    assert target.read_bytes() == HARD.data
+    assert target.read_bytes() == HARD.body
     assert [each.status for each in index.cloud.log.records("signed")] == [206]
     assert not any(each.authorization for each in index.cloud.log.records("signed"))
 
@@ -106,7 +106,7 @@ def test_slow_downloads_block_no_other_client(cloud: FakeGcs, tmp_path: Path, sl
     ):
         publish(index, LARGE, SMALL)
         path, small = path_of(index, LARGE), path_of(index, SMALL)
-        cloud.faults.add(CutAt(len(LARGE.data) // 2), "media", FILES)
+        cloud.faults.add(CutAt(len(LARGE.body) // 2), "media", FILES)
         stack.callback(cloud.faults.clear)
         assert is_whole(send_request(index, path), LARGE)
         if slow == "bucket":

@@ -19,15 +19,15 @@ from tests.bucket_clients.bucket_server import (
     send_request,
     upload,
 )
+from tests.distributions import make_wheel
 from tests.fake_gcs.server import FakeGcs
-from tests.http.packages import wheel
 from tests.waiting import until
 
 PIP_GIVES_UP = 15
 """Seconds of silence after which pip takes a server for dead."""
 BACK = 12
 """Seconds after which an index whose bucket has come back is well again."""
-PROJECTS = [wheel(f"yard-{number}", "1.0+cpu") for number in range(3)]
+PROJECTS = [make_wheel(f"yard-{number}", "1.0+cpu") for number in range(3)]
 
 Outage = Callable[[FakeGcs], None]
 
@@ -54,7 +54,7 @@ def filled_index(folder: Path, cloud: FakeGcs) -> Iterator[BucketIndex]:
 def test_writes_are_denied(cloud: FakeGcs, tmp_path: Path) -> None:
     """A bucket that denies writes serves files; an upload is refused, and works with rights."""
     with filled_index(tmp_path / "index", cloud) as index:
-        path, more = path_of(index, PROJECTS[0]), wheel("yard-0", "2.0")
+        path, more = path_of(index, PROJECTS[0]), make_wheel("yard-0", "2.0")
         before = cloud.bucket(BUCKET).names()
         cloud.permissions.deny("storage.objects.create", "storage.objects.delete")
 
@@ -80,7 +80,7 @@ def test_writes_are_denied(cloud: FakeGcs, tmp_path: Path) -> None:
 def test_bucket_is_gone(cloud: FakeGcs, tmp_path: Path, begin: Outage) -> None:
     """While nothing comes from the bucket, clients get 503; once it is back, all works again."""
     with filled_index(tmp_path / "index", cloud) as index, ThreadPoolExecutor(8) as pool:
-        path, more = path_of(index, PROJECTS[0]), wheel("yard-0", "3.0")
+        path, more = path_of(index, PROJECTS[0]), make_wheel("yard-0", "3.0")
         begin(cloud)  # what is fresh is served for a second more
         try:
             until(lambda: send_request(index, "/simple/yard-1/").status_code == 503)

@@ -16,14 +16,14 @@ from tests.bucket_clients.bucket_server import (
     send_request,
 )
 from tests.clients.harness import Sandbox, wheelyard
+from tests.distributions import make_wheel
 from tests.fake_gcs.clients import ask as ask_bucket
 from tests.fake_gcs.server import FakeGcs
-from tests.http.packages import wheel
 
 OPEN = "open-wheels"
 FILES = f"gs://{OPEN}/team a~1"
 SPLIT = f'[store]\nfiles = "{FILES}"\ndownloads = "public"\n'
-HARD = wheel("yard-hard", "1!2.0+cpu.1")
+HARD = make_wheel("yard-hard", "1!2.0+cpu.1")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_a_download_leads_to_a_plain_url(index: BucketIndex) -> None:
     assert url.startswith(f"{index.cloud.url}/{OPEN}/team%20a~1/files/yard-hard/")
     assert url.endswith("/yard_hard-1%212.0%2Bcpu.1-py3-none-any.whl")
     sent_by_bucket = ask_bucket(index.cloud.address, "GET", url.removeprefix(index.cloud.url))
-    assert (sent_by_bucket.status, sent_by_bucket.body) == (200, HARD.data)
+    assert (sent_by_bucket.status, sent_by_bucket.body) == (200, HARD.body)
     assert sent_by_bucket.headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
@@ -68,16 +68,16 @@ def test_only_files_are_public(index: BucketIndex) -> None:
 
 def test_check_and_delete(index: BucketIndex, sandbox: Sandbox) -> None:
     """Commands know where the files are; what is deleted is gone from the public bucket."""
-    gone = wheel("yard-gone", "1.0")
+    gone = make_wheel("yard-gone", "1.0")
     environment = as_account(index.cloud, index.folder)
-    index.folder.joinpath(gone.filename).write_bytes(gone.data)
+    index.folder.joinpath(gone.filename).write_bytes(gone.body)
 
     def type_(*arguments: str) -> str:
         return wheelyard(sandbox, *arguments, "--store", STORE, **environment)
 
     type_("upload", str(index.folder / gone.filename))
     assert "\nclean: 2 projects, 2 files" in f"\n{type_('check')}"
-    digest = f"sha256:{hashlib.sha256(gone.data).hexdigest()}"
+    digest = f"sha256:{hashlib.sha256(gone.body).hexdigest()}"
     type_("delete", "yard-gone", digest, "--now", "--yes")
     assert "\nclean: 2 projects, 1 file" in f"\n{type_('check')}"
 

@@ -40,9 +40,9 @@ from tests.catalog.scheduler import (
     Work,
     scheduled_futures,
 )
+from tests.distributions import Distribution
 from tests.fake_time import START, Clock, fake_runtime
 from tests.index_tables import put_tables, toml_of
-from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, objects
 from wheelyard.archive.distribution_reader import DistributionContents
 from wheelyard.catalog import keys
@@ -101,10 +101,10 @@ class Scenario:
 
     folder: Path
     intents: Mapping[str, AnyIntent]
-    before: tuple[Made | RecordIntent, ...] = ()
-    deleted: tuple[Made, ...] = ()
+    before: tuple[Distribution | RecordIntent, ...] = ()
+    deleted: tuple[Distribution, ...] = ()
     """Those of `before` that were deleted then."""
-    leftovers: tuple[Made, ...] = ()
+    leftovers: tuple[Distribution, ...] = ()
     together: bool = False
     far: bool = False
     others: Mapping[str, Callable[[Index], str | None]] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class Scenario:
     """Whether there is an index `prod` beside main."""
     late: bool = False
     """Whether a write may happen after its writer was told that the answer is lost."""
-    arrivals: dict[Made, SpooledUpload] = field(default_factory=dict)
+    arrivals: dict[Distribution, SpooledUpload] = field(default_factory=dict)
     contents: dict[Path, DistributionContents] = field(default_factory=dict)
     """The contents of each distribution, read once for all runs."""
     start: dict[str, bytes] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for made in (*self.before, *(wish.made for wish in self.writes.values())):
-            if isinstance(made, Made):
+            if isinstance(made, Distribution):
                 self.arrivals[made] = made.arrival(self.folder)
         store = OrdinalStore({})
         index = self.opened(store, 99)
@@ -129,7 +129,7 @@ class Scenario:
             put_tables(index, toml_of(main=OPEN_MAIN, index=({"name": "prod"},)))
             index = self.opened(store, 99)
         for made in self.before:
-            if isinstance(made, Made):
+            if isinstance(made, Distribution):
                 index.uploads.accept(self.arrivals[made], ALICE)
             else:
                 made.fulfil(index)

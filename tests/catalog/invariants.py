@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import Distribution
 from tests.fake_time import START
-from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, remove_now
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
@@ -44,7 +44,7 @@ class WriteIntent:
     It is deleted or restored, or leftovers are swept of what others do.
     """
 
-    made: Made
+    made: Distribution
     delete: bool = False
     sweep: bool = False
     restore: bool = False
@@ -116,7 +116,7 @@ class CopyIntent:
 class PromotionIntent:
     """The intent to promote the release of a distribution to the index `prod`."""
 
-    made: Made
+    made: Distribution
 
     def fulfil(self, index: Index) -> None:
         """Promote it."""
@@ -140,7 +140,7 @@ class PromotionIntent:
 class RemovalIntent:
     """The intent to remove a distribution with its bytes, perhaps from all indexes."""
 
-    made: Made
+    made: Distribution
     everywhere: bool = False
     is_public: bool = False
     """Whether it is an ordinary delete, where everybody can read the bucket."""

@@ -24,7 +24,7 @@ from tests.catalog.scheduler import (
     reply_to,
     told,
 )
-from tests.storage.wrapping import WrappedStore
+from tests.fake_store import WrappedStore
 from wheelyard.errors import WheelyardError
 from wheelyard.storage.base import Key, Store
 
@@ -36,16 +36,20 @@ Writer = Callable[[Store], Work]
 
 @dataclass
 class _Script(WrappedStore):
-    """Repeats the replies that a writer got, and stops it at the next call."""
+    """
+    Repeats the replies that a writer got, and stops it at the next call.
 
-    store: Store
+    It has no plan, as `FakeStore` has: what a call becomes is chosen long after its writer stopped.
+    """
+
+    inner: Store
     replies: Iterator[object] | None = None
     """None before the writer begins: what is read then is there in every schedule."""
     asked: tuple[Call, Callable[[], object]] | None = None
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream that can be repeated."""
-        return iter(self._call("read", key, lambda: [*self.store.read(key, start, stop)]))
+        return iter(self._call("read", key, lambda: [*self.inner.read(key, start, stop)]))
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         if self.replies is None:
@@ -78,7 +82,7 @@ class Position:
 
     def finish(self, store: Store) -> None:
         """Make the call now; its writer was told long before that the answer is lost."""
-        self._script.store = store
+        self._script.inner = store
         reply_to(CallOutcome.DONE, self._act)
 
     def after(self, store: Store, outcome: CallOutcome) -> "Position":
@@ -86,7 +90,7 @@ class Position:
         assert self.call is not None
         if outcome is CallOutcome.CRASH:
             return CRASHED
-        self._script.store = store
+        self._script.inner = store
         reply = reply_to(outcome, self._act)
         name = told(reply)
         if name not in self._next:

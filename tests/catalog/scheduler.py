@@ -21,8 +21,8 @@ from typing import TypeVar
 
 import pytest
 
+from tests.fake_store import WrappedStore
 from tests.fake_time import Clock
-from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
@@ -320,12 +320,16 @@ def scheduled_futures() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class GatedStore(WrappedStore):
-    """The store of the writers: only reading bytes and marks do not wait at the gate."""
+    """
+    The store of the writers: only reading bytes and marks do not wait at the gate.
+
+    It has no plan, as `FakeStore` has: the outcome of each call is chosen while the call waits.
+    """
 
     scheduler: Scheduler
 
     @property
-    def store(self) -> Store:  # type: ignore[override] # never reassigned
+    def inner(self) -> Store:  # type: ignore[override] # never reassigned
         """The store that the writers share."""
         return self.scheduler.store
 

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import DEMO, changes_in
+from tests.distributions import make_wheel
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import Clock, fake_runtime
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import changes as module
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import NO_CHANGES, NO_SERIAL, ChangeLog, Changes, ProjectChange
@@ -38,7 +37,7 @@ class Process:
     """A process that commits and follows, with a catalog of its own over a shared store."""
 
     def __init__(self, store: Store, seed: int, clock: Clock | None = None) -> None:
-        self.store = FaultyStore(store)
+        self.store = FakeStore(store)
         self.clock = clock or Clock()
         self.runtime = fake_runtime(self.clock, seed)
         policy = CachePolicy(is_local=True, freshness=0, capacity=1 << 20)
@@ -165,7 +164,7 @@ def test_followers_miss_nothing(
                 continue
             if what == "die":  # after the serials are written
                 process = Process(store, number)
-                process.store.faults = (Fault(FaultKind.CRASH, "delete"),)
+                process.store.follow(Fault(FaultKind.CRASH, "delete"))
             cursor = received[number][-1].serial if received[number] else 0
             try:
                 entries, newest = process.changes.since(cursor)
@@ -214,15 +213,15 @@ def test_others_write_again_and_again(process: Process, store: MemoryStore) -> N
     """Who always loses the race for the list sees its changes without a serial."""
     other = Process(store, 2)
 
-    def on_call(verb: str, key: str) -> None:
-        if (verb, key) == ("put", keys.CHANGES):
-            other.commit(OTHER)
-            empty = replace(NO_CHANGES, write_id=str(next(numbers)))
-            store.put(keys.CHANGES, Codec(ChangeLog).encode(empty), None)
+    def write_first() -> None:
+        other.commit(OTHER)
+        empty = replace(NO_CHANGES, write_id=str(next(numbers)))
+        store.put(keys.CHANGES, Codec(ChangeLog).encode(empty), None)
 
     numbers = count()
     process.commit(DEMO)
-    follower = Process(ObservedStore(store, on_call), 3)
+    overtaken = Before(write_first, "put", keys.CHANGES, times=ALWAYS)
+    follower = Process(FakeStore(store, overtaken), 3)
 
     assert follower.changes.since(0)[0] == [ProjectChange(NO_SERIAL, DEMO, 1)]
     assert [change.project for change in process.changes.since(0)[0]] == [DEMO, OTHER]
@@ -351,7 +350,7 @@ def test_a_mark_without_a_commit_is_deleted_after_a_day(process: Process) -> Non
     """A mark without a commit is deleted after a day; that of a commit gives it a serial."""
     store = MemoryStore(process.clock.seconds)
     writer = Process(store, 2, process.clock)
-    writer.store.faults = (Fault(FaultKind.CRASH, "put", keys.project(DEMO)),)
+    writer.store.follow(Fault(FaultKind.CRASH, "put", keys.project(DEMO)))
     with pytest.raises(ProcessCrash):
         writer.commit(DEMO)
     sweeping = Process(store, 3, process.clock)
@@ -368,13 +367,8 @@ def test_a_mark_without_a_commit_is_deleted_after_a_day(process: Process) -> Non
 
 def test_writer_that_stood_still_gives_up_its_commit(process: Process, store: MemoryStore) -> None:
     """A writer that stands still for half a day after its mark gives its commit up."""
-    hours = iter([12])
-
-    def on_call(_: str, key: str) -> None:
-        if key.startswith(keys.PENDING):
-            process.clock.advance(hours=next(hours, 0), seconds=1)
-
-    writer = Process(ObservedStore(store, on_call), 2, process.clock)
+    half_a_day = Before(lambda: process.clock.advance(hours=12, seconds=1), "*", f"{keys.PENDING}*")
+    writer = Process(FakeStore(store, half_a_day), 2, process.clock)
 
     with pytest.raises(Unavailable, match="stood still"):
         writer.commit(DEMO)

@@ -6,8 +6,8 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import DEMO, commit_key, document
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import START, Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Journal, ProjectCommits, ProjectIntent
@@ -25,7 +25,7 @@ class CommittingProcess:
     """One process that commits, and what it tells of it."""
 
     def __init__(self, store: Store, seed: int, *, near: bool = True) -> None:
-        self.store = FaultyStore(store)
+        self.store = FakeStore(store)
         self.events = list[Event]()
         clock = Clock()
         runtime = replace(
@@ -81,7 +81,7 @@ def test_lost_reply_counts_once(store: MemoryStore, wish: str, *, near: bool) ->
     """A change that was made, though the store's reply was lost, succeeds and is told once."""
     CommittingProcess(store, 1).submit(uploads("1.0"))
     writer = CommittingProcess(store, 2, near=near)
-    writer.store.faults = (Fault(FaultKind.DONE, "put", keys.project(DEMO)),)
+    writer.store.follow(Fault(FaultKind.DONE, "put", keys.project(DEMO)))
 
     after = writer.submit(uploads("2.0") if wish == "upload" else deletes_all)
 
@@ -126,7 +126,7 @@ def test_a_writer_that_lost_reads_again(store: MemoryStore, *, dies: bool) -> No
     writer, other = CommittingProcess(store, 1, near=False), CommittingProcess(store, 2, near=False)
     writer.submit(uploads("1.0"))
     if dies:  # so that only the document tells of its commit, and not the journal
-        other.store.faults = (Fault(FaultKind.CRASH, "put", commit_key(DEMO, 2)),)
+        other.store.follow(Fault(FaultKind.CRASH, "put", commit_key(DEMO, 2)))
     with pytest.raises(ProcessCrash) if dies else nullcontext():
         other.submit(uploads("2.0"))
 

@@ -1,45 +1,25 @@
 """Caching of documents of a remote store, and the reads that it costs."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
 
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.fake_store import ALWAYS, After, FakeStore, Fault, FaultKind, Pause
 from tests.fake_time import Clock, fake_runtime
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache, MaxAge, Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Unavailable
-from wheelyard.storage.base import Found, Key, ObjectVersion
+from wheelyard.storage.base import ObjectVersion
 from wheelyard.storage.memory import MemoryStore
 
 FRESHNESS = 1.0
 FIRST, SECOND = NormalizedName("first"), NormalizedName("second")
 
 
-class CountingStore(MemoryStore):
-    """A store that counts reads, lets them wait for `go_on`, and may fail."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__(clock)
-        self.reads = 0
-        self.asked = Event()
-        self.go_on = Event()
-        self.go_on.set()
-        self.is_down = False
-
-    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """Count a read; answer when that is allowed, with what was there when it began."""
-        self.reads += 1
-        if self.is_down:
-            raise Unavailable("The store does not answer.")
-        answer = super().get(key, unless)
-        self.asked.set()
-        self.go_on.wait(TIMEOUT_SECONDS)
-        return answer
+OUTAGE = Fault(FaultKind.NOT_DONE, "get", times=ALWAYS)
 
 
 class DocumentHarness:
@@ -49,7 +29,7 @@ class DocumentHarness:
         self, stale_if_error: float = 0.0, *, near: bool = False, is_permanent: bool = False
     ) -> None:
         self.clock = Clock()
-        self.store = CountingStore(self.clock.seconds)
+        self.store = FakeStore(MemoryStore(self.clock.seconds))
         cache_policy = CachePolicy(
             is_local=near, freshness=FRESHNESS, stale_if_error=stale_if_error, capacity=1 << 20
         )
@@ -97,14 +77,14 @@ def test_what_this_process_wrote_shows_at_once(harness: DocumentHarness, max_age
     """A read that began before this process wrote does not bring the old document back."""
     if max_age == "current":
         harness.names()
-    harness.store.asked.clear()
-    harness.store.go_on.clear()
+    pause = Pause()
+    harness.store.follow(After(pause, "get"))
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(harness.documents.get, keys.PROJECT_NAMES, max_age)
-        harness.store.asked.wait(TIMEOUT_SECONDS)
+        pause.wait_for_call()
         value = NameList((FIRST, SECOND))
         harness.cache_written(value, harness.write(FIRST, SECOND))
-        harness.store.go_on.set()
+        pause.go_on.set()
         names = answer.result(TIMEOUT_SECONDS).value
     # who asks for the current document may get what was there when it was asked for
     assert names == (value if max_age == "fresh" else NameList((FIRST,)))
@@ -115,13 +95,13 @@ def test_what_this_process_wrote_shows_at_once(harness: DocumentHarness, max_age
 def test_an_outage_is_an_error_once_the_cache_is_old(harness: DocumentHarness) -> None:
     """An outage is an error once the remembered document has grown old."""
     harness.names()
-    harness.store.is_down = True
+    harness.store.follow(OUTAGE)
     assert harness.names() == (FIRST,)
 
     harness.clock.advance(seconds=FRESHNESS)
     with pytest.raises(Unavailable):
         harness.names()
-    harness.store.is_down = False
+    harness.store.follow()
     assert harness.names() == (FIRST,)
 
 
@@ -129,12 +109,12 @@ def test_stale_documents_are_served_during_an_outage() -> None:
     """With stale_if_error, a remembered document is shown for that time of an outage."""
     harness = DocumentHarness(stale_if_error=60)
     harness.names()
-    harness.store.is_down = True
+    harness.store.follow(OUTAGE)
     for _ in range(59):
         harness.clock.advance(seconds=FRESHNESS)
         assert harness.names() == (FIRST,)
         assert harness.names() == (FIRST,)
-    assert harness.store.reads == 60  # one in a window, however many ask
+    assert harness.store.count("get") == 60  # one in a window, however many ask
 
     harness.clock.advance(seconds=FRESHNESS)
     with pytest.raises(Unavailable):
@@ -160,32 +140,34 @@ def test_a_document_that_is_gone(*, is_permanent: bool, near: bool) -> None:
 def test_in_a_folder_nobody_shares_an_earlier_read() -> None:
     """On a local store, a read sees earlier writes even while an older read is running."""
     near = DocumentHarness(near=True)
-    near.store.go_on.clear()
+    first, second = Pause(), Pause()
+    near.store.follow(After(first, "get"), After(second, "get", nth=2))
     with ThreadPoolExecutor(2) as pool:
         early = pool.submit(near.documents.get, keys.PROJECT_NAMES)
-        assert near.store.asked.wait(TIMEOUT_SECONDS)
+        first.wait_for_call()
         near.write(FIRST, SECOND)
-        near.store.asked.clear()
         late = pool.submit(near.documents.get, keys.PROJECT_NAMES)
-        assert near.store.asked.wait(TIMEOUT_SECONDS)
-        near.store.go_on.set()
+        second.wait_for_call()
+        first.go_on.set()
+        second.go_on.set()
         assert early.result(TIMEOUT_SECONDS).value == NameList((FIRST,))
         assert late.result(TIMEOUT_SECONDS).value == NameList((FIRST, SECOND))
 
 
 def test_on_a_bucket_all_who_want_a_document_share_a_read(harness: DocumentHarness) -> None:
     """While a document of a bucket is read, all who want the document share that read."""
-    harness.store.go_on.clear()
+    pause = Pause()
+    harness.store.follow(After(pause, "get"))
     with ThreadPoolExecutor(9) as pool:
         readers = [pool.submit(harness.names) for _ in range(9)]
-        assert harness.store.asked.wait(TIMEOUT_SECONDS)
-        harness.store.go_on.set()
+        pause.wait_for_call()
+        pause.go_on.set()
         assert {reader.result(TIMEOUT_SECONDS) for reader in readers} == {(FIRST,)}
-    assert harness.store.reads == 1
+    assert harness.store.count("get") == 1
 
     harness.clock.advance(seconds=FRESHNESS)
     assert harness.names() == (FIRST,)
-    assert harness.store.reads == 2
+    assert harness.store.count("get") == 2
 
 
 def test_a_late_reply_does_not_bring_back_what_was_written_over(harness: DocumentHarness) -> None:
@@ -210,4 +192,4 @@ def test_a_large_document_is_remembered_too(harness: DocumentHarness) -> None:
     for _ in range(10):
         assert harness.names() == many
 
-    assert harness.store.reads == 1
+    assert harness.store.count("get") == 1

@@ -7,7 +7,7 @@ import pytest
 from tests.catalog.explorer import Explorer, Scenario, Stage
 from tests.catalog.invariants import RecordIntent, WriteIntent, document
 from tests.catalog.scheduler import Call, CallOutcome, Scheduler
-from tests.operations.distributions import Made, make_wheel
+from tests.distributions import Distribution, make_wheel
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_documents import ACCESS
 
@@ -19,7 +19,7 @@ TWO = make_wheel(version="2.0")
 THREE = make_wheel(version="3.0")
 
 DELETE_ONE = WriteIntent(ONE, delete=True)
-SCENARIOS: dict[str, tuple[dict[str, WriteIntent], tuple[Made, ...]]] = {
+SCENARIOS: dict[str, tuple[dict[str, WriteIntent], tuple[Distribution, ...]]] = {
     "same filename, other bytes": ({"A": WriteIntent(ONE), "B": WriteIntent(OTHER_BYTES)}, ()),
     "same filename, same bytes": ({"A": WriteIntent(ONE), "B": WriteIntent(ONE)}, ()),
     "first uploads of a project": ({"A": WriteIntent(ONE), "B": WriteIntent(TWO)}, ()),

@@ -9,10 +9,10 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import DEMO, WriteIntent, document, violations
+from tests.distributions import make_wheel
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import START, Clock, fake_runtime
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.services.fixtures import ALL, Emulators
 from tests.services.stores import store_at
@@ -67,15 +67,15 @@ def new_store(
             )
 
 
-def faulty_index(harness: IndexHarness, *faults: Fault) -> tuple[Index, FaultyStore]:
+def faulty_index(harness: IndexHarness, *faults: Fault) -> tuple[Index, FakeStore]:
     """Return an index whose store has faults, once it is open, and whose pauses take time."""
-    store = FaultyStore(harness.store)
+    store = FakeStore(harness.store)
     runtime = replace(
         fake_runtime(harness.clock, 5), pause=lambda seconds: harness.clock.advance(seconds=seconds)
     )
     index = build_index(Stores.of(store), Spool(harness.folder), Settings(), runtime)
     store.calls.clear()
-    store.faults = faults
+    store.follow(*faults)
     return index, store
 
 

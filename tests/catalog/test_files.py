@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.catalog.invariants import DEMO
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.catalog.invariants import DEMO, commit_key
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Stored

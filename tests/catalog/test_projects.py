@@ -1,18 +1,16 @@
 """Reads of a project whose document is not cached, or is stale."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.catalog.invariants import DEMO
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
 from tests.operations.in_memory_index import IndexHarness
 from tests.rendering.examples import FILES, NOON, TEXT, file
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_documents import ProjectCodec
@@ -44,14 +42,14 @@ def test_all_processes_show_a_new_project_from_the_same_moment_on(tmp_path: Path
     """Once one process shows a new project of a folder, every other one has it, too."""
     harness, looks = IndexHarness(tmp_path), list[tuple[bool, ...]]()
 
-    def look(verb: str, _key: str) -> None:
-        if verb == "put":
-            processes = (writer, harness.opened(3).projects)
-            found = [is_gotten(projects) for projects in processes]
-            found += [projects.load(DEMO).value is not None for projects in processes]
-            looks.append(tuple(found))
+    def look() -> None:
+        processes = (writer, harness.opened(3).projects)
+        found = [is_gotten(projects) for projects in processes]
+        found += [projects.load(DEMO).value is not None for projects in processes]
+        looks.append(tuple(found))
 
-    writer = harness.opened(2, store=ObservedStore(harness.store, look)).projects
+    store = FakeStore(harness.store, Before(look, "put", times=ALWAYS))
+    writer = harness.opened(2, store=store).projects
     event = Event.uploaded(file("1.0"), "", at=NOON, by="ana")
     writer.change(DEMO, lambda _project: (event,))
 
@@ -73,16 +71,11 @@ def test_a_project_that_is_being_made_is_not_lost(
     tmp_path: Path, reader: str, verb: str, skipped: int
 ) -> None:
     """A reader that meets the first upload of a listed name anywhere finds it, or no files yet."""
-    harness, calls = IndexHarness(tmp_path), Counter[str]()
+    harness = IndexHarness(tmp_path)
     harness.index.projects.names.claim(DEMO)
-
-    def upload_once(called: str, _key: str) -> None:
-        calls[called] += 1
-        if called == verb and calls[verb] == skipped + 1:
-            harness.upload(make_wheel())
-
-    index = harness.opened(2, store=ObservedStore(harness.store, upload_once), is_local=False)
-    calls.clear()
+    store = FakeStore(harness.store)
+    index = harness.opened(2, store=store, is_local=False)
+    store.follow(Before(lambda: harness.upload(make_wheel()), verb, nth=skipped + 1))
     if reader == "page":
         project = index.projects.load(DEMO).value
     else:
@@ -151,7 +144,7 @@ def test_a_list_whose_answer_was_lost_is_written_once(tmp_path: Path) -> None:
     """A list whose answer was lost is written once, and each write has another id."""
     harness = IndexHarness(tmp_path)
     fault = Fault(FaultKind.DONE, "put", keys.PROJECT_NAMES)
-    store = FaultyStore(harness.store, (fault,))
+    store = FakeStore(harness.store, fault)
     names = harness.opened(2, store).projects.names
 
     names.claim(DEMO)

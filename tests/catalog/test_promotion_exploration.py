@@ -12,7 +12,7 @@ from tests.catalog.invariants import (
     RetentionIntent,
     WriteIntent,
 )
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
 from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.operations import promotion
 from wheelyard.operations.lifecycle import PromotionNotes

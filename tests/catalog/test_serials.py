@@ -4,14 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind
 from tests.catalog.invariants import DEMO
 from tests.catalog.test_changes import CLOCK, OTHER, Process
+from tests.fake_store import After, Before, FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.serials import FRESH_SECONDS, SerialTable
-from wheelyard.storage.base import Found, Key, ObjectVersion, Store, Stored
+from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.memory import MemoryStore
 
 
@@ -86,7 +85,7 @@ def test_serials_stay_while_the_store_does_not_answer() -> None:
     process.commit(OTHER)
     for key in (keys.CHANGES, keys.PROJECT_NAMES):
         clock.advance(seconds=FRESH_SECONDS)
-        process.store.faults += (Fault(FaultKind.NOT_DONE, "get", key),)
+        process.store.follow(Fault(FaultKind.NOT_DONE, "get", key))
         assert process.catalog.serials.listed() is before
     body = body_of(store, keys.CHANGES)
     store.put(keys.CHANGES, b"{", None)
@@ -105,7 +104,7 @@ def test_pages_do_not_wait_for_a_store_that_does_not_answer() -> None:
     process = new_process(store, 1, clock)
     process.commit(DEMO)
     before = process.catalog.serials.listed()
-    process.store.faults = (Fault(FaultKind.NOT_DONE, "get", keys.CHANGES, times=2),)
+    process.store.follow(Fault(FaultKind.NOT_DONE, "get", keys.CHANGES, times=2))
     process.store.calls.clear()
     for seconds in (0, 0, FRESH_SECONDS, 0):
         clock.advance(seconds=seconds)
@@ -123,28 +122,16 @@ def test_slow_reader_takes_nothing_back() -> None:
     process.commit(DEMO)
     tables = list[SerialTable]()
 
-    def meanwhile(verb: str, key: str) -> None:
-        if (verb, key) == ("get", keys.PROJECT_NAMES) and not tables:
-            tables.append(SerialTable())
-            other.commit(OTHER)
-            other.catalog.serials.listed()
-            tables.append(serials.given())
+    def meanwhile() -> None:
+        other.commit(OTHER)
+        other.catalog.serials.listed()
+        tables.append(serials.given())
 
-    observed = Process(ObservedStore(store, meanwhile), 3)
-    serials = observed.catalog.serials
+    slow = Process(FakeStore(store, Before(meanwhile, "get", keys.PROJECT_NAMES)), 3)
+    serials = slow.catalog.serials
 
     assert serials.listed() is tables[-1]
     assert tables[-1].serials.keys() == {DEMO, OTHER}
-
-
-class SlowStore(ObservedStore):
-    """A store that tells of a read after it has happened."""
-
-    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """Return an object, as it was before `on_call`."""
-        before = self.store.get(key, unless)
-        self.on_call("get", key)
-        return before
 
 
 def test_page_takes_no_serials_back() -> None:
@@ -152,17 +139,16 @@ def test_page_takes_no_serials_back() -> None:
     store, clock = MemoryStore(Clock().seconds), Clock()
     tables = list[SerialTable]()
 
-    def meanwhile(_: str, key: str) -> None:
-        if key == keys.CHANGES and len(tables) == 1:
-            tables.append(SerialTable())  # not during the reads of `listed`
-            clock.advance(seconds=FRESH_SECONDS)
-            tables.append(serials.listed())
+    def meanwhile() -> None:
+        clock.advance(seconds=FRESH_SECONDS)
+        tables.append(serials.listed())
 
-    process = new_process(SlowStore(store, meanwhile), 1, clock)
+    process = new_process(store, 1, clock)
     serials = process.catalog.serials
     process.commit(DEMO)
     tables.append(serials.listed())
     process.commit(OTHER)
+    process.store.follow(After(meanwhile, "get", keys.CHANGES))
 
     assert serials.given().serials == tables[-1].serials
     assert tables[-1].serials.keys() == {DEMO, OTHER}

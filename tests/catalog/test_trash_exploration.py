@@ -9,7 +9,7 @@ import pytest
 
 from tests.catalog.explorer import Explorer, InvariantViolated, Scenario
 from tests.catalog.invariants import AnyIntent, RemovalIntent, WriteIntent
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
 from wheelyard.catalog import file_removal, keys
 from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.operations.immediate_deletion import ImmediateDeletion

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Typed
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
 
 NOWHERE = {"WHEELYARD_URL": "http://127.0.0.1:9"}
 """A server that does not run."""

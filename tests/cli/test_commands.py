@@ -13,8 +13,8 @@ import pytest
 
 from tests.cli.conftest import WHERE, Typed
 from tests.clients.harness import Sandbox
+from tests.distributions import make_wheel
 from tests.http_server import WHEELYARD
-from tests.operations.distributions import make_wheel
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project import Event, EventKind, Status
 from wheelyard.settings.sections import Settings, StoreSettings

@@ -10,9 +10,9 @@ import pytest
 
 from tests.cli.conftest import WHERE, Typed
 from tests.clients.harness import Sandbox
+from tests.distributions import make_wheel
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.forking import ProcessEnvironment, fork
-from tests.operations.distributions import make_wheel
 from tests.storage.gcs.opened import EMULATOR
 from tests.storage.small_disk import small_disk
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Sandbox
+from tests.distributions import make_wheel
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
-from tests.operations.distributions import make_wheel
 from tests.plain_http import LOCALLY
 from tests.storage.gcs.opened import EMULATOR
 from tests.waiting import TIMEOUT_SECONDS

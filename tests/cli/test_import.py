@@ -12,7 +12,7 @@ import pytest
 from tests.archive.builders import sdist_bytes
 from tests.cli.conftest import Serve, Typed
 from tests.clients.harness import REPOSITORY, Sandbox
-from tests.operations.distributions import make_sdist, make_wheel
+from tests.distributions import make_sdist, make_wheel
 from tests.sources.web.fake_server import CannedResponse, running_fake_server
 
 pytestmark = pytest.mark.integration

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.conftest import Done, Typed
 from tests.clients.harness import Sandbox
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
+from tests.distributions import make_wheel
 from tests.fake_time import START
-from tests.operations.distributions import make_wheel
 from wheelyard.model.stored_indexes import IndexMade
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index

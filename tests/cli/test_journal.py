@@ -10,8 +10,8 @@ import pytest
 
 from tests.cli.conftest import WHERE, Typed
 from tests.clients.harness import Sandbox
+from tests.distributions import make_wheel
 from tests.http_server import WHEELYARD
-from tests.operations.distributions import make_wheel
 from tests.waiting import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.integration

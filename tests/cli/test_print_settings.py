@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
 from wheelyard.rendering.client_settings import CLIENTS, ClientSettings, client_text
 
@@ -37,9 +38,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with running_server(tmp_path_factory.mktemp("private"), config=config) as server:
         publish(
             server,
-            wheel("acme-app", "1.0", "Requires-Dist: acme-core", "Requires-Dist: requests"),
-            wheel("acme-core", "1.0", "Requires-Dist: acme-lib", "Requires-Dist: pay-lib"),
-            *(wheel(name, "1.0") for name in ("acme-lib", "pay-lib", "other")),
+            make_wheel("acme-app", "1.0", "Requires-Dist: acme-core", "Requires-Dist: requests"),
+            make_wheel("acme-core", "1.0", "Requires-Dist: acme-lib", "Requires-Dist: pay-lib"),
+            *(make_wheel(name, "1.0") for name in ("acme-lib", "pay-lib", "other")),
         )
         yield server
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
+from tests.distributions import make_requiring, make_sdist, make_wheel
 from tests.index_tables import put_tables_at, toml_of
-from tests.operations.distributions import make_requiring, make_sdist, make_wheel
 
 WHEEL, SDIST = make_wheel(), make_sdist()
 

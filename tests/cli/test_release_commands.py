@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.index_tables import put_tables_at, toml_of
-from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
 from wheelyard.api.local_api import LocalApi
@@ -31,7 +31,9 @@ def typed(wheelyard: Typed, sandbox: Sandbox) -> Typed:
     return wheelyard
 
 
-def upload(wheelyard: Typed, sandbox: Sandbox, distribution: Made, index: str = "dev") -> None:
+def upload(
+    wheelyard: Typed, sandbox: Sandbox, distribution: Distribution, index: str = "dev"
+) -> None:
     """Publish a distribution in dev, or in another index."""
     distribution.write(sandbox.folder)
     assert wheelyard("upload", distribution.filename, "--index", index).returncode == 0

@@ -7,9 +7,9 @@ import pytest
 
 from tests.cli.conftest import PASSWORD, WEAK, Serve, Serving, Typed
 from tests.clients.harness import Sandbox
+from tests.distributions import Distribution, make_wheel
 from tests.http_server import TOKEN
 from tests.index_tables import put_tables_at
-from tests.operations.distributions import Made, make_wheel
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.cli.serve import overrides_of
@@ -38,7 +38,7 @@ def status_of(serving: Serving, path: str, auth: tuple[str, str] | None = None) 
     return httpx2.get(url, auth=auth, timeout=TIMEOUT_SECONDS, **LOCALLY).status_code
 
 
-def push(serving: Serving, distribution: Made, auth: tuple[str, str] | None = None) -> int:
+def push(serving: Serving, distribution: Distribution, auth: tuple[str, str] | None = None) -> int:
     """Upload a file as curl does; return the status."""
     url = f"http://127.0.0.1:{serving.port}/"
     form = {"content": (distribution.filename, distribution.body)}

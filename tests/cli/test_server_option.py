@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import Done, Typed
 from tests.clients.harness import Sandbox
-from tests.http.packages import Package, sdist, wheel
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.http.servers import RunningServer, running_server
 from tests.ports import free_port
 from tests.upstream.pylock import HEAD, locked
@@ -74,10 +74,10 @@ def local(wheelyard: Typed, server: RunningServer) -> Typed:
     return run
 
 
-def put(folder: Path, *packages: Package) -> list[Path]:
+def put(folder: Path, *packages: Distribution) -> list[Path]:
     """Write distributions into a folder."""
     for package in packages:
-        (folder / package.filename).write_bytes(package.data)
+        (folder / package.filename).write_bytes(package.body)
     return [folder / package.filename for package in packages]
 
 
@@ -96,8 +96,8 @@ def test_release_is_changed_as_on_the_server(remote: Typed, local: Typed, sandbo
     for name in ("demo", "twin"):
         put(
             sandbox.folder,
-            *(wheel(name, version) for version in ("1.0", "1.1", "1.2")),
-            sdist(name),
+            *(make_wheel(name, version) for version in ("1.0", "1.1", "1.2")),
+            make_sdist(name),
         )
         (sandbox.folder / f"{name}-1.3.tar.gz").write_bytes(b"no archive")
     for line in (
@@ -183,11 +183,11 @@ def test_a_lock_file_is_approved_from_anywhere(
 
 def test_projects_and_files_are_listed(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
     """Projects and files are listed with all that is known of them, imported ones too."""
-    (path,) = put(sandbox.folder, wheel("old", "1.0", "Summary: An old one"))
+    (path,) = put(sandbox.folder, make_wheel("old", "1.0", "Summary: An old one"))
     os.utime(path, (1_500_000_000, 1_500_000_000))
     assert local("import", path.parent).returncode == 0
     assert local("yank", "old", "1.0").returncode == 0
-    assert local("upload", *put(sandbox.folder, wheel("old", "1.1"))).returncode == 0
+    assert local("upload", *put(sandbox.folder, make_wheel("old", "1.1"))).returncode == 0
     assert local("status", "old", "deprecated", "--reason", "too old").returncode == 0
 
     for arguments in ([], ["--json"], ["old"], ["old", "--json"], ["no/name"]):
@@ -200,7 +200,7 @@ def test_the_server_counts_downloads(
     remote: Typed, local: Typed, sandbox: Sandbox, server: RunningServer
 ) -> None:
     """With `--server`, downloads are printed at once that the server has not written yet."""
-    package = wheel("counted")
+    package = make_wheel("counted")
     uploaded = remote("upload", *put(sandbox.folder, package), WHEELYARD_TOKEN=server.token)
     path = f"/files/counted/{package.sha256}/{package.filename}"
     agent = {"user-agent": "pip/26.3 {}", "authorization": f"Bearer {ADMIN}"}
@@ -217,7 +217,7 @@ def test_the_journal_is_the_same(
     remote: Typed, local: Typed, sandbox: Sandbox, server: RunningServer
 ) -> None:
     """`journal --server` prints what the store has, within the rights of the credential."""
-    paths = put(sandbox.folder, *(wheel("diary", f"1.{number}") for number in range(3)))
+    paths = put(sandbox.folder, *(make_wheel("diary", f"1.{number}") for number in range(3)))
     assert remote("upload", *paths, WHEELYARD_TOKEN=server.token).returncode == 0
     assert remote("yank", "diary", "1.0", "--reason", "bad").returncode == 0
     assert remote("access", "group", "set", "diarists").returncode == 0
@@ -391,7 +391,7 @@ def test_a_token_without_rights_is_told_what_it_lacks(
 
 def test_a_token_that_is_refused(remote: Typed, sandbox: Sandbox) -> None:
     """An upload of many files with a wrong token says so once, and sends no more of them."""
-    paths = put(sandbox.folder, *(wheel("many", f"1.{number}") for number in range(9)))
+    paths = put(sandbox.folder, *(make_wheel("many", f"1.{number}") for number in range(9)))
 
     done = remote("upload", *paths, WHEELYARD_TOKEN="wyd_wrong")
 
@@ -401,7 +401,7 @@ def test_a_token_that_is_refused(remote: Typed, sandbox: Sandbox) -> None:
 
 def test_a_server_that_is_gone(wheelyard: Typed, sandbox: Sandbox) -> None:
     """An upload of many files to a server that does not run says so once."""
-    paths = put(sandbox.folder, *(wheel("many", f"1.{number}") for number in range(9)))
+    paths = put(sandbox.folder, *(make_wheel("many", f"1.{number}") for number in range(9)))
 
     server = f"http://127.0.0.1:{free_port()}"
     done = wheelyard("upload", "--server", server, *paths, WHEELYARD_TOKEN=ADMIN)
@@ -439,7 +439,7 @@ def test_following_a_server_that_is_restored(
     local: Typed, sandbox: Sandbox, server: RunningServer
 ) -> None:
     """What is published after a restore to a point in time is followed, and the restore is told."""
-    packages = [wheel("restored", version) for version in ("1.0", "1.1", "1.2", "2.0")]
+    packages = [make_wheel("restored", version) for version in ("1.0", "1.1", "1.2", "2.0")]
     *first, later = put(sandbox.folder, *packages)
     for path in first:
         local("upload", path)
@@ -463,7 +463,7 @@ def test_following_a_server_that_is_restored(
 
 def test_usage_is_the_same(remote: Typed, local: Typed, sandbox: Sandbox) -> None:
     """What each project stores is told alike by the server, and by a command that reads it all."""
-    paths = put(sandbox.folder, wheel("measured", "1.0"), sdist("measured"))
+    paths = put(sandbox.folder, make_wheel("measured", "1.0"), make_sdist("measured"))
     # the server knows at once what it has published itself
     assert remote("upload", *paths).returncode == 0
     by_command = local("usage", "--json")
@@ -501,7 +501,7 @@ def test_an_index_of_a_server(remote: Typed, sandbox: Sandbox, server: RunningSe
     """`--index` is about the index of that name of the server, which has rights of its own."""
     added = remote("index", "add", "dev")
     assert added.stdout.startswith("dev: its own packages\n"), added.stderr
-    (package,) = put(sandbox.folder, wheel("indexed", "1.0"))
+    (package,) = put(sandbox.folder, make_wheel("indexed", "1.0"))
 
     uploaded = remote("upload", package, "--index", "dev")
 

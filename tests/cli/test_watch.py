@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Sandbox
-from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS, until
 
@@ -33,7 +33,7 @@ def get(serving: Serving, path: str) -> httpx2.Response:
     return httpx2.get(url, timeout=TIMEOUT_SECONDS, follow_redirects=True, **LOCALLY)
 
 
-def wait_for(serving: Serving, *distributions: Made) -> None:
+def wait_for(serving: Serving, *distributions: Distribution) -> None:
     """Wait until each file can be had, byte for byte."""
     for distribution in distributions:
         path = f"/packages/{distribution.filename}"

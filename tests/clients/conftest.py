@@ -10,7 +10,7 @@ from tests.clients.projects import Builder, Built, build_project
 from tests.clients.public_index import PublicIndex, public_index
 from tests.clients.reading import publish
 from tests.clients.servers import Server, running_server
-from tests.http.packages import wheel
+from tests.distributions import make_wheel
 from wheelyard.model.api_token import token_id_in
 
 
@@ -67,7 +67,7 @@ def stocked(index: Server, projects: list[Built]) -> Server:
 @pytest.fixture
 def public(tool: Built, base: Built) -> Iterator[PublicIndex]:
     """A public index with that dependency, and with a stranger's files under our name."""
-    strangers = (wheel("acme-tool", "9.9"), wheel("acme-tool", tool.version))
-    files = {each.filename: each.data for each in strangers}
+    strangers = (make_wheel("acme-tool", "9.9"), make_wheel("acme-tool", tool.version))
+    files = {each.filename: each.body for each in strangers}
     with public_index({base.wheel.name: base.wheel.read_bytes(), **files}) as public:
         yield public

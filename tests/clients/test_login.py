@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.harness import Sandbox, program
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.logins import LoginServer, running_login_server, typed_login
 
 pytestmark = pytest.mark.clients
@@ -30,7 +31,7 @@ version = "1.0"
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginServer]:
     """A private index with a package, where Ana may upload others."""
     with running_login_server(tmp_path_factory.mktemp("index")) as index:
-        publish(index.server, wheel("acme-core"))
+        publish(index.server, make_wheel("acme-core"))
         yield index
 
 
@@ -44,8 +45,8 @@ def distribution(sandbox: Sandbox, version: str) -> None:
     folder = sandbox.folder / "dist"
     folder.mkdir(exist_ok=True)
     (sandbox.folder / "pyproject.toml").write_text(PYPROJECT)
-    package = wheel("acme-new", version)
-    (folder / package.filename).write_bytes(package.data)
+    package = make_wheel("acme-new", version)
+    (folder / package.filename).write_bytes(package.body)
 
 
 def uploaded(index: LoginServer) -> set[str]:

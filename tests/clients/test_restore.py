@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, program
+from tests.distributions import make_wheel
 from tests.durability.serving import first_token, get, post, server
-from tests.operations.distributions import make_wheel
 
 pytestmark = pytest.mark.clients
 

@@ -24,8 +24,8 @@ from tests.clients.projects import Built
 from tests.clients.public_index import PublicIndex
 from tests.clients.reading import publish
 from tests.clients.servers import Server
+from tests.distributions import make_wheel
 from tests.fake_gcs.server import running_fake_gcs
-from tests.http.packages import wheel
 
 pytestmark = pytest.mark.clients
 
@@ -174,8 +174,8 @@ class Attempt:
 
     def publish(self, client: str, words: str, variables: str) -> None:
         """Publish a version that nobody has, and download it."""
-        package = wheel("shut-lib", f"{LOGINS.index(self.kind) + 2}.{len(client)}")
-        (self.sandbox.folder / package.filename).write_bytes(package.data)
+        package = make_wheel("shut-lib", f"{LOGINS.index(self.kind) + 2}.{len(client)}")
+        (self.sandbox.folder / package.filename).write_bytes(package.body)
         login = {f"{variables}_USERNAME": self.user, f"{variables}_PASSWORD": self.password}
         command = (*words.split(), f"{self.index.url}/legacy/", package.filename)
         self.sandbox.run(program(client), *command, **login)

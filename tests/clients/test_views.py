@@ -7,9 +7,9 @@ from random import Random
 import pytest
 
 from tests.clients.harness import Sandbox, program
+from tests.distributions import make_wheel
 from tests.durability.serving import server
 from tests.index_tables import put_tables
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.storage.local import LocalStore
 

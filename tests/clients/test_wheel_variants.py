@@ -9,7 +9,7 @@ import pytest
 from tests.clients.harness import Sandbox, program
 from tests.clients.installing import pip_command
 from tests.clients.servers import Server, running_server
-from tests.operations.distributions import Made, make_wheel
+from tests.distributions import Distribution, make_wheel
 from tests.variants.wheels import make_variant
 
 pytestmark = pytest.mark.clients
@@ -30,7 +30,7 @@ COMMON: Final[dict[str, Any]] = {
 }
 
 
-def for_cuda(label: str, driver: str, version: str = "1.0") -> Made:
+def for_cuda(label: str, driver: str, version: str = "1.0") -> Distribution:
     """Return a wheel for machines whose driver is at least of a version."""
     variants = {label: {"nvidia": {"cuda_version_lower_bound": [driver]}}}
     content = f"LABEL = {label!r}\n".encode()
@@ -59,7 +59,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def publish(client: str, index: Server, sandbox: Sandbox, *wheels: Made) -> tuple[int, str]:
+def publish(client: str, index: Server, sandbox: Sandbox, *wheels: Distribution) -> tuple[int, str]:
     """Publish wheels with a client, and return the status and what was printed."""
     paths = [distribution.write(sandbox.folder) for distribution in wheels]
     if client == "uv":

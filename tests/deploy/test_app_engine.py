@@ -25,8 +25,8 @@ from tests.deploy.running import (
     rendered,
     running,
 )
+from tests.distributions import Distribution, make_wheel
 from tests.fake_gcs.server import running_fake_gcs
-from tests.http.packages import Package, wheel
 
 SCRIPT = (sys.executable, str(DEPLOY / "app-engine" / "bundle.py"))
 MARK = ".wheelyard-bundle"
@@ -176,10 +176,12 @@ def test_bundle_that_fails(sandbox: Sandbox) -> None:
 @pytest.mark.slow
 def test_the_deployed_app_serves_and_takes_uploads(deployed: Deployed, sandbox: Sandbox) -> None:
     """The deployed app is private, takes uploads, and refuses one of 33 MB with advice."""
-    small = wheel("acme-core")
+    small = make_wheel("acme-core")
 
     assert _publish(sandbox, deployed, small)[0] == "200"
-    status, output = _publish(sandbox, deployed, wheel("acme-large", filler=bytes(33_000_000)))
+    status, output = _publish(
+        sandbox, deployed, make_wheel("acme-large", content=bytes(33_000_000))
+    )
 
     curl = (system_program("curl"), "-sSf", "--noproxy", "*")
     assert small.filename in sandbox.run(*curl, f"{deployed.trusted_url}/simple/acme-core/")
@@ -189,9 +191,9 @@ def test_the_deployed_app_serves_and_takes_uploads(deployed: Deployed, sandbox: 
     assert "wheelyard upload" in output
 
 
-def _publish(sandbox: Sandbox, deployed: Deployed, package: Package) -> tuple[str, str]:
+def _publish(sandbox: Sandbox, deployed: Deployed, package: Distribution) -> tuple[str, str]:
     """Upload with curl; returns the status and the text of the answer."""
-    (sandbox.folder / package.filename).write_bytes(package.data)
+    (sandbox.folder / package.filename).write_bytes(package.body)
     form = ("-F", f"content=@{package.filename}", f"{deployed.trusted_url}/legacy/")
     curl = (system_program("curl"), "-sS", "--noproxy", "*", "-w", "\n%{http_code}")
     output, _, status = sandbox.run(*curl, *form).rpartition("\n")

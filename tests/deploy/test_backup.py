@@ -16,10 +16,10 @@ from packaging.version import Version
 
 from tests.cli.conftest import called
 from tests.clients.harness import REPOSITORY, system_program
+from tests.distributions import make_wheel
 from tests.fake_gcs.server import running_fake_gcs
-from tests.http.packages import post, publish, wheel
+from tests.http.packages import post, publish
 from tests.http.servers import Answer, RunningServer, running_server
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -117,7 +117,7 @@ def busy(server: RunningServer, stop: threading.Event, answers: list[Answer]) ->
         if stop.is_set():
             return
         name = f"busy{number % 3}"
-        answers.append(post(server, wheel(name, f"1.{number}", filler=bytes(200_000))))
+        answers.append(post(server, make_wheel(name, f"1.{number}", content=bytes(200_000))))
         if number % 4 == 3:
             server.change(name, "delete", version=f"1.{number}")
 
@@ -140,7 +140,7 @@ def test_a_busy_server(tmp_path: Path) -> None:
         reading: Index | None = None
         for number in range(3):
             until(lambda least=5 * number + 5: len(answers) > least)  # type: ignore[misc]
-            published = wheel("calm", f"1.{number}")
+            published = make_wheel("calm", f"1.{number}")
             publish(server, published)
             done = called(tmp_path, environment(tmp_path), "copy", server.store, tmp_path / "copy")
             assert done.returncode == 0, done.stderr
@@ -292,7 +292,7 @@ def assert_told(answer: Answer, status: int) -> None:
 
 def test_messages_of_a_folder(tmp_path: Path) -> None:
     """What a client is told where the folder is damaged or away is what the page says."""
-    package, more = wheel("acme-core"), wheel("acme-core", "2.0")
+    package, more = make_wheel("acme-core"), make_wheel("acme-core", "2.0")
     with running_server(tmp_path) as server:
         publish(server, package)
         (file,) = (server.store / "files").rglob("*.whl")
@@ -303,7 +303,7 @@ def test_messages_of_a_folder(tmp_path: Path) -> None:
         assert is_quoted(lost.json()["message"].replace("-1.0-py3-none-any.whl", "-1.0.tar.gz"))
         publish(server, more)
         document.write_bytes(first)
-        assert_told(post(server, wheel("acme-core", "3.0")), 503)
+        assert_told(post(server, make_wheel("acme-core", "3.0")), 503)
         document.write_bytes(b"{")
         assert_told(server.get("/simple/acme-core/"), 503)
         server.store.rename(tmp_path / "away")

@@ -32,7 +32,7 @@ from tests.clients.harness import (
 from tests.clients.projects import write_project
 from tests.deploy.containers import wheels
 from tests.deploy.running import assert_valid, problems
-from tests.http.packages import wheel
+from tests.distributions import make_wheel
 from tests.http.servers import RunningServer, running_server
 from wheelyard.wiring.stores import system_runtime
 
@@ -235,8 +235,8 @@ class Runner:
         """Lay a wheel of some version into `dist`, and nothing else."""
         shutil.rmtree(self.sandbox.folder / "dist", ignore_errors=True)
         (self.sandbox.folder / "dist").mkdir()
-        package = wheel("acme-core", version)
-        (self.sandbox.folder / "dist" / package.filename).write_bytes(package.data)
+        package = make_wheel("acme-core", version)
+        (self.sandbox.folder / "dist" / package.filename).write_bytes(package.body)
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from tests.deploy.running import (
     rendered,
     running,
 )
+from tests.distributions import make_wheel
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
-from tests.http.packages import wheel
 from wheelyard.settings.load import load_settings
 
 
@@ -176,8 +176,10 @@ def test_container_serves_both(deployed: Deployed, service: Service, sandbox: Sa
 @pytest.mark.slow
 def test_large_wheel_arrives_by_http2(deployed: Deployed, cloud: FakeGcs, sandbox: Sandbox) -> None:
     """A wheel too large for HTTP/1.1 comes in over HTTP/2, and goes out by a redirect."""
-    large = wheel("acme-large", filler=bytes(40_000_000))  # Cloud Run takes 32 MiB over HTTP/1
-    (sandbox.folder / large.filename).write_bytes(large.data)
+    large = make_wheel(
+        "acme-large", content=bytes(40_000_000)
+    )  # Cloud Run takes 32 MiB over HTTP/1
+    (sandbox.folder / large.filename).write_bytes(large.body)
     form = ("--http2-prior-knowledge", "-F", f"content=@{large.filename}")
 
     status = _status(sandbox, *form, f"{deployed.trusted_url}/legacy/")

@@ -23,8 +23,8 @@ from packaging.utils import canonicalize_name
 from tests.clients.harness import REPOSITORY, new_sandbox, program
 from tests.deploy import containers, images
 from tests.deploy.containers import Buildah, Container
+from tests.distributions import Distribution, make_wheel
 from tests.http_server import TOKEN
-from tests.operations.distributions import Made, make_wheel
 from tests.plain_http import LOCALLY
 from tests.ports import free_port
 from tests.upstream.fake_upstream import running_fake_upstream
@@ -74,7 +74,7 @@ def config(buildah: Buildah) -> dict[str, Any]:
     return found
 
 
-def push(url: str, distribution: Made, token: str = "") -> int:
+def push(url: str, distribution: Distribution, token: str = "") -> int:
     """Upload a file as curl does; return the status."""
     form, fields = (
         {"content": (distribution.filename, distribution.body)},
@@ -274,7 +274,7 @@ def test_composed_with_public_packages(container: Container, tmp_path: Path) -> 
         command = ("wheelyard", *service["command"])
         with composed.serving(tmp_path / "log.txt", *command) as url:
             package = private_wheel("acme-core", "1.0", "Requires-Dist: requests")
-            form = {"content": (package.filename, package.data)}
+            form = {"content": (package.filename, package.body)}
             with httpx2.Client(timeout=TIMEOUT_SECONDS, auth=("ana", "secret"), **LOCALLY) as ana:
                 assert ana.post(f"{url}/legacy/", files=form).status_code == 200
             python, index = sandbox.python(), url.replace("//", "//ana:secret@") + "/simple/"

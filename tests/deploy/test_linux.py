@@ -13,8 +13,8 @@ import yaml
 
 from tests.clients.harness import REPOSITORY, program, system_program
 from tests.deploy.running import VALUES, Unit, index_tables, without_comments
+from tests.distributions import make_wheel
 from tests.http_server import WHEELYARD, launch_server
-from tests.operations.distributions import make_wheel
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.model.index_file import IndexTables

@@ -22,9 +22,9 @@ from tests.clients.harness import REPOSITORY
 from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
 from tests.deploy.running import Unit
+from tests.distributions import make_wheel
 from tests.http_server import TOKEN
 from tests.once import made_once
-from tests.operations.distributions import make_wheel
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 

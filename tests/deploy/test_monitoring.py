@@ -12,7 +12,8 @@ import yaml
 
 from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
 from tests.deploy.running import DEPLOY, documents
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import RunningServer, running_server
 from tests.ports import free_port
@@ -58,7 +59,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     keys = {"name": "builds", "url": f"http://127.0.0.1:{free_port()}/"}
     before.server.webhooks.add(keys, "local:test")
     with running_server(folder, config=config) as server:
-        publish(server, wheel())
+        publish(server, make_wheel())
         for path in ("/simple/", "/simple/demo/", "/ready", "/metrics"):
             assert server.get(path).status_code == 200
         until(lambda: "wheelyard_expiring_tokens " in server.get("/metrics").text)
@@ -167,7 +168,7 @@ def test_lines_of_the_log(server: RunningServer, tmp_path: Path) -> None:
     assert asked is not None
     (tmp_path / "log").write_text(server.log)
     (line,) = Sandbox(tmp_path, tmp_path).run(jq, "-rR", asked[1], "log").splitlines()
-    assert line.split("\t")[1:] == [f"token:{server.token[4:14]}", wheel().filename]
+    assert line.split("\t")[1:] == [f"token:{server.token[4:14]}", make_wheel().filename]
 
 
 def _has(entry: Any, path: str) -> bool:  # noqa: ANN401

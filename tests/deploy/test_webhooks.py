@@ -27,8 +27,8 @@ from tests.authentication.verifiers.fake_issuer import (
 )
 from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, wheelyard
 from tests.deploy.running import DEPLOY, assert_valid, problems
+from tests.distributions import make_wheel
 from tests.http_server import is_listening, running_program
-from tests.operations.distributions import make_wheel
 from tests.plain_http import LOCALLY
 from tests.ports import free_port
 from tests.webhooks.harness import WebhookHarness, running_webhooks

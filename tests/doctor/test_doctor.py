@@ -14,7 +14,8 @@ import pytest
 
 from tests.clients.harness import SOURCE, Sandbox, program
 from tests.clients.tls import Proxy, running_proxy
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
 from tests.http_server import serving
 from wheelyard.doctor.examination import CheckOutcome, Finding, examination, without_secrets
@@ -77,7 +78,7 @@ def laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server where reading needs a token, with two projects."""
     with running_server(tmp_path_factory.mktemp("server"), "--private") as server:
-        publish(server, wheel("demo"), wheel("acme-core"))
+        publish(server, make_wheel("demo"), make_wheel("acme-core"))
         yield server
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.download_counts.processes import DEMO, CountedStore
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from wheelyard.catalog import keys
 from wheelyard.downloads import counter
 from wheelyard.downloads.folding import SETTLED_SECONDS, fold
@@ -56,7 +56,7 @@ def test_the_end_of_a_process_loses_nothing() -> None:
 def test_a_failed_write_loses_nothing(kind: FaultKind) -> None:
     """A failed write is made again later, and counts once though it had succeeded."""
     stored = CountedStore()
-    process = stored.process(store=FaultyStore(stored.memory, (Fault(kind, "put", times=2),)))
+    process = stored.process(store=FakeStore(stored.memory, Fault(kind, "put", times=2)))
     process.note()
     process.pass_an_hour()
     process.note("2.0")
@@ -73,7 +73,7 @@ def test_a_failed_write_loses_nothing(kind: FaultKind) -> None:
 def test_a_failed_write_is_repeated_without_downloads() -> None:
     """A failed write is repeated an hour later without any further download."""
     stored = CountedStore()
-    away = FaultyStore(stored.memory, (Fault(FaultKind.NOT_DONE, "put"),))
+    away = FakeStore(stored.memory, Fault(FaultKind.NOT_DONE, "put"))
     process = stored.process(store=away)
     process.note()
     process.pass_an_hour()
@@ -130,7 +130,7 @@ def test_batches_become_one_object_a_month() -> None:
     assert stored.versions() == total
     months = [keys.downloads_of_month(month) for month in ("2026-01", "2026-02", "2026-03")]
     assert stored.listed() == months
-    observed = FaultyStore(stored.memory)
+    observed = FakeStore(stored.memory)
     stored.process(seed=1, store=observed).downloads.report(DEMO, 30)
     assert sorted(observed.calls) == [
         ("get", months[1]),
@@ -171,7 +171,7 @@ def test_folding_may_stop_anywhere(kind: FaultKind) -> None:
             stored.clock.advance(minutes=20)
         for process in processes:
             process.counter.close()
-        faulty = FaultyStore(stored.memory, (Fault(kind, nth=number),))
+        faulty = FakeStore(stored.memory, Fault(kind, nth=number))
         with suppress(WheelyardError, ProcessCrash):
             stored.fold(faulty)
         assert stored.versions() == {"1.0": 6, "2.0": 6}, number
@@ -198,7 +198,7 @@ def test_nothing_is_lost_or_counted_twice(steps: list[Step]) -> None:
     """However writes, foldings and failures follow each other, each download counts once."""
     stored, total = CountedStore(), 0
     stored.clock.advance(days=30, hours=20)
-    faulty = [FaultyStore(stored.memory) for _ in range(3)]
+    faulty = [FakeStore(stored.memory) for _ in range(3)]
     processes = [stored.process(number, store) for number, store in enumerate(faulty)]
     for step, number, nth in steps:
         process = processes[number]
@@ -210,16 +210,15 @@ def test_nothing_is_lost_or_counted_twice(steps: list[Step]) -> None:
                 process.pass_an_hour()
             case "broken write":
                 kind = FaultKind.DONE if nth % 2 else FaultKind.NOT_DONE
-                failed = (*faulty[number].faults, Fault(kind, "never"))
-                faulty[number].faults = (*failed[:-1], Fault(kind, "put"))
+                faulty[number].follow(Fault(kind, "put"))
                 process.pass_an_hour()
-                faulty[number].faults = failed  # it had its chance
+                faulty[number].follow()  # it had its chance
             case "fold":
                 stored.fold()
             case "broken fold":
                 kind = [*FaultKind][nth % len(FaultKind)]
                 with suppress(WheelyardError, ProcessCrash):
-                    stored.fold(FaultyStore(stored.memory, (Fault(kind, nth=nth),)))
+                    stored.fold(FakeStore(stored.memory, Fault(kind, nth=nth)))
             case "end":
                 process.counter.close()
                 processes[number] = stored.process(10 * total + number + 3, faulty[number])
@@ -285,12 +284,12 @@ def test_all_projects_are_added_up_at_once() -> None:
 def test_old_counts_are_shown_while_the_store_does_not_answer() -> None:
     """While the store does not answer, a page shows what was known before, or nothing."""
     stored = CountedStore()
-    away = FaultyStore(stored.memory)
+    away = FakeStore(stored.memory)
     process = stored.process(store=away)
     process.note()
     process.downloads.report(DEMO, 30)
     stored.clock.advance(minutes=5)
-    away.faults = (Fault(FaultKind.NOT_DONE, times=1000),)
+    away.follow(Fault(FaultKind.NOT_DONE, times=1000))
     new = stored.process(2, away)
 
     assert process.downloads.report(DEMO, 30)[0].downloads == 1

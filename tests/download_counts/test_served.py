@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.catalog.faulty_store import FaultyStore
+from tests.distributions import make_wheel
+from tests.fake_store import FakeStore
 from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.api.download_operations import downloads_by_project
 from wheelyard.catalog import keys
@@ -25,22 +24,22 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings, DownloadSettings, ServerSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 
-DEMO = wheel("demo")
+DEMO = make_wheel("demo")
 FILE = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
 HTML = ("accept", "text/html")
 
 
 @pytest.fixture
-def store() -> FaultyStore:
+def store() -> FakeStore:
     """A store that notes each call."""
-    return FaultyStore(MemoryStore(Clock().seconds))
+    return FakeStore(MemoryStore(Clock().seconds))
 
 
 @pytest.fixture
-def server(tmp_path: Path, store: FaultyStore) -> Iterator[InProcessServer]:
+def server(tmp_path: Path, store: FakeStore) -> Iterator[InProcessServer]:
     """An index with two releases of a project."""
     with in_process(tmp_path, store=store) as server:
-        server.publish(DEMO, wheel("demo", "2.0"))
+        server.publish(DEMO, make_wheel("demo", "2.0"))
         yield server
 
 
@@ -87,7 +86,7 @@ def test_nothing_else_is_counted(server: InProcessServer) -> None:
 
 
 def test_a_download_costs_no_call_of_the_store(
-    tmp_path: Path, server: InProcessServer, store: FaultyStore
+    tmp_path: Path, server: InProcessServer, store: FakeStore
 ) -> None:
     """A download has the same calls of the store as without counts, and an idle end has none."""
     with in_process(
@@ -210,7 +209,7 @@ def test_counting_can_be_turned_off(tmp_path: Path) -> None:
 
 
 def test_a_server_that_only_reads_counts_nothing(
-    tmp_path: Path, server: InProcessServer, store: FaultyStore
+    tmp_path: Path, server: InProcessServer, store: FakeStore
 ) -> None:
     """A read-only server shows what others have counted, and writes nothing."""
     server.get(FILE)
@@ -237,7 +236,7 @@ BY_DOWNLOADS = "/-/projects/1/?sort=downloads"
 
 def download(server: InProcessServer, name: str, times: int) -> None:
     """Send a file of a project so many times."""
-    package = wheel(name)
+    package = make_wheel(name)
     for _ in range(times):
         path = f"/files/{name}/{package.sha256}/{package.filename}"
         assert server.get(path).status == 200
@@ -245,7 +244,7 @@ def download(server: InProcessServer, name: str, times: int) -> None:
 
 def test_lists_are_sorted_by_downloads(server: InProcessServer) -> None:
     """The most downloaded projects come first, each with its downloads in the last 30 days."""
-    server.publish(wheel("demo-lib"), wheel("a-demo"))
+    server.publish(make_wheel("demo-lib"), make_wheel("a-demo"))
     download(server, "demo", 1)
     server.clock.advance(days=40)
     download(server, "demo", 2)
@@ -264,10 +263,10 @@ def test_lists_are_sorted_by_downloads(server: InProcessServer) -> None:
 
 
 def test_a_list_by_downloads_reads_the_counts_once(
-    server: InProcessServer, store: FaultyStore
+    server: InProcessServer, store: FakeStore
 ) -> None:
     """A list by downloads costs the two listings of the counts, and no other list reads them."""
-    server.publish(*(wheel(f"lib-{number}") for number in range(20)))
+    server.publish(*(make_wheel(f"lib-{number}") for number in range(20)))
     download(server, "lib-3", 1)
 
     def calls(*targets: str) -> list[str]:
@@ -284,10 +283,10 @@ def test_a_list_by_downloads_reads_the_counts_once(
 def test_nobody_sees_the_downloads_of_others_projects(tmp_path: Path) -> None:
     """A list by downloads has the figures of projects that the caller may read, and no others."""
     with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as server:
-        server.publish(wheel("acme-core"), wheel("secret"))
+        server.publish(make_wheel("acme-core"), make_wheel("secret"))
         every = token_of(server.index, can="read")
         acme = token_of(server.index, "acme-*", can="read")
-        package = wheel("secret")
+        package = make_wheel("secret")
         path = f"/files/secret/{package.sha256}/{package.filename}"
         assert server.get(path, ("authorization", f"Bearer {every}")).status == 200
         server.clock.advance(minutes=2)

@@ -8,11 +8,11 @@ from msgspec import Raw
 from msgspec.json import Decoder, encode
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import FaultyStore
+from tests.distributions import make_wheel
 from tests.download_counts.processes import DEMO, CountedStore, Process
+from tests.fake_store import FakeStore
 from tests.http.in_process import in_process
-from tests.http.packages import wheel
-from tests.operations.distributions import make_wheel
+from tests.http.remote_store import RemoteStore
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.downloads.counts import BATCHES, MONTHS, CountsDocument
@@ -89,7 +89,7 @@ def test_a_copy_has_the_counts(order: str) -> None:
             store = source.memory if side == "s" else target.memory
             fold(store, source.clock.seconds() + SETTLED_SECONDS + 1)
     copy_counts(source.memory, target.memory)
-    observed = FaultyStore(target.memory)
+    observed = FakeStore(target.memory)
     copy_counts(source.memory, observed)
 
     assert versions_in(target.memory, source) == {"1.0": 2, "2.0": 1}
@@ -163,7 +163,7 @@ def test_a_copy_folds_counts_of_earlier_versions() -> None:
     target.memory.put(keys.downloads_of_month("2026-01"), MONTHS.encode(of_target), None)
 
     copy_counts(source.memory, target.memory)
-    observed = FaultyStore(target.memory)
+    observed = FakeStore(target.memory)
     copy_counts(source.memory, observed)
 
     assert target.versions() == source.versions() == {"1.0": 20, "": 10}
@@ -172,20 +172,12 @@ def test_a_copy_folds_counts_of_earlier_versions() -> None:
     assert [key for key in written if not key.startswith(keys.NEW_DOWNLOADS)] == []
 
 
-class Signing(FaultyStore):
-    """A store that gives URLs, as a bucket does."""
-
-    def sign(self, key: Key, lifetime: object) -> str:
-        """Return a URL."""
-        del lifetime
-        return f"https://bucket.example/{key}"
-
-
 def test_redirects_count(tmp_path: Path) -> None:
     """A file that the bucket sends counts when the client is redirected to it."""
-    package = wheel("demo")
+    package = make_wheel("demo")
     path = f"/files/demo/{package.sha256}/{package.filename}"
-    with in_process(tmp_path, store=Signing(CountedStore().memory), near=False) as server:
+    bucket = RemoteStore("https://bucket.example/demo")
+    with in_process(tmp_path, store=bucket, near=False) as server:
         server.publish(package)
         answers = [
             server.get(path),

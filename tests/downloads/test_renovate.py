@@ -8,7 +8,8 @@ import pytest
 from uv import find_uv_bin
 
 from tests.clients.harness import REPOSITORY, Sandbox, system_program
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
 from tests.npm import node, npm_package
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -56,7 +57,9 @@ def test_renovate_finds_releases_of_private_packages(sandbox: Sandbox) -> None:
             sandbox.folder.parent / "site", config="[access]\nprivate = true\n"
         ) as server:
             for version in ("1.0", "1.1"):
-                publish(server, wheel("acme-core", version, f"Project-URL: Changelog, {CHANGELOG}"))
+                publish(
+                    server, make_wheel("acme-core", version, f"Project-URL: Changelog, {CHANGELOG}")
+                )
             updates = proposed(sandbox, server, public)
 
     private = [each for each in updates if each["packageName"] == "acme-core"]

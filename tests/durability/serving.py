@@ -10,8 +10,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Event, Lock
 
+from tests.distributions import Distribution
 from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
-from tests.operations.distributions import Made
 from tests.waiting import TIMEOUT_SECONDS
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -74,7 +74,7 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 
 
 def post(
-    port: int, token: str, distribution: Made, halfway: Callable[[], object] = lambda: None
+    port: int, token: str, distribution: Distribution, halfway: Callable[[], object] = lambda: None
 ) -> int:
     """
     Upload a distribution; return the status, 0 if there is no response.
@@ -114,8 +114,8 @@ class Crowd:
 
     port: int
     token: str
-    distributions: Iterator[Made]
-    answered: list[Made] = field(default_factory=list)
+    distributions: Iterator[Distribution]
+    answered: list[Distribution] = field(default_factory=list)
     """The uploads that were answered 200."""
     _is_over: Event = field(default_factory=Event)
     _lock: Lock = field(default_factory=Lock)

@@ -9,9 +9,9 @@ from typing import Final
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.durability.serving import environment, get, server
 from tests.forking import ProcessEnvironment, fork
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.index_name import MAIN
 from wheelyard.settings.sections import Settings, StoreSettings

@@ -11,10 +11,10 @@ from signal import SIGKILL
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.durability.serving import Crowd, environment, first_token, get, server, wheelyard
 from tests.forking import ProcessEnvironment
 from tests.http_server import fork_server
-from tests.operations.distributions import make_wheel
 from tests.ports import free_port
 from tests.waiting import until
 from wheelyard.settings.sections import Settings, StoreSettings

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.distributions import Distribution, make_wheel
 from tests.durability.serving import first_token, get, post, server, wheelyard
 from tests.forking import FORKS
-from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
@@ -20,7 +20,7 @@ PROJECTS = 3
 UPLOADS = 25
 
 
-def distributions(process: int) -> list[Made]:
+def distributions(process: int) -> list[Distribution]:
     """Return what one process publishes."""
     project = f"demo{process % PROJECTS}"
     return [make_wheel(project, f"{process}.{number}") for number in range(UPLOADS)]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import Distribution, make_wheel
 from tests.durability.serving import Crowd, first_token, get, post, server, start, wheelyard
-from tests.operations.distributions import Made, make_wheel
 from tests.waiting import TIMEOUT_SECONDS, until
 
 ROUNDS = 3
@@ -26,7 +26,7 @@ def test_no_answered_upload_is_lost(tmp_path: Path, options: list[str]) -> None:
     distributions = (
         make_wheel("demo", f"{number}.0", content=bytes(50_000)) for number in count(1)
     )
-    answered = list[Made]()
+    answered = list[Distribution]()
     for round_ in range(ROUNDS):
         running = start(store, log, *options)
         crowd = Crowd(running.port, first_token(log), distributions)

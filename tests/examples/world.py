@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.index_tables import put_tables_at
-from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings
@@ -124,7 +124,7 @@ class World:
         overrides = {"store": {"location": str(self.store)}}
         return load_settings(file=self.config, overrides=overrides, environ={}).settings
 
-    def publish(self, name: str, made: Made) -> None:
+    def publish(self, name: str, made: Distribution) -> None:
         """Publish a distribution in the index of this name."""
         index = open_index(self.settings).named(name)
         index.uploads.accept(made.arrival(self.folder), ALICE)

@@ -1,6 +1,5 @@
 """Stores with something of everything in them, and exports of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,14 +12,14 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.archive.builders import sdist_bytes
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
+from tests.fake_store import FakeStore
 from tests.fake_time import Clock
-from tests.http.packages import PYTHON, Package, sdist, wheel
-from tests.operations.distributions import Made
+from tests.http.packages import PYTHON
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE
 from tests.operations.old_files import EGG, INSTALLER, list_old_file
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.exporting.export import Export, ExportResult, open_export
@@ -38,12 +37,9 @@ from wheelyard.wiring.index import Index
 
 AT_BASE = RequestedOptions(base_url=BASE)
 WRITES = frozenset({"put", "put_file", "delete"})
-STORE_WRITES = frozenset({"store put", "store delete"})
 
 Calls = list[tuple[str, str]]
 """Calls on a store: verb and key."""
-OnCall = Callable[[str, str], None]
-"""Called before each of them; what it raises, the call does."""
 
 
 def ignore(*_: object) -> None:
@@ -89,7 +85,7 @@ class StoreFolder:
         """The index, opened in this process."""
         return open_index(Settings(store=StoreSettings(location=str(self.store))))
 
-    def publish(self, *packages: Package) -> None:
+    def publish(self, *packages: Distribution) -> None:
         """Upload packages."""
         publish(self.index, self.folder, *packages)
 
@@ -128,34 +124,27 @@ class ExportHarness:
         runtime = clocked(self.clock, Random(next(self._seeds)))
         return build_index(Stores.of(store), Spool(self.folder), Settings(), runtime)
 
-    def publish(self, *packages: Package) -> None:
+    def publish(self, *packages: Distribution) -> None:
         """Upload packages."""
         publish(self.index, self.folder, *packages)
 
-    def opened_export(self, on_call: OnCall, site: Store | None = None) -> Export:
-        """
-        Return the export to a site in memory, as another process has it.
-
-        Before each call on the site `on_call` is called, and before each one on the store, whose
-        verb begins with `store `.
-        """
-        store = ObservedStore(self.store, lambda verb, key: on_call(f"store {verb}", key))
-        index, observed = self.opened(store), ObservedStore(site or self.site, on_call)
+    def opened_export(self, site: Store, store: Store | None = None) -> Export:
+        """Return the export to a site, as another process has it."""
+        index = self.opened(store or self.store)
         return Export(
             index=index,
-            place=SitePlace(observed, index.server.spool, "memory"),
-            lease=SiteLease(observed, index.server.runtime, self._note_wait),
+            place=SitePlace(site, index.server.spool, "memory"),
+            lease=SiteLease(site, index.server.runtime, self._note_wait),
             requested=self.options,
         )
 
     def export(self, site: Store | None = None, *, everything: bool = False) -> Calls:
         """Bring a site up to date; return what was written to it but for the manifest."""
-        calls = Calls()
-        export = self.opened_export(lambda *call: calls.append(call), site)
-        self.result = export.run(ignore, everything=everything)
-        written = {key for verb, key in calls if verb in STORE_WRITES}
+        there, here = FakeStore(site or self.site), FakeStore(self.store)
+        self.result = self.opened_export(there, here).run(ignore, everything=everything)
+        written = {key for verb, key in here.calls if verb in WRITES}
         assert not [key for key in written - {keys.CHANGES} if not key.startswith(keys.PENDING)]
-        return [call for call in calls if call[0] in WRITES and call[1] != MANIFEST]
+        return [call for call in there.calls if call[0] in WRITES and call[1] != MANIFEST]
 
     def fresh(self) -> dict[str, bytes]:
         """Return what an export to a new site makes."""
@@ -174,10 +163,10 @@ class ExportHarness:
         self.waits += 1
 
 
-def publish(index: Index, spool: Path, *packages: Package) -> None:
+def publish(index: Index, spool: Path, *packages: Distribution) -> None:
     """Upload packages to an index."""
     for package in packages:
-        arrival = Made(package.filename, package.data).arrival(spool)
+        arrival = package.arrival(spool)
         index.uploads.accept(arrival, ALICE)
 
 
@@ -203,16 +192,18 @@ def stock(index: Index, spool: Path) -> None:
     publish(
         index,
         spool,
-        wheel("demo", "1.0", f"Requires-Python: {PYTHON}", "Summary: A demo of <b>it</b> & more"),
-        sdist("demo", "1.0", f"Requires-Python: {PYTHON}"),
-        wheel("demo", "1.1", "Summary: Größer", "Project-URL: Home, https://example.com/?a&b"),
-        wheel("demo", "1!2.0+cu121.x", tag="cp311-cp311-manylinux_2_17_x86_64"),
-        wheel("half-gone", "2.0"),
-        sdist("only-source", "0.1.dev3"),
+        make_wheel(
+            "demo", "1.0", f"Requires-Python: {PYTHON}", "Summary: A demo of <b>it</b> & more"
+        ),
+        make_sdist("demo", "1.0", f"Requires-Python: {PYTHON}"),
+        make_wheel("demo", "1.1", "Summary: Größer", "Project-URL: Home, https://example.com/?a&b"),
+        make_wheel("demo", "1!2.0+cu121.x", tag="cp311-cp311-manylinux_2_17_x86_64"),
+        make_wheel("half-gone", "2.0"),
+        make_sdist("only-source", "0.1.dev3"),
         # the order of some depends on who sorts them
-        *(wheel(name) for name in ("a", "a-b", "a0", "gone", "half-gone", "kept-in", "old")),
-        wheel("zope-2-x"),
-        *(wheel("many", f"{number}.0") for number in range(30)),
+        *(make_wheel(name) for name in ("a", "a-b", "a0", "gone", "half-gone", "kept-in", "old")),
+        make_wheel("zope-2-x"),
+        *(make_wheel("many", f"{number}.0") for number in range(30)),
     )
     yank(index, "demo", "1.1", 'breaks on <Mondays> & "others"')
     yank(index, "many", "29.0")
@@ -222,10 +213,10 @@ def stock(index: Index, spool: Path) -> None:
     set_status(index, "old", Status.ARCHIVED, "use <demo>")
     then, source = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC), FakeFiles()
     # what no upload could bring: with no metadata, or of another time
-    bare = Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0"))
+    bare = Distribution("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0"))
     offers = [source.offer(bare, uploaded_at=then, uploaded_by="<ann>")]
     report = Importer(index.uploads.with_waivers).run(FakeSource(offers), ALICE)
     assert report.refused == [], report.refused
     for old in (EGG, INSTALLER):
-        named = Made(old.filename.replace("demo", "oldest"), old.body)
+        named = Distribution(old.filename.replace("demo", "oldest"), old.body)
         list_old_file(index.uploads, named, spool, then)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.exporting.export_fixture import export_to, publish, stock
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
-from tests.http.packages import wheel
 from tests.storage.gcs.opened import EMULATOR
 from wheelyard.errors import Invalid
 from wheelyard.exporting.site_folder import RequestedOptions
@@ -60,7 +60,7 @@ def test_a_bucket_has_what_a_folder_has(cloud: FakeGcs, tmp_path: Path, location
 
     # marks of changes are listed, and whether there ever was a list of indexes
     assert cloud.log.count("A") == (2 if location == BUCKET else 0)
-    publish(index, tmp_path, wheel("demo", "7.0"))
+    publish(index, tmp_path, make_wheel("demo", "7.0"))
     index.changes.since(0)
     cloud.log.clear()
 
@@ -100,7 +100,7 @@ def test_a_site_links_to_public_files_beside_it(cloud: FakeGcs, tmp_path: Path) 
     """Where the store's files are public themselves, a site may be beside them, and links there."""
     store = StoreSettings(location=BUCKET, files="gs://site/open", downloads="public")
     index = index_at(store)
-    publish(index, tmp_path, wheel("demo"))
+    publish(index, tmp_path, make_wheel("demo"))
     url, bucket = f"{cloud.url}/site/open/files", cloud.bucket("site")
     kept = bucket.names()
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
+from tests.distributions import make_wheel
 from tests.exporting.export_fixture import StoreFolder
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
-from tests.http.packages import wheel
 from tests.index_tables import put_tables_at, toml_of
 from tests.storage.small_disk import small_disk
 from wheelyard.catalog import keys
@@ -117,7 +117,7 @@ def test_an_upload_can_refresh_a_site(sandbox: Sandbox, wheelyard: Typed) -> Non
     dist, site = [], sandbox.folder / "site"
     for name in ("one", "two", "three", "four"):
         dist.append(sandbox.folder / f"{name}-1.0-py3-none-any.whl")
-        dist[-1].write_bytes(wheel(name).data)
+        dist[-1].write_bytes(make_wheel(name).body)
     bad = sandbox.folder / "bad-1.0-py3-none-any.whl"
     bad.write_bytes(b"no archive")
     assert wheelyard("upload", dist[0]).returncode == 0
@@ -142,8 +142,8 @@ def test_an_upload_can_refresh_a_site(sandbox: Sandbox, wheelyard: Typed) -> Non
 
 def test_a_wrong_site_publishes_nothing(sandbox: Sandbox, wheelyard: Typed) -> None:
     """Where the site cannot be written, nothing is published."""
-    package = wheel("one")
-    (sandbox.folder / package.filename).write_bytes(package.data)
+    package = make_wheel("one")
+    (sandbox.folder / package.filename).write_bytes(package.body)
     (sandbox.folder / "file").write_text("")
     (sandbox.folder / "theirs").mkdir()
     (sandbox.folder / "theirs/index.html").write_text("")

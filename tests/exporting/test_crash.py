@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_sdist, make_wheel
 from tests.durability.serving import HEEDING, environment
 from tests.exporting.export_fixture import (
     ExportHarness,
@@ -19,8 +20,7 @@ from tests.exporting.export_fixture import (
     yank,
 )
 from tests.exporting.sites import BASE, broken, tree
-from tests.http.packages import sdist, wheel
-from tests.operations.distributions import make_wheel
+from tests.fake_store import ALWAYS, Before, FakeStore
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE, objects
 from tests.waiting import TIMEOUT_SECONDS, until
@@ -40,7 +40,7 @@ class Killer:
     def __init__(self, number: int) -> None:
         self._calls = count(-number)
 
-    def __call__(self, _verb: str, _key: str) -> None:
+    def __call__(self) -> None:
         """Note a call."""
         if next(self._calls) >= 0:
             raise ExportKilled
@@ -53,11 +53,11 @@ def test_a_killed_export_is_finished_by_the_next(
     harness: ExportHarness, *, is_first: bool, step: int
 ) -> None:
     """Wherever an export is killed, the site works, and the next export completes it."""
-    index, others = harness.index, (wheel("gone"), wheel("hidden"))
-    harness.publish(wheel("demo", "1.0"), wheel("demo", "1.1"), *others)
+    index, others = harness.index, (make_wheel("gone"), make_wheel("hidden"))
+    harness.publish(make_wheel("demo", "1.0"), make_wheel("demo", "1.1"), *others)
     harness.export()
     before = {} if is_first else dict(objects(harness.site))
-    harness.publish(sdist("demo", "1.1"), wheel("newcomer", "1.0"))
+    harness.publish(make_sdist("demo", "1.1"), make_wheel("newcomer", "1.0"))
     delete(index, "demo", "1.0")
     delete(index, "gone", "1.0")
     yank(index, "demo", "1.1")
@@ -68,7 +68,9 @@ def test_a_killed_export_is_finished_by_the_next(
         for key, body in before.items():
             site.put(Key(key), body, ABSENT)
         try:
-            harness.opened_export(Killer(number), site).run(ignore)
+            kill = Before(Killer(number), times=ALWAYS)
+            stores = FakeStore(site, kill), FakeStore(harness.store, kill)
+            harness.opened_export(*stores).run(ignore)
         except ExportKilled:
             assert broken(tree(site), is_written_now=True) == [], number
             harness.export(site)

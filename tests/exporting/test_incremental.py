@@ -7,8 +7,8 @@ from msgspec.json import encode
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.exporting.export_fixture import (
-    Calls,
     ExportHarness,
     delete,
     ignore,
@@ -17,7 +17,7 @@ from tests.exporting.export_fixture import (
     yank,
 )
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
-from tests.http.packages import Package, sdist, wheel
+from tests.fake_store import FakeStore
 from tests.operations.in_memory_index import ALICE, objects
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_documents import ProjectCodec
@@ -47,8 +47,8 @@ LISTS = {"simple/index.html", "simple/index.json"}
 """The pages that are written again when a project is added."""
 FIXED = {"setup", "404.html", "favicon.ico", "robots.txt", "health"}
 """The pages that depend on options alone."""
-OLD, NEW, NEWEST = wheel("demo", "1.0"), wheel("demo", "1.2"), wheel("demo", "1!3.0")
-NEWCOMER = wheel("newcomer", "1.0", "Requires-Dist: demo")
+OLD, NEW, NEWEST = make_wheel("demo", "1.0"), make_wheel("demo", "1.2"), make_wheel("demo", "1!3.0")
+NEWCOMER = make_wheel("newcomer", "1.0", "Requires-Dist: demo")
 USED = {"project/demo/index.html", "project/demo/dependencies/index.html"}
 """The pages that name the users of a project."""
 USERS = {path.replace("demo", "other") for path in EVENT}
@@ -66,9 +66,9 @@ def release(version: str, name: str = "demo") -> set[str]:
 def filled(harness: ExportHarness) -> ExportHarness:
     """An index with a few projects, and its site."""
     harness.publish(
-        *(wheel("other", "0.9", "Requires-Dist: newcomer"), OLD, sdist("demo", "1.0")),
-        wheel("other", "1.0", "Requires-Dist: demo"),
-        *(wheel("demo", "1.1"), wheel("demo", "1!2.0+cu121.x")),
+        *(make_wheel("other", "0.9", "Requires-Dist: newcomer"), OLD, make_sdist("demo", "1.0")),
+        make_wheel("other", "1.0", "Requires-Dist: demo"),
+        *(make_wheel("demo", "1.1"), make_wheel("demo", "1!2.0+cu121.x")),
     )
     harness.export()
     harness.clock.advance(days=1)
@@ -93,7 +93,9 @@ def test_each_thing_has_a_page(harness: ExportHarness, caplog: pytest.LogCapture
 
 def test_a_site_offers_no_filter_that_nobody_answers(harness: ExportHarness) -> None:
     """Lists of a site have no form to sort or filter them, and no page links to such a list."""
-    harness.publish(wheel("demo", "1.0", "Classifier: Framework :: Django"), wheel("other"))
+    harness.publish(
+        make_wheel("demo", "1.0", "Classifier: Framework :: Django"), make_wheel("other")
+    )
     harness.export()
 
     pages = [body for path, body in tree(harness.site).items() if path.endswith(".html")]
@@ -106,13 +108,12 @@ def test_a_site_offers_no_filter_that_nobody_answers(harness: ExportHarness) -> 
 
 def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
     """Without a change nothing is written, not even the manifest."""
-    calls = Calls()
+    site, store = FakeStore(filled.site), FakeStore(filled.store)
 
-    filled.opened_export(lambda *call: calls.append(call)).run(ignore)
+    filled.opened_export(site, store).run(ignore)
 
-    assert {call for call in calls if not call[0].startswith("store")} == {("get", MANIFEST)}
-    read = [path for verb, path in calls if verb.startswith("store")]
-    assert set(read) == {
+    assert set(site.calls) == {("get", MANIFEST)}
+    assert {key for _, key in store.calls} == {
         "wheelyard.json",
         "projects.json",
         "index-list.json",
@@ -178,7 +179,7 @@ def test_a_change_writes_only_the_pages_that_show_it(
     filled: ExportHarness,
     change: Callable[[ExportHarness], None],
     pages: set[str],
-    brought: Package | None,
+    brought: Distribution | None,
     gone: str | None,
 ) -> None:
     """A change costs the pages that show it, also of others, its file, and the lists."""
@@ -326,7 +327,7 @@ def test_many_names_have_pages(filled: ExportHarness, monkeypatch: pytest.Monkey
             monkeypatch.setattr(module, "PROJECTS_ON_A_PAGE", on_a_page, raising=False)
 
     show(1)
-    filled.publish(wheel("third", "1.0"))
+    filled.publish(make_wheel("third", "1.0"))
 
     filled.export()
 
@@ -338,7 +339,7 @@ def test_many_names_have_pages(filled: ExportHarness, monkeypatch: pytest.Monkey
     set_status(filled.index, "third", Status.DEPRECATED)
     assert ("put", "-/projects/3/index.html") in filled.export()
     show(2)
-    filled.publish(wheel("fourth", "1.0"))
+    filled.publish(make_wheel("fourth", "1.0"))
     assert ("delete", "-/projects/3/index.html") in filled.export()
     filled.assert_fresh()
 
@@ -378,7 +379,7 @@ def test_a_damaged_project_keeps_its_pages(
     if is_first:
         filled.site = type(filled.site)(filled.clock.seconds)
     before = {path: body for path, body in tree(filled.site).items() if "/demo/" in path}
-    filled.publish(wheel("demo", "2.0"), wheel("last", "1.0", "Requires-Dist: demo"))
+    filled.publish(make_wheel("demo", "2.0"), make_wheel("last", "1.0", "Requires-Dist: demo"))
     bodies = {key: body for key, body in objects(filled.store, lost) if "1.0" not in key}
     for key in bodies:
         filled.store.delete(Key(key))
@@ -409,7 +410,7 @@ def test_a_project_of_a_newer_version_keeps_its_pages(filled: ExportHarness) -> 
     newer = replace(project, revision=project.revision + 1, needs={"promoted": "7.5"})
     filled.store.put(key, codec.encode(newer), None)
     filled.index.changes.mark({CLAIMED: newer.revision})
-    filled.publish(wheel("last", "1.0"))
+    filled.publish(make_wheel("last", "1.0"))
 
     filled.export()
 
@@ -434,7 +435,7 @@ def test_only_changed_pages_of_a_history_are_written(harness: ExportHarness) -> 
             set_status(harness.index, "demo", status, f"{number} of {times}")
         return {path for verb, path in harness.export() if verb == "put" and "/history/" in path}
 
-    harness.publish(wheel("demo", "1.0"))
+    harness.publish(make_wheel("demo", "1.0"))
     latest, *older = (f"project/demo/history/{page}index.html" for page in ("", "1/", "2/"))
     assert commit(2 * PAGE_COMMITS) >= {latest, older[0]}
     assert commit(1) == {latest}
@@ -445,7 +446,7 @@ def test_only_changed_pages_of_a_history_are_written(harness: ExportHarness) -> 
 
 def test_a_reserved_name_has_a_page_until_it_is_released(harness: ExportHarness) -> None:
     """A reserved or claimed name has a page without files; it goes when the name is released."""
-    harness.publish(wheel("other"))
+    harness.publish(make_wheel("other"))
     harness.export()
     names = harness.index.names
     names.reserve(ALICE, LATER, "starts in spring")
@@ -466,7 +467,7 @@ def test_released_name_leaves_nothing(harness: ExportHarness, *, is_interrupted:
     """A claimed name's page follows its first upload, and nothing stays once it is released."""
     harness.index.projects.names.claim(CLAIMED)
     harness.export()
-    harness.publish(wheel("demo", "1.0"), wheel("app", "1.0", "Requires-Dist: demo"))
+    harness.publish(make_wheel("demo", "1.0"), make_wheel("app", "1.0", "Requires-Dist: demo"))
     harness.export()
     assert "demo-1.0" in text_of(harness, "simple/demo/")
     harness.assert_fresh()

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
 from tests.exporting.export_fixture import ignore, publish
 from tests.exporting.sites import MANIFEST, tree
 from tests.fake_time import START, Clock
-from tests.http.packages import wheel
 from tests.index_tables import put_tables, toml_of
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable
@@ -77,7 +77,7 @@ class Sites:
 
     def publish_to(self, name: str, *tables: dict[str, Any]) -> None:
         """Upload a wheel to an index."""
-        publish(self.opened(*tables).named(name), self.folder, wheel("demo"))
+        publish(self.opened(*tables).named(name), self.folder, make_wheel("demo"))
 
     def files_of(self, name: str) -> set[str]:
         """Return the paths of all files in the folder of an index."""

@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.distributions import make_wheel
 from tests.exporting.export_fixture import export_to, publish, stock
 from tests.exporting.sites import MANIFEST, broken, tree
-from tests.http.packages import wheel
 from tests.plain_http import LOCALLY
 from tests.services.fixtures import Emulators
 from tests.services.service import ProxiedService
@@ -73,7 +73,7 @@ def test_a_bucket_has_what_a_folder_has(service: ProxiedService, tmp_path: Path)
     assert export_to(index, site).written == 0
     assert [record for record in service.log.records() if record.kind in WRITES] == []
 
-    publish(index, tmp_path, wheel("demo", "7.0"))
+    publish(index, tmp_path, make_wheel("demo", "7.0"))
     service.log.clear()
     export_to(index, site)
 
@@ -86,7 +86,7 @@ def test_a_bucket_has_what_a_folder_has(service: ProxiedService, tmp_path: Path)
 def test_each_object_has_a_type_and_a_lifetime(service: ProxiedService, tmp_path: Path) -> None:
     """Each object says what it is; pages are asked for each time, files are kept for a year."""
     index = index_at(str(tmp_path / "store"))
-    publish(index, tmp_path, wheel("demo"))
+    publish(index, tmp_path, make_wheel("demo"))
     export_to(index, service.location(f"site/{PREFIX}"))
     (metadata,) = (path for path in objects(service) if path.endswith(".metadata"))
     fixed = "public, max-age=31536000, immutable"
@@ -111,7 +111,7 @@ def test_each_object_has_a_type_and_a_lifetime(service: ProxiedService, tmp_path
 def test_the_bucket_of_the_store_takes_no_site(service: ProxiedService, tmp_path: Path) -> None:
     """A site in the bucket of the store is refused."""
     index = index_at(service.location("wheels/store"))
-    publish(index, tmp_path, wheel("demo"))
+    publish(index, tmp_path, make_wheel("demo"))
 
     with pytest.raises(Invalid, match="Choose another bucket"):
         export_to(index, service.location("wheels/site"))

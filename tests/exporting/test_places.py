@@ -6,9 +6,9 @@ from shutil import copytree, rmtree
 import pytest
 
 from tests.cli.conftest import Typed
+from tests.distributions import make_wheel
 from tests.exporting.export_fixture import StoreFolder, delete, export_to
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
-from tests.http.packages import wheel
 from wheelyard.errors import Unavailable
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.exporting.site_pages import SiteWriter
@@ -97,7 +97,7 @@ def test_a_site_of_another_store_is_refused(stocked: StoreFolder, wheelyard: Typ
     """A site of another store is refused, and taken over where its manifest is removed."""
     other = StoreFolder(stocked.folder / "other")
     other.folder.mkdir()
-    other.publish(wheel("theirs", "1.0"), wheel("demo", "2.0"))
+    other.publish(make_wheel("theirs", "1.0"), make_wheel("demo", "2.0"))
     wheelyard("export", stocked.site, "--store", stocked.store, *AT)
     before, manifest = tree(stocked.site), (stocked.site / MANIFEST).read_bytes()
     assert str(stocked.store).encode() not in manifest
@@ -122,7 +122,11 @@ def test_a_site_follows_a_restored_store(stocked: StoreFolder) -> None:
     stocked.index.changes.since(0)
     copytree(stocked.store, stocked.folder / "backup")
     stocked.publish(
-        *(wheel("demo", "3.0", "Summary: Later"), wheel("demo", "4.0"), wheel("newcomer", "1.0"))
+        *(
+            make_wheel("demo", "3.0", "Summary: Later"),
+            make_wheel("demo", "4.0"),
+            make_wheel("newcomer", "1.0"),
+        )
     )
     export_to(stocked.index, stocked.site)
     rmtree(stocked.store)

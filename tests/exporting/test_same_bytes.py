@@ -8,10 +8,10 @@ from urllib.parse import quote
 import pytest
 from msgspec.structs import replace
 
+from tests.distributions import make_wheel
 from tests.exporting.export_fixture import export_to, publish, stock
 from tests.exporting.sites import BASE, broken, tree
 from tests.http.in_process import in_process
-from tests.http.packages import wheel
 from tests.model.test_brand import LOGO
 from tests.upstream.conftest import upstream as _upstream
 from tests.upstream.fake_upstream import FakeUpstream
@@ -34,11 +34,11 @@ pytestmark = pytest.mark.integration
 upstream = _upstream
 
 PUBLIC = public_wheel("idna", "3.10"), public_wheel("idna", "2.0")
-LARGE = [wheel("large", "1.0", tag=f"cp3{number}-none-any") for number in range(110)]
+LARGE = [make_wheel("large", "1.0", tag=f"cp3{number}-none-any") for number in range(110)]
 """A release with many files, and a history on several pages."""
 LINKED = (
-    wheel("app", "1.0", "Requires-Dist: demo>=1", "Requires-Dist: Absent; extra == 'x'"),
-    wheel("demo", "0.9", "Requires-Dist: app", "Description-Content-Type: text/markdown"),
+    make_wheel("app", "1.0", "Requires-Dist: demo>=1", "Requires-Dist: Absent; extra == 'x'"),
+    make_wheel("demo", "0.9", "Requires-Dist: app", "Description-Content-Type: text/markdown"),
 )
 """Releases with links to other projects, and to one that is not there."""
 LIVE = re.compile(

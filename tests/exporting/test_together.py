@@ -1,25 +1,24 @@
 """Two exports at once: one at a time writes the site, by its lease, while others publish."""
 
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from random import Random
-from threading import Event, Semaphore, Thread
+from threading import Semaphore, Thread
 
 import pytest
 from msgspec.json import decode, encode
 
+from tests.distributions import make_sdist, make_wheel
 from tests.exporting.export_fixture import (
     WRITES,
     ExportHarness,
-    OnCall,
     delete,
     ignore,
     set_status,
     yank,
 )
 from tests.exporting.sites import MANIFEST, broken, tree
-from tests.http.packages import sdist, wheel
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, Pause
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.errors import Unavailable
 from wheelyard.exporting.site_folder import (
@@ -41,14 +40,14 @@ def changes(harness: ExportHarness) -> list[Callable[[], None]]:
     """Return what is published, deleted and the like, one after the other."""
     index = harness.index
     return [
-        lambda: harness.publish(wheel("demo", "2.0")),
+        lambda: harness.publish(make_wheel("demo", "2.0")),
         lambda: delete(index, "demo", "1.0"),
         lambda: set_status(index, "other", Status.QUARANTINED),
-        lambda: harness.publish(wheel("newcomer", "1.0", "Requires-Dist: demo")),
+        lambda: harness.publish(make_wheel("newcomer", "1.0", "Requires-Dist: demo")),
         lambda: yank(index, "demo", "2.0"),
         lambda: set_status(index, "other", Status.ACTIVE),
         lambda: delete(index, "demo", "2.0"),
-        lambda: harness.publish(sdist("other", "1.1"), wheel("last", "1.0")),
+        lambda: harness.publish(make_sdist("other", "1.1"), make_wheel("last", "1.0")),
     ]
 
 
@@ -67,7 +66,10 @@ class SteppedExport(Thread):
     def run(self) -> None:
         """Export to the end."""
         try:
-            self._harness.opened_export(self._wait).run(ignore)
+            site = FakeStore(self._harness.site)
+            site.follow(Before(lambda: self._wait(site.calls[-1][0]), times=ALWAYS))
+            store = FakeStore(self._harness.store, Before(lambda: self._wait("read"), times=ALWAYS))
+            self._harness.opened_export(site, store).run(ignore)
         except BaseException as fault:  # noqa: BLE001 - reported by the test
             self.fault = fault
         self.verb = ""
@@ -79,7 +81,7 @@ class SteppedExport(Thread):
         assert self._has_stopped.acquire(timeout=TIMEOUT_SECONDS)
         assert self.fault is None
 
-    def _wait(self, verb: str, _key: str) -> None:
+    def _wait(self, verb: str) -> None:
         self.verb = verb
         self._has_stopped.release()
         assert self._may_go.acquire(timeout=TIMEOUT_SECONDS)
@@ -97,10 +99,12 @@ def test_two_exports_and_a_publisher_break_no_link(
     """Two exports and a publisher at once break no link, and the next export is right."""
     for seed in range(SEEDS):
         harness, random = ExportHarness(tmp_path), Random(seed)
-        harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
+        harness.publish(
+            make_wheel("demo", "1.0"), make_wheel("demo", "1.5"), make_wheel("other", "1.0")
+        )
         if not is_first:
             harness.export()
-            harness.publish(sdist("demo", "1.5"))
+            harness.publish(make_sdist("demo", "1.5"))
         exports, steps, left = [SteppedExport(harness) for _ in range(2)], changes(harness), naps
         while running := [export for export in exports if export.verb]:
             chosen = random.choice([*running, *running, "publisher", "sleep"])
@@ -121,24 +125,29 @@ def test_two_exports_and_a_publisher_break_no_link(
 
 
 @pytest.mark.parametrize(
-    ("verb", "part"),
+    ("where", "verb", "part"),
     [
-        *(("list", "files/demo/"), ("put_file", "files/demo/"), ("store read", "files/demo/")),
-        *(("put", "simple/demo/index.html"), ("put", "search.json"), ("store get", "projects/")),
+        ("site", "list", "files/demo/"),
+        ("site", "put_file", "files/demo/"),
+        ("store", "read", "files/demo/"),
+        ("site", "put", "simple/demo/index.html"),
+        ("site", "put", "search.json"),
+        ("store", "get", "projects/"),
     ],
 )
-def test_deleted_files_are_no_fault(harness: ExportHarness, verb: str, part: str) -> None:
+def test_deleted_files_are_no_fault(
+    harness: ExportHarness, where: str, verb: str, part: str
+) -> None:
     """A file that is deleted while it is being exported is no fault: the export looks again."""
-    harness.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
-    deletes = [lambda: delete(harness.index, "demo", "1.0")]
+    harness.publish(
+        make_wheel("demo", "1.0"), make_wheel("demo", "1.5"), make_wheel("other", "1.0")
+    )
+    stores = {"site": FakeStore(harness.site), "store": FakeStore(harness.store)}
+    stores[where].follow(Before(lambda: delete(harness.index, "demo", "1.0"), verb, f"{part}*"))
 
-    def on_call(called: str, key: str) -> None:
-        if called == verb and key.startswith(part) and deletes:
-            deletes.pop()()
+    result = harness.opened_export(**stores).run(ignore)
 
-    result = harness.opened_export(on_call).run(ignore)
-
-    assert (deletes, result.failed) == ([], ())
+    assert (stores[where].count(verb, f"{part}*") > 0, result.failed) == (True, ())
     harness.export()
     harness.assert_fresh()
 
@@ -157,36 +166,21 @@ def put_lease(harness: ExportHarness, ends: float) -> None:
     harness.site.put(Key(MANIFEST), encode(held), None)
 
 
-def before(number: int, verb: str, path: str, happens: Callable[[], object]) -> OnCall:
-    """Let something happen before the n-th of some calls."""
-    left = count(1 - number)
-
-    def on_call(*call: str) -> None:
-        if call == (verb, path) and next(left) == 0:
-            happens()
-
-    return on_call
-
-
 def test_a_second_export_waits_for_the_first(harness: ExportHarness) -> None:
     """A second export waits for the first one, says so once, and then has nothing to do."""
-    harness.publish(wheel("demo", "1.0"))
-    is_writing, may_end = Event(), Event()
-
-    def hold() -> None:
-        is_writing.set()
-        assert may_end.wait(TIMEOUT_SECONDS)
-
-    export = harness.opened_export(before(1, "put", "feed.xml", hold))
+    harness.publish(make_wheel("demo", "1.0"))
+    pause = Pause()
+    export = harness.opened_export(FakeStore(harness.site, Before(pause, "put", "feed.xml")))
     first = Thread(target=export.run, args=[ignore])
     first.start()
-    assert is_writing.wait(TIMEOUT_SECONDS)
+    pause.wait_for_call()
 
     def end_first() -> None:
-        may_end.set()
+        pause.go_on.set()
         first.join()
 
-    result = harness.opened_export(before(4, "get", MANIFEST, end_first)).run(ignore)
+    site = FakeStore(harness.site, Before(end_first, "get", MANIFEST, nth=4))
+    result = harness.opened_export(site).run(ignore)
 
     assert harness.waits == 1
     assert (result.projects, result.written, result.total) == (0, 0, 1)
@@ -199,18 +193,19 @@ def test_a_second_export_waits_for_the_first(harness: ExportHarness) -> None:
 )
 def test_lost_lease_begins_again(harness: ExportHarness, number: int, path: str) -> None:
     """An export that has lost its lease to another begins again, and shows what is newest."""
-    harness.publish(wheel("demo", "1.0"), wheel("other", "1.0"))
+    harness.publish(make_wheel("demo", "1.0"), make_wheel("other", "1.0"))
     harness.export()
-    harness.publish(wheel("demo", "2.0"))
+    harness.publish(make_wheel("demo", "2.0"))
 
     def sleep() -> None:
         harness.clock.advance(seconds=LEASE_SECONDS + 1)
-        harness.publish(wheel("newcomer", "1.0"))
+        harness.publish(make_wheel("newcomer", "1.0"))
         other = Thread(target=harness.export)  # an event loop of its own
         other.start()
         other.join()
 
-    result = harness.opened_export(before(number, "put", path, sleep)).run(ignore)
+    site = FakeStore(harness.site, Before(sleep, "put", path, nth=number))
+    result = harness.opened_export(site).run(ignore)
 
     assert result.projects == 3
     harness.assert_fresh()
@@ -218,17 +213,18 @@ def test_lost_lease_begins_again(harness: ExportHarness, number: int, path: str)
 
 def test_a_slow_export_keeps_its_lease(harness: ExportHarness) -> None:
     """A slow export keeps its lease: another one waits, however long it takes."""
-    harness.publish(wheel("demo", "1.0"))
+    harness.publish(make_wheel("demo", "1.0"))
     left = list[float]()
 
-    def on_call(verb: str, key: str) -> None:
-        if verb == "put" and key != MANIFEST:
+    def write_slowly() -> None:
+        if site.calls[-1] != ("put", MANIFEST):
             harness.clock.advance(seconds=RENEWAL_SECONDS)
             lease = lease_of(harness)
             assert lease is not None
             left.append(lease.ends - harness.clock.seconds())
 
-    harness.opened_export(on_call).run(ignore)
+    site = FakeStore(harness.site, Before(write_slowly, "put", times=ALWAYS))
+    harness.opened_export(site).run(ignore)
 
     assert min(left) > 0
     harness.assert_fresh()
@@ -237,13 +233,14 @@ def test_a_slow_export_keeps_its_lease(harness: ExportHarness) -> None:
 def test_an_export_without_a_chance_gives_up(harness: ExportHarness) -> None:
     """An export whose lease others always take ends with an error, and leaves it to them."""
 
-    def take(verb: str, key: str) -> None:
-        if (verb, key) == ("list", "project/"):  # every attempt begins with that
-            harness.clock.advance(seconds=LEASE_SECONDS + 1)
-            put_lease(harness, harness.clock.seconds() + 1)
+    def take() -> None:
+        harness.clock.advance(seconds=LEASE_SECONDS + 1)
+        put_lease(harness, harness.clock.seconds() + 1)
 
+    # every attempt begins with that list
+    site = FakeStore(harness.site, Before(take, "list", "project/", times=ALWAYS))
     with pytest.raises(Unavailable, match="again and again"):
-        harness.opened_export(take).run(ignore)
+        harness.opened_export(site).run(ignore)
 
     assert lease_of(harness) == Lease("other", harness.clock.seconds() + 1)
 
@@ -257,7 +254,7 @@ def test_a_killed_export_is_waited_for_until_its_lease_ends(
     harness: ExportHarness, ahead: float, expected: float
 ) -> None:
     """A killed export is waited for until its lease ends, for at most the time of a lease."""
-    harness.publish(wheel("demo", "1.0"))
+    harness.publish(make_wheel("demo", "1.0"))
     begun = harness.clock.seconds()
     put_lease(harness, begun + ahead)
 
@@ -270,15 +267,15 @@ def test_a_killed_export_is_waited_for_until_its_lease_ends(
 
 def test_after_a_fault_the_next_export_need_not_wait(harness: ExportHarness) -> None:
     """After a fault the next export need not wait, and makes every page again."""
-    harness.publish(wheel("demo", "1.0"), wheel("other", "1.0"))
+    harness.publish(make_wheel("demo", "1.0"), make_wheel("other", "1.0"))
     harness.export()
-    harness.publish(wheel("demo", "2.0"))
+    harness.publish(make_wheel("demo", "2.0"))
 
-    def fail() -> None:
-        raise Unavailable("The site is not there.")
+    fault = Fault(Unavailable("The site is not there."), "put", "search.json")
+    site = FakeStore(harness.site, fault)
 
     with pytest.raises(Unavailable, match="not there"):
-        harness.opened_export(before(1, "put", "search.json", fail)).run(ignore)
+        harness.opened_export(site).run(ignore)
     harness.export()
 
     assert (harness.result.projects, harness.waits) == (2, 0)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from tests.distributions import make_sdist, make_wheel
 from tests.http.google_users import GoogleUsersServer, running_google_server
 from tests.http.jobs import Ci, running_ci
-from tests.http.packages import PYTHON, publish, sdist, wheel
+from tests.http.packages import PYTHON, publish
 from tests.http.servers import RunningServer, running_server
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.stores import system_runtime
@@ -27,7 +28,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
     """A server where reading needs a token, with a secret family of names and a secret name."""
     config = '[access]\nprivate_names = ["secret-*", "hidden"]\n'
     with running_server(tmp_path_factory.mktemp("private"), "--private", config=config) as server:
-        publish(server, wheel("demo"), wheel("acme-core"), wheel("secret-plan"))
+        publish(server, make_wheel("demo"), make_wheel("acme-core"), make_wheel("secret-plan"))
         yield server
 
 
@@ -36,11 +37,11 @@ def stocked(server: RunningServer) -> RunningServer:
     """The open server with the projects demo (wheels and an sdist), epoch and local."""
     publish(
         server,
-        wheel("demo", "1.0", f"Requires-Python: {PYTHON}", "Summary: A demo of <b>it</b>"),
-        sdist("demo", "1.0", f"Requires-Python: {PYTHON}"),
-        wheel("demo", "1.1", "Requires-Python: >=3.10", "Summary: A demo of <b>it</b>"),
-        wheel("epoch", "2!1.0"),
-        wheel("local", "1.0+cu121"),
+        make_wheel("demo", "1.0", f"Requires-Python: {PYTHON}", "Summary: A demo of <b>it</b>"),
+        make_sdist("demo", "1.0", f"Requires-Python: {PYTHON}"),
+        make_wheel("demo", "1.1", "Requires-Python: >=3.10", "Summary: A demo of <b>it</b>"),
+        make_wheel("epoch", "2!1.0"),
+        make_wheel("local", "1.0+cu121"),
     )
     return server
 

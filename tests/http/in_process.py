@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.distributions import Distribution
 from tests.fake_time import Clock, fake_runtime
-from tests.http.packages import Package
 from tests.http.servers import memory_index
-from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE
 from wheelyard.http.app import App
 from wheelyard.http.logs import CURRENT_REQUEST
@@ -56,17 +55,12 @@ class InProcessServer:
     clock: Clock
     runner: asyncio.Runner = field(repr=False)
 
-    def publish(self, *distributions: Made | Package) -> None:
+    def publish(self, *distributions: Distribution) -> None:
         """Upload distributions."""
         for distribution in distributions:
-            made = (
-                distribution
-                if isinstance(distribution, Made)
-                else Made(distribution.filename, distribution.data)
-            )
-            self.index.uploads.accept(made.arrival(self.folder), ALICE)
+            self.index.uploads.accept(distribution.arrival(self.folder), ALICE)
 
-    def publish_to(self, name: str, *distributions: Made) -> None:
+    def publish_to(self, name: str, *distributions: Distribution) -> None:
         """Upload distributions to the index of this name, as its handler does."""
         uploads = self.index.named(name).uploads
         for made in distributions:

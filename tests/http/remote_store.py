@@ -44,6 +44,8 @@ class RemoteStore(MemoryStore):
     """
     A store in memory that the index treats as remote.
 
+    Not a `FakeStore`, as it makes up what memory lacks: signed URLs, and streams that are watched.
+
     Args:
         url: The signed URL that it returns.
         fault: The error that it raises instead of signing.

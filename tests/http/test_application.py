@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
-from tests.operations.distributions import make_wheel
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import AccessSettings, Settings

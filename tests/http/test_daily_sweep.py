@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.harness import SOURCE, new_sandbox
+from tests.distributions import make_wheel
 from tests.http_server import launch_server
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
 from wheelyard.catalog import keys

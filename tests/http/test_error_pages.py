@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from tests.distributions import make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault
 from tests.http.browser import FORM, HTML
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.http.servers import token_of
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.errors import STORAGE_FULL, Unavailable
 from wheelyard.http.web_pages import WebPages
 from wheelyard.http_client.urls import parse_url
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, WebSettings
-from wheelyard.storage.base import Found, Key, ObjectVersion
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.settings import UpstreamServer, unproven_error
 
@@ -40,28 +40,14 @@ UPSTREAM = UpstreamServer(url=parse_url("https://index.acme.dev/simple/"), label
 PATHS = ("/simple/nothing/", "/a/b/c/d", "/project/nothing/", "/files/x/y.whl", "/nothing/")
 
 
-class BrokenStore(MemoryStore):
-    """A store that a test breaks."""
-
-    fault: BaseException | None = None
-
-    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """Return an object, or fail."""
-        if self.fault is not None:
-            raise self.fault
-        return super().get(key, unless)
-
-
 @pytest.fixture(scope="module")
-def store() -> BrokenStore:
+def store() -> FakeStore:
     """Return a store that can be broken."""
-    return BrokenStore(lambda: 0.0)
+    return FakeStore(MemoryStore(lambda: 0.0))
 
 
 @pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, store: BrokenStore
-) -> Iterator[InProcessServer]:
+def server(tmp_path_factory: pytest.TempPathFactory, store: FakeStore) -> Iterator[InProcessServer]:
     """Serve a public index, whose operator has an address."""
     settings = Settings(
         server=ServerSettings(public_url="http://index"),
@@ -127,8 +113,8 @@ def test_each_error_has_its_page(
 
 def test_a_page_behind_the_last_one_leads_back(server: InProcessServer) -> None:
     """Whoever asks for a page that a list has not is told so, and led to its first and last one."""
-    server.publish(*(wheel(f"many-{number:03}") for number in range(101)))
-    server.publish(wheel("demo"))
+    server.publish(*(make_wheel(f"many-{number:03}") for number in range(101)))
+    server.publish(make_wheel("demo"))
 
     listed = server.get("/-/projects/99/?show=all&sort=name", HTML)
     found = server.get("/?q=many&page=99", HTML)
@@ -156,15 +142,16 @@ def test_another_host_is_said(server: InProcessServer) -> None:
 
 
 def test_failures_show_nothing_of_the_inside(
-    server: InProcessServer, store: BrokenStore, caplog: pytest.LogCaptureFixture
+    server: InProcessServer, store: FakeStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When store or server fail, the page says so, and names the error in the log."""
     server.get("/", HTML)
-    store.fault = Unavailable("The store does not answer.", retry_after=7)
+    outage = Unavailable("The store does not answer.", retry_after=7)
+    store.follow(Fault(outage, "get", times=ALWAYS))
     unavailable = server.get("/project/nothing/", HTML)
-    store.fault = RuntimeError("secret of the inside")
+    store.follow(Fault(RuntimeError("secret of the inside"), "get", times=ALWAYS))
     failed = server.get("/project/nothing/", HTML)
-    store.fault = None
+    store.follow()
 
     assert (unavailable.status, failed.status) == (503, 500)
     assert unavailable.headers["retry-after"] == "7"
@@ -195,13 +182,13 @@ def test_failures_show_nothing_of_the_inside(
     ],
 )
 def test_lasting_failure_asks_for_no_reload(
-    server: InProcessServer, store: BrokenStore, fault: Unavailable, shown: str, advice: str
+    server: InProcessServer, store: FakeStore, fault: Unavailable, shown: str, advice: str
 ) -> None:
     """Of a failure that does not pass, the page says whom to tell what, and not to try again."""
-    store.fault = fault
+    store.follow(Fault(fault, "get", times=ALWAYS))
     page = server.get("/project/nothing/", HTML).body.decode()
     answer = server.get("/project/nothing/")
-    store.fault = None
+    store.follow()
 
     lead, _, rest = page.partition("What you can do")
     assert shown in lead

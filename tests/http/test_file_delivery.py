@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.http.packages import Package, publish, wheel
+from tests.distributions import Distribution, make_wheel
+from tests.http.packages import publish
 from tests.http.raw_client import raw_answer, raw_connection
 from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import RunningServer
@@ -21,7 +22,7 @@ from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
 
-DEMO = wheel("demo", filler=bytes(range(256)) * 40)
+DEMO = make_wheel("demo", content=bytes(range(256)) * 40)
 PATH = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
 KEY = Key(PATH[1:])
 SIGNED = "https://storage.invalid/b/demo-1.0%2Bcpu~!'().whl?X-Goog-Signature=ab+c/d&x=%20;#"
@@ -84,7 +85,7 @@ def test_head_and_metadata_are_never_redirected(
             known = raw_answer(redirecting, line, f"If-None-Match: {head.header('etag')}")
             assert (known.status, known.header("etag")) == (304, head.header("etag"))
         assert "location" not in dict(head.headers)
-    behind = raw_answer(redirecting, f"GET {PATH} HTTP/1.1", f"Range: bytes={len(DEMO.data)}-")
+    behind = raw_answer(redirecting, f"GET {PATH} HTTP/1.1", f"Range: bytes={len(DEMO.body)}-")
     assert behind.status == 416
     assert "location" not in dict(behind.headers)
     assert raw_answer(redirecting, f"HEAD {PATH} HTTP/1.1").header("etag") == etag
@@ -103,7 +104,7 @@ def test_withdrawn_file_is_not_signed(redirecting: RunningServer, store: RemoteS
 
 @pytest.mark.parametrize(
     ("asked", "status", "expected"),
-    [("", 200, DEMO.data), ("bytes=100-199", 206, DEMO.data[100:200])],
+    [("", 200, DEMO.body), ("bytes=100-199", 206, DEMO.body[100:200])],
 )
 def test_file_comes_through(
     server: RunningServer, store: RemoteStore, asked: str, status: int, expected: bytes
@@ -136,13 +137,13 @@ def test_unsigned_file_comes_through_the_index(
     with remote_server(tmp_path, store, runtime=runtime) as server:
         publish(server, DEMO)
         for _ in range(3):
-            assert server.get(PATH).content == DEMO.data
+            assert server.get(PATH).content == DEMO.body
         assert store.asked("sign") == warnings() == 1
         later[0] += 31
-        assert server.get(PATH).content == DEMO.data
+        assert server.get(PATH).content == DEMO.body
         assert (store.asked("sign"), warnings()) == (2, 1)
         later[0] += 60
-        assert server.get(PATH).content == DEMO.data
+        assert server.get(PATH).content == DEMO.body
         assert (store.asked("sign"), warnings()) == (3, 2)
         store.fault = None
         later[0] += 31
@@ -158,9 +159,9 @@ def test_file_is_unavailable_while_the_store_is(server: RunningServer, store: Re
     assert store.asked("read") == 0
 
 
-def big(server: RunningServer) -> Package:
+def big(server: RunningServer) -> Distribution:
     """Publish something that no socket takes whole."""
-    package = wheel("big", filler=bytes(64 << 20))
+    package = make_wheel("big", content=bytes(64 << 20))
     publish(server, package)
     return package
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.authentication.verifiers.test_password_hashes import SHA
-from tests.http.packages import post, publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import post, publish
 from tests.http.servers import running_server
 from tests.storage.small_disk import fill, small_disk
 
@@ -34,20 +35,20 @@ def test_releases_go_while_the_disk_is_full(tmp_path: Path, disk: Path) -> None:
     (folder / "htpasswd").write_text(f"admin:{SHA}\n")
     access = f"{ACCESS}htpasswd_file = '{folder / 'htpasswd'}'\n"
     with running_server(folder, config=access, tables=GRANTS) as server:
-        publish(server, *(wheel("demo", version) for version in ("1.0", "2.0", "3.0")))
+        publish(server, *(make_wheel("demo", version) for version in ("1.0", "2.0", "3.0")))
         fill(disk)
-        assert post(server, wheel("late", "1.0")).status_code == 507
+        assert post(server, make_wheel("late", "1.0")).status_code == 507
 
         server.change("demo", "yank", version="1.0", reason="broken")
         server.change("demo", "delete", version="2.0")
-        digest = hashlib.sha256(wheel("demo", "3.0").data).hexdigest()
+        digest = hashlib.sha256(make_wheel("demo", "3.0").body).hexdigest()
         url = f"{DEMO}/delete-now"
         answer = server.client.post(url, json={"sha256": digest}, auth=("admin", PASSWORD))
 
         assert answer.status_code == 200, answer.text
-        assert post(server, wheel("late", "1.0")).status_code == 507
+        assert post(server, make_wheel("late", "1.0")).status_code == 507
         files = server.get(DEMO, server.token).json()["files"]
         assert [(file["version"], file["yanked"]) for file in files] == [("1.0", "broken")]
         (disk / "filler").unlink()
-        assert post(server, wheel("late", "1.0")).status_code == 200
+        assert post(server, make_wheel("late", "1.0")).status_code == 200
         assert server.index.server.check.run().problems == []

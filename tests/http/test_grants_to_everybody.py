@@ -9,9 +9,9 @@ from msgspec import structs
 
 from tests.access.principals import basic, bearer
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.distributions import make_wheel
 from tests.fake_time import START
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
@@ -27,7 +27,7 @@ FOR_ALL: Final = GrantFields(who=("anonymous",), projects=("open-*",), actions=(
 CLOSED: Final = {**OPEN_MAIN, "read": "granted"}
 TABLES: Final = toml_of(main=CLOSED, grant=[structs.asdict(FOR_ALL)])
 HTML: Final = ("accept", "text/html")
-OPEN, SHUT = wheel("open-lib"), wheel("shut-lib")
+OPEN, SHUT = make_wheel("open-lib"), make_wheel("shut-lib")
 PATHS: Final = (
     "/simple/open-lib/",
     "/pypi/open-lib/json",

@@ -10,10 +10,10 @@ from msgspec.json import decode, encode
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import make_wheel
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.api.table import OPERATIONS
 from wheelyard.authentication.api_tokens import TokenRequest

@@ -16,9 +16,9 @@ from packaging.utils import NormalizedName
 from tests.access.access_fixture import PASSWORD
 from tests.access.index_matrix import LOGIN
 from tests.access.principals import basic
+from tests.distributions import Distribution, make_wheel
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
-from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.model.access import matches_any, parse_pattern
 from wheelyard.model.distribution_filename import parse_version
@@ -58,7 +58,7 @@ Release = tuple[str, str]
 """A project and a version, which has one file."""
 
 
-def wheel_of(release: Release) -> Made:
+def wheel_of(release: Release) -> Distribution:
     """Return the file of a release, with the same bytes in every index."""
     project, version = release
     return make_wheel(project.replace("-", "_"), version)

@@ -9,12 +9,12 @@ from msgspec.json import decode, encode
 
 from tests.advice import texts_of
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.distributions import make_wheel
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
 from tests.http.remote_store import RemoteStore
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from tests.distributions import make_wheel
 from tests.fake_time import START
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.model.distribution_filename import parse_name
 
-DEMO, FILE = wheel("demo", "1.0"), "demo-1.0-py3-none-any.whl"
+DEMO, FILE = make_wheel("demo", "1.0"), "demo-1.0-py3-none-any.whl"
 HTML = ("accept", "text/html")
 
 
@@ -30,7 +30,7 @@ def make_newer(server: InProcessServer) -> None:
 def test_a_project_that_needs_a_newer_version(tmp_path: Path, *, near: bool) -> None:
     """Nothing is shown of a project that needs a newer version; each answer names that version."""
     with in_process(tmp_path, near=near) as server:
-        server.publish(DEMO, wheel("other", "1.0"))
+        server.publish(DEMO, make_wheel("other", "1.0"))
         project = server.index.projects.get(parse_name("demo"))
         (file,) = project.files
         of_key = f"/{keys.distribution(project.name, file.sha256, FILE)}"
@@ -65,7 +65,7 @@ def test_a_project_that_needs_a_newer_version(tmp_path: Path, *, near: bool) -> 
 def test_lists_show_the_other_projects(tmp_path: Path) -> None:
     """Beside a project that needs a newer version, lists show the others; its name is private."""
     with in_process(tmp_path) as server:
-        server.publish(DEMO, wheel("other", "1.0"))
+        server.publish(DEMO, make_wheel("other", "1.0"))
         make_newer(server)
 
         for path in ("/", "/simple/", "/search.json", "/search.json?q=o", "/feed.xml"):

@@ -7,9 +7,9 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.catalog.invariants import DEMO
+from tests.distributions import make_wheel
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, objects
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.local_api import LocalApi

@@ -10,11 +10,11 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.advice import texts_of
+from tests.distributions import Distribution, make_wheel
 from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
 from tests.index_tables import toml_of
-from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
@@ -52,7 +52,7 @@ def names(server: InProcessServer, prefix: str) -> list[str]:
     return [project["name"] for project in page["projects"]]
 
 
-def file(server: InProcessServer, prefix: str, made: Made) -> tuple[int, str]:
+def file(server: InProcessServer, prefix: str, made: Distribution) -> tuple[int, str]:
     """Return the status of a file of demo, and the code of an error."""
     answer = server.get(f"{prefix}/files/demo/{made.sha256}/{made.filename}")
     return answer.status, "" if answer.status == 200 else str(decode(answer.body)["error"])

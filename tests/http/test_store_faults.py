@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.raw_client import RawConnection, raw_connection
 from tests.http.servers import RunningServer, running_server
 
@@ -41,7 +42,7 @@ def asked(line: RawConnection, request: str) -> tuple[int, bytes]:
 @needs_prlimit
 def test_page_comes_once_templates_can_be_read(server: RunningServer) -> None:
     """The first page for people may fail for want of files, and the next one comes."""
-    publish(server, wheel("demo"))
+    publish(server, make_wheel("demo"))
     with raw_connection(server) as line:
         for path in ("/simple/", "/simple/demo/"):
             assert asked(line, f"GET {path} HTTP/1.1")[0] == 200
@@ -70,7 +71,7 @@ def test_refusal_without_templates_is_a_plain_page(private: RunningServer) -> No
 @needs_prlimit
 def test_unopened_file_is_not_said_to_be_missing(server: RunningServer) -> None:
     """A file that cannot be opened just now is not said to be missing, and the log says why."""
-    package = wheel("demo")
+    package = make_wheel("demo")
     publish(server, package)
     path = f"GET /packages/{package.filename} HTTP/1.1"
     with raw_connection(server) as line:
@@ -86,7 +87,7 @@ def test_unopened_file_is_not_said_to_be_missing(server: RunningServer) -> None:
 def test_what_the_store_fails_at_is_logged(tmp_path: Path) -> None:
     """A store that fails is in the log at once, and a few times a minute at most."""
     with running_server(tmp_path) as server:
-        publish(server, wheel("demo"))
+        publish(server, make_wheel("demo"))
         (server.store / "projects" / "demo.json").write_text("not a document")
         for _ in range(50):
             assert server.get("/simple/demo/").status_code == 503

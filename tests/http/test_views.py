@@ -12,10 +12,10 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import Distribution, make_wheel
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
 from tests.index_tables import toml_of
-from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.catalog import keys
 from wheelyard.errors import first_sentence
@@ -52,7 +52,7 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
         yield running
 
 
-def _file(server: InProcessServer, prefix: str, made: Made) -> tuple[int, str]:
+def _file(server: InProcessServer, prefix: str, made: Distribution) -> tuple[int, str]:
     answer = server.get(f"{prefix}/files/demo/{made.sha256}/{made.filename}")
     message = "" if answer.status == 200 else str(decode(answer.body)["message"])
     return answer.status, message

@@ -20,9 +20,9 @@ from typing import Any, Self
 
 from tests.cli.conftest import called
 from tests.clients.harness import REPOSITORY, Sandbox
+from tests.distributions import Distribution
 from tests.durability.serving import get, post
 from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
-from tests.operations.distributions import Made
 from tests.services.service import BucketView, Service
 from tests.waiting import TIMEOUT_SECONDS
 
@@ -62,11 +62,11 @@ class Instance:
         assert status == 200
         return [project["name"] for project in json.loads(body)["projects"]]
 
-    def shows(self, made: Made) -> bool:
+    def shows(self, made: Distribution) -> bool:
         """Return whether a distribution is on its project's page."""
         return made.filename in self.page(made.filename.partition("-")[0])
 
-    def post(self, made: Made) -> int:
+    def post(self, made: Distribution) -> int:
         """Upload a distribution; return the status, 0 without a response."""
         return post(self.port, self.token, made)
 
@@ -155,7 +155,7 @@ class BucketCluster:
             start_new_session=True,
         )
 
-    def written(self, *distributions: Made) -> list[Path]:
+    def written(self, *distributions: Distribution) -> list[Path]:
         """Write distributions under their own names, in a new folder."""
         folder = self.folder / f"dist-{next(self._numbers)}"
         folder.mkdir()

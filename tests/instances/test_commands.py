@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.instances.bucket_cluster import BucketCluster, cluster_at, contents, data_of, put_all
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.services.fixtures import ALL
 from tests.services.service import BucketView
 

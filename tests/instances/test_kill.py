@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.catalog.invariants import document, violations
+from tests.distributions import make_wheel
 from tests.fake_gcs.faults import Hold, When
 from tests.fake_gcs.server import running_fake_gcs
 from tests.fake_time import Clock, fake_runtime
@@ -23,7 +24,6 @@ from tests.instances.bucket_cluster import (
     end_now,
     put_all,
 )
-from tests.operations.distributions import make_wheel
 from tests.services.service import BucketView, Service
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Stores

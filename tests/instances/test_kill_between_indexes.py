@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import pytest
 
 from tests.catalog.invariants import DEMO, PROD, document
+from tests.distributions import Distribution, make_wheel
 from tests.fake_gcs.server import running_fake_gcs
 from tests.instances.bucket_cluster import BucketCluster, cluster_at, contents, put_all
 from tests.instances.test_kill import KillPoint, assert_nothing_dangles, copy_of, die, moments
-from tests.operations.distributions import Made, make_wheel
 from tests.services.service import BucketView, Service
 from wheelyard.catalog import keys
 from wheelyard.model.project import Project
@@ -16,7 +16,9 @@ from wheelyard.storage.forwarding import PrefixedStore
 
 pytestmark = pytest.mark.slow
 
-BUILDS = [Made(f"demo-1.0-{build}-py3-none-any.whl", make_wheel().body) for build in (1, 2, 3)]
+BUILDS = [
+    Distribution(f"demo-1.0-{build}-py3-none-any.whl", make_wheel().body) for build in (1, 2, 3)
+]
 """Wheels of the same bytes, which one removal removes."""
 NAMES = {made.filename for made in BUILDS}
 COMMIT = (

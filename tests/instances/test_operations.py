@@ -11,10 +11,10 @@ from urllib.parse import urljoin
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.fake_gcs.log import Record, RequestLog
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at
-from tests.operations.distributions import make_wheel
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow

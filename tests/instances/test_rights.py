@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.fake_gcs.server import FakeGcs
 from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at, contents
-from tests.operations.distributions import make_wheel
 from tests.waiting import until
 
 pytestmark = pytest.mark.parametrize("service", ["google"], indirect=True)

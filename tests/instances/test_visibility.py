@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.durability.serving import get
 from tests.fake_gcs.emulator import new_bucket, running_emulator
 from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at
-from tests.operations.distributions import make_wheel
 from tests.services.fixtures import ALL, Emulators
 from tests.waiting import until
 

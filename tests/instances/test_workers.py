@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.durability.serving import get
 from tests.http_server import workers_of
 from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at
-from tests.operations.distributions import make_wheel
 from tests.services.fixtures import RARELY, Emulators
 from tests.waiting import until
 

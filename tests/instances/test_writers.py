@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
+from tests.distributions import Distribution, make_wheel
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
 from tests.instances.bucket_cluster import BucketCluster, assert_dense, data_of, end_now
-from tests.operations.distributions import Made, make_wheel
 from tests.services.service import BucketView, Service
 from tests.waiting import TIMEOUT_SECONDS
 
@@ -38,12 +38,12 @@ def _limited(bucket: BucketView) -> None:
         bucket.write_interval = 0.4
 
 
-def releases(process: int, count: int) -> list[Made]:
+def releases(process: int, count: int) -> list[Distribution]:
     """Return the releases of one process for the shared project."""
     return [make_wheel(version=f"{process}.{number}") for number in range(count)]
 
 
-def upload_all(cluster: BucketCluster, *shares: list[Made]) -> None:
+def upload_all(cluster: BucketCluster, *shares: list[Distribution]) -> None:
     """Upload each share by a command of its own, all at once; none may be refused anything."""
     commands = [cluster.begin("upload", *cluster.written(*share)) for share in shares]
     try:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
-from tests.upstream.policy.pages import NOW, page, wheel
+from tests.upstream.policy.pages import NOW, listed_wheel, page
 from wheelyard.model.licences import LOOKED_UP_LATER, UNKNOWN, UNREADABLE
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.model.rule_keys import NO_KEYS, RuleKeys
@@ -217,7 +217,7 @@ def test_each_file_is_shown_or_has_a_reason(
     rules = rules_of_index(keys, "stable")
     files = page(
         *(
-            wheel("1.0", at, first_seen=seen, tag=f"py3-none-linux_{number}")
+            listed_wheel("1.0", at, first_seen=seen, tag=f"py3-none-linux_{number}")
             for number, (_, at, seen) in enumerate(made)
         )
     ).files

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from packaging.utils import NormalizedName
 
-from tests.operations.distributions import Made
+from tests.distributions import Distribution
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.project_import import FileStatus, Report
@@ -27,7 +27,7 @@ class FakeFiles:
 
     def offer(
         self,
-        made: Made,
+        made: Distribution,
         *,
         location: str = "",
         algorithms: tuple[str, ...] = (),
@@ -52,7 +52,7 @@ class FakeFiles:
         )
 
     @contextmanager
-    def _reading(self, made: Made) -> Iterator[Iterator[bytes]]:
+    def _reading(self, made: Distribution) -> Iterator[Iterator[bytes]]:
         self.read.append(made.filename)
         yield iter([made.body[:100], made.body[100:]])
 

@@ -7,9 +7,9 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
+from tests.distributions import Distribution
 from tests.fake_time import Clock, fake_runtime
 from tests.index_tables import put_tables
-from tests.operations.distributions import Made
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.index_name import EVERY_INDEX
@@ -73,7 +73,7 @@ class IndexHarness:
         gone = IndexRemoved(at=self.clock.now, by="local:bo", name=name)
         self.index.server.definitions.records.change(lambda _: (gone,))
 
-    def upload(self, made: Made, caller: Caller = ALICE, **claims: str) -> File:
+    def upload(self, made: Distribution, caller: Caller = ALICE, **claims: str) -> File:
         """Check that the caller may upload this filename, and upload it with such a form."""
         self.index.uploads.authorize(made.filename, caller)
         arrival = made.arrival(self.folder, **claims)

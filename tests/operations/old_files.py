@@ -4,20 +4,20 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.archive.builders import METADATA, Entry, zip_bytes
-from tests.operations.distributions import Made
+from tests.distributions import Distribution
 from wheelyard.catalog.files import FileContent
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import Event, File
 from wheelyard.operations.uploads import Uploads
 
-EGG = Made(
+EGG = Distribution(
     "demo-1.0-py2.7.egg",
     zip_bytes([Entry(b"demo.py", b""), Entry(b"EGG-INFO/PKG-INFO", METADATA)]),
 )
-INSTALLER = Made("demo-1.0.win32-py2.7.exe", b"MZ" + bytes(99))
+INSTALLER = Distribution("demo-1.0.win32-py2.7.exe", b"MZ" + bytes(99))
 
 
-def list_old_file(uploads: Uploads, made: Made, folder: Path, at: datetime) -> None:
+def list_old_file(uploads: Uploads, made: Distribution, folder: Path, at: datetime) -> None:
     """Store and list a file without metadata, as a lenient import of an older version did."""
     distribution = parse_known_filename(made.filename)
     file = File(

@@ -2,7 +2,7 @@
 
 from packaging.version import Version
 
-from tests.operations.distributions import Made, zipped_tar
+from tests.distributions import Distribution, zipped_tar
 
 BACKEND = """\
 import zipfile
@@ -37,7 +37,7 @@ REAL = {
 """Real filenames, with project and normalised version."""
 
 
-def old_sdist(name: str, version: str, project: str = "") -> Made:
+def old_sdist(name: str, version: str, project: str = "") -> Distribution:
     """
     Return an sdist `name-version.tar.gz` that installs without any build tool.
 
@@ -52,10 +52,10 @@ def old_sdist(name: str, version: str, project: str = "") -> Made:
         "backend.py": BACKEND.format(name=project, version=real),
     }
     members = {f"{stem}/{path}": text.encode() for path, text in files.items()}
-    return Made(f"{stem}.tar.gz", zipped_tar(members))
+    return Distribution(f"{stem}.tar.gz", zipped_tar(members))
 
 
-def sdist_without_metadata(filename: str) -> Made:
+def sdist_without_metadata(filename: str) -> Distribution:
     """Return an sdist that has no PKG-INFO."""
     stem = filename.removesuffix(".tar.gz")
-    return Made(filename, zipped_tar({f"{stem}/setup.py": b""}))
+    return Distribution(filename, zipped_tar({f"{stem}/setup.py": b""}))

@@ -1,10 +1,7 @@
 """Grants and groups in the store: changes, refusals, crashes, history, and the check of them."""
 
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,10 +9,9 @@ from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
 from tests.advice import texts_of
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.fake_store import ALWAYS, After, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import START
 from tests.operations.in_memory_index import IndexHarness
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import Action
@@ -30,8 +26,6 @@ from wheelyard.model.grants import (
 from wheelyard.model.stored_indexes import IndexMade
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.settings.sections import AccessSettings, Settings
-
-T = TypeVar("T")
 
 CORE = NormalizedName("acme-core")
 ANA, BO = "htpasswd:ana", "user:bo@acme.dev"
@@ -48,7 +42,7 @@ def access_of(
 ) -> AccessControl:
     """Return the grants as another process sees them, whose store has faults."""
     settings = Settings(access=AccessSettings(private=private))
-    return harness.opened(seed, FaultyStore(harness.store, faults), settings).server.access
+    return harness.opened(seed, FakeStore(harness.store, *faults), settings).server.access
 
 
 @pytest.fixture
@@ -72,13 +66,13 @@ def test_grant_that_is_revoked_at_the_same_time(harness: IndexHarness) -> None:
     """Whoever makes a grant that somebody else revokes at the same moment is told so."""
     other, ids = access_of(harness), list[str]()
 
-    def revoke(verb: str, key: str) -> None:
-        grants = other.show().grants if (verb, key) == ("get", keys.ACCESS) and not ids else ()
-        for granted in grants:
+    def revoke() -> None:
+        for granted in other.show().grants:
             ids.append(granted.id)
             other.revoke(granted.id, by="local:bo")
 
-    index = harness.opened(5, ObservedStore(harness.store, revoke))
+    step = Before(revoke, "get", keys.ACCESS, times=ALWAYS)
+    index = harness.opened(5, FakeStore(harness.store, step))
     added = index.server.add_grant(grant(BO), by="local:ana")
 
     assert ([added.id], texts_of(added.warnings)) == (ids, ["it has been revoked meanwhile"])
@@ -323,23 +317,13 @@ def test_a_write_whose_answer_was_lost_is_found(harness: IndexHarness) -> None:
     assert len(history(access_of(harness))) == 6
 
 
-@dataclass
-class Overtaken(FaultyStore):
-    """A store in which somebody else is faster after a write whose answer was lost."""
-
-    meanwhile: Callable[[], object] = lambda: None
-
-    def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
-        if (verb, key) == ("get", keys.ACCESS) and self.calls[-1:] == [("put", keys.ACCESS)]:
-            self.meanwhile()
-        return super()._call(verb, key, act)
-
-
 def test_a_lost_answer_and_another_change(harness: IndexHarness, access: AccessControl) -> None:
     """A change whose answer was lost is found in the journal if another one has followed."""
     made = access.grant(grant(BO), by="local:ana")
-    store = Overtaken(harness.store, (Fault(FaultKind.DONE, "put", keys.ACCESS),))
-    store.meanwhile = lambda: access.edit_group("set", "team", [], by="local:bo")
+    overtake = After(
+        lambda: access.edit_group("set", "team", [], by="local:bo"), "put", keys.ACCESS
+    )
+    store = FakeStore(harness.store, overtake, Fault(FaultKind.DONE, "put", keys.ACCESS))
 
     harness.opened(8, store).server.access.revoke(made, by="local:ana")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid
@@ -511,7 +511,7 @@ def test_nobody_reads_on_the_way_what_was_and_will_be_closed(
             harness.store.delete(Key(key))
         for key, body in start.items():
             harness.store.put(Key(key), body, None)
-        faulty = FaultyStore(harness.store, (Fault(kind, nth=calls),))
+        faulty = FakeStore(harness.store, Fault(kind, nth=calls))
         try:
             put(harness.opened(seed=calls + 10, store=faulty), second, PRUNE)
         except ProcessCrash:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.distributions import make_sdist, make_wheel
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, EVERYTHING, IndexHarness, history
 from wheelyard.authentication.rejections import REJECTIONS_LOGGED_PER_MINUTE, RejectionLog
 from wheelyard.errors import Conflict
@@ -86,7 +86,7 @@ def test_a_commit_that_is_not_journaled_at_once(
 ) -> None:
     """What is committed has its line, once, though the journal got its entry by a later change."""
     faults = (Fault(FaultKind.NOT_DONE, "put", "journal/*"),)
-    index = harness.opened(5, FaultyStore(harness.store, faults))
+    index = harness.opened(5, FakeStore(harness.store, *faults))
     index.uploads.accept(make_wheel().arrival(harness.folder), ALICE)
     assert harness.snapshot("journal/") == {}
 

@@ -12,9 +12,9 @@ from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal, texts_of
 from tests.catalog.invariants import commit_key
-from tests.operations.distributions import make_sdist, make_wheel
+from tests.distributions import make_sdist, make_wheel
+from tests.fake_store import ALWAYS, Before, FakeStore
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import FileContent
 from wheelyard.errors import Invalid, Unavailable
@@ -509,12 +509,13 @@ def test_memory_does_not_grow_with_files(harness: IndexHarness) -> None:
         for project in range(projects):
             harness.upload(make_wheel(f"p{project}", f"1.{number}"))
 
-    def measure(verb: str, key: str) -> None:
-        # before and after the projects are looked at
-        if (verb, key) in {("list", keys.PROJECTS), ("list", keys.SEALED_CHANGES)}:
-            memory.append(get_traced_memory()[0])
-
-    index = harness.opened(2, store=ObservedStore(harness.store, measure))
+    # before and after the projects are looked at
+    listings = (keys.PROJECTS, keys.SEALED_CHANGES)
+    measure = [
+        Before(lambda: memory.append(get_traced_memory()[0]), "list", prefix, times=ALWAYS)
+        for prefix in listings
+    ]
+    index = harness.opened(2, store=FakeStore(harness.store, *measure))
     harness.check()  # what is made once for a process is there then
     start_tracing()
     try:

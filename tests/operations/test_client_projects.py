@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.http.packages import Package, sdist, wheel
-from tests.operations.distributions import Made
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound, Unavailable
@@ -15,15 +14,15 @@ from wheelyard.operations.names import ClientProjectsReader
 from wheelyard.settings.sections import AccessSettings, Settings
 
 
-def publish(harness: IndexHarness, *packages: Package) -> None:
+def publish(harness: IndexHarness, *packages: Distribution) -> None:
     """Upload packages."""
     for package in packages:
-        harness.upload(Made(package.filename, package.data))
+        harness.upload(package)
 
 
-def needing(name: str, *required: str, version: str = "1.0") -> Package:
+def needing(name: str, *required: str, version: str = "1.0") -> Distribution:
     """Return a wheel that requires these."""
-    return wheel(name, version, *(f"Requires-Dist: {each}" for each in required))
+    return make_wheel(name, version, *(f"Requires-Dist: {each}" for each in required))
 
 
 def named(
@@ -60,8 +59,8 @@ def test_every_extra_marker_version_and_file(harness: IndexHarness) -> None:
         harness,
         needing("acme-app", "acme-old", version="0.1"),
         needing("acme-app", "acme-extra; extra == 'x'", "acme-windows; sys_platform == 'win32'"),
-        sdist("acme-app", "1.0", "Requires-Dist: acme-sdist"),
-        wheel("acme-app", "1.0", "Requires-Dist: acme-tag", tag="cp311-cp311-any"),
+        make_sdist("acme-app", "1.0", "Requires-Dist: acme-sdist"),
+        make_wheel("acme-app", "1.0", "Requires-Dist: acme-tag", tag="cp311-cp311-any"),
         *map(needing, ("acme-old", "acme-extra", "acme-windows", "acme-sdist", "acme-tag")),
     )
     harness.index.lifecycle.set_status(ALICE, parse_name("acme-old"), Status.ARCHIVED, "")

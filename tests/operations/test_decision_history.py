@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import FaultyStore
+from tests.fake_store import FakeStore
 from tests.fake_time import START, Clock, fake_runtime
 from wheelyard.catalog.commits import Commits
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
@@ -19,13 +19,13 @@ DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
 
 
 @pytest.fixture
-def store() -> FaultyStore:
+def store() -> FakeStore:
     """A store that notes what it is asked."""
-    return FaultyStore(MemoryStore(Clock().seconds))
+    return FakeStore(MemoryStore(Clock().seconds))
 
 
 @pytest.fixture
-def records(store: FaultyStore) -> DecisionRecords:
+def records(store: FakeStore) -> DecisionRecords:
     """The decisions in the store."""
     runtime = fake_runtime(Clock(), 1)
     policy = CachePolicy(is_local=True, freshness=0.0, capacity=1000)
@@ -55,7 +55,7 @@ def test_all_decisions_are_told_newest_first(records: DecisionRecords) -> None:
     assert decision_history(records, DEMO) == ([last, first], True)
 
 
-def test_reading_is_bounded(records: DecisionRecords, store: FaultyStore) -> None:
+def test_reading_is_bounded(records: DecisionRecords, store: FakeStore) -> None:
     """Of a long journal the end is read; decisions in force are told however old they are."""
     decide(records, DEMO, Verdict.APPROVED, "1.0")
     replaced = decide(records, DEMO, Verdict.APPROVED, "2.0")

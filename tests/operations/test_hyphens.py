@@ -3,8 +3,8 @@
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.index_tables import toml_of
-from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.old_sdists import old_sdist, sdist_without_metadata
 from tests.operations.two_indexes import DEMO, TwoIndexes
@@ -31,7 +31,7 @@ OF_DEMO, OF_DEMO_1_0 = (
 
 
 def upload(
-    index: Index, harness: IndexHarness, made: Made, caller: Caller = ALICE, name: str = ""
+    index: Index, harness: IndexHarness, made: Distribution, caller: Caller = ALICE, name: str = ""
 ) -> PublishedFile:
     """Upload a distribution as the form does if it has its name, or none, behind the file."""
     index.uploads.authorize(made.filename, caller)
@@ -95,11 +95,11 @@ def test_a_name_of_the_form_that_the_metadata_contradicts(harness: IndexHarness)
         upload(harness.index, harness, SHORT, name="demo-1.0")
     with refused(Invalid, "name_mismatch"):
         upload(harness.index, harness, SHORT, name="dem")
-    other = Made("made-1.0-1.tar.gz", SHORT.body)
+    other = Distribution("made-1.0-1.tar.gz", SHORT.body)
     with refused(Invalid, "name_mismatch", "may be of, made or made-1-0 "):
         upload(harness.index, harness, other)
     with refused(Invalid, "name_mismatch", "with a version by PEP 440"):
-        upload(harness.index, harness, Made("demo-2026-01-02.tar.gz", SHORT.body))
+        upload(harness.index, harness, Distribution("demo-2026-01-02.tar.gz", SHORT.body))
     assert harness.snapshot() == before
 
 
@@ -208,7 +208,7 @@ def test_a_version_is_used_once(harness: IndexHarness) -> None:
     index.lifecycle.change("delete", ALICE, DEMO, selection, "")
     with refused(Invalid, "file_exists", "has been deleted"):
         upload(index, harness, other)
-    upload(index, harness, make_sdist("demo-1.0", "2"))
+    upload(index, harness, old_sdist("demo-1.0", "2"))
     assert index.lifecycle.change("restore", ALICE, DEMO, selection, "").files
 
     (file,) = harness.opened(seed=7).projects.get(DEMO).files

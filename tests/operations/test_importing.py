@@ -13,9 +13,9 @@ import pytest
 from msgspec import structs
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.distributions import Distribution, make_sdist, make_wheel
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import START
-from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.fake_sources import (
     DEMO,
     LONG_AGO,
@@ -158,7 +158,10 @@ def test_a_file_over_the_limit_is_refused_unread(harness: IndexHarness, files: F
 def test_the_first_good_file_of_a_name_wins(harness: IndexHarness, files: FakeFiles) -> None:
     """Of files of one name the first good one is taken, wherever the others lie."""
     made = [make_wheel(version=f"{number}.0") for number in range(150)]
-    bad, other = Made(made[0].filename, b"no archive"), make_wheel(version="0.0", content=b"other")
+    bad, other = (
+        Distribution(made[0].filename, b"no archive"),
+        make_wheel(version="0.0", content=b"other"),
+    )
     candidates = [
         files.offer(distribution) for distribution in (bad, *made[:1], other, *made[1:], other)
     ]
@@ -238,7 +241,7 @@ def test_a_source_is_never_far_ahead(harness: IndexHarness, files: FakeFiles) ->
         for number in range(3 * MAX_PENDING_FILES):
             offered += 1
             ahead.append(offered - done)
-            made = Made(f"p{number % 700}-{number}.0.tar.gz", b"no archive")
+            made = Distribution(f"p{number % 700}-{number}.0.tar.gz", b"no archive")
             yield files.offer(made)
 
     importer(harness).run(FakeSource(candidates()), ALICE, progress=Watcher())
@@ -256,7 +259,7 @@ def test_a_dry_run_writes_nothing(harness: IndexHarness, files: FakeFiles) -> No
         files.offer(make_wheel()),
         files.offer(make_wheel(content=b"other"), location="elsewhere"),
         files.offer(make_wheel(), location="twice"),
-        files.offer(Made("demo-2.0.tar.gz", b"no archive")),
+        files.offer(Distribution("demo-2.0.tar.gz", b"no archive")),
     ]
 
     candidates += [
@@ -276,8 +279,8 @@ def test_what_is_no_distribution_is_passed_over(harness: IndexHarness, files: Fa
         harness,
         Skipped("there/README", "it is no package"),
         Skipped("there/list:7", "it is damaged", is_error=True),
-        files.offer(Made("demo-1.0.rpm", b"")),
-        files.offer(Made("simple-1.0.tar.gz", b"")),
+        files.offer(Distribution("demo-1.0.rpm", b"")),
+        files.offer(Distribution("simple-1.0.tar.gz", b"")),
     )
 
     assert report.counts == counted(passed_over=1, refused=3)
@@ -369,7 +372,7 @@ def test_import_goes_on_after_outage(harness: IndexHarness, files: FakeFiles, af
     made = [make_wheel(name, f"{number}.0") for name in ("a", "b", "c") for number in range(3)]
     candidates = [files.offer(distribution, algorithms=("sha256",)) for distribution in made]
     fault = Fault(FaultKind.NOT_DONE, verb="put*", nth=after, times=1000)
-    broken = harness.opened(5, FaultyStore(harness.store, (fault,)))
+    broken = harness.opened(5, FakeStore(harness.store, fault))
 
     try:
         Importer(broken.uploads).run(FakeSource(candidates), ALICE)
@@ -397,7 +400,7 @@ def test_files_before_a_failure_are_imported(harness: IndexHarness, files: FakeF
     def candidates() -> Iterator[Candidate]:
         yield files.offer(make_wheel("first"))
         for number in range(600):
-            yield files.offer(Made(f"x{number}-1.0.tar.gz", b"no archive"))
+            yield files.offer(Distribution(f"x{number}-1.0.tar.gz", b"no archive"))
         raise Unavailable("That server does not answer any more.")
 
     with pytest.raises(Unavailable, match="any more"):

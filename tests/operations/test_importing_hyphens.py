@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.operations.distributions import Made, make_sdist
+from tests.distributions import Distribution, make_sdist
 from tests.operations.fake_sources import DEMO, FakeFiles, FakeSource, counted, importer, taken
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.old_sdists import REAL, old_sdist, sdist_without_metadata
@@ -126,7 +126,7 @@ def test_a_public_name_is_refused(tmp_path: Path, files: FakeFiles) -> None:
 
 def test_a_damaged_file_is_refused_alone(harness: IndexHarness, files: FakeFiles) -> None:
     """A file that cannot be read to learn its project is refused, and the others are imported."""
-    damaged = Made("other-1.0-1.tar.gz", b"no archive")
+    damaged = Distribution("other-1.0-1.tar.gz", b"no archive")
 
     report = taken(harness, files.offer(damaged), files.offer(SHORT))
 
@@ -137,6 +137,6 @@ def test_a_damaged_file_is_refused_alone(harness: IndexHarness, files: FakeFiles
 
 def test_an_old_format_is_skipped_unread(harness: IndexHarness, files: FakeFiles) -> None:
     """A format that no index takes any more is skipped, without a look into the file."""
-    report = taken(harness, files.offer(Made("demo-1.0-1.tar.bz2", b"x")))
+    report = taken(harness, files.offer(Distribution("demo-1.0-1.tar.bz2", b"x")))
 
     assert (report.counts, files.read) == (counted(skipped=1), [])

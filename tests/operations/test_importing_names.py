@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
-from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.distributions import Distribution, make_sdist, make_wheel
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.operations.fake_sources import FakeFiles, FakeSource, counted, taken
 from tests.operations.in_memory_index import ALICE
 from tests.operations.upstream_names import GuardedHarness
@@ -22,7 +22,7 @@ from wheelyard.operations.importing.parallel_import import (
 from wheelyard.sources.file_tree import FolderTree
 
 DEMO = NormalizedName("demo")
-BROKEN = Made("broken-1.0.tar.gz", b"no archive")
+BROKEN = Distribution("broken-1.0.tar.gz", b"no archive")
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_dry_run_claims_nothing(guarded: GuardedHarness, files: FakeFiles) -> 
 @pytest.mark.parametrize("key", ["projects.json", "projects/demo.json"])
 def test_an_outage_stops_an_import(guarded: GuardedHarness, files: FakeFiles, key: str) -> None:
     """If a name cannot be claimed or committed, the import ends, and its spool is empty."""
-    guarded.store = FaultyStore(guarded.store, (Fault(FaultKind.NOT_DONE, "put", key, times=9),))
+    guarded.store = FakeStore(guarded.store, Fault(FaultKind.NOT_DONE, "put", key, times=9))
     guarded.index = guarded.opened(seed=5)
 
     with pytest.raises(Unavailable):

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal, texts_of
+from tests.distributions import make_wheel
+from tests.fake_store import Before, FakeStore
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.index_operations import INDEXES
@@ -34,7 +35,6 @@ from wheelyard.remedies import ALL_VERSIONS
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.base import Store, Stores
-from wheelyard.storage.forwarding import ForwardingStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
@@ -295,26 +295,6 @@ def test_no_index_has_the_name_of_a_project(harness: IndexHarness) -> None:
         index.names.reserve(ALICE, NormalizedName("dev"), "")
 
 
-class _Interrupted(ForwardingStore):
-    """A store whose user stands still before the call `at`, while something else happens."""
-
-    def __init__(self, inner: Store) -> None:
-        self._inner, self._left = inner, 0
-        self._meanwhile: Callable[[], object] = lambda: None
-
-    @property
-    def inner(self) -> Store:  # type: ignore[override]
-        """The store, which each call asks for once."""
-        self._left -= 1
-        if self._left == 0:
-            self._meanwhile()
-        return self._inner
-
-    def stand_still(self, at: int, meanwhile: Callable[[], object]) -> None:
-        """Let `meanwhile` happen before the call `at` from now on."""
-        self._left, self._meanwhile = at, meanwhile
-
-
 def _refused(action: Callable[[], object]) -> bool:
     try:
         action()
@@ -340,9 +320,10 @@ def test_an_index_and_a_project_race_for_a_name(tmp_path: Path, *, is_upload_fir
     for at in count(1):
         store, others = MemoryStore(lambda: 0.0), list[bool]()
         fast_action = fast(store, 2)
-        interrupted = _Interrupted(store)
+        interrupted = FakeStore(store)
         slow_action = slow(interrupted, 1)
-        interrupted.stand_still(at, lambda: others.append(_refused(fast_action)))  # noqa: B023
+        be_faster = Before(lambda: others.append(_refused(fast_action)), nth=at)  # noqa: B023
+        interrupted.follow(be_faster)
         is_refused = _refused(slow_action)
         if not others:
             break

@@ -7,23 +7,23 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import texts_of
+from tests.distributions import make_wheel
+from tests.fake_store import WRITES, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from tests.refused import refused
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
+from wheelyard.errors import Conflict, Invalid, NotFound
 from wheelyard.model.access import Action, Identity
 from wheelyard.model.grants import Granted, GrantFields
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexMade, IndexRemoved
 from wheelyard.operations.index_rename import IndexRename
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Key, ObjectVersion, Store, WebType
-from wheelyard.storage.forwarding import ForwardingStore
+from wheelyard.storage.base import Key, Store
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.warnings import index_warnings
 
@@ -41,31 +41,6 @@ PUBLISHER = {
     "environment": "pypi",
     "index": "team",
 }
-
-
-class Dying(ForwardingStore):
-    """A store whose process dies at one of its writes."""
-
-    def __init__(self, inner: Store, writes: int) -> None:
-        self.inner = inner
-        self.writes = writes
-
-    def _count(self) -> None:
-        self.writes -= 1
-        if self.writes < 0:
-            raise Unavailable("The process has died.")
-
-    def put(
-        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
-    ) -> ObjectVersion:
-        """See `Store`."""
-        self._count()
-        return self.inner.put(key, body, expect, kind)
-
-    def delete(self, key: Key) -> None:
-        """See `Store`."""
-        self._count()
-        self.inner.delete(key)
 
 
 def opened(harness: IndexHarness, store: Store | None = None) -> Index:
@@ -196,10 +171,11 @@ def test_the_index_is_renamed_with_all_that_it_has(old: IndexHarness) -> None:
 
 def test_a_renaming_that_dies_is_repeated(old: IndexHarness) -> None:
     """Wherever a process dies, main gets no right, and the same command goes on."""
+    dies_at_its_second_write = Fault(FaultKind.CRASH, WRITES, nth=2)
     for deaths in count():
         try:
-            rename(opened(old, Dying(old.store, 1)))
-        except Unavailable:
+            rename(opened(old, FakeStore(old.store, dies_at_its_second_write)))
+        except ProcessCrash:
             assert MAIN not in where(opened(old), ANA) | where(opened(old), "token")
             assert deaths < 50
         else:

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.authentication.publishing_fixture import publishing, signed
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.catalog.invariants import commit_key
+from tests.distributions import make_wheel
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import START
 from tests.model.jobs import GITHUB_SAYS
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.api.journal_operations import JournalQuery, list_entries
 from wheelyard.api.local_api import LocalApi
@@ -141,7 +141,7 @@ def test_an_old_event_shows_the_name_of_its_token(harness: IndexHarness) -> None
     harness.upload(make_wheel(), replace(ci, name=""))
     assert [entry.by_name for entry in read(reader(harness)).entries] == ["ci"]
     away = Fault(FaultKind.NOT_DONE, "get", f"{keys.TOKENS}*")
-    part = read(reader(harness, FaultyStore(harness.store, (away,))))
+    part = read(reader(harness, FakeStore(harness.store, away)))
     assert told(part) == [("demo", "uploaded", ci.principal)]
     assert [ci.principal in problem for problem in part.problems] == [True]
 
@@ -158,7 +158,7 @@ def test_since_reads_no_more_than_it_needs(harness: IndexHarness) -> None:
         harness.clock.advance(days=1)
         harness.upload(make_wheel("demo", f"1.{harness.clock.now.day}"))
         harness.index.changes.since(0)
-    store = FaultyStore(harness.store)
+    store = FakeStore(harness.store)
     journal = reader(harness, store, since=harness.clock.now - timedelta(days=1))
     store.calls.clear()
 
@@ -226,7 +226,7 @@ def test_lost_entries_are_reported(harness: IndexHarness) -> None:
 def test_following_reads_only_what_is_new(harness: IndexHarness) -> None:
     """Each read has what is new, of new projects too; nothing new costs a listing and a read."""
     harness.upload(make_wheel("demo"))
-    store = FaultyStore(harness.store)
+    store = FakeStore(harness.store)
     journal = reader(harness, store)
     assert told(read(journal)) == [("demo", "uploaded", "local:alice")]
     store.calls.clear()
@@ -249,7 +249,7 @@ def test_an_outage_loses_and_doubles_no_entry(harness: IndexHarness, verb: str, 
         harness.upload(make_wheel("demo", version))
     harness.upload(make_wheel("other"))
     faults = (Fault(FaultKind.NOT_DONE, verb, key),)
-    journal = reader(harness, FaultyStore(harness.store, faults))
+    journal = reader(harness, FakeStore(harness.store, *faults))
 
     try:
         first = read(journal)

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.operations.distributions import make_sdist, make_wheel
+from tests.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, history
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope

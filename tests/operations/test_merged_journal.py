@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
+from tests.fake_store import FakeStore
 from tests.fake_time import START, Clock
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
-from tests.storage.wrapping import ObservedStore
 from wheelyard.api import journal_operations
 from wheelyard.api.journal_operations import (
     JournalEntries,
@@ -123,7 +123,7 @@ def test_newest_page_costs_what_is_on_it(
     monkeypatch.setattr(changes, "MOST_ENTRIES", 10)
     monkeypatch.setattr(changes, "SEALED_ENTRIES", 5)
     monkeypatch.setattr(changes, "BATCH", 5)
-    harness, calls = IndexHarness(tmp_path), list[tuple[str, str]]()
+    harness = IndexHarness(tmp_path)
     for number in range(40):
         harness.clock.advance(hours=2)
         harness.upload(make_wheel(f"p{number * 7 % 40}"))
@@ -139,18 +139,18 @@ def test_newest_page_costs_what_is_on_it(
         store_copy(harness.index.stores, harness.index.changes, target.index).run(lambda *_: None)
         harness = target
     harness.opened(2).changes.newest()
-    observed = ObservedStore(harness.store, lambda verb, key: calls.append((verb, key)))
+    store = FakeStore(harness.store)
 
-    page = next(pages(harness.opened(3, store=observed), limit=4))
+    page = next(pages(harness.opened(3, store=store), limit=4))
 
     assert [entry.project for entry in page.entries] == ["p33", "p26", "p19", "p12"]
-    read = {key for _, key in calls if key.startswith((keys.PROJECTS, keys.JOURNAL))}
+    read = {key for _, key in store.calls if key.startswith((keys.PROJECTS, keys.JOURNAL))}
     assert read == {f"{keys.PROJECTS}{entry.project}.json" for entry in page.entries}
 
 
 def test_each_further_page_costs_what_is_on_it(tmp_path: Path) -> None:
     """Who goes from page to page causes as few reads on each, however many projects are newer."""
-    harness, calls = IndexHarness(tmp_path), list[tuple[str, str]]()
+    harness = IndexHarness(tmp_path)
     names = [f"p{number}" for number in range(12)]
     for turn in range(4):
         for name in names:
@@ -160,11 +160,11 @@ def test_each_further_page_costs_what_is_on_it(tmp_path: Path) -> None:
                 harness.index.lifecycle.set_status(ALICE, NormalizedName(name), status, "")
             else:
                 harness.upload(make_wheel(name))
-    observed = ObservedStore(harness.store, lambda verb, key: calls.append((verb, key)))
+    store = FakeStore(harness.store)
     reads, listed = list[int](), list[str | None]()
-    for page in pages(harness.opened(3, store=observed), limit=4):
-        reads.append(sum(key.startswith((keys.PROJECTS, keys.JOURNAL)) for _, key in calls))
-        calls.clear()
+    for page in pages(harness.opened(3, store=store), limit=4):
+        reads.append(sum(key.startswith((keys.PROJECTS, keys.JOURNAL)) for _, key in store.calls))
+        store.calls.clear()
         listed += [entry.project for entry in page.entries]
 
     assert listed == [*reversed(names * 4)]

@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
+from tests.fake_store import After, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.store_copies import store_copy
 from tests.operations.upstream_names import GuardedHarness
@@ -191,19 +191,11 @@ def test_a_name_that_gets_files_during_its_release_stays_private(guarded: Guarde
     store = guarded.store
     other = guarded.opened(seed=5)
 
-    class Meanwhile(FaultyStore):
-        """Publishes a file as soon as the name has left the list."""
+    def publish() -> None:
+        other.uploads.accept(make_wheel().arrival(guarded.folder), ALICE)
 
-        def put(self, *arguments: object, **named: object) -> object:  # type: ignore[override]
-            done = super().put(*arguments, **named)  # type: ignore[arg-type]
-            if arguments[0] == keys.PROJECT_NAMES and not self.has_published:
-                self.has_published = True
-                other.uploads.accept(make_wheel().arrival(guarded.folder), ALICE)
-            return done
-
-        has_published = False
-
-    guarded.store = Meanwhile(store)
+    # as soon as the name has left the list
+    guarded.store = FakeStore(store, After(publish, "put", keys.PROJECT_NAMES))
     with pytest.raises(WheelyardError):
         guarded.opened(seed=6).names.release(ALICE, DEMO, "")
 
@@ -219,7 +211,7 @@ def test_interrupted_release_is_done(guarded: GuardedHarness, key: str, kind: Fa
     """A release that was interrupted has happened or not, and can be done again."""
     reserve(guarded)
     store = guarded.store
-    guarded.store = FaultyStore(store, (Fault(kind, "put", key),))
+    guarded.store = FakeStore(store, Fault(kind, "put", key))
 
     with pytest.raises((ProcessCrash, Unavailable)):
         guarded.opened(seed=5).names.release(ALICE, DEMO, "")
@@ -314,14 +306,14 @@ def copied(
 def test_a_copy_lists_the_names_first(guarded: GuardedHarness) -> None:
     """Beside an upstream index, a name is private in the copy before its project arrives."""
     guarded.upload(make_wheel())
-    target = FaultyStore(
-        MemoryStore(guarded.clock.seconds), (Fault(FaultKind.NOT_DONE, "put", "pending/*"),)
+    target = FakeStore(
+        MemoryStore(guarded.clock.seconds), Fault(FaultKind.NOT_DONE, "put", "pending/*")
     )
 
     with pytest.raises(Unavailable):
         copied(guarded, target, claims_names=True)
 
-    project = guarded.opened(5, target.store).projects.get(DEMO)
+    project = guarded.opened(5, target.inner).projects.get(DEMO)
     assert (project.revision, project.files) == (0, ())
 
 

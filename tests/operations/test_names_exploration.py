@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 from tests.catalog.explorer import ReadOnce
 from tests.catalog.lone_writers import LoneWriters, Position
 from tests.catalog.scheduler import CallOutcome, OrdinalStore, Schedule
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, objects
 from tests.operations.upstream_names import GuardedHarness, names_of
 from wheelyard.archive.distribution_reader import DistributionContents

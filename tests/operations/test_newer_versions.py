@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.catalog.invariants import commit_key
-from tests.operations.distributions import make_sdist, make_wheel
+from tests.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history, remove_now
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.operations.distributions import Made, make_wheel
+from tests.distributions import Distribution, make_wheel
 from tests.operations.fake_sources import DEMO, LONG_AGO, FakeFiles, counted, taken
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.old_files import EGG, INSTALLER, list_old_file
@@ -47,8 +47,8 @@ def test_an_import_names_new_ones(old: IndexHarness, files: FakeFiles) -> None:
     report = taken(
         old,
         files.offer(EGG, algorithms=("sha256",)),
-        files.offer(Made("demo-2.0.egg", EGG.body)),
-        files.offer(Made("demo-2.0.tar.bz2", b"BZh")),
+        files.offer(Distribution("demo-2.0.egg", EGG.body)),
+        files.offer(Distribution("demo-2.0.tar.bz2", b"BZh")),
         files.offer(make_wheel(version="2.0")),
     )
 

@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.operations.distributions import make_sdist, make_wheel
+from tests.distributions import make_sdist, make_wheel
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of
 from tests.operations.upstream_names import GuardedHarness, names_of
 from wheelyard.catalog import keys
@@ -64,7 +64,7 @@ def test_who_knows_no_upstream_makes_names_private_too(guarded: GuardedHarness) 
     reader = names_of(guarded.opened(seed=5))
     assert not reader.is_private(DEMO)
     faults = (Fault(FaultKind.CRASH, "put", keys.PROJECT_NAMES),)
-    guarded.store = FaultyStore(guarded.store, faults)
+    guarded.store = FakeStore(guarded.store, *faults)
     writer = replace(guarded.opened(seed=6).uploads, claims=None)
 
     with pytest.raises(ProcessCrash):
@@ -76,7 +76,7 @@ def test_who_knows_no_upstream_makes_names_private_too(guarded: GuardedHarness) 
 def test_a_name_is_claimed_before_its_first_commit(guarded: GuardedHarness) -> None:
     """A process that dies between claim and commit leaves a private project without files."""
     store = guarded.store
-    guarded.store = FaultyStore(store, (Fault(FaultKind.CRASH, "put", "projects/*"),))
+    guarded.store = FakeStore(store, Fault(FaultKind.CRASH, "put", "projects/*"))
     uploads = guarded.opened(seed=5).uploads
 
     with pytest.raises(ProcessCrash):
@@ -93,9 +93,7 @@ def test_a_name_is_claimed_before_its_first_commit(guarded: GuardedHarness) -> N
 
 def test_a_claim_that_fails_publishes_nothing(guarded: GuardedHarness) -> None:
     """If the name cannot be written into the list, the file is not published either."""
-    guarded.store = FaultyStore(
-        guarded.store, (Fault(FaultKind.NOT_DONE, "put", keys.PROJECT_NAMES),)
-    )
+    guarded.store = FakeStore(guarded.store, Fault(FaultKind.NOT_DONE, "put", keys.PROJECT_NAMES))
     before = guarded.snapshot()
 
     with pytest.raises(Unavailable):
@@ -168,7 +166,7 @@ def test_one_claim_for_all_files_of_a_project(guarded: GuardedHarness) -> None:
     """The second file of a project neither asks the upstream nor writes the list of names."""
     guarded.upload(make_wheel())
     asked = len(guarded.public.asked)
-    store = guarded.store = FaultyStore(guarded.store)
+    store = guarded.store = FakeStore(guarded.store)
     second = guarded.opened(seed=5)
     second.projects.get(DEMO)
     store.calls.clear()
@@ -188,7 +186,7 @@ def test_silence_is_no_answer(guarded: GuardedHarness, key: str, kind: FaultKind
     if kind is None:
         guarded.store.put(Key(key), b"{", None)
     else:
-        guarded.store = FaultyStore(guarded.store, (Fault(kind, "get", key, times=9),))
+        guarded.store = FakeStore(guarded.store, Fault(kind, "get", key, times=9))
 
     with pytest.raises(Unavailable):
         guarded.is_private("demo")
@@ -217,11 +215,11 @@ def test_what_was_private_stays_so_while_the_store_is_silent(guarded: GuardedHar
     """A name that was seen among the projects is private, whatever the store says now."""
     guarded.upload(make_wheel())
     guarded.index.lifecycle.change("delete", ALICE, DEMO, ONE, "")
-    store = guarded.store = FaultyStore(guarded.store)
+    store = guarded.store = FakeStore(guarded.store)
     reader = names_of(guarded.opened(seed=5))
     assert reader.is_private(DEMO)
 
-    store.faults = (Fault(FaultKind.NOT_DONE, "get", times=99),)
+    store.follow(Fault(FaultKind.NOT_DONE, "get", times=99))
 
     assert reader.is_private(DEMO)
     with pytest.raises(Unavailable):

@@ -5,9 +5,9 @@ from itertools import chain
 import pytest
 from msgspec.structs import replace
 
-from tests.catalog.faulty_store import FaultyStore
 from tests.catalog.invariants import commit_key
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
+from tests.fake_store import FakeStore
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import NotFound
 from wheelyard.model.distribution_filename import parse_name
@@ -36,7 +36,7 @@ def with_commits(harness: IndexHarness, count: int) -> None:
 def test_all_pages_have_each_commit_once(harness: IndexHarness, *, is_local: bool) -> None:
     """All pages together have every commit once, and each reads no commit but its own."""
     with_commits(harness, 3 * PAGE_COMMITS + 7)
-    faulty = FaultyStore(harness.store)
+    faulty = FakeStore(harness.store)
     harness.store = faulty
     harness.index = harness.opened(seed=3, is_local=is_local)
     project = harness.index.projects.get(DEMO)

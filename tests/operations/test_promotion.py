@@ -1,20 +1,18 @@
 """Promotion of releases: what is listed and noted, what is refused, and what a crash leaves."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
 from packaging.version import Version
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.distributions import make_sdist, make_wheel
+from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.two_indexes import BO, DEMO, ONE, TwoIndexes
 from tests.operations.upstream_names import PublicNames
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge, WheelyardError
@@ -153,15 +151,13 @@ def test_forty_files_take_seven_writes(harness: IndexHarness) -> None:
     indexes = TwoIndexes(harness)
     for number in range(40):
         indexes.upload(make_wheel(tag=f"cp3{number}-none-any"))
-    calls = Counter[str]()
-
-    observed = ObservedStore(harness.store, lambda verb, _: calls.update([verb]))
-    indexes.reopened(observed).promote()
+    store = FakeStore(harness.store)
+    indexes.reopened(store).promote()
 
     assert len(indexes.listed()) == 40
     # of each commit the mark, the document and the entry, and the list of names of `prod`
-    assert (calls["put"], calls["put_file"], calls["delete"]) == (7, 0, 0)
-    assert calls["get"] + calls["read"] + calls["list"] < 20
+    assert (store.count("put"), store.count("put_file"), store.count("delete")) == (7, 0, 0)
+    assert store.count("get|read|list") < 20
 
 
 def delete_in(indexes: TwoIndexes, which: str) -> None:
@@ -363,7 +359,7 @@ def test_a_promotion_that_dies_can_be_repeated(harness: IndexHarness, kind: Faul
         indexes = TwoIndexes(IndexHarness(harness.folder))
         indexes.upload(WHEEL)
         indexes.upload(SDIST)
-        faulty = FaultyStore(indexes.harness.store, (Fault(kind, "put", nth=nth),))
+        faulty = FakeStore(indexes.harness.store, Fault(kind, "put", nth=nth))
         with pytest.raises(ProcessCrash):
             indexes.reopened(faulty).promote()
 
@@ -377,14 +373,10 @@ def test_a_promotion_that_dies_can_be_repeated(harness: IndexHarness, kind: Faul
 
 def test_a_release_that_changes_meanwhile_is_not_promoted(indexes: TwoIndexes) -> None:
     """A file that comes while a release is promoted is not promoted unseen."""
-    uploads = [LATER]
-
-    def upload(verb: str, _: str) -> None:
-        if verb == "put" and uploads:
-            indexes.upload(uploads.pop())
+    store = FakeStore(indexes.harness.store, Before(lambda: indexes.upload(LATER), "put"))
 
     with pytest.raises(Conflict, match="was changed meanwhile"):
-        indexes.reopened(ObservedStore(indexes.harness.store, upload)).promote()
+        indexes.reopened(store).promote()
 
     assert not indexes.listed()
     assert {file.promoted_to for file in indexes.sources.files} == {()}

@@ -18,7 +18,7 @@ from tests.authentication.publishing_fixture import (
     refusal,
     signed,
 )
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.model.jobs import (
     AUDIENCE,
     GITHUB_SAYS,
@@ -205,7 +205,7 @@ def test_a_mint_sweeps(noon: IndexHarness) -> None:
 
 def test_what_a_mint_costs(noon: IndexHarness) -> None:
     """A mint is two writes and one listing, and a refusal asks the store nothing."""
-    store = FaultyStore(noon.store)
+    store = FakeStore(noon.store)
     service = publishing(noon.opened(5, store))
     store.calls.clear()
 
@@ -244,7 +244,7 @@ def test_sweeping_never_fails_a_mint(noon: IndexHarness) -> None:
     """A token is handed out although the store fails in sweeping."""
     publishing(noon.index).mint(signed(GITHUB_SAYS))
     noon.clock.advance(hours=3)
-    faulty = FaultyStore(noon.store, (Fault(FaultKind.NOT_DONE, "delete", times=99),))
+    faulty = FakeStore(noon.store, Fault(FaultKind.NOT_DONE, "delete", times=99))
 
     later = {**GITHUB_SAYS, "jti": "later", "iat": NOON + 10800, "exp": NOON + 11000}
 

@@ -3,8 +3,8 @@
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_sdist, make_wheel
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
 from wheelyard.errors import TooLarge

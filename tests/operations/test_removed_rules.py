@@ -5,7 +5,7 @@ from msgspec import Raw
 from msgspec.json import encode
 
 from tests.advice import in_terminal, texts_of
-from tests.operations.distributions import make_sdist, make_wheel
+from tests.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, history
 from tests.operations.two_indexes import DEMO, ONE
 from wheelyard.api.health_operations import show_health

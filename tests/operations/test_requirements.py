@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import make_requiring
 from tests.index_tables import put_tables, toml_of
-from tests.operations.distributions import make_requiring
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
 from wheelyard.catalog import keys

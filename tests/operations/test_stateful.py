@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from packaging.utils import NormalizedName
 
 from tests.catalog.invariants import WriteIntent, violations
-from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, remove_now
 from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution_filename import parse_filename, parse_version
@@ -44,7 +44,7 @@ class IndexMachine(RuleBasedStateMachine):
         self.begun = False
 
     @rule(kind=KINDS, version=VERSIONS, content=CONTENTS)
-    def upload(self, kind: Callable[..., Made], version: str, content: bytes) -> None:
+    def upload(self, kind: Callable[..., Distribution], version: str, content: bytes) -> None:
         """Upload something, new or not."""
         made = kind("demo", version, content=content)
         held = self.listed.get(made.filename)
@@ -108,7 +108,7 @@ class IndexMachine(RuleBasedStateMachine):
             del self.kept[filename]
 
     @rule(kind=KINDS, version=VERSIONS, content=CONTENTS)
-    def remove(self, kind: Callable[..., Made], version: str, content: bytes) -> None:
+    def remove(self, kind: Callable[..., Distribution], version: str, content: bytes) -> None:
         """Remove a file for good by its digest."""
         made = kind("demo", version, content=content)
         expected = "ok" if made.sha256 in self.uploaded else "NotFound not_found"

@@ -1,14 +1,12 @@
 """Copies of stores: what arrives, what a later copy adds, and what is refused."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -16,14 +14,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import commit_key
+from tests.distributions import make_sdist, make_wheel
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import START
 from tests.operations import store_copies
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.old_files import EGG, list_old_file
-from tests.storage.wrapping import WrappedStore
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec, gzipped
@@ -39,8 +36,6 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import STORAGE_DENIED, Key, Store, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.upstream.decisions import Deciding
-
-T = TypeVar("T")
 
 DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
 FIRST = Selection(parse_version("1.0"))
@@ -79,35 +74,6 @@ def source(tmp_path: Path) -> IndexHarness:
 def target(tmp_path: Path) -> IndexHarness:
     """An empty index."""
     return IndexHarness(tmp_path)
-
-
-@dataclass
-class BusyStore(WrappedStore):
-    """A store in which something happens just before each call."""
-
-    store: Store
-    happens: Callable[[str, str], object]
-    calls: list[tuple[str, str]] = field(default_factory=list)
-    _is_happening: bool = False
-
-    def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
-        self.calls.append((verb, key))
-        if not self._is_happening:
-            self._is_happening = True
-            self.happens(verb, key)
-            self._is_happening = False
-        return act()
-
-
-def once(verbs: str, prefix: str, happens: Callable[[], object]) -> Callable[[str, str], object]:
-    """Return what lets something happen once, before such a verb is asked about such a key."""
-    calls = count()
-
-    def on_call(verb: str, key: str) -> None:
-        if fnmatchcase(verb, verbs) and key.startswith(prefix) and not next(calls):
-            happens()
-
-    return on_call
 
 
 def remove_all(index: IndexHarness) -> None:
@@ -166,7 +132,7 @@ def test_idle_copy_asks_both_feeds(source: IndexHarness, target: IndexHarness, o
         source.upload(make_wheel(f"project{number}"))
     source.index.changes.newest()
     copy(source, target)
-    here, there = FaultyStore(source.store), FaultyStore(target.store)
+    here, there = FakeStore(source.store), FakeStore(target.store)
 
     report = copy(source, target, read_from=here, write_to=there)
 
@@ -198,7 +164,7 @@ def test_compared_projects_are_read_once_each(source: IndexHarness, target: Inde
     source.index.changes.newest()
     copy(source, target)
     target.store.delete(keys.COPIED)
-    here, there = (BusyStore(each.store, lambda *_: None) for each in (source, target))
+    here, there = (FakeStore(each.store) for each in (source, target))
     copy(source, target, read_from=here, write_to=there)
 
     for store in (here, there):
@@ -214,7 +180,7 @@ def test_new_projects_are_read_once_and_listed_once(
 ) -> None:
     """A first copy reads each project of the source once, and lists the target's files once."""
     source.index.changes.newest()
-    here, there = (BusyStore(each.store, lambda *_: None) for each in (source, target))
+    here, there = (FakeStore(each.store) for each in (source, target))
     copy(source, target, read_from=here, write_to=there)
 
     assert here.calls.count(("get", keys.project(DEMO))) == 1
@@ -227,7 +193,7 @@ def test_only_what_has_changed_is_compared(source: IndexHarness, target: IndexHa
     source.index.changes.newest()
     copy(source, target)
     source.upload(make_wheel(version="2.0"))
-    here, there = FaultyStore(source.store), FaultyStore(target.store)
+    here, there = FakeStore(source.store), FakeStore(target.store)
     later = copy(source, target, read_from=here, write_to=there)
 
     assert (later.changed, later.objects) == (1, 2)
@@ -264,7 +230,7 @@ def test_later_uploads_are_left_to_the_next(source: IndexHarness, target: IndexH
         for made in (make_wheel("other", "2.0"), make_wheel(version="2.0"), make_wheel("third")):
             source.upload(made)
 
-    busy = BusyStore(source.store, once("read", keys.FILES, publish))
+    busy = FakeStore(source.store, Before(publish, "read", f"{keys.FILES}*"))
     copied = copy(source, target, read_from=busy)
     arrived = stored(target)
     copy(source, target)
@@ -302,7 +268,7 @@ class Changing:
         )
         self._numbers = count(2)
 
-    def on_call(self, _verb: str, _key: str) -> None:
+    def go_on(self) -> None:
         """Make the changes that come before this call of the store."""
         while change := next(self._steps, None):
             self._make(change)
@@ -335,7 +301,8 @@ def test_a_copy_is_the_index_at_one_moment(
             source.index.changes.newest()
         changing = Changing(source, changes)
 
-        copied = copy(source, target, read_from=BusyStore(source.store, changing.on_call))
+        busy = FakeStore(source.store, Before(changing.go_on, times=ALWAYS))
+        copied = copy(source, target, read_from=busy)
 
         if not copied.problems:
             assert target.snapshot(keys.PROJECTS) in changing.states
@@ -363,7 +330,7 @@ def test_a_copy_that_meets_a_change_has_all_changes_before_it(
             source.clock.advance(seconds=5)
             remove_all(source)
 
-    busy = BusyStore(source.store, once(verb, prefix, change))
+    busy = FakeStore(source.store, Before(change, verb, f"{prefix}*"))
     copied = copy(source, target, read_from=busy)
 
     assert (copied.projects, copied.problems) == (3, [])
@@ -374,13 +341,13 @@ def test_a_project_that_loses_files_is_left_out(source: IndexHarness, target: In
     """If a project loses files faster than they are copied, it is left out, and that is said."""
     numbers = count(2)
 
-    def delete(verb: str, key: str) -> None:
-        if verb == "read" and key.startswith(f"{keys.FILES}{DEMO}/"):
-            source.clock.advance(seconds=5)
-            remove_all(source)
-            source.upload(make_wheel(version=f"{next(numbers)}.0"))
+    def delete() -> None:
+        source.clock.advance(seconds=5)
+        remove_all(source)
+        source.upload(make_wheel(version=f"{next(numbers)}.0"))
 
-    copied = copy(source, target, read_from=BusyStore(source.store, delete))
+    before_each = Before(delete, "read", f"{keys.FILES}{DEMO}/*", times=ALWAYS)
+    copied = copy(source, target, read_from=FakeStore(source.store, before_each))
 
     assert left_out(copied) == [DEMO]
     assert target.check().problems == []
@@ -414,7 +381,7 @@ def test_a_copy_that_dies_anywhere_can_go_on(tmp_path: Path, *, is_first: bool) 
         kind = FaultKind.CRASH if nth % 2 else FaultKind.CRASH_AFTER
         faults = [Fault(kind, verb, nth=(nth + 1) // 2) for verb in ("put*", "delete")]
         try:
-            copy(source, target, write_to=FaultyStore(target.store, tuple(faults)))
+            copy(source, target, write_to=FakeStore(target.store, *faults))
         except ProcessCrash:
             checked = clone(target)
             assert checked.check().problems == [], nth
@@ -447,7 +414,7 @@ def test_two_copies_do_no_harm(source: IndexHarness, target: IndexHarness, prefi
     def copy_at_once() -> None:
         reports.append(copy(source, target, with_credentials=True))
 
-    busy = BusyStore(target.store, once("put*", prefix, copy_at_once))
+    busy = FakeStore(target.store, Before(copy_at_once, "put*", f"{prefix}*"))
     reports.append(copy(source, target, write_to=busy, with_credentials=True))
     assert len(reports) == 2
     assert target.check().problems == []
@@ -554,13 +521,13 @@ def test_unreadable_ones_are_left_out(
     source: IndexHarness, target: IndexHarness, verb: str
 ) -> None:
     """What cannot be read, as by a broken disk, is left out; a store that is away ends the copy."""
-    broken = FaultyStore(source.store, (Fault(FaultKind.NOT_DONE, verb, "*/demo*", times=99),))
+    broken = FakeStore(source.store, Fault(FaultKind.NOT_DONE, verb, "*/demo*", times=99))
     assert left_out(copy(source, target, read_from=broken)) == [DEMO]
 
-    away = FaultyStore(source.store, (Fault(FaultKind.NOT_DONE, "get", nth=5, times=99),))
+    away = FakeStore(source.store, Fault(FaultKind.NOT_DONE, "get", nth=5, times=99))
     with pytest.raises(Unavailable):
         copy(source, target, read_from=away)
-    full = FaultyStore(target.store, (Fault(FaultKind.NOT_DONE, "put*", times=99),))
+    full = FakeStore(target.store, Fault(FaultKind.NOT_DONE, "put*", times=99))
     with pytest.raises(Unavailable):
         copy(source, target, write_to=full)
     assert copy(source, target).problems == []
@@ -607,9 +574,11 @@ def test_an_upload_to_the_target_wins(source: IndexHarness, target: IndexHarness
     copy(source, target)
     source.upload(make_wheel(version="3.0"))
     source.upload(make_wheel(version="4.0"))
-    upload = once("put", keys.project(DEMO), lambda: target.upload(make_wheel(version="2.0")))
+    upload = Before(
+        lambda: target.upload(make_wheel(version="2.0")), "put", f"{keys.project(DEMO)}*"
+    )
 
-    copied = copy(source, target, write_to=BusyStore(target.store, upload))
+    copied = copy(source, target, write_to=FakeStore(target.store, upload))
 
     assert left_out(copied) == [DEMO]
     assert target.check().problems == []
@@ -650,7 +619,7 @@ def test_damaged_marks_of_a_copy_are_reported(source: IndexHarness, target: Inde
     copy(source, target)
     source.upload(make_wheel(version="2.0"))
     source.upload(make_wheel(version="3.0"))
-    dying = FaultyStore(target.store, (Fault(FaultKind.CRASH_AFTER, "put", keys.project(DEMO)),))
+    dying = FakeStore(target.store, Fault(FaultKind.CRASH_AFTER, "put", keys.project(DEMO)))
     with pytest.raises(ProcessCrash):
         copy(source, target, write_to=dying)
     damage(target, keys.PENDING, b"?")
@@ -688,9 +657,9 @@ def test_sweep_of_target_takes_nothing_needed(source: IndexHarness, target: Inde
     damage(target, keys.JOURNAL, None)
     damage(target, keys.PROJECT_NAMES, b'{"names":[]}')
     target.clock.advance(days=2)
-    sweep = once("put", keys.PENDING, lambda: target.check(sweep=True))
+    sweep = Before(lambda: target.check(sweep=True), "put", f"{keys.PENDING}*")
 
-    copied = copy(source, target, write_to=BusyStore(target.store, sweep))
+    copied = copy(source, target, write_to=FakeStore(target.store, sweep))
 
     assert copied.problems == []
     assert target.check().problems == []
@@ -756,7 +725,7 @@ def test_a_copy_that_may_not_read_outdated_lines_warns(
         code = None if cause else STORAGE_DENIED
         raise Unavailable("No right.", code=code) from cause
 
-    hiding = BusyStore(source.store, once("get", CHANGED_PASSWORDS, refuse))
+    hiding = FakeStore(source.store, Before(refuse, "get", CHANGED_PASSWORDS))
 
     report = copy(source, target, read_from=hiding)
 
@@ -774,7 +743,7 @@ def test_unreadable_outdated_lines_fail_the_copy(
     source.store.put(CHANGED_PASSWORDS, body, None)
     fault = Fault(FaultKind.NOT_DONE, "get", CHANGED_PASSWORDS, times=failing_reads)
 
-    report = copy(source, target, read_from=FaultyStore(source.store, (fault,)))
+    report = copy(source, target, read_from=FakeStore(source.store, fault))
 
     assert (left_out(report), report.projects) == ([CHANGED_PASSWORDS], 2)
 
@@ -865,7 +834,7 @@ def test_grants_are_copied_with_their_history(source: IndexHarness, target: Inde
     for nth in count(1):
         faults = (Fault(FaultKind.CRASH_AFTER, "put", f"{keys.CREDENTIALS}*", nth=nth),)
         sound = IndexHarness(target.folder)
-        dying = FaultyStore(sound.store, faults)
+        dying = FakeStore(sound.store, *faults)
         try:
             copy(source, sound, write_to=dying, with_credentials=True)
         except ProcessCrash:
@@ -972,7 +941,7 @@ def test_a_restored_source_is_compared_once(source: IndexHarness, target: IndexH
     source.store.delete(keys.CHANGES)
     source.check(rebuild=True)
     copy(source, target)
-    here = FaultyStore(source.store)
+    here = FakeStore(source.store)
 
     copy(source, target, read_from=here)
 
@@ -1007,15 +976,11 @@ def test_a_copy_that_dies_leaves_closed_what_is_closed(
 ) -> None:
     """The target has no package before it knows who may read it."""
     source.index.server.index_administration.change(MAIN, {"read": "granted"}, "local:bo")
-    puts = list[str]()
-
-    def on_call(verb: str, key: str) -> None:
-        if verb == "put":
-            puts.append(key)
-
-    there = target.opened(seed=7, store=BusyStore(target.store, on_call))
+    store = FakeStore(target.store)
+    there = target.opened(seed=7, store=store)
     assert store_copies.copy_whole(source.opened(seed=6), there).problems == []
 
+    puts = [key for verb, key in store.calls if verb == "put"]
     first_of_a_project = next(key for key in puts if key.startswith("projects/"))
     assert puts.index(keys.INDEX_LIST) < puts.index(first_of_a_project)
     assert not target.opened(seed=8).server.definitions.load().main.is_open

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock, fake_runtime
 from wheelyard.catalog.format import ensure_format, rewrite_format
 from wheelyard.catalog.keys import FORMAT, probe
@@ -43,9 +43,9 @@ class Trial:
         self.clock.during_pause = self._record
 
 
-def trial_of(store: FaultyStore, note: Path | None = None) -> Trial:
+def trial_of(store: FakeStore, note: Path | None = None) -> Trial:
     """Return a trial of a store that has a format, and of a place apart."""
-    ensure_format(store.store)
+    ensure_format(store.inner)
     clock = Clock()
     runtime = replace(fake_runtime(Clock(), 1), pause=clock.pause)
     steps = (
@@ -62,9 +62,9 @@ def empty() -> MemoryStore:
 
 def test_one_write_to_each_place() -> None:
     """A store that takes a write is asked for one in each of its places, and is as it was."""
-    store = FaultyStore(empty())
+    store = FakeStore(empty())
     trial = trial_of(store)
-    before = store.store.get(FORMAT)
+    before = store.inner.get(FORMAT)
     assert trial.probe.reason
 
     trial.probe.run()
@@ -73,10 +73,10 @@ def test_one_write_to_each_place() -> None:
     assert (trial.probe.reason, trial.clock.pauses) == ("", [])
     written = [call for call in store.calls if call[0] != "get"]
     assert written == [("put", FORMAT), ("put", APART), ("delete", APART)]
-    after = store.store.get(FORMAT)
+    after = store.inner.get(FORMAT)
     assert isinstance(before, Stored)
     assert isinstance(after, Stored)
-    assert (after.body, [each.key for each in store.store.list("")]) == (before.body, [FORMAT])
+    assert (after.body, [each.key for each in store.inner.list("")]) == (before.body, [FORMAT])
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_one_write_to_each_place() -> None:
 )
 def test_a_store_that_takes_none(verb: str, key: Key, tmp_path: Path) -> None:
     """Until a write has succeeded it is tried again, after pauses that grow and are jittered."""
-    store = FaultyStore(empty(), (Fault(FaultKind.NOT_DONE, verb, key, times=12),))
+    store = FakeStore(empty(), Fault(FaultKind.NOT_DONE, verb, key, times=12))
     note = tmp_path / "written"
     trial = trial_of(store, note)
     assert recorded_reason(note) == trial.probe.reason
@@ -107,7 +107,7 @@ def test_a_store_that_takes_none(verb: str, key: Key, tmp_path: Path) -> None:
 
 def test_servers_that_start_together() -> None:
     """A server whose trial loses a race against another one's has not failed."""
-    store = FaultyStore(empty(), (Fault(FaultKind.LOST_RACE, "put", FORMAT, times=3),))
+    store = FakeStore(empty(), Fault(FaultKind.LOST_RACE, "put", FORMAT, times=3))
     trial = trial_of(store)
 
     trial.probe.run()
@@ -117,7 +117,7 @@ def test_servers_that_start_together() -> None:
 
 def test_a_store_with_a_format_is_tried_with_that_alone() -> None:
     """The trial of a store rewrites its format if it has one, else writes an object apart."""
-    store, retries = FaultyStore(empty()), ConflictRetries(runtime=fake_runtime(Clock(), 1))
+    store, retries = FakeStore(empty()), ConflictRetries(runtime=fake_runtime(Clock(), 1))
     written = list[list[tuple[str, str]]]()
     for _ in range(2):
         store.calls.clear()

@@ -10,10 +10,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import texts_of
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.operations.distributions import Made, make_wheel
+from tests.distributions import Distribution, make_wheel
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE, IndexHarness
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
@@ -26,7 +25,7 @@ KEPT, LOST, OTHER = make_wheel(), make_wheel(version="9.0"), make_wheel("other")
 DEV = "indexes/dev/"
 
 
-def file_key(made: Made) -> Key:
+def file_key(made: Distribution) -> Key:
     """Return the key of a distribution."""
     return keys.distribution(DEMO, made.sha256, made.filename)
 
@@ -41,7 +40,7 @@ def stocked(harness: IndexHarness) -> IndexHarness:
     return harness
 
 
-def leave(harness: IndexHarness, made: Made) -> None:
+def leave(harness: IndexHarness, made: Distribution) -> None:
     """Leave the objects of an upload that died before its commit."""
     harness.store.put_file(file_key(made), made.body)
     harness.store.put_file(Key(f"{file_key(made)}.metadata"), b"metadata")
@@ -168,10 +167,10 @@ def test_a_killed_sweep_loses_nothing(stocked: IndexHarness) -> None:
         for key, body in stocked.snapshot().items():
             harness.store.put(Key(key), body, None)
         harness.clock.advance(days=2)
-        store = FaultyStore(harness.store)
+        store = FakeStore(harness.store)
         server = daily(harness, 4, store)
         kind = FaultKind.CRASH_AFTER if nth % 2 else FaultKind.CRASH
-        store.faults = (Fault(kind, nth=nth // 2 + 1),)
+        store.follow(Fault(kind, nth=nth // 2 + 1))
         try:
             server.sweep_if_due()
         except ProcessCrash:
@@ -218,12 +217,12 @@ def test_a_server_that_lost_its_lease_stops(stocked: IndexHarness) -> None:
     stocked.clock.advance(days=2)
     taken = list[timedelta]()
 
-    def on_call(verb: str, key: str) -> None:
-        if (verb, key) == ("delete", file_key(LOST)):
-            stocked.clock.advance(hours=1)
-            taken.append(daily(stocked, 6).sweep_if_due())
+    def sweep_later() -> None:
+        stocked.clock.advance(hours=1)
+        taken.append(daily(stocked, 6).sweep_if_due())
 
-    assert daily(stocked, 5, ObservedStore(stocked.store, on_call)).sweep_if_due() == EVERY
+    store = FakeStore(stocked.store, Before(sweep_later, "delete", file_key(LOST)))
+    assert daily(stocked, 5, store).sweep_if_due() == EVERY
 
     assert taken == [EVERY]
     holder = json.loads(stocked.bytes_at(keys.lease("sweep")))["holder"]
@@ -268,12 +267,9 @@ def test_a_server_that_may_not_delete_says_so_once(
     stocked: IndexHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A server without the right to delete says so once, and not each day."""
-
-    def on_call(verb: str, _key: str) -> None:
-        if verb == "delete":
-            raise Unavailable("The account may not delete.", code=STORAGE_DENIED)
-
-    server = daily(stocked, 5, ObservedStore(stocked.store, on_call))
+    denied = Unavailable("The account may not delete.", code=STORAGE_DENIED)
+    store = FakeStore(stocked.store, Fault(denied, "delete", times=ALWAYS))
+    server = daily(stocked, 5, store)
     for _ in range(3):
         assert server.sweep_if_due() == EVERY
         stocked.clock.advance(hours=25)
@@ -284,11 +280,11 @@ def test_a_server_that_may_not_delete_says_so_once(
 
 def test_a_failed_sweep_is_tried_again(stocked: IndexHarness) -> None:
     """A server whose store fails tries again later, and then sweeps."""
-    faulty = FaultyStore(stocked.store)
+    faulty = FakeStore(stocked.store)
     server = daily(stocked, 5, faulty)
-    faulty.faults = (Fault(FaultKind.NOT_DONE, times=9999),)
+    faulty.follow(Fault(FaultKind.NOT_DONE, times=9999))
     assert server.sweep_if_due() < EVERY
-    faulty.faults = ()
+    faulty.follow()
 
     assert server.sweep_if_due() == EVERY
     assert file_key(LOST) not in stocked.snapshot()
@@ -326,13 +322,13 @@ def test_the_lease_is_renewed(stocked: IndexHarness) -> None:
     leave(stocked, LOST)
     stocked.clock.advance(days=2)
 
-    def on_call(verb: str, key: str) -> None:
-        if verb == "get" and key.startswith(keys.PROJECTS):
-            stocked.clock.advance(minutes=1)
-            with_lease.append(daily(stocked, 6).sweep_if_due())
+    def sweep_later() -> None:
+        stocked.clock.advance(minutes=1)
+        with_lease.append(daily(stocked, 6).sweep_if_due())
 
     with_lease = list[timedelta]()
-    daily(stocked, 5, ObservedStore(stocked.store, on_call)).sweep_if_due()
+    slow = Before(sweep_later, "get", f"{keys.PROJECTS}*", times=ALWAYS)
+    daily(stocked, 5, FakeStore(stocked.store, slow)).sweep_if_due()
 
     assert len(with_lease) > 30
     assert all(timedelta() < pause < EVERY for pause in with_lease)

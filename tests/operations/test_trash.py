@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.distributions import Distribution, make_sdist, make_wheel
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.two_indexes import TwoIndexes
 from wheelyard.catalog import keys
@@ -59,17 +59,19 @@ def stored(harness: IndexHarness) -> Project:
     return harness.opened(seed=5).projects.get_current(DEMO)
 
 
-def removed_now(harness: IndexHarness, made: Made, *, everywhere: bool = False) -> RemovedFiles:
+def removed_now(
+    harness: IndexHarness, made: Distribution, *, everywhere: bool = False
+) -> RemovedFiles:
     """Remove a distribution by its digest at once, in another process."""
     return remove_now(harness.opened(seed=6), made.sha256, everywhere=everywhere)
 
 
-def objects_of(harness: IndexHarness, made: Made) -> list[str]:
+def objects_of(harness: IndexHarness, made: Distribution) -> list[str]:
     """Return the keys of the stored objects of a distribution."""
     return [key for key in harness.snapshot("files/") if f"/{made.filename}" in key]
 
 
-def list_in(harness: IndexHarness, prefix: str, *distributions: Made) -> None:
+def list_in(harness: IndexHarness, prefix: str, *distributions: Distribution) -> None:
     """Publish the same files in another index of the store, by its documents."""
     other = IndexHarness(harness.folder)
     for made in distributions:
@@ -267,7 +269,7 @@ def test_removal_at_once(harness: IndexHarness, life: Lifecycle, *, is_deleted: 
 
 def test_all_filenames_with_the_same_bytes_go(harness: IndexHarness) -> None:
     """Files of the same bytes with different names are removed together; other bytes stay."""
-    twin = Made("demo-1.0-py2-none-any.whl", WHEEL.body)
+    twin = Distribution("demo-1.0-py2-none-any.whl", WHEEL.body)
     for made in (WHEEL, twin, TWO):
         harness.upload(made)
     harness.index.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
@@ -544,7 +546,7 @@ def begun(harness: IndexHarness) -> TwoIndexes:
     indexes.upload(WHEEL)
     crash = Fault(FaultKind.CRASH, "put", f"{PROD}{keys.project(DEMO)}")
     with pytest.raises(ProcessCrash):
-        indexes.reopened(FaultyStore(harness.store, (crash,))).promote()
+        indexes.reopened(FakeStore(harness.store, crash)).promote()
     return indexes.reopened()
 
 

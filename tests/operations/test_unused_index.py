@@ -1,21 +1,19 @@
 """Uploads to main while nothing was ever published there, beside other indexes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import make_wheel
+from tests.fake_store import FakeStore
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import Forbidden
 from wheelyard.model.index_name import MAIN
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Entry, Store
-from wheelyard.storage.forwarding import ForwardingStore
 from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
@@ -93,33 +91,18 @@ def test_main_beside_an_index_of_promotions_alone(harness: IndexHarness) -> None
         upload(harness, index)
 
 
-class ListedStore(ForwardingStore):
-    """Counts the lists of objects."""
-
-    __slots__ = ("count", "inner")
-
-    def __init__(self, inner: Store) -> None:
-        self.inner = inner
-        self.count = 0
-
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`."""
-        self.count += 1
-        return self.inner.list(prefix, after)
-
-
 def test_pages_look_seldom_whether_main_was_used(harness: IndexHarness) -> None:
     """Pages ask the store once in 15 seconds while main is unused, and never once it was used."""
-    store = ListedStore(harness.store)
+    store = FakeStore(harness.store)
     tables = toml_of(index=(DEV,))
     index = harness.opened(5, store, Settings(), tables=tables, is_local=False)
     assert index.server.definitions.served().keys() == {"dev"}
 
     def lists_of_pages() -> int:
-        before = store.count
+        before = store.count("list")
         for _ in range(5):
             assert index.takes_uploads == is_used
-        return store.count - before
+        return store.count("list") - before
 
     is_used = False
     assert (lists_of_pages(), lists_of_pages()) == (1, 0)
@@ -136,17 +119,17 @@ def test_pages_look_seldom_whether_main_was_used(harness: IndexHarness) -> None:
 def test_an_upload_to_a_project_with_files_looks_at_no_other(harness: IndexHarness) -> None:
     """An upload to a project that has a file does not ask the store whether main was used."""
     upload(harness, harness.index)
-    store = ListedStore(harness.store)
+    store = FakeStore(harness.store)
     tables = toml_of(index=(DEV,))
     index = harness.opened(5, store, Settings(), tables=tables, is_local=False)
     index.server.definitions.served()
-    store.count = 0
+    store.calls.clear()
 
     index.uploads.accept(make_wheel(version="2.0").arrival(harness.folder), ALICE)
     assert index.takes_uploads
 
     lists_of_lost_bytes = 1
-    assert store.count == lists_of_lost_bytes
+    assert store.count("list") == lists_of_lost_bytes
 
 
 def test_other_indexes_are_not_closed(harness: IndexHarness) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.index_tables import toml_of
-from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of
 from tests.operations.two_indexes import TwoIndexes
 from tests.operations.upstream_names import GuardedHarness
@@ -25,13 +25,13 @@ DEMO = NormalizedName("demo")
 BOB = Caller("token:bob", (Scope(Action.READ | Action.UPLOAD, (parse_pattern("demo*"),), (MAIN,)),))
 
 
-def candidate(made: Made, *, has_digest: bool = True) -> CandidateFile:
+def candidate(made: Distribution, *, has_digest: bool = True) -> CandidateFile:
     """Return what is known of a file that is not uploaded yet."""
     return CandidateFile(made.filename, len(made.body), made.sha256 if has_digest else "")
 
 
 def preview(
-    harness: IndexHarness, made: Made, caller: Caller = ALICE, *, has_digest: bool = True
+    harness: IndexHarness, made: Distribution, caller: Caller = ALICE, *, has_digest: bool = True
 ) -> PreviewedUpload:
     """Return what a dry run says of a file, which leaves the store as it was."""
     before = harness.snapshot()
@@ -81,8 +81,8 @@ OTHER_BYTES = make_wheel(content=b"other")
     ("prepare", "made", "caller"),
     [
         (keep, make_wheel("foreign"), BOB),
-        (keep, Made("notes.txt", b"x"), ALICE),
-        (keep, Made("demo-1.0x-py3-none-any.whl", b"x"), ALICE),
+        (keep, Distribution("notes.txt", b"x"), ALICE),
+        (keep, Distribution("demo-1.0x-py3-none-any.whl", b"x"), ALICE),
         (keep, make_wheel("simple"), ALICE),
         (upload, OTHER_BYTES, ALICE),
         (delete, make_wheel(), ALICE),
@@ -97,7 +97,10 @@ OTHER_BYTES = make_wheel(content=b"other")
     ],
 )
 def test_a_dry_run_refuses_as_the_upload_does(
-    harness: IndexHarness, prepare: Callable[[IndexHarness], None], made: Made, caller: Caller
+    harness: IndexHarness,
+    prepare: Callable[[IndexHarness], None],
+    made: Distribution,
+    caller: Caller,
 ) -> None:
     """A dry run refuses a file by the very error with which the upload refuses it."""
     prepare(harness)
@@ -180,10 +183,10 @@ def test_files_of_a_dry_run_count_together(
     assert "these are 3 more" in str(refusals[2])
 
 
-def build(tag: str) -> Made:
+def build(tag: str) -> Distribution:
     """Return a wheel with a build tag in its name."""
     made = make_wheel()
-    return Made(made.filename.replace("1.0-", f"1.0-{tag}-"), made.body)
+    return Distribution(made.filename.replace("1.0-", f"1.0-{tag}-"), made.body)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,7 @@ def build(tag: str) -> Made:
     ids=["same", "other bytes", "spelling", "sdists", "build", "spelling of a build", "both kinds"],
 )
 def test_files_of_a_dry_run_clash_as_their_uploads_do(
-    harness: IndexHarness, first: Made, second: Made
+    harness: IndexHarness, first: Distribution, second: Distribution
 ) -> None:
     """What becomes of the second of two files is what becomes of it if both are uploaded."""
     dry_run = UploadDryRun(harness.index.uploads, ALICE)
@@ -220,7 +223,7 @@ def test_files_of_a_dry_run_clash_as_their_uploads_do(
 
 def test_only_the_metadata_decides_about_a_name_with_two_readings(harness: IndexHarness) -> None:
     """A filename that may be of two projects has no project before it is uploaded."""
-    made = Made("demo-1.0-1.tar.gz", b"x")
+    made = Distribution("demo-1.0-1.tar.gz", b"x")
 
     said = preview(harness, made)
 

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid, WheelyardError
@@ -34,7 +34,7 @@ def caller(action: Action, *patterns: str) -> Caller:
     return Caller("token:bob", (scope,))
 
 
-def refusal(harness: IndexHarness, made: Made, **claims: str) -> str:
+def refusal(harness: IndexHarness, made: Distribution, **claims: str) -> str:
     """Return the code with which an upload is refused, which leaves the store as it was."""
     before = harness.snapshot()
     with pytest.raises(WheelyardError) as caught:
@@ -44,7 +44,7 @@ def refusal(harness: IndexHarness, made: Made, **claims: str) -> str:
 
 
 @pytest.mark.parametrize("made", [make_wheel(), make_sdist()], ids=["wheel", "sdist"])
-def test_an_upload_is_listed_and_kept(harness: IndexHarness, made: Made) -> None:
+def test_an_upload_is_listed_and_kept(harness: IndexHarness, made: Distribution) -> None:
     """What was accepted is listed with its facts, and its bytes and its metadata are kept."""
     file = harness.upload(made)
 
@@ -131,7 +131,7 @@ def test_a_deleted_filename_never_comes_back(harness: IndexHarness, content: byt
 )
 @pytest.mark.parametrize("deleted", [False, True])
 def test_another_spelling_of_a_filename_is_refused(
-    harness: IndexHarness, listed: Made, respelled: Made, *, deleted: bool
+    harness: IndexHarness, listed: Distribution, respelled: Distribution, *, deleted: bool
 ) -> None:
     """A file that differs from a listed or a deleted one only in spelling is refused."""
     file = harness.upload(listed)
@@ -248,7 +248,7 @@ def test_uploads_need_the_right(harness: IndexHarness, who: Caller, *, may: bool
 @pytest.mark.parametrize("body", [b"", b"PK\x03\x04", make_sdist().body, make_wheel("other").body])
 def test_an_invalid_archive_is_refused(harness: IndexHarness, body: bytes) -> None:
     """A file that is not the archive of its name is refused, and nothing is stored."""
-    assert refusal(harness, Made("demo-1.0-py3-none-any.whl", body)).startswith("Invalid ")
+    assert refusal(harness, Distribution("demo-1.0-py3-none-any.whl", body)).startswith("Invalid ")
 
 
 def test_a_stopped_machine_refuses_no_file(harness: IndexHarness) -> None:
@@ -278,7 +278,7 @@ def test_uploads_at_once_share_commits(harness: IndexHarness) -> None:
     made = [make_wheel(version=f"{number}.0") for number in range(16)]
     barrier = Barrier(len(made))
 
-    def upload(each: Made) -> None:
+    def upload(each: Distribution) -> None:
         barrier.wait(30)
         harness.upload(each)
 

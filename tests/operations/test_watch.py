@@ -12,10 +12,10 @@ import pytest
 from msgspec import field
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_gcs.server import running_fake_gcs
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.sources.offering import make_unreadable
 from wheelyard.model.distribution_filename import parse_version
@@ -150,7 +150,7 @@ def test_an_idle_look_opens_nothing(watched: WatchHarness) -> None:
     bad = watched.folder / "bad-1.0.tar.gz"
     bad.write_bytes(b"no archive")
     watched.settle(bad, WHEEL.write(watched.folder))
-    store = FaultyStore(watched.index.store)
+    store = FakeStore(watched.index.store)
     watched.index.index = watched.index.opened(5, store)
     place = CountingFolder(watched.folder)
     watch = watched.watch(place)
@@ -245,12 +245,12 @@ def test_a_broken_link_is_told_once(watched: WatchHarness) -> None:
 def test_files_wait_during_an_outage(watched: WatchHarness) -> None:
     """While the store does not answer files wait; that is told once, and once that it is over."""
     watched.settle(WHEEL.write(watched.folder))
-    store = FaultyStore(watched.index.store, (Fault(FaultKind.NOT_DONE, verb="put", times=1000),))
+    store = FakeStore(watched.index.store, Fault(FaultKind.NOT_DONE, verb="put", times=1000))
     watched.index.index = watched.index.opened(5, store)
     watch = watched.watch()
     scan(watch, 4)
     assert len(watched.log) == 1
-    store.faults = ()
+    store.follow()
 
     scan(watch, 2)
 

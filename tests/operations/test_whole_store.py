@@ -10,8 +10,8 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal
+from tests.distributions import make_wheel
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from tests.operations.store_copies import copy_whole
 from wheelyard.api.journal_operations import (

@@ -7,9 +7,10 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.fake_time import fake_runtime
 from tests.index_tables import put_tables
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.store_copies import store_copy
 from tests.operations.test_sweep import KEPT, LOST, file_key, leave
@@ -20,7 +21,7 @@ from wheelyard.model.distribution_filename import parse_version
 from wheelyard.operations.daily_sweep import DailySweep
 from wheelyard.operations.lifecycle import KEPT_FOR, Selection
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Key, Stores
+from wheelyard.storage.base import Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.build import build_index
@@ -146,26 +147,11 @@ def test_a_copy_goes_by_the_clock_of_its_target(harness: IndexHarness, days: int
     assert entries[file_key(LOST)].modified == harness.clock.seconds()
 
 
-class CountedStore(MemoryStore):
-    """A store that counts how often it was asked for the time, and may refuse to be written."""
-
-    asked = 0
-    is_down = False
-
-    def time(self, key: Key) -> float:
-        """See `Store`."""
-        self.asked += 1
-        if self.is_down:
-            message = "It does not answer."
-            raise Unavailable(message)
-        return super().time(key)
-
-
 class Machine:
     """A machine whose clocks are set by a test, and its view of the clock of a store."""
 
     def __init__(self, harness: IndexHarness) -> None:
-        self.store = CountedStore(harness.clock.seconds)
+        self.store = FakeStore(MemoryStore(harness.clock.seconds))
         self.ahead = timedelta(days=40)
         self.stood_still = timedelta()
         self.time = harness.clock
@@ -196,11 +182,11 @@ def test_the_store_is_asked_seldom(machine: Machine) -> None:
     for _ in range(10):
         assert machine.difference == timedelta()
         machine.time.advance(seconds=MEASURED_SECONDS / 10)
-    assert machine.store.asked == 1
+    assert machine.store.count("time") == 1
     machine.time.advance(seconds=1)
     assert machine.clock.estimate() == machine.time.now
-    assert machine.store.asked == 1
-    assert (machine.difference, machine.store.asked) == (timedelta(), 2)
+    assert machine.store.count("time") == 1
+    assert (machine.difference, machine.store.count("time")) == (timedelta(), 2)
 
 
 def set_clock(machine: Machine) -> None:
@@ -219,7 +205,7 @@ def test_a_jump_is_noticed(machine: Machine, jump: Callable[[Machine], None]) ->
     """After the clock of a machine was set, or it has slept, the store is asked at once."""
     assert machine.difference == timedelta()
     jump(machine)
-    assert (machine.difference, machine.store.asked) == (timedelta(), 2)
+    assert (machine.difference, machine.store.count("time")) == (timedelta(), 2)
 
 
 def test_a_right_clock_counts_itself(machine: Machine) -> None:
@@ -231,15 +217,15 @@ def test_a_right_clock_counts_itself(machine: Machine) -> None:
 
 def test_a_store_that_cannot_be_written(machine: Machine) -> None:
     """Without the store's time nothing is decided, and what is shown goes by the machine's."""
-    machine.store.is_down = True
+    machine.store.follow(Fault(FaultKind.NOT_DONE, "time", times=ALWAYS))
     with pytest.raises(Unavailable):
         machine.clock.now()
     for _ in range(3):
         assert machine.clock.estimate() == machine.time.now + machine.ahead
-    assert machine.store.asked == 2
+    assert machine.store.count("time") == 2
     read_only = StoreClock(ReadOnlyStore(machine.store), machine.clock.runtime)
     assert read_only.estimate() == machine.time.now + machine.ahead
-    assert machine.store.asked == 2
-    machine.store.is_down = False
+    assert machine.store.count("time") == 2
+    machine.store.follow()
     machine.time.advance(seconds=MEASURED_SECONDS + 1)
     assert machine.clock.estimate() == machine.time.now

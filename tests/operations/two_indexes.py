@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import Distribution
 from tests.index_tables import toml_of
-from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.model.access import Caller
 from wheelyard.model.project import File, Project
@@ -46,7 +46,9 @@ class TwoIndexes:
         """Return the same indexes with empty caches, perhaps through another store."""
         return TwoIndexes(self.harness, self.rules, store, self.seed + 20)
 
-    def upload(self, made: Made, index: Index | None = None, caller: Caller = ALICE) -> None:
+    def upload(
+        self, made: Distribution, index: Index | None = None, caller: Caller = ALICE
+    ) -> None:
         """Upload a distribution to `dev`, or to another one."""
         (index or self.dev).uploads.accept(made.arrival(self.harness.folder), caller)
 

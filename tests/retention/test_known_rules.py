@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.index_tables import BY, put_rules
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import copy_whole
 from tests.operations.two_indexes import DEMO

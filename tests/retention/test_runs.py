@@ -7,12 +7,11 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.distributions import make_wheel
+from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.index_tables import put_rules, toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.two_indexes import DEMO, ONE, TwoIndexes
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Forbidden, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
@@ -134,19 +133,13 @@ def test_what_changed_meanwhile_is_judged_anew(harness: IndexHarness, change: st
         "promote": lambda: indexes.promote("1.0"),
         "upload": lambda: indexes.upload(make_wheel(version="1.0", tag="py2-none-any")),
     }
-    done = list[str]()
-
-    def before_the_commit(verb: str, key: str) -> None:
-        if (verb, key) == ("put", f"{keys.index_folder('dev')}{keys.project(DEMO)}") and not done:
-            done.append(change)
-            acts[change]()
-
-    store = ObservedStore(harness.store, before_the_commit)
+    document = f"{keys.index_folder('dev')}{keys.project(DEMO)}"
+    store = FakeStore(harness.store, Before(acts[change], "put", document))
     put(harness, {"index": "dev", **OLD})
 
     report = retention_of(harness.opened(7, store)).run(ALICE)
 
-    assert done == [change]
+    assert store.count("put", document)
     assert deleted(report) == ["demo 2.0"]
     versions = {file.version for file in indexes.sources.files}
     assert versions == {"1.0", "3.0"}
@@ -155,21 +148,14 @@ def test_what_changed_meanwhile_is_judged_anew(harness: IndexHarness, change: st
 
 def test_a_run_keeps_to_its_plan(harness: IndexHarness) -> None:
     """A run of what somebody has seen leaves what an upload adds to it at the last moment."""
-    done = list[str]()
-
-    def before_the_commit(verb: str, key: str) -> None:
-        if (verb, key) == ("put", keys.project(DEMO)) and not done:
-            done.append(key)
-            harness.upload(make_wheel(version="4.0"))
-
     filled(harness)
-    retention = retention_of(harness.opened(7, ObservedStore(harness.store, before_the_commit)))
+    upload = Before(lambda: harness.upload(make_wheel(version="4.0")), "put", keys.project(DEMO))
+    retention = retention_of(harness.opened(7, FakeStore(harness.store, upload)))
     plan = retention.preview(ALICE).plan
 
     report = retention.run(ALICE, plan=plan)
 
     assert deleted(report) == ["demo 2.0", "demo 1.0", "other 2.0", "other 1.0"]
-    assert len(done) == 1
     versions = {file.version for file in harness.opened(8).projects.get(DEMO).files}
     assert versions == {"3.0", "4.0"}
     with pytest.raises(Conflict):
@@ -184,13 +170,9 @@ def test_a_promotion_of_what_was_deleted_fails(harness: IndexHarness) -> None:
     put(harness, {"index": "dev", **LAST})
     retention = retention_of(harness.opened(7))
     done = list[RetentionReport | None]()
-
-    def before_the_note(verb: str, key: str) -> None:
-        is_note = key == f"{keys.index_folder('dev')}{keys.project(DEMO)}"
-        if verb == "put" and is_note and not done:
-            done.append(retention.run(ALICE))
-
-    other = indexes.reopened(ObservedStore(harness.store, before_the_note))
+    note = f"{keys.index_folder('dev')}{keys.project(DEMO)}"
+    run = Before(lambda: done.append(retention.run(ALICE)), "put", note)
+    other = indexes.reopened(FakeStore(harness.store, run))
     with pytest.raises(WheelyardError):
         other.promote("1.0")
 
@@ -206,7 +188,7 @@ def test_a_killed_run_is_gone_on_with(harness: IndexHarness, kind: FaultKind) ->
         copy = IndexHarness(harness.folder, harness.clock)
         for key, body in harness.snapshot().items():
             copy.store.put(key, body, None)  # type: ignore[arg-type] # keys of the same store
-        faulty = FaultyStore(copy.store, (Fault(kind, "put", nth=number),))
+        faulty = FakeStore(copy.store, Fault(kind, "put", nth=number))
         killed = copy.opened(4, faulty)
         killed.search.start = lambda refresh: refresh()  # a process is killed with its threads
         try:
@@ -227,24 +209,27 @@ def test_a_killed_run_is_gone_on_with(harness: IndexHarness, kind: FaultKind) ->
 
 def test_a_run_reads_each_document_once_and_no_file(harness: IndexHarness) -> None:
     """A run reads each document that a rule names once, and of files core metadata at most."""
-    calls = list[tuple[str, str]]()
-    store = ObservedStore(harness.store, lambda verb, key: calls.append((verb, key)))
+    store = FakeStore(harness.store)
     index = filled(harness, store=store)
     put(harness, {"projects": ["demo"], **LAST}, {"projects": ["d*"], **OLD})
     index.search.table()
-    calls.clear()
+    store.calls.clear()
 
     retention_of(index).preview(ALICE)
 
     of_indexes = (keys.INDEX_LIST, keys.INDEX_LIST_JOURNAL)
-    of_packages = [call for call in calls if not call[1].startswith(of_indexes)]
+    of_packages = [
+        (verb, key)
+        for verb, key in store.calls
+        if verb != "time" and not key.startswith(of_indexes)
+    ]
     assert of_packages == [("get", keys.PROJECT_NAMES), ("get", keys.project(DEMO))]
-    calls.clear()
+    store.calls.clear()
     retention_of(index).run(ALICE)
-    files = [key for _, key in calls if key.startswith(keys.FILES)]
+    files = [key for _, key in store.calls if key.startswith(keys.FILES)]
     assert [key for key in files if not key.endswith(".metadata")] == []
     # the lease, a mark of a commit, the document, its journal, the lease
-    assert [verb for verb, _ in calls].count("put") == 5
+    assert store.count("put") == 5
 
 
 def test_a_damaged_document_is_left_alone(harness: IndexHarness) -> None:
@@ -380,13 +365,12 @@ def test_no_two_at_a_time(harness: IndexHarness) -> None:
     index = filled(harness)
     codes = list[tuple[str, str]]()
 
-    def meanwhile(verb: str, key: str) -> None:
-        if (verb, key) == ("put", keys.project(DEMO)) and not codes:
-            with pytest.raises(Conflict) as refused:
-                retention_of(index).run(ALICE)
-            codes.append(code_of(refused.value))
+    def run_another() -> None:
+        with pytest.raises(Conflict) as refused:
+            retention_of(index).run(ALICE)
+        codes.append(code_of(refused.value))
 
-    store = ObservedStore(harness.store, meanwhile)
+    store = FakeStore(harness.store, Before(run_another, "put", keys.project(DEMO)))
     retention_of(harness.opened(6, store)).run(ALICE)
 
     assert codes == [("Conflict", "retention_running")]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_time import Clock
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.sources.offering import make_unreadable, opened
 from wheelyard.errors import Invalid
 from wheelyard.sources.bucket_tree import open_watched_tree

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
 from tests.metrics import samples
 from tests.storage.conformance import StoreConformance
@@ -82,7 +82,7 @@ def test_each_verb_is_counted_by_how_it_ended(
 
 def test_a_store_that_does_not_answer(watch: StoreMetrics) -> None:
     """A failed call is counted as an error."""
-    broken = FaultyStore(memory(), (Fault(FaultKind.NOT_DONE),))
+    broken = FakeStore(memory(), Fault(FaultKind.NOT_DONE))
     store = InstrumentedStore(broken, watch)
     with pytest.raises(Unavailable):
         store.get(KEY)

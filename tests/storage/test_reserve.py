@@ -15,10 +15,10 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.index_tables import put_tables
 from tests.model.jobs import GITHUB
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.refused import refused
 from tests.storage.small_disk import fill, small_disk

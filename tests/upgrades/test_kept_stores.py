@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
-from tests.http.packages import wheel
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.upgrades.kept_stores import (
     SETTINGS,
@@ -93,8 +92,8 @@ def test_commands(kept: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
     """The commands check, publish to, copy with credentials and export a store of a folder."""
     store = kept.in_folder(tmp_path / "store")
     (tmp_path / "wheelyard.toml").write_text(SETTINGS_FILE)
-    new = wheel("demo", "5.0")
-    (tmp_path / new.filename).write_bytes(new.data)
+    new = make_wheel("demo", "5.0")
+    (tmp_path / new.filename).write_bytes(new.body)
     common, copy = ("--config", tmp_path / "wheelyard.toml"), tmp_path / "copy"
 
     for command in (

@@ -24,10 +24,11 @@ from tests.advice import texts_of
 from tests.authentication.verifiers.test_password_hashes import SHA512
 from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
+from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import form, wheel
+from tests.http.packages import form
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
 from tests.upgrades.kept_stores import (
@@ -109,7 +110,7 @@ def post(
 
 def publish(server: InProcessServer, root: str, version: str, token: tuple[str, str]) -> None:
     """Upload a release of shop, as twine does."""
-    body = form(wheel("shop", version))
+    body = form(make_wheel("shop", version))
     length = ("Content-Length", str(len(body)))
     kind = ("Content-Type", "multipart/form-data; boundary=frontier")
     answer = server.get(f"{root}/legacy/", token, kind, length, method="POST", body=[body])
@@ -286,8 +287,8 @@ def test_logins_that_wait_are_refused(server: InProcessServer, secrets: dict[str
 def test_commands(kept: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
     """Commands check, copy, publish to and export a store with removed features."""
     store, copy = kept.in_folder(tmp_path / "store"), tmp_path / "copy"
-    new = wheel("shop", "5.0")
-    (tmp_path / new.filename).write_bytes(new.data)
+    new = make_wheel("shop", "5.0")
+    (tmp_path / new.filename).write_bytes(new.body)
     config = tmp_path / "removed.toml"
     config.write_text(SETTINGS_FILE.read_text().partition("[[grant]]")[0])
     shutil.copy(FOLDER / "removed.htpasswd", tmp_path)

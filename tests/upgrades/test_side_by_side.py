@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 from msgspec import json
 
+from tests.distributions import make_wheel
 from tests.durability.serving import post
 from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
 from tests.once import made_once
-from tests.operations.distributions import make_wheel
 from tests.upgrades.kept_stores import kept_versions
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.catalog import keys

@@ -16,7 +16,7 @@ from typing import Any
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 
-from tests.http.packages import Package
+from tests.distributions import Distribution
 from wheelyard.model.distribution_filename import without_label
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -110,12 +110,12 @@ class FakeFile:
     """The normalised name, where the filename alone does not say it; the version is after it."""
 
     @classmethod
-    def of(cls, package: Package, uploaded_at: datetime = UPLOADED) -> "FakeFile":
+    def of(cls, package: Distribution, uploaded_at: datetime = UPLOADED) -> "FakeFile":
         """Return a package as a file; only wheels have core metadata beside them."""
         metadata = package.metadata if package.filename.endswith(".whl") else b""
         return cls(
             filename=package.filename,
-            body=package.data,
+            body=package.body,
             metadata=metadata,
             uploaded_at=uploaded_at,
         )

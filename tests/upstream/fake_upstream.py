@@ -26,9 +26,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Lock
 
+from tests.distributions import Distribution
 from tests.fake_gcs.listener import Listener
 from tests.fake_gcs.wire import Delivery, DisconnectedError, RateLimit, Reply, Request
-from tests.http.packages import Package
 from tests.upstream.fake_pages import (
     JSON,
     MIB,
@@ -96,7 +96,7 @@ class FakeUpstream:
         """Host and port of the files, for the setting `file_hosts`."""
         return self.places.files.removeprefix("http://")
 
-    def publish(self, *packages: Package | FakeFile) -> None:
+    def publish(self, *packages: Distribution | FakeFile) -> None:
         """Add files, or replace those of the same name."""
         for package in packages:
             file = package if isinstance(package, FakeFile) else FakeFile.of(package)

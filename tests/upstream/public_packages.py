@@ -3,13 +3,13 @@
 import io
 import zipfile
 
-from tests.http.packages import Package, wheel
+from tests.distributions import Distribution, make_wheel
 
 PUBLIC = b'WHO = "upstream"\n'
 PRIVATE = b'WHO = "private"\n'
 
 
-def public_wheel(name: str, version: str, *lines: str, filler: bytes = b"") -> Package:
+def public_wheel(name: str, version: str, *lines: str, content: bytes = b"") -> Distribution:
     """
     Return a wheel whose module says `WHO = "upstream"`.
 
@@ -17,14 +17,14 @@ def public_wheel(name: str, version: str, *lines: str, filler: bytes = b"") -> P
         name: The project.
         version: The version.
         lines: Further ones of its metadata.
-        filler: Follows in the module, to make it large.
+        content: Follows in the module, to make it large.
     """
-    return wheel(name, version, *lines, filler=PUBLIC + filler)
+    return make_wheel(name, version, *lines, content=PUBLIC + content)
 
 
-def private_wheel(name: str, version: str, *lines: str) -> Package:
+def private_wheel(name: str, version: str, *lines: str) -> Distribution:
     """Return a wheel whose module says `WHO = "private"`."""
-    return wheel(name, version, *lines, filler=PRIVATE)
+    return make_wheel(name, version, *lines, content=PRIVATE)
 
 
 def metadata_in(body: bytes) -> bytes:

@@ -8,8 +8,8 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from tests.distributions import Distribution
 from tests.exporting.export_fixture import export_to, publish
-from tests.http.packages import Package
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.settings import upstream_section
 from wheelyard.exporting.export import ExportResult
@@ -53,12 +53,12 @@ class Team:
             if index.upstream is not None:
                 index.upstream.close()
 
-    def publish(self, *packages: Package) -> None:
+    def publish(self, *packages: Distribution) -> None:
         """Publish private packages, without a question to the upstream."""
         with self.index(check_upload=False) as index:
             publish(index, self.folder, *packages)
 
-    def keep(self, *packages: Package, **more: Any) -> None:  # noqa: ANN401
+    def keep(self, *packages: Distribution, **more: Any) -> None:  # noqa: ANN401
         """Bring public packages into the store, as a server does that a client has asked."""
         with self.index(**more) as index:
             upstream = index.upstream

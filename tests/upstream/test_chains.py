@@ -11,9 +11,9 @@ from urllib.parse import urljoin
 import pytest
 from packaging.utils import canonicalize_name
 
+from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
-from tests.operations.distributions import make_wheel
 from tests.upstream.chains import BACK, FIRST, ONE, OVER, SECOND, chained, page, versions
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel

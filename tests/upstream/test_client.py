@@ -199,7 +199,7 @@ def test_a_file_breaks_off_with_an_error(upstream: FakeUpstream) -> None:
     server = server_of(upstream)
     with closing(Asking((server,))) as asking:
         (file,) = asking.page("requests").page.files
-        for url, body in ((file.url, PACKAGE.data), (f"{file.url}.metadata", PACKAGE.metadata)):
+        for url, body in ((file.url, PACKAGE.body), (f"{file.url}.metadata", PACKAGE.metadata)):
             with closing(asking.clients.open_file(server.id, REQUESTS, url, Kind.FILE)) as download:
                 assert (download.size, b"".join(download.chunks())) == (len(body), body)
         upstream.behave_files("requests", Fault.TRUNCATE)
@@ -208,7 +208,7 @@ def test_a_file_breaks_off_with_an_error(upstream: FakeUpstream) -> None:
             list(broken.chunks())
         assert found.value.code == "upstream_unavailable"
     received = samples(asking.observation.registry, "wheelyard_upstream_bytes_total")
-    assert received["file",] > 2 * len(PACKAGE.data) // 2
+    assert received["file",] > 2 * len(PACKAGE.body) // 2
     assert samples(asking.observation.registry, "wheelyard_upstream_inflight") == {(): 0}
 
 

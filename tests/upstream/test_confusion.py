@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.clients.harness import Sandbox, wheelyard
-from tests.http.packages import post, publish, sdist
+from tests.distributions import make_sdist
+from tests.http.packages import post, publish
 from tests.http.servers import RunningServer, running_server
 from tests.upstream.fake_pages import JSON, Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -45,7 +46,7 @@ def public() -> Iterator[FakeUpstream]:
     with running_fake_upstream() as upstream:
         for name in ("acme-core", "emptied", "shadowed", "asked-for", "requests"):
             upstream.publish(public_wheel(name, "99.0"))
-        upstream.publish(sdist("requests", "99.0"))
+        upstream.publish(make_sdist("requests", "99.0"))
         yield upstream
 
 
@@ -64,7 +65,7 @@ def publish_early(server: RunningServer, name: str) -> None:
     """Publish a private package into the store, as before there was an upstream."""
     package = private_wheel(name, "1.0")
     file = server.folder / package.filename
-    file.write_bytes(package.data)
+    file.write_bytes(package.body)
     command = ("upload", "--store", server.store, file)
     # which finds no settings there
     wheelyard(Sandbox(server.folder / "sandbox", server.folder / "home"), *command)
@@ -106,7 +107,7 @@ def test_files_of_private_names(index: RunningServer, public: FakeUpstream) -> N
     own = private_wheel("acme-core", "1.0")
     stolen = f"/files/acme-core/{stranger.sha256}/{stranger.filename}"
 
-    assert file_of(index, "acme-core", own.filename).body == own.data
+    assert file_of(index, "acme-core", own.filename).body == own.body
     assert file_of(index, "acme-core", own.filename, ".metadata").body == own.metadata
     for suffix in ("", ".metadata"):
         assert look(index, stolen + suffix).status == 404
@@ -123,7 +124,7 @@ def test_public_page_and_files(index: RunningServer, public: FakeUpstream) -> No
     assert page.headers[SOURCE] == "upstream"
     assert set(page.files) == {package.filename, "requests-99.0.tar.gz"}
     assert public.places.files.encode() not in page.body
-    assert file_of(index, "requests", package.filename).body == package.data
+    assert file_of(index, "requests", package.filename).body == package.body
     assert file_of(index, "requests", package.filename, ".metadata").body == package.metadata
     assert page_of(index, "acme-core").headers.get(SOURCE) in {None, "private"}
 

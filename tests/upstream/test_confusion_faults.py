@@ -12,8 +12,8 @@ import pytest
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tests.catalog.faulty_store import Fault as StoreFault
-from tests.catalog.faulty_store import FaultKind, FaultyStore
+from tests.fake_store import FakeStore, FaultKind
+from tests.fake_store import Fault as StoreFault
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
 from tests.http.packages import post
@@ -87,9 +87,9 @@ def test_store_does_not_answer(
     stocked: MemoryStore, upstream: FakeUpstream, tmp_path: Path, fault: StoreFault, name: str
 ) -> None:
     """While the store does not say whether a name is private, no public package is shown."""
-    faulty = FaultyStore(stocked)
+    faulty = FakeStore(stocked)
     with front(tmp_path, upstream, store=faulty) as server:
-        faulty.faults = (fault,)
+        faulty.follow(fault)
         for target in (f"/simple/{name}/", f"/pypi/{name}/json", f"/project/{name}/"):
             seen = look(server, target)
             assert seen.status == 503 or (seen.status == 200 and b"99.0" not in seen.body)
@@ -101,9 +101,9 @@ def test_store_does_not_answer(
 def test_store_is_empty(upstream: FakeUpstream, tmp_path: Path) -> None:
     """A store without its first object, such as a wrong bucket, is an error and no free name."""
     upstream.publish(public_wheel("requests", "2.0"))
-    store = FaultyStore(MemoryStore(Clock().seconds))
+    store = FakeStore(MemoryStore(Clock().seconds))
     with front(tmp_path, upstream, store=store) as server:
-        store.store = MemoryStore(Clock().seconds)
+        store.inner = MemoryStore(Clock().seconds)
 
         assert page_of(server, "requests").status == 503
         assert upstream.requests == []

@@ -277,7 +277,7 @@ def test_all_workers_of_a_server_have_them(serve: Serve, upstream: FakeUpstream)
         for _ in range(4):
             page = client.get("/simple/idna/", headers={"connection": "close"})
             (link,) = re.findall(r'href="../../(files/[^"#]+)', page.text)
-            assert client.get(f"/{link}", headers={"connection": "close"}).content == IDNA.data
+            assert client.get(f"/{link}", headers={"connection": "close"}).content == IDNA.body
     assert len(upstream.asked_pages("pip")) == 1
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.storage.small_disk import small_disk
 from tests.upstream.scripted_source import (
     BODY,
@@ -268,7 +268,7 @@ def test_a_failed_fetch_leaves_nothing_open(
     harness.source.send(body, **sent)
     if "store" in fields:
         memory = MemoryStore(harness.runtime.seconds)
-        harness.store = FaultyStore(memory, (Fault(fields["store"], verb="put*", times=9),))
+        harness.store = FakeStore(memory, Fault(fields["store"], verb="put*", times=9))
     files = harness.files(rules=FileRules(max_kept_bytes=fields.get("kept")))
 
     for _ in range(3):
@@ -340,7 +340,7 @@ def test_a_reader_who_looked_too_early(harness: FilesHarness) -> None:
 def test_a_store_that_takes_nothing(harness: FilesHarness, kind: FaultKind) -> None:
     """While the store takes no file, clients get it all the same, and the failure is counted."""
     memory = MemoryStore(harness.runtime.seconds)
-    faulty = FaultyStore(memory, (Fault(kind, verb="put*"),))
+    faulty = FakeStore(memory, Fault(kind, verb="put*"))
     file, files = listed(), harness.files(store=faulty)
     harness.source.send(BODY)
 
@@ -533,7 +533,7 @@ def test_two_servers_and_a_file_without_digest(
 def test_a_file_without_digest_and_a_store_that_takes_nothing(harness: FilesHarness) -> None:
     """The end of a file is not sent before its digest is in the store."""
     faults = (Fault(FaultKind.NOT_DONE, verb="put*", times=9),)
-    store = FaultyStore(MemoryStore(harness.runtime.seconds), faults)
+    store = FakeStore(MemoryStore(harness.runtime.seconds), *faults)
     file = listed(sha256="", size=None)
     harness.source.send(BODY)
 

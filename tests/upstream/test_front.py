@@ -9,9 +9,10 @@ from random import Random
 import pytest
 from packaging.utils import canonicalize_name
 
+from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import publish, wheel
+from tests.http.packages import publish
 from tests.index_tables import toml_of
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -80,7 +81,7 @@ def test_a_page_is_repeated(server: InProcessServer) -> None:
 
 def test_a_file_comes_from_the_upstream_once(server: InProcessServer, public: FakeUpstream) -> None:
     """A file comes from the upstream once, and then from the store."""
-    body = public_wheel("requests", "2.0").data
+    body = public_wheel("requests", "2.0").body
     link = link_of(server, "requests", WHEEL)
 
     first = server.get(link)
@@ -102,7 +103,7 @@ def test_a_question_about_a_file_downloads_nothing(
     server: InProcessServer, public: FakeUpstream
 ) -> None:
     """HEAD, 304 and 412 are answered from the page; the upstream is not asked for the file."""
-    digest, size = public_wheel("requests", "2.0").sha256, len(public_wheel("requests", "2.0").data)
+    digest, size = public_wheel("requests", "2.0").sha256, len(public_wheel("requests", "2.0").body)
     link = link_of(server, "requests", WHEEL)
 
     head = server.get(link, method="HEAD")
@@ -246,7 +247,7 @@ def test_a_read_only_server_passes_files_on(tmp_path: Path, public: FakeUpstream
     with in_process(tmp_path, settings, store=store) as server:
         for _ in range(2):
             body = file_of(server, "requests", WHEEL).body
-            assert body == public_wheel("requests", "2.0").data
+            assert body == public_wheel("requests", "2.0").body
         assert file_of(server, "requests", WHEEL, ".metadata").status == 200
     assert [*store.list("")] == before
     assert len(public.asked("requests")) == 4
@@ -301,7 +302,7 @@ def test_private_packages_do_not_wait(tmp_path: Path, public: FakeUpstream) -> N
     names = [f"slow-{number}" for number in range(UPSTREAM_THREADS // 2 + 8)]
     gates = [public.hold(name) for name in names]
     with serving(tmp_path, public) as server, ThreadPoolExecutor(len(names)) as pool:
-        publish(server, wheel("team-core"))
+        publish(server, make_wheel("team-core"))
         waiting = [pool.submit(server.client.get, f"/simple/{name}/") for name in names]
         until(lambda: len(public.requests) == UPSTREAM_THREADS // 4)
 

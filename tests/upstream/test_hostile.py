@@ -81,12 +81,12 @@ def test_what_is_cached_is_served_while_the_upstream_is_gone(
     upstream.publish(PACKAGE, public_wheel("other", "1.0"))
     with front(tmp_path, upstream) as server:
         link = link_of(server, "requests", PACKAGE.filename)
-        assert look(server, link).body == PACKAGE.data
+        assert look(server, link).body == PACKAGE.body
         upstream.stop()
         server.clock.advance(seconds=7200)
 
         assert page_of(server, "requests").headers[SOURCE] == "upstream-stale"
-        assert look(server, link).body == PACKAGE.data
+        assert look(server, link).body == PACKAGE.body
         refused = page_of(server, "other")
         assert (refused.status, refused.headers["retry-after"]) == (503, "2")
         why = "The upstream index public does not say what it has of other: it cannot be reached."
@@ -140,7 +140,7 @@ def test_nothing_is_fetched_over_plain_http_from_a_page_of_https(
         secure: dict[str, Any] = {"url": f"{proxy.url}/simple/", "ca_file": str(proxy.authority)}
         upstream.behave("requests", Fault.RELATIVE_URL)
         with front(tmp_path, upstream, **secure) as server:
-            assert file_of(server, "requests", PACKAGE.filename).body == PACKAGE.data
+            assert file_of(server, "requests", PACKAGE.filename).body == PACKAGE.body
         for fault in (Fault.NO_ETAG, Fault.REDIRECT_SAME):
             upstream.behave("requests", fault)
             with front(tmp_path, upstream, **secure) as server:
@@ -212,7 +212,7 @@ def test_a_wrong_file_is_never_received(
     upstream: FakeUpstream, tmp_path: Path, fault: Fault | int, size: int
 ) -> None:
     """A file that is not what the page says is never received, and a good one is afterwards."""
-    package = public_wheel("large", "1.0", filler=b"x" * size)
+    package = public_wheel("large", "1.0", content=b"x" * size)
     upstream.publish(package)
     with serving(tmp_path, upstream) as server:
         path = link_of(server, "large", package.filename)
@@ -222,7 +222,7 @@ def test_a_wrong_file_is_never_received(
         assert fetched(server, f"{path}.metadata") is None
         upstream.behave_files("large")
         for _ in range(2):
-            assert fetched(server, path) == package.data
+            assert fetched(server, path) == package.body
         assert fetched(server, f"{path}.metadata") == package.metadata
     assert upstream.asked_stranger() == []
 
@@ -235,7 +235,7 @@ def test_file_sent_otherwise(upstream: FakeUpstream, tmp_path: Path, fault: Faul
     with serving(tmp_path, upstream) as server:
         path = link_of(server, "requests", PACKAGE.filename)
         answer = server.client.get(path)
-    assert answer.content == PACKAGE.data
+    assert answer.content == PACKAGE.body
     assert answer.headers["content-type"] != "text/html"
 
 
@@ -248,4 +248,4 @@ def test_file_without_digest_that_breaks(upstream: FakeUpstream, tmp_path: Path)
         path = link_of(server, "requests", PACKAGE.filename)
         assert fetched(server, path) is None
         upstream.behave_files("requests")
-        assert fetched(server, path) == PACKAGE.data
+        assert fetched(server, path) == PACKAGE.body

@@ -199,7 +199,7 @@ def test_commands_refuse_new_names_as_a_server_does(
     folder.mkdir()
     packages = [private_wheel(name, "1.0") for name in ("new", "newer", "team-core")]
     for each in packages:
-        (folder / each.filename).write_bytes(each.data)
+        (folder / each.filename).write_bytes(each.body)
 
     checked = wheelyard("config", "check")
     assert (checked.returncode, "at its root it answers with status 404" in checked.stderr) == (

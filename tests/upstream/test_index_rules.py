@@ -14,10 +14,10 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.advice import texts_of
+from tests.distributions import make_wheel
 from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import OPEN_MAIN
 from tests.upstream.fake_pages import JSON, FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream

@@ -65,13 +65,13 @@ def test_another_label_loses_nothing(upstream: FakeUpstream, tmp_path: Path) -> 
     store = MemoryStore(Clock().seconds)
     with front(tmp_path, upstream, store=store, label="pypi") as server:
         link = link_of(server, "requests", package.filename)
-        assert look(server, link).body == package.data
+        assert look(server, link).body == package.body
         until(lambda: any("/files/" in entry.key for entry in store.list("upstream/")))
     asked = len(upstream.requests)
 
     with front(tmp_path, upstream, store=store, label="public") as server:
         assert list(page_of(server, "requests").files) == [package.filename]
-        assert look(server, link).body == package.data
+        assert look(server, link).body == package.body
         assert len(upstream.requests) == asked
         upstream.publish(public_wheel("requests", "2.0", "Summary: of a stranger"))
         server.clock.advance(seconds=601)

@@ -11,9 +11,9 @@ import pytest
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.distributions import make_wheel
 from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer
-from tests.operations.distributions import make_wheel
 from tests.upstream.chains import FIRST, SECOND, chained, page, versions
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -105,7 +105,7 @@ def test_equal_filenames(upstream: FakeUpstream, second: FakeUpstream, tmp_path:
     with chained(tmp_path, upstream, second, ML) as server:
         link = links(server, "ml")[ours.filename]
         assert ours.sha256 in link
-        assert look(server, link).body == ours.data
+        assert look(server, link).body == ours.body
         assert look(server, link.replace(ours.sha256, theirs.sha256)).status == 404
         upstream.drop("torch")
         upstream.publish(public_wheel("torch", "3.0"))

@@ -10,10 +10,10 @@ from packaging.utils import NormalizedName
 from tests.advice import texts_of
 from tests.cli.conftest import Done, Typed, wheelyard  # noqa: F401 - a fixture
 from tests.clients.harness import Sandbox
+from tests.distributions import Distribution, make_sdist
 from tests.fake_gcs.server import running_fake_gcs
 from tests.http.forms import BOUNDARY, file, form
 from tests.http.in_process import InProcessServer
-from tests.http.packages import Package, sdist
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
@@ -58,11 +58,11 @@ def typed(wheelyard: Typed, sandbox: Sandbox, public: FakeUpstream) -> Typed:  #
     return wheelyard
 
 
-def written(folder: Path, *packages: Package) -> list[Path]:
+def written(folder: Path, *packages: Distribution) -> list[Path]:
     """Write distributions into a folder, and return their paths."""
     folder.mkdir(exist_ok=True)
     for each in packages:
-        (folder / each.filename).write_bytes(each.data)
+        (folder / each.filename).write_bytes(each.body)
     return [folder / each.filename for each in packages]
 
 
@@ -86,7 +86,7 @@ def test_the_upload_command_refuses_a_public_name(
     ]
     assert public.asked("team-core") == []
     public.stop()
-    more = written(sandbox.folder / "more", sdist("fresh"), sdist("unsure"))
+    more = written(sandbox.folder / "more", make_sdist("fresh"), make_sdist("unsure"))
     done = typed("upload", *more)
     assert (done.returncode, done.stdout.count("uploaded")) == (1, 1)
     assert "Nobody can say now whether 'unsure'" in done.stderr

@@ -52,7 +52,7 @@ def test_no_connection_is_opened(tmp_path: Path, upstream: FakeUpstream, sandbox
     assert statuses == dict.fromkeys(paths, 200) | {NEW_FILE: 503, UNKNOWN: 503}
     listed = json.loads(answers[PAGE][1])["files"]
     assert [each["filename"] for each in listed] == [IDNA.filename]
-    assert answers[FILE][1].encode("latin-1") == IDNA.data
+    assert answers[FILE][1].encode("latin-1") == IDNA.body
     for path in (NEW_FILE, UNKNOWN):
         assert "install it once through this store" in answers[path][1]
     assert found["uploads"] == {

@@ -8,7 +8,7 @@ from shutil import copytree
 import pytest
 
 from tests.clients.harness import Sandbox, program
-from tests.http.packages import wheel
+from tests.distributions import make_wheel
 from tests.http.servers import running_server
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.settings import upstream_settings
@@ -35,10 +35,10 @@ def test_another_platform_installs_offline(
 ) -> None:
     """What a client has brought for another platform is installed there without a connection."""
     tags = [f"{TAG}-{TAG}-{platform}" for platform in ("win_amd64", "manylinux_2_17_x86_64")]
-    native = [wheel("native", "1.0", tag=tag) for tag in tags]
-    upstream.publish(*native, wheel("only-windows"))
+    native = [make_wheel("native", "1.0", tag=tag) for tag in tags]
+    upstream.publish(*native, make_wheel("only-windows"))
     upstream.publish(
-        wheel(
+        make_wheel(
             *("app", "1.0", "Requires-Dist: native"),
             "Requires-Dist: only-windows; sys_platform == 'win32'",
         )

@@ -69,7 +69,7 @@ def test_credentials_of_the_upstream(upstream: FakeUpstream, tmp_path: Path) -> 
         upstream.behave("requests", Fault.RELATIVE_URL)
         seen.append(page_of(server, "requests"))
         link = link_of(server, "requests", PACKAGE.filename)
-        assert look(server, link).body == PACKAGE.data
+        assert look(server, link).body == PACKAGE.body
         upstream.behave("other", Fault.REDIRECT_OTHER)
         seen += [
             page_of(server, "other"),

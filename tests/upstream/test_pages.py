@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 from packaging.utils import canonicalize_name
 
-from tests.catalog.faulty_store import Fault as StoreFault
-from tests.catalog.faulty_store import FaultKind, FaultyStore
+from tests.fake_store import FakeStore, FaultKind
+from tests.fake_store import Fault as StoreFault
 from tests.fake_time import fake_runtime
 from tests.metrics import samples
 from tests.upstream.asking import LOOPBACK, Asking, server_of
@@ -610,9 +610,7 @@ def test_offline_nothing_is_asked(asking: Asking, upstream: FakeUpstream) -> Non
 
 def test_a_store_that_fails(asking: Asking, asking_both: Asking) -> None:
     """Without the store a page is served from memory; of several indexes the owner is unknown."""
-    broken = FaultyStore(
-        MemoryStore(asking.clock.seconds), (StoreFault(FaultKind.NOT_DONE, times=99),)
-    )
+    broken = FakeStore(MemoryStore(asking.clock.seconds), StoreFault(FaultKind.NOT_DONE, times=99))
     one = asking.again(store=broken)
 
     assert one.filenames("requests") == [PACKAGE.filename]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_requiring
 from tests.http.in_process import in_process
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_requiring
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel

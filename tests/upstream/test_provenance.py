@@ -12,8 +12,8 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.attestations.authority import Authority, Identity, circleci, github, gitlab, google
+from tests.distributions import Distribution
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import Package
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -50,7 +50,7 @@ def authority() -> Authority:
 
 
 @pytest.fixture
-def package() -> Package:
+def package() -> Distribution:
     """A public wheel."""
     return public_wheel("requests", "2.0")
 
@@ -64,7 +64,7 @@ def document(*bundles: tuple[Mapping[str, Any], Mapping[str, Any]]) -> bytes:
     return json.dumps({"version": 1, "attestation_bundles": described}).encode()
 
 
-def offer(upstream: FakeUpstream, package: Package, provenance: bytes) -> None:
+def offer(upstream: FakeUpstream, package: Distribution, provenance: bytes) -> None:
     """Publish a file with a provenance."""
     upstream.publish(replace(FakeFile.of(package), provenance=provenance))
 
@@ -97,7 +97,7 @@ def serving(
 
 
 def test_a_provenance_is_passed_on(
-    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution
 ) -> None:
     """The page names this index as the place of a public provenance, which is fetched once."""
     provenance = document((GITHUB, authority.attest(package.filename, package.sha256)))
@@ -123,7 +123,7 @@ def test_a_provenance_is_passed_on(
 
 
 def test_what_is_not_passed_on(
-    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution
 ) -> None:
     """A provenance that is about other bytes, or about none, is refused and not kept."""
     good = authority.attest(package.filename, package.sha256)
@@ -155,7 +155,7 @@ def test_what_is_not_passed_on(
             assert not list(folder.rglob("*.provenance"))
 
 
-def test_unknown_provenance(tmp_path: Path, upstream: FakeUpstream, package: Package) -> None:
+def test_unknown_provenance(tmp_path: Path, upstream: FakeUpstream, package: Distribution) -> None:
     """A file without a provenance, of another version, or that is unknown has none: 404."""
     upstream.publish(FakeFile.of(package))
     with serving(tmp_path, upstream) as server:
@@ -174,7 +174,7 @@ def test_what_holds_is_sent(
     tmp_path: Path,
     upstream: FakeUpstream,
     authority: Authority,
-    package: Package,
+    package: Distribution,
     publisher: Mapping[str, Any],
     identity: Identity,
 ) -> None:
@@ -182,12 +182,12 @@ def test_what_holds_is_sent(
     attestation = authority.attest(package.filename, package.sha256, identity)
     offer(upstream, package, document((publisher, attestation)))
     with serving(tmp_path, upstream, authority, verified=True) as server:
-        assert file_of(server, "requests", WHEEL).body == package.data
+        assert file_of(server, "requests", WHEEL).body == package.body
         assert file_of(server, "requests", WHEEL, ".metadata").body == package.metadata
 
 
 def test_what_does_not_hold_is_refused(
-    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution
 ) -> None:
     """With the rule `verified`, nobody gets a file whose signer is another one, or unknown."""
     of_file = package.filename, package.sha256
@@ -215,7 +215,7 @@ def test_what_does_not_hold_is_refused(
             assert look(server, PATH).status == 403
 
 
-def forged(authority: Authority, package: Package) -> bytes:
+def forged(authority: Authority, package: Distribution) -> bytes:
     """Return a provenance that names another publisher than has signed."""
     attestation = authority.attest(package.filename, package.sha256)
     return document(({**GITHUB, "repository": "acme/other"}, attestation))
@@ -223,7 +223,7 @@ def forged(authority: Authority, package: Package) -> bytes:
 
 @pytest.mark.parametrize("tables", ["", "[main]\nread = 'anyone'\nverified = true\n"])
 def test_what_was_refused_is_hidden(
-    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package, tables: str
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution, tables: str
 ) -> None:
     """A file that was refused is on no page any more, until the project is refreshed."""
     old = public_wheel("requests", "1.0")
@@ -244,11 +244,11 @@ def test_what_was_refused_is_hidden(
         assert upstream_index is not None
         upstream_index.refresh(NormalizedName("requests"), may_read=True)
         server.clock.advance(seconds=60)
-        assert file_of(server, "requests", WHEEL).body == package.data
+        assert file_of(server, "requests", WHEEL).body == package.body
 
 
 def test_offline_pages_have_what_holds(
-    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution
 ) -> None:
     """While offline, an index with the rule lists the kept files whose attestations hold."""
     old = public_wheel("requests", "1.0")
@@ -257,14 +257,14 @@ def test_offline_pages_have_what_holds(
     rule = "[main]\nread = 'anyone'\nverified = true\n"
     with serving(tmp_path, upstream) as server:
         for made in (old, package):
-            assert file_of(server, "requests", made.filename).body == made.data
+            assert file_of(server, "requests", made.filename).body == made.body
             assert look(server, PATH.replace("2.0", made.filename.split("-")[1])).status == 200
     with serving(tmp_path, upstream, authority, rule, offline=True) as server:
         assert [*page_of(server, "requests").files] == [old.filename]
 
 
 def test_a_file_without_attestations_is_hidden(
-    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution
 ) -> None:
     """With the rule `verified`, no page lists a file that names no provenance."""
     upstream.publish(FakeFile.of(package))
@@ -273,7 +273,7 @@ def test_a_file_without_attestations_is_hidden(
 
 
 def test_a_provenance_that_cannot_be_had(
-    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution
 ) -> None:
     """With the rule `verified`, a file whose index has lost its provenance is refused."""
     attestation = authority.attest(package.filename, package.sha256)
@@ -300,7 +300,7 @@ def test_a_rule_without_the_extra(
 
 
 def test_an_index_may_ask_for_signatures(
-    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution
 ) -> None:
     """The rule of an index is that of `[upstream]`: what holds is sent, all else is 404."""
     good = document((GITHUB, authority.attest(package.filename, package.sha256)))
@@ -310,6 +310,6 @@ def test_an_index_may_ask_for_signatures(
     offer(upstream, other, bad)
     rule = "[main]\nread = 'anyone'\nverified = true\n"
     with serving(tmp_path, upstream, authority, rule) as server:
-        assert file_of(server, "requests", WHEEL).body == package.data
+        assert file_of(server, "requests", WHEEL).body == package.body
         refused = file_of(server, "requests", other.filename)
         assert (refused.status, b"another authority" in refused.body) == (404, True)

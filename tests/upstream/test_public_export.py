@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.distributions import Distribution
 from tests.exporting.sites import tree
 from tests.fake_gcs.server import running_fake_gcs
-from tests.http.packages import Package
 from tests.storage.gcs.opened import EMULATOR
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
@@ -22,7 +22,7 @@ TABS = ("", "files/", "dependencies/")
 PROJECT_TABS = (*TABS, "releases/", "history/")
 
 
-def paths_of(name: str, *wheels: Package) -> set[str]:
+def paths_of(name: str, *wheels: Distribution) -> set[str]:
     """Return the paths of a public project in a site: pages, wheels, core metadata, releases."""
     paths = {f"simple/{name}/index.html", f"simple/{name}/index.json", f"pypi/{name}/json"}
     paths |= {f"project/{name}/{tab}index.html" for tab in PROJECT_TABS}
@@ -53,7 +53,7 @@ def test_the_site_has_what_is_stored(team: Team) -> None:
     assert (first.projects, first.total, first.failed) == (3, 3, ())
     assert team.public_paths() == paths_of("idna", IDNA) | paths_of("rich", RICH)
     wheel = team.site / "files/idna" / IDNA.sha256 / IDNA.filename
-    assert wheel.read_bytes() == IDNA.data
+    assert wheel.read_bytes() == IDNA.body
     assert "2.0" not in (team.site / "simple/idna/index.json").read_text()
     assert "idna" not in (team.site / "simple/index.html").read_text()
     assert (len(team.upstream.requests), team.stored()) == (asked, stored)
@@ -126,4 +126,4 @@ def test_files_are_copied_from_bucket_to_bucket(
         bucket = cloud.bucket("site")
         assert {name for name in bucket.names() if "idna" in name} == wanted
         assert len(cloud.log.records("rewrite")) == 2  # a wheel and its metadata
-        assert bucket.find(f"files/idna/{IDNA.sha256}/{IDNA.filename}").data == IDNA.data
+        assert bucket.find(f"files/idna/{IDNA.sha256}/{IDNA.filename}").data == IDNA.body

@@ -9,9 +9,10 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
-from tests.http.packages import publish, sdist, wheel
+from tests.http.packages import publish
 from tests.http.servers import token_of
 from tests.upstream.fake_pages import FakeFile, Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream
@@ -107,7 +108,7 @@ def test_pages_of_files(server: InProcessServer, public: FakeUpstream) -> None:
     """A public release with more than a hundred files has pages of them, as a private one has."""
     tags = [f"cp3{minor}-cp3{minor}-manylinux_2_{n}_x86_64" for minor in (8, 9) for n in range(70)]
     for tag in tags:
-        public.publish(wheel("large", "1.0", tag=tag))
+        public.publish(make_wheel("large", "1.0", tag=tag))
 
     second, some = (
         look(server, f"/project/large/1.0/files/?{query}", accept=HTML)
@@ -167,7 +168,7 @@ def test_what_others_may_not_see(tmp_path: Path, public: FakeUpstream) -> None:
 def test_an_sdist_has_a_page(server: InProcessServer, public: FakeUpstream) -> None:
     """A release without a wheel has a page without description, and it is not said to be lost."""
     public.behave("plain", Fault.NO_SIZE, Fault.NO_UPLOAD_TIME, Fault.NO_HASH)
-    public.publish(sdist("plain", "1.0", "Summary: not read"))
+    public.publish(make_sdist("plain", "1.0", "Summary: not read"))
     for path in ("/project/plain/", "/project/plain/1.0/"):
         shown = look(server, path)
         assert shown.status == 200
@@ -210,7 +211,7 @@ def test_core_metadata_of_another_project(server: InProcessServer, public: FakeU
     stolen = FakeFile(
         filename=made.filename,
         body=made.body,
-        metadata=metadata_in(public_wheel("acme-core", "3.0", "Summary: STOLEN").data),
+        metadata=metadata_in(public_wheel("acme-core", "3.0", "Summary: STOLEN").body),
     )
     public.publish(stolen)
 

@@ -20,7 +20,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
-LARGE = public_wheel("large", "1.0", filler=b"x" * 3_000_000)
+LARGE = public_wheel("large", "1.0", content=b"x" * 3_000_000)
 READERS = 50
 
 
@@ -44,7 +44,7 @@ def test_many_first_readers(upstream: FakeUpstream, tmp_path: Path) -> None:
         files = [pool.submit(read, index, path) for _ in range(READERS)]
         until(lambda: index.under_way() >= READERS)
         half.set()
-        assert {file.result() for file in files} == {LARGE.data}
+        assert {file.result() for file in files} == {LARGE.body}
 
     assert len(upstream.asked_pages("large")) == 1
     assert len(upstream.asked_files("large")) == 1
@@ -67,10 +67,10 @@ def test_digests_of_the_upstream_are_passed_on(upstream: FakeUpstream, tmp_path:
     """A first lock has the digest that the upstream states, and a later one the SHA-256, too."""
     upstream.publish(LARGE)
     upstream.behave("large", Fault.MD5_ONLY)
-    stated = {"md5": md5(LARGE.data, usedforsecurity=False).hexdigest()}
+    stated = {"md5": md5(LARGE.body, usedforsecurity=False).hexdigest()}
     with serving(tmp_path, upstream) as index:
         assert page_of(index, "large").files[LARGE.filename]["hashes"] == stated
-        assert read(index, link_of(index, "large", LARGE.filename)) == LARGE.data
+        assert read(index, link_of(index, "large", LARGE.filename)) == LARGE.body
         known = {"sha256": LARGE.sha256} | stated
         until(lambda: page_of(index, "large").files[LARGE.filename]["hashes"] == known)
 
@@ -84,14 +84,14 @@ def test_a_client_gets_the_first_bytes_while_a_file_is_fetched(
     with serving(tmp_path, upstream) as index:
         path = link_of(index, "large", LARGE.filename)
         with index.client.stream("GET", path) as early:
-            assert early.headers["content-length"] == str(len(LARGE.data))
+            assert early.headers["content-length"] == str(len(LARGE.body))
             with index.client.stream("GET", path) as late:
                 first = next(early.iter_raw())
                 early.close()
                 gate.set()
-                assert b"".join(late.iter_raw()) == LARGE.data
-        assert LARGE.data.startswith(first)
-        assert read(index, path) == LARGE.data
+                assert b"".join(late.iter_raw()) == LARGE.body
+        assert LARGE.body.startswith(first)
+        assert read(index, path) == LARGE.body
 
     assert len(upstream.asked_files("large")) == 1
 
@@ -103,7 +103,7 @@ def test_a_range_of_a_file_that_is_new(upstream: FakeUpstream, tmp_path: Path) -
         path = link_of(index, "large", LARGE.filename)
         answer = look(index, path, range="bytes=100-199")
 
-    assert (answer.status, answer.body) in {(200, LARGE.data), (206, LARGE.data[100:200])}
+    assert (answer.status, answer.body) in {(200, LARGE.body), (206, LARGE.body[100:200])}
 
 
 def test_nothing_is_kept(upstream: FakeUpstream, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_nothing_is_kept(upstream: FakeUpstream, tmp_path: Path) -> None:
         path = link_of(index, "large", LARGE.filename)
         answers = [index.client.get(path) for _ in range(2)]
 
-    assert {answer.content for answer in answers} == {LARGE.data}
+    assert {answer.content for answer in answers} == {LARGE.body}
     assert len(upstream.asked_files("large")) == 2
 
 
@@ -143,5 +143,5 @@ def test_a_killed_server_leaves_nothing_that_is_served(
     ):
         again = client.get(path)
 
-    assert again.content == LARGE.data
+    assert again.content == LARGE.body
     assert len(upstream.asked_files("large")) == 2

@@ -212,7 +212,7 @@ def test_one_file(public: FakeUpstream, tmp_path: Path) -> None:
             assert "status 451" in message
             assert "Quarantined" in message
         public.behave_files("evil")
-        assert look(server, link).body == PACKAGE.data
+        assert look(server, link).body == PACKAGE.body
 
 
 @pytest.mark.integration

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import START, Timers
 from tests.http.in_process import InProcessServer
 from tests.operations.in_memory_index import IndexHarness
@@ -150,8 +150,8 @@ def test_several_servers_write_one_list(harness: IndexHarness) -> None:
 
 def test_a_store_that_does_not_answer(tmp_path: Path) -> None:
     """What cannot be written now is written later, together with what has come meanwhile."""
-    store = FaultyStore(
-        MemoryStore(START.timestamp), (Fault(FaultKind.NOT_DONE, "put", "requests.json"),)
+    store = FakeStore(
+        MemoryStore(START.timestamp), Fault(FaultKind.NOT_DONE, "put", "requests.json")
     )
     process = Process(IndexHarness(tmp_path, other=store))
     process.note("numpy")

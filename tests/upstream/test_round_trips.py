@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.http.remote_store import RemoteStore
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -29,7 +29,7 @@ def server(store: RemoteStore, tmp_path: Path, upstream: FakeUpstream) -> Iterat
     upstream.publish(public_wheel("requests", "2.0"))
     section = upstream_section(upstream)
     with in_process(tmp_path, Settings(upstream=section), store=store, near=False) as other:
-        other.publish(wheel("acme"))
+        other.publish(make_wheel("acme"))
         assert page_of(other, "requests").status == 200
     settings = Settings(upstream=section, server=ServerSettings(read_only=True))
     with in_process(tmp_path, settings, store=store, near=False) as server:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from bcrypt import gensalt, hashpw
 
-from tests.http.packages import form, post, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import form, post
 from tests.http.raw_client import RawConnection, basic, http2_connection, raw_connection
 from tests.http.servers import RunningServer, running_server
 from tests.upstream.fake_pages import Fault
@@ -34,13 +35,13 @@ def server(tmp_path: Path, upstream: FakeUpstream) -> Iterator[RunningServer]:
     users.write_text(f"ana:{hashpw(b's3cret', gensalt(HASH_ROUNDS)).decode()}\n")
     access = f'[access]\nprivate = true\nhtpasswd_file = "{users}"\n'
     with running_server(tmp_path, config=access + upstream_settings(upstream)) as server:
-        assert post(server, wheel("demo"), token=server.token).status_code == 200
+        assert post(server, make_wheel("demo"), token=server.token).status_code == 200
         yield server
 
 
 def begin_upload(line: RawConnection, number: int, token: str) -> None:
     """Send the head and the first bytes of an upload, and nothing after them."""
-    body = form(wheel(f"slow-upload-{number}", filler=bytes(1 << 16)))
+    body = form(make_wheel(f"slow-upload-{number}", content=bytes(1 << 16)))
     line.ask("POST /legacy/ HTTP/1.1", basic("u", token), KIND, f"Content-Length: {len(body)}")
     line.send(body[:1024])
 

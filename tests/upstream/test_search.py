@@ -11,12 +11,12 @@ import pytest
 from packaging.version import Version
 from prometheus_client import generate_latest
 
+from tests.distributions import make_wheel
+from tests.fake_store import FakeStore
 from tests.fake_time import Clock, fake_runtime
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
-from tests.operations.search.test_search_index import WatchedStore
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -65,7 +65,7 @@ def public(upstream: FakeUpstream) -> FakeUpstream:
 def app(tmp_path: Path, public: FakeUpstream) -> Iterator[InProcessServer]:
     """An open index with a private project before that upstream."""
     with front(tmp_path, public) as app:
-        app.publish(wheel("acme-core", "1.0", "Requires-Dist: requests"))
+        app.publish(make_wheel("acme-core", "1.0", "Requires-Dist: requests"))
         yield app
 
 
@@ -271,7 +271,7 @@ def test_a_private_name_wins(tmp_path: Path, public: FakeUpstream) -> None:
     with front(tmp_path, public, shadow=("idna",)) as app:
         page_of(app, "idna")
         assert listed(app)["idna"][-1] == "public"
-        app.publish(wheel("idna", "0.1"))
+        app.publish(make_wheel("idna", "0.1"))
 
         assert listed(app, seconds=0) == {"idna": ["0.1", ""]}
         assert shown(app, "/-/projects/1/") == shown(app, "/?q=idna") == {"idna": False}
@@ -286,7 +286,7 @@ def test_a_name_that_became_private_a_moment_ago(
         page_of(app, "idna")
         assert "idna" in listed(app)
         table = app.index.search.table()
-        app.publish(wheel("idna", "0.1"))
+        app.publish(make_wheel("idna", "0.1"))
         monkeypatch.setattr(SearchIndex, "peek", lambda _: table)
 
         expected = {"projects": [{"name": "idna"}], "public": []}
@@ -297,7 +297,7 @@ def test_who_sees_them(tmp_path: Path, public: FakeUpstream) -> None:
     """Whoever may read anything sees public packages; nobody is told of others' private ones."""
     access = AccessSettings(private=True)
     with front(tmp_path, public, access=access) as app:
-        app.publish(wheel("acme-core"), wheel("secret-plan"))
+        app.publish(make_wheel("acme-core"), make_wheel("secret-plan"))
         every = token_of(app.index, can="read")
         acme = token_of(app.index, "acme-*", can="read")
         app.get("/simple/idna/", ("authorization", f"Bearer {every}"))
@@ -317,7 +317,7 @@ def test_who_sends_no_credential(tmp_path: Path, public: FakeUpstream) -> None:
     section = upstream_section(public)
     tables = toml_of(main={"read": "granted"}, grant=grants)
     with in_process(tmp_path, Settings(upstream=section), tables=tables) as app:
-        app.publish(wheel("acme-core"))
+        app.publish(make_wheel("acme-core"))
         token = token_of(app.index, "acme-*", can="read")
         app.get("/simple/idna/", ("authorization", f"Bearer {token}"))
         assert listed(app, token).keys() == {"acme-core", "idna"}
@@ -385,7 +385,7 @@ def test_the_search_box_says_what_is_looked_up(app: InProcessServer, public: Fak
 def test_the_hint_tells_nobody_of_private_names(tmp_path: Path, public: FakeUpstream) -> None:
     """Of a private project that they may not read, people get what they get of any other name."""
     with front(tmp_path, public, access=AccessSettings(private=True)) as app:
-        app.publish(wheel("acme-core"), wheel("secret-plan"))
+        app.publish(make_wheel("acme-core"), make_wheel("secret-plan"))
         every = token_of(app.index, can="read")
         acme = token_of(app.index, "acme-*", can="read")
         assert hint(app, "secret-plan", every) == []
@@ -411,7 +411,7 @@ class Bucket:
     """A process with public packages in a bucket, which notes each call."""
 
     index: Index
-    store: WatchedStore
+    store: FakeStore
     clock: Clock
 
     @property
@@ -433,19 +433,19 @@ class Bucket:
             self.upstream.files.bring_sidecar(core_metadata_of(found.page, file))
         self.upstream.pages.flush()
 
-    def refresh(self, seconds: float = REMOTE_SECONDS) -> list[str]:
+    def refresh(self, seconds: float = REMOTE_SECONDS) -> list[tuple[str, str]]:
         """Return the calls about public packages for an answer after so long."""
         self.clock.advance(seconds=seconds)
         self.store.calls.clear()
         self.index.search.table()
-        return [each for each in self.store.calls if "upstream/" in each]
+        return [(verb, key) for verb, key in self.store.calls if "upstream/" in key]
 
 
 @pytest.fixture
 def bucket(tmp_path: Path, public: FakeUpstream) -> Iterator[Bucket]:
     """A process over an empty bucket, which refreshes its search index at once."""
     clock = Clock()
-    store = WatchedStore(MemoryStore(clock.seconds))
+    store = FakeStore(MemoryStore(clock.seconds))
     runtime, traits = fake_runtime(clock, 1), StoreTraits(is_local=False)
     settings = Settings(upstream=upstream_section(public))
     index = build_index(Stores.of(store), Spool(tmp_path), settings, runtime, traits)
@@ -464,15 +464,15 @@ def test_what_it_costs_on_a_bucket(bucket: Bucket, public: FakeUpstream) -> None
     bucket.ask_for("rich")
 
     first = bucket.refresh()
-    assert first.count(f"list {bucket.pages}") == 1
-    assert len([each for each in first if each.startswith(f"get {bucket.pages}")]) == 3
-    assert not any(each.startswith("list") and "/files/" in each for each in first)
-    assert bucket.refresh() == bucket.refresh() == [f"list {bucket.pages}"]
+    assert first.count(("list", bucket.pages)) == 1
+    assert len([key for verb, key in first if verb == "get" and key.startswith(bucket.pages)]) == 3
+    assert not any(verb == "list" and "/files/" in key for verb, key in first)
+    assert bucket.refresh() == bucket.refresh() == [("list", bucket.pages)]
     bucket.refresh(REMOTE_SECONDS / 2)
     assert bucket.store.calls == []
     assert bucket.index.search.public is not None
     assert len(bucket.index.search.public.versions()) == 2
-    assert not any(each.startswith("list") for each in bucket.store.calls)
+    assert bucket.store.count("list") == 0
 
 
 def test_core_metadata_that_come_later(bucket: Bucket) -> None:
@@ -480,7 +480,7 @@ def test_core_metadata_that_come_later(bucket: Bucket) -> None:
     bucket.ask_for("rich", is_described=False)
     bucket.refresh()
 
-    page = f"get {bucket.pages}rich.json.gz"
+    page = ("get", f"{bucket.pages}rich.json.gz")
     again = [page in bucket.refresh() for _ in range(8)]
     assert again == [True, True, False, True, False, False, False, True]
 
@@ -496,7 +496,7 @@ def test_core_metadata_that_a_person_brings(bucket: Bucket) -> None:
     assert not rich.summary
 
     bucket.ask_for("rich")
-    page = f"get {bucket.pages}rich.json.gz"
+    page = ("get", f"{bucket.pages}rich.json.gz")
     assert [page in bucket.refresh() for _ in range(6)] == [True, True, *[False] * 4]
     rich = bucket.index.search.table().find(parse_name("rich"))
     assert rich is not None

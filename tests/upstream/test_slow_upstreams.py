@@ -169,7 +169,7 @@ def test_files_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Pa
         links = [urljoin("/simple/slow/", listed[each.filename]["url"]) for each in wheels]
         answers = [pool.submit(look, index, link) for link in links]
         until(lambda: len(upstream.asked_files("slow")) == FETCH_THREADS // 4)
-        assert look(index, link_of(index, "quick", QUICK.filename)).body == QUICK.data
+        assert look(index, link_of(index, "quick", QUICK.filename)).body == QUICK.body
         assert not any(answer.done() for answer in answers)
         gate.set()
         assert {answer.result().status for answer in answers} == {200}
@@ -188,7 +188,7 @@ def test_names_do_not_wait_for_licences(upstream: FakeUpstream, tmp_path: Path) 
         links = [urljoin("/simple/slow/", listed[each.filename]["url"]) for each in wheels]
         answers = [pool.submit(look, index, link) for link in links]
         until(lambda: index.under_way() >= number)
-        assert look(index, link_of(index, "quick", QUICK.filename)).body == QUICK.data
+        assert look(index, link_of(index, "quick", QUICK.filename)).body == QUICK.body
         assert not any(answer.done() for answer in answers)
         gate.set()
         assert {answer.result().status for answer in answers} == {200}

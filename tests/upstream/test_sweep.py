@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from tests.fake_store import FakeStore
 from tests.fake_time import Clock, fake_runtime
 from tests.refused import refused
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog.format import ensure_format
 from wheelyard.catalog.store_clock import CLOCK_DIFFERS, StoreClock
 from wheelyard.cli.store_commands import usage_command
@@ -162,11 +162,11 @@ def test_what_is_kept_is_counted(store: Store, runtime: Runtime, clock: Clock) -
     """Kept files and their core metadata are counted every ten minutes, and none is read."""
     for key in (f"upstream/old-89abcdef/files/demo/{'d' * 64}/demo-9.0.tar.gz", note_of(FILES[0])):
         store.put(Key(key), b"" if "/uses/" in key else b"x" * 500, ABSENT)
-    calls = list[str]()
-    kept = KeptSize(ObservedStore(store, lambda verb, _: calls.append(verb)), runtime)
+    observed = FakeStore(store)
+    kept = KeptSize(observed, runtime)
 
     assert (kept.latest().bytes, kept.latest().at) == (800, clock.now)
-    assert calls == ["list"]
+    assert [verb for verb, _ in observed.calls] == ["list"]
     UpstreamSweep(StoreClock(store, runtime)).run(SweepRules(max_bytes=0))
     clock.advance(minutes=9)
     assert kept.latest().bytes == 800

@@ -31,7 +31,7 @@ def test_a_public_file_is_verified_by_a_server(
     upstream.publish(replace(FakeFile.of(SIGNED), provenance=provenance), FakeFile.of(UNSIGNED))
     (folder / "root.json").write_text(authority.trusted_root)
     for package in (SIGNED, UNSIGNED):
-        (folder / package.filename).write_bytes(package.data)
+        (folder / package.filename).write_bytes(package.body)
     views = [{"name": "view", "layers": ["public"], "read": "anyone"}]
     put_tables_at(folder / "wheelyard-data", toml_of(index=views))
     variables = {

@@ -10,8 +10,8 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import Distribution, make_wheel
 from tests.fake_time import START
-from tests.operations.distributions import Made, make_wheel
 from tests.upstream.chains import FIRST, SECOND, chained, page
 from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -31,7 +31,7 @@ DOCUMENT: Final = "demo-1.0-variants.json"
 ALL: Final = sorted([V2.filename, V3.filename, PLAIN.filename, DOCUMENT])
 
 
-def file(made: Made, days: int = 300) -> FakeFile:
+def file(made: Distribution, days: int = 300) -> FakeFile:
     """Return a wheel as an upstream index lists it, which it has got days ago."""
     at = START - timedelta(days=days)
     return FakeFile(filename=made.filename, body=made.body, uploaded_at=at)

@@ -12,14 +12,14 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.catalog.faulty_store import FaultyStore
 from tests.clients.harness import SOURCE, new_sandbox
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.exporting.export_fixture import export_to
+from tests.fake_store import FakeStore
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON
 from tests.index_tables import toml_of
-from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, remove_now
 from tests.variants.wheels import make_variant, variant_json
 from wheelyard.catalog import keys
@@ -97,7 +97,7 @@ def labels(server: InProcessServer, base: str = "") -> set[str]:
     return set(json.loads(answer.body)["variants"])
 
 
-def delete(server: InProcessServer, made: Made, action: ReleaseAction = "delete") -> None:
+def delete(server: InProcessServer, made: Distribution, action: ReleaseAction = "delete") -> None:
     """Delete a wheel, or restore it."""
     selection = Selection(ONE, frozenset({made.filename}))
     server.index.lifecycle.change(action, ALICE, DEMO, selection, "a reason")
@@ -273,7 +273,7 @@ def test_a_read_only_server_writes_nothing(start: Start) -> None:
     """A server that may not write has the document all the same."""
     server = start()
     server.publish(V3)
-    store = FaultyStore(server.index.stores.documents)
+    store = FakeStore(server.index.stores.documents)
     reading = start(read_only=True, through=store)
     assert labels(reading) == {"v3"}
     assert not [call for call in store.calls if call[0] == "put"]
@@ -283,7 +283,7 @@ def test_pages_without_labels_cost_nothing(start: Start) -> None:
     """A page of a project without labels reads and writes the same as ever."""
     server = start()
     server.publish(PLAIN)
-    store = FaultyStore(server.index.stores.documents)
+    store = FakeStore(server.index.stores.documents)
     files(start(through=store))
     assert not [key for _, key in store.calls if "variant" in key]
 

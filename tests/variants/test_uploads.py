@@ -9,14 +9,13 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.distributions import Distribution, make_wheel
+from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import Clock, fake_runtime
-from tests.operations.distributions import Made, make_wheel
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import copy_whole
 from tests.operations.two_indexes import TwoIndexes
-from tests.storage.wrapping import ObservedStore
 from tests.variants.wheels import make_variant, variant_json
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
@@ -53,13 +52,13 @@ class Servers:
         stores = Stores.of(store or self.store)
         return build_index(stores, Spool(self.folder), settings, runtime)
 
-    def upload(self, made: Made, index: Index | None = None) -> None:
+    def upload(self, made: Distribution, index: Index | None = None) -> None:
         """Upload a wheel to a server, or to a new one."""
         uploads = (index or self.index()).uploads
         uploads.authorize(made.filename, ALICE)
         uploads.accept(made.arrival(self.folder), ALICE)
 
-    def refusal(self, made: Made, index: Index | None = None) -> WheelyardError:
+    def refusal(self, made: Distribution, index: Index | None = None) -> WheelyardError:
         """Return why a wheel is refused, after which nothing of it is left, and all is well."""
         before = list(self.store.list("files/"))
         with pytest.raises(WheelyardError) as refusal:
@@ -132,7 +131,7 @@ def test_nobody_uploads_the_document(servers: Servers, settings: Settings) -> No
         ),
     ],
 )
-def test_a_malformed_one_is_refused(servers: Servers, made: Made, why: str) -> None:
+def test_a_malformed_one_is_refused(servers: Servers, made: Distribution, why: str) -> None:
     """A wheel whose `variant.json` does not describe its label is refused with the reason."""
     refusal = servers.refusal(made)
     assert (refusal.code, why in refusal.message) == ("invalid_variant", True)
@@ -203,7 +202,7 @@ def test_the_same_upload_again_ends_as_if_once(tmp_path: Path) -> None:
     for nth in count(1):
         servers = Servers(tmp_path)
         servers.upload(V2)
-        faulty = FaultyStore(servers.store, (Fault(FaultKind.CRASH_AFTER, nth=nth),))
+        faulty = FakeStore(servers.store, Fault(FaultKind.CRASH_AFTER, nth=nth))
         try:
             servers.upload(V3, servers.index(faulty))
         except ProcessCrash:
@@ -277,18 +276,15 @@ def test_a_promotion_looks_again_in_its_commit(harness: IndexHarness) -> None:
     """A release that stops to fit while it is promoted is not listed in the other index."""
     indexes = TwoIndexes(harness, settings=TAKES_VARIANTS)
     indexes.upload(V3)
-    contradicted = list[bool]()
-
-    def contradict(verb: str, key: str) -> None:
-        # the promotion has looked at the target, and notes it in its source
-        if (verb, key) == ("put", "indexes/dev/projects/demo.json") and not contradicted:
-            contradicted.append(True)
-            indexes.upload(OTHER_V3, indexes.prod)
+    # the promotion has looked at the target, and notes it in its source
+    contradict = Before(
+        lambda: indexes.upload(OTHER_V3, indexes.prod), "put", "indexes/dev/projects/demo.json"
+    )
 
     with pytest.raises(Invalid) as refusal:
-        indexes.reopened(ObservedStore(harness.store, contradict)).promote()
+        indexes.reopened(FakeStore(harness.store, contradict)).promote()
 
-    assert (refusal.value.code, contradicted) == ("variant_conflict", [True])
+    assert refusal.value.code == "variant_conflict"
     assert list(indexes.reopened().listed()) == [OTHER_V3.filename]
 
 
@@ -326,7 +322,7 @@ def test_an_upload_without_a_label_reads_no_more(tmp_path: Path) -> None:
         servers.upload(make_wheel(tag="py2-none-any"))
         for made in others:
             servers.upload(made)
-        counting = FaultyStore(servers.store)
+        counting = FakeStore(servers.store)
         servers.upload(PLAIN, servers.index(counting))
         calls.append(len(counting.calls))
     assert calls[0] == calls[1]

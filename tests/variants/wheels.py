@@ -3,7 +3,7 @@
 import json
 from typing import Any, Final
 
-from tests.operations.distributions import Made, make_wheel
+from tests.distributions import Distribution, make_wheel
 
 SCHEMA: Final = "https://variants-schema.example.com/v0.1.1.json"
 
@@ -27,7 +27,7 @@ def make_variant(
     tag: str = "py3-none-any",
     content: bytes = b"",
     **changes: object,
-) -> Made:
+) -> Distribution:
     """Return a wheel with a label, and with changes of its `variant.json`."""
     raw = json.dumps(variant_json(label, **changes)).encode()
     content = content or label.encode()

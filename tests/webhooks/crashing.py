@@ -8,7 +8,7 @@ from functools import partial
 from itertools import groupby, pairwise
 from threading import ExceptHookArgs
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import Clock, fake_runtime
 from tests.operations.in_memory_index import objects
 from tests.upstream.settings import close
@@ -85,9 +85,9 @@ class CrashStage:
 
     def crash(self, store: Store, kind: FaultKind, nth: int) -> bool:
         """Have a server die at its nth call of the store, and return whether it came to that."""
-        faulty = FaultyStore(store)
+        faulty = FakeStore(store)
         with quiet_threads(), self.server(faulty, seed=nth) as server:
-            faulty.faults = (Fault(kind, nth=nth),)
+            faulty.follow(Fault(kind, nth=nth))
             try:
                 server.deliver_if_due()
             except ProcessCrash:

@@ -8,11 +8,10 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.operations.distributions import make_sdist, make_wheel
+from tests.distributions import make_sdist, make_wheel
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE
 from tests.operations.two_indexes import DEMO, TwoIndexes
-from tests.storage.wrapping import ObservedStore
 from tests.webhooks.crashing import CrashStage, assert_in_order, told
 from tests.webhooks.harness import WebhookHarness, running_webhooks
 from tests.webhooks.receivers import Received
@@ -117,9 +116,9 @@ def test_nothing_is_told_that_was_never_committed(hooks: WebhookHarness, kind: F
     while has_died:
         nth += 1
         store = start.copy()
-        faulty = FaultyStore(store)
+        faulty = FakeStore(store)
         index = hooks.index.opened(seed=nth, store=faulty)
-        faulty.faults = (Fault(kind, nth=nth),)
+        faulty.follow(Fault(kind, nth=nth))
         arrival = make_wheel().arrival(hooks.index.folder)
         try:
             index.uploads.accept(arrival, ALICE)
@@ -146,10 +145,10 @@ def test_what_the_store_did_not_take_is_delivered_by_the_next_look(
     while not is_over:
         nth += 1
         store = stage.copy()
-        faulty = FaultyStore(store)
+        faulty = FakeStore(store)
         with stage.server(faulty, seed=nth) as server:
             faulty.calls.clear()
-            faulty.faults = (Fault(kind, nth=nth),)
+            faulty.follow(Fault(kind, nth=nth))
             for _ in range(4):
                 server.deliver_if_due()
                 stage.clock.advance(seconds=10)
@@ -170,12 +169,12 @@ def test_a_server_that_has_stood_still_sends_nothing_more(
     came_first = list[int]()
     is_asleep, is_over = Event(), Event()
 
-    def sleep_on(_verb: str, _key: str) -> None:
+    def sleep_on() -> None:
         if is_asleep.is_set():
             is_over.wait(60)
 
     with (
-        stage.server(ObservedStore(store, sleep_on), 1) as asleep,
+        stage.server(FakeStore(store, Before(sleep_on, times=ALWAYS)), 1) as asleep,
         stage.server(store, 2) as awake,
     ):
 
@@ -204,14 +203,14 @@ def test_no_other_server_sends_while_a_thread_still_does(
     """A server whose store fails while a receiver hangs leaves no message to another one."""
     monkeypatch.setattr("wheelyard.webhooks.dispatcher.TICK_SECONDS", 0.01)
     hooks.index.upload(make_wheel())
-    store = FaultyStore(hooks.index.store)
+    store = FakeStore(hooks.index.store)
     is_asked, is_over = Event(), Event()
     receiver = hooks.receiver
 
     def answer(_: Received) -> int:
         if not is_asked.is_set():
             # from now on, no call of the first server is answered
-            store.faults = (Fault(FaultKind.NOT_DONE, "list", times=1),)
+            store.follow(Fault(FaultKind.NOT_DONE, "list", times=1))
             is_asked.set()
             is_over.wait(60)
         return 200

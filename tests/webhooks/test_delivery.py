@@ -8,14 +8,14 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.distributions import Distribution, make_sdist, make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.operations.in_memory_index import ALICE
 from tests.operations.two_indexes import DEMO, TwoIndexes
-from tests.storage.wrapping import ObservedStore
 from tests.webhooks.harness import BY, DeliveringServer, WebhookHarness, running_webhooks
 from tests.webhooks.receivers import Received
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Invalid, Unavailable
+from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.project import Status
 from wheelyard.model.webhook_state import PAUSES, DeadLetter, MessagePlace, WaitingJournal
 from wheelyard.operations.lifecycle import Selection
@@ -409,7 +409,7 @@ def test_one_file_alone_is_the_first_of_a_release(hooks: WebhookHarness) -> None
     assert hooks.receiver.types == ["project.released", "project.file_added", "project.file_added"]
 
 
-def numbered_wheel(number: int) -> Made:
+def numbered_wheel(number: int) -> Distribution:
     """Return a wheel of a project of its own."""
     return make_wheel(f"project{number:03}")
 
@@ -507,11 +507,8 @@ def test_what_was_sent_is_not_sent_again_while_the_store_fails(hooks: WebhookHar
     hooks.index.upload(OTHER)
     hooks.index.index.changes.newest()
 
-    def fail(_: str, key: str) -> None:
-        if key == "projects/other.json":
-            raise Unavailable("It does not answer.")
-
-    store = ObservedStore(hooks.index.store, fail)
+    away = Fault(FaultKind.NOT_DONE, "*", "projects/other.json", times=ALWAYS)
+    store = FakeStore(hooks.index.store, away)
     server = DeliveringServer(hooks.index.opened(seed=50, store=store))
     hooks.servers.append(server)
     for _ in range(3):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.operations.distributions import make_sdist, make_wheel
+from tests.distributions import make_sdist, make_wheel
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.fake_sources import FakeFiles, taken
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
@@ -117,7 +117,7 @@ def test_commits_of_ones_own_between_copies_are_told(
     """What is published in a target between two copies is told, also if nobody looks meanwhile."""
     # nobody gives a serial before the end
     no_serials = Fault(FaultKind.NOT_DONE, "put", "changes.json", times=1_000)
-    store = FaultyStore(hooks.index.store, (no_serials,))
+    store = FakeStore(hooks.index.store, no_serials)
     copy(source, hooks.index, store)
     hooks.index.upload(SECOND)
     # the source gets it as well, so that it can go on after it
@@ -176,7 +176,7 @@ def test_a_copy_that_loses_hides_no_commit(
         source.upload(SECOND)
     rival = hooks.index.opened(seed=20)
     # the mark is there, and the document is not yet
-    faulty = FaultyStore(hooks.index.store, (Fault(FaultKind.CRASH, "put", keys.project(DEMO)),))
+    faulty = FakeStore(hooks.index.store, Fault(FaultKind.CRASH, "put", keys.project(DEMO)))
     with pytest.raises(ProcessCrash):
         copy(source, hooks.index, faulty)
     rival.uploads.accept(THIRD.arrival(hooks.index.folder), ALICE)
@@ -201,7 +201,7 @@ def test_a_copy_that_dies_is_told_as_a_copy(
     """Wherever a copy dies, what it has added and what a later one adds is told as imported."""
     if several:
         source.upload(SECOND)
-    store = FaultyStore(hooks.index.store, (Fault(kind, "put", keys.project(DEMO)),))
+    store = FakeStore(hooks.index.store, Fault(kind, "put", keys.project(DEMO)))
     with pytest.raises(ProcessCrash):
         copy(source, hooks.index, store)
     is_made = hooks.index.store.get(keys.project(DEMO)) is not None

@@ -8,8 +8,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fake_store import ALWAYS, Before, FakeStore
 from tests.fake_time import Clock, fake_runtime
-from tests.storage.wrapping import ObservedStore
 from wheelyard.errors import Conflict
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.webhooks.lease import DeliveryLease
@@ -28,7 +28,8 @@ class Servers:
     leases: list[DeliveryLease] = field(default_factory=list[DeliveryLease])
 
     def __post_init__(self) -> None:
-        store = ObservedStore(MemoryStore(self.clock.seconds), lambda _, __: self._happen())
+        step = Before(self._happen, times=ALWAYS)
+        store = FakeStore(MemoryStore(self.clock.seconds), step)
         self.leases += (DeliveryLease(store, fake_runtime(self.clock, seed)) for seed in (1, 2, 3))
 
     def _happen(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty_store import FaultKind
+from tests.fake_store import FaultKind
 from tests.operations.in_memory_index import IndexHarness
 from tests.webhooks.crashing import CrashStage
 from tests.webhooks.harness import BY, WebhookHarness, running_webhooks

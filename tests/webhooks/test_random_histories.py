@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, history
 from tests.webhooks.crashing import told
 from tests.webhooks.harness import WebhookHarness, running_webhooks

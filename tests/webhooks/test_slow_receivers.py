@@ -6,8 +6,8 @@ from socketserver import BaseRequestHandler
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.instances.bucket_cluster import BucketCluster
-from tests.operations.distributions import make_wheel
 from tests.services.service import BucketView
 from tests.waiting import TIMEOUT_SECONDS
 from tests.webhooks.harness import running_webhooks

@@ -1,16 +1,15 @@
 """What webhooks ask of the store: nothing in an upload, and the feed alone while idle."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.operations.distributions import make_wheel
+from tests.distributions import make_wheel
+from tests.fake_store import FakeStore
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
-from tests.storage.wrapping import ObservedStore
 from tests.webhooks.harness import WebhookHarness, running_webhooks
 from wheelyard.api.package_request_operations import find_waiting
 from wheelyard.wiring.index import Index
@@ -23,23 +22,6 @@ WITH_LIST = sorted([*LOOK, ("get", "index-list.json")])
 FIRST, SECOND = make_wheel(), make_wheel(version="2.0")
 
 
-@dataclass
-class Calls:
-    """The calls of one server."""
-
-    made: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-
-    def note(self, verb: str, key: str) -> None:
-        """Note a call."""
-        self.made.append((verb, key))
-
-    def take(self) -> list[tuple[str, str]]:
-        """Return the calls since the last time, in the order of their words."""
-        calls = sorted(self.made)
-        self.made.clear()
-        return calls
-
-
 @pytest.fixture
 def hooks(tmp_path: Path) -> Iterator[WebhookHarness]:
     """An index and a receiver, without a webhook."""
@@ -47,21 +29,28 @@ def hooks(tmp_path: Path) -> Iterator[WebhookHarness]:
         yield harness
 
 
-def observed(index: IndexHarness, seed: int = 50) -> tuple[Index, Calls]:
-    """Return a server over a bucket, and its calls."""
-    calls = Calls()
-    return index.opened(seed, ObservedStore(index.store, calls.note), is_local=False), calls
+def observed(index: IndexHarness, seed: int = 50) -> tuple[Index, FakeStore]:
+    """Return a server over a bucket, and the bucket."""
+    store = FakeStore(index.store)
+    return index.opened(seed, store, is_local=False), store
+
+
+def take(store: FakeStore) -> list[tuple[str, str]]:
+    """Return the calls since the last time, in the order of their words."""
+    calls = sorted(store.calls)
+    store.calls.clear()
+    return calls
 
 
 def uploaded(index: IndexHarness) -> list[list[tuple[str, str]]]:
     """Return the calls of the first upload of a project, and of the second one."""
-    server, calls = observed(index)
+    server, store = observed(index)
     each = list[list[tuple[str, str]]]()
     for made in (FIRST, SECOND):
         arrival = made.arrival(index.folder)
-        calls.take()
+        take(store)
         server.uploads.accept(arrival, ALICE)
-        each.append([(verb, key.partition("/")[0]) for verb, key in calls.take()])
+        each.append([(verb, key.partition("/")[0]) for verb, key in take(store)])
     return each
 
 
@@ -79,17 +68,17 @@ def test_an_idle_server_reads_the_feed_alone(hooks: WebhookHarness, events: list
     """A look at which nothing is new lists the marks of a feed and reads it, and nothing else."""
     hooks.add(events=events)
     hooks.index.upload(FIRST)
-    index, calls = observed(hooks.index)
+    index, store = observed(hooks.index)
     dispatcher = build_dispatcher(index.server, partial(find_waiting, index))
     assert dispatcher.deliver_if_due() == 10
     assert dispatcher.deliver_if_due() == 10
-    calls.take()
+    take(store)
 
     looks = list[list[tuple[str, str]]]()
     for _ in range(12):
         hooks.index.clock.advance(seconds=10)
         assert dispatcher.deliver_if_due() == 10
-        looks.append(calls.take())
+        looks.append(take(store))
 
     assert [look for look in looks if look != LOOK] == [WITH_LIST] * 2
     hooks.index.upload(SECOND)
@@ -104,31 +93,31 @@ def test_only_feeds_that_a_webhook_is_told_of_are_read(hooks: WebhookHarness) ->
     for index in (indexes.dev, indexes.prod):
         indexes.upload(FIRST, index)
     hooks.add(indexes=["prod"])
-    index, calls = observed(hooks.index)
+    index, store = observed(hooks.index)
     dispatcher = build_dispatcher(index.server, partial(find_waiting, index))
     dispatcher.deliver_if_due()
     dispatcher.deliver_if_due()
-    calls.take()
+    take(store)
 
     hooks.index.clock.advance(seconds=10)
     dispatcher.deliver_if_due()
 
-    look = calls.take()
+    look = take(store)
     prod = [("get", "indexes/prod/changes.json"), ("list", "indexes/prod/pending/")]
     assert look == sorted([*LOOK, *prod])
 
 
 def test_without_a_webhook_a_server_reads_twice_a_minute(hooks: WebhookHarness) -> None:
     """Without any webhook, a server reads one document twice a minute, and finds a new webhook."""
-    index, calls = observed(hooks.index)
+    index, store = observed(hooks.index)
     dispatcher = build_dispatcher(index.server, partial(find_waiting, index))
     dispatcher.deliver_if_due()
     dispatcher.deliver_if_due()
-    calls.take()
+    take(store)
     for _ in range(12):
         hooks.index.clock.advance(seconds=10)
         assert dispatcher.deliver_if_due() == 10
-    assert calls.take() == [("get", "credentials/webhooks.json")] * 4
+    assert take(store) == [("get", "credentials/webhooks.json")] * 4
 
     hooks.add()
     hooks.index.clock.advance(seconds=30)

@@ -8,8 +8,8 @@ from threading import Event, Lock
 import pytest
 from standardwebhooks import Webhook as Verifier
 
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.instances.bucket_cluster import BucketCluster, Instance
-from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.services.service import BucketView
 from tests.waiting import TIMEOUT_SECONDS
 from tests.webhooks.crashing import assert_in_order
@@ -29,7 +29,7 @@ def receiver() -> Iterator[Receiver]:
         yield running
 
 
-def uploads() -> Iterator[list[Made]]:
+def uploads() -> Iterator[list[Distribution]]:
     """Yield what is uploaded, in several rounds."""
     for version in ("1.0", "2.0", "3.0"):
         yield [
@@ -51,7 +51,7 @@ def test_everything_answered_arrives_in_order_though_servers_are_killed(
     secret = add_webhooks(bucket, tmp_path, {"builds": {"url": receiver.url}})["builds"]
     receiver.secret = secret
     lock = Lock()
-    answered = list[Made]()
+    answered = list[Distribution]()
     has_all = Event()
     total = sum(len(each) for each in uploads())
     running = list[Instance]()

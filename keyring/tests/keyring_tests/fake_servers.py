@@ -15,8 +15,8 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from tests.distributions import make_wheel
 from tests.http_server import serving
-from tests.operations.distributions import make_wheel
 
 IDENTITY = "/computeMetadata/v1/instance/service-accounts/default/identity"
 ACCESS = "/computeMetadata/v1/instance/service-accounts/default/token"

@@ -16,7 +16,7 @@ from tests.authentication.sign_in.fake_provider import (
     ProviderServer,
     running_providers,
 )
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import Clock, fake_runtime
 from wheelyard.authentication.confirmation import ConfirmationNeeded
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
@@ -394,7 +394,7 @@ def test_a_server_that_dies_after_the_answer_costs_one_sign_in(
     """A server that dies with a new refresh token costs the person one sign-in at most."""
     cookie, key = place.sign_in(), "credentials/people/*"
     # the first write is the lease, the second one what the provider has said
-    store = FaultyStore(place.store, (Fault(kind, "put", key, nth=2),))
+    store = FakeStore(place.store, Fault(kind, "put", key, nth=2))
     dying = place.server(2, store)
     place.later(minutes=15)
     dying.use(cookie)
@@ -415,7 +415,7 @@ def test_a_server_that_dies_after_the_answer_costs_one_sign_in(
 def test_a_store_that_stumbles_does_not_lose_a_refresh_token(place: Place, kind: FaultKind) -> None:
     """An answer of the provider is stored although the store fails three times."""
     cookie, key = place.sign_in(), "credentials/people/*"
-    store = FaultyStore(place.store, (Fault(kind, "put", key, nth=2, times=3),))
+    store = FakeStore(place.store, Fault(kind, "put", key, nth=2, times=3))
     two = place.server(2, store)
     place.fake.claims["groups"] = ["ops"]
     place.later(minutes=15)
@@ -506,7 +506,7 @@ def test_a_new_name_of_somebody_else_is_not_taken_over(place: Place) -> None:
 def test_of_two_with_one_name_the_first_has_it(place: Place) -> None:
     """Of two people with one name the first has it, also if a server dies meanwhile."""
     key = "credentials/people/*"
-    dying = place.server(2, FaultyStore(place.store, (Fault(FaultKind.CRASH, "put", key),)))
+    dying = place.server(2, FakeStore(place.store, Fault(FaultKind.CRASH, "put", key)))
     with pytest.raises(ProcessCrash):
         place.sign_in(dying)
     place.fake.claims["sub"] = "another-ana"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.http.in_process import in_process
-from tests.http.packages import wheel
 from tests.http.raw_client import RawResponse, raw_answer
 from tests.http.servers import RunningServer, token_of
 from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
@@ -120,7 +120,7 @@ def test_setting_for_shared_caches(tmp_path: Path, cached: str, *, private: bool
     """`public_max_age` lets a CDN keep pages that anybody may read, and no others."""
     access, http = AccessSettings(private=private), HttpSettings(public_max_age=60)
     with in_process(tmp_path, Settings(access=access, http=http)) as app:
-        app.publish(wheel("demo"))
+        app.publish(make_wheel("demo"))
         bearer = ("authorization", f"Bearer {token_of(app.index, can='read')}")
         for path in ("/simple/", "/simple/demo/"):
             assert app.get(path, bearer).headers["cache-control"] == cached

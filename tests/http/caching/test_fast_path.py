@@ -19,9 +19,9 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 import wheelyard
+from tests.distributions import make_wheel
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.servers import token_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.http.file_delivery import SMALL_FILE_BYTES
 from wheelyard.http.page_cache import CurrentVersions, project_key

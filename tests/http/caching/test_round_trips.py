@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
 from tests.fake_time import fake_runtime
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.http.remote_store import RemoteStore
 from tests.operations.in_memory_index import ALICE
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -20,7 +20,7 @@ from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
-DEMO = wheel("demo")
+DEMO = make_wheel("demo")
 PATH = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
 PAGE = "/simple/demo/"
 DOCUMENT = ("get", "projects/demo.json")
@@ -74,7 +74,7 @@ def test_file_is_read_after_its_document_was_revalidated(
 ) -> None:
     """A file is read once the document that listed it was revalidated, and so is core metadata."""
     assert server.get(PAGE).status == 200
-    for path, expected in ((PATH, DEMO.data), (f"{PATH}.metadata", DEMO.metadata)):
+    for path, expected in ((PATH, DEMO.body), (f"{PATH}.metadata", DEMO.metadata)):
         server.clock.advance(seconds=2)
         store.calls.clear()
         assert server.get(path).body == expected

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.harness import system_program
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
 from tests.http_server import count_listeners, workers_of
 from tests.waiting import until
@@ -57,7 +58,7 @@ def test_page_in_memory_costs_four_system_calls(tmp_path: Path, workers: int) ->
     options = () if workers == 1 else ("--workers", str(workers))
     with ExitStack() as stack:
         server = stack.enter_context(running_server(tmp_path / "server", *options))
-        publish(server, wheel("demo"))
+        publish(server, make_wheel("demo"))
         pids = _pids(server, workers)
         connections = [
             stack.enter_context(closing(HTTPConnection(server.address))) for _ in range(CONNECTIONS)

@@ -9,11 +9,11 @@ import pytest
 from msgspec.json import decode
 from packaging.utils import NormalizedName
 
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.http.browser import HTML, Browser
 from tests.http.forms import BOUNDARY, chunks_of, file, form, text
 from tests.http.handlers.test_manage import TABLES, settings_in, signed_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
-from tests.http.packages import Package, sdist, wheel
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
 from wheelyard.http.upload_form import FormReader
@@ -24,8 +24,8 @@ UPLOAD = "/-/upload/"
 CHECK = f"{UPLOAD}check/"
 JSON = ("Accept", "application/json")
 ORIGIN = ("Origin", "http://index")
-NOTES = Package("notes.txt", b"not a package", b"")
-OTHER = Package(wheel("demo-c").filename, wheel("demo-c", filler=b"2").data, b"")
+NOTES = Distribution("notes.txt", b"not a package")
+OTHER = Distribution(make_wheel("demo-c").filename, make_wheel("demo-c", content=b"2").body)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def uploader(server: InProcessServer) -> Browser:
     return signed_in(server, "uploader")
 
 
-def parts_of(*packages: Package) -> list[bytes]:
+def parts_of(*packages: Distribution) -> list[bytes]:
     """Return the files of a form."""
-    return [file(filename=package.filename, data=package.data) for package in packages]
+    return [file(filename=package.filename, data=package.body) for package in packages]
 
 
 def send(browser: Browser, body: bytes, *headers: tuple[str, str]) -> InProcessResponse:
@@ -59,7 +59,7 @@ def send(browser: Browser, body: bytes, *headers: tuple[str, str]) -> InProcessR
     return browser.server.get(UPLOAD, *every, method="POST", body=[body])
 
 
-def upload(browser: Browser, *packages: Package) -> InProcessResponse:
+def upload(browser: Browser, *packages: Distribution) -> InProcessResponse:
     """Upload packages with the token of the page."""
     token = text("csrf_token", browser.form_token(UPLOAD))
     return send(browser, form(token, *parts_of(*packages)))
@@ -72,7 +72,7 @@ def has(server: InProcessServer, name: str) -> bool:
 
 def test_uploaded_file_is_on_its_project_page(server: InProcessServer, uploader: Browser) -> None:
     """A file is uploaded, and the page that answers links to its project."""
-    page = upload(uploader, sdist("demo-a"))
+    page = upload(uploader, make_sdist("demo-a"))
 
     assert (page.status, page.headers["cache-control"]) == (200, "no-store")
     assert b'href="../../project/demo-a/"' in page.body
@@ -88,21 +88,21 @@ def test_uploaded_file_is_on_its_project_page(server: InProcessServer, uploader:
     [
         ((NOTES,), 400, "Only .whl and .tar.gz are accepted"),
         ((OTHER,), 409, "File already exists"),
-        ((wheel("foreign"),), 403, "You (uploader, by password) may not upload to 'foreign'"),
-        ((wheel("demo-d"), sdist("demo-d")), 400, "Upload one file at a time."),
-        ((Package("demo_e-2.0.tar.gz", b"", b""),), 400, "is empty"),
+        ((make_wheel("foreign"),), 403, "You (uploader, by password) may not upload to 'foreign'"),
+        ((make_wheel("demo-d"), make_sdist("demo-d")), 400, "Upload one file at a time."),
+        ((Distribution("demo_e-2.0.tar.gz", b""),), 400, "is empty"),
     ],
     ids=["no package", "other bytes", "no right", "two files", "empty"],
 )
 def test_refused_file_is_not_stored(
     server: InProcessServer,
     uploader: Browser,
-    packages: tuple[Package, ...],
+    packages: tuple[Distribution, ...],
     status: int,
     words: str,
 ) -> None:
     """A file that is refused is not stored, and the page says why."""
-    upload(uploader, wheel("demo-c"))
+    upload(uploader, make_wheel("demo-c"))
 
     answer = upload(uploader, *packages)
 
@@ -116,7 +116,7 @@ def test_script_uploads_one_file_at_a_time(uploader: Browser) -> None:
     token = text("csrf_token", uploader.form_token(UPLOAD))
     found = []
     messages = []
-    for package in (wheel("demo-j"), wheel("demo-j"), NOTES, wheel("foreign")):
+    for package in (make_wheel("demo-j"), make_wheel("demo-j"), NOTES, make_wheel("foreign")):
         answer = send(uploader, form(token, *parts_of(package)), JSON, ORIGIN)
         result = decode(answer.body)
         found.append((answer.status, result.get("status"), result.get("project")))
@@ -149,13 +149,16 @@ def test_page_hears_before_an_upload_what_would_become_of_it(
     server: InProcessServer, uploader: Browser
 ) -> None:
     """A dry run says of each file what it is, and what an upload would answer, and stores none."""
-    there = sdist("demo-there")
+    there = make_sdist("demo-there")
     upload(uploader, there)
-    names = (wheel("demo-new").filename, there.filename, "demo_there-1.0-1.tar.gz")
+    names = (make_wheel("demo-new").filename, there.filename, "demo_there-1.0-1.tar.gz")
 
     new, named, ambiguous, foreign, notes = checked(
         uploader,
-        *((name, len(there.data), "") for name in (*names, wheel("foreign").filename, "notes.txt")),
+        *(
+            (name, len(there.body), "")
+            for name in (*names, make_wheel("foreign").filename, "notes.txt")
+        ),
     )
     same, other = checked(
         uploader, (there.filename, 9, there.sha256), (there.filename, 9, "0" * 64)
@@ -187,9 +190,9 @@ def test_page_hears_before_an_upload_what_would_become_of_it(
 
 def test_files_of_one_question_clash_as_their_uploads_do(uploader: Browser) -> None:
     """Of two files with one name, the digests of both are asked for, and the second is refused."""
-    made = wheel("demo-twice")
-    other = wheel("demo-twice", filler=b"2")
-    name, size = made.filename, len(made.data)
+    made = make_wheel("demo-twice")
+    other = make_wheel("demo-twice", content=b"2")
+    name, size = made.filename, len(made.body)
 
     unsure = checked(uploader, (name, size, ""), (name, size, ""))
     first, second = checked(uploader, (name, size, made.sha256), (name, size, other.sha256))
@@ -203,10 +206,10 @@ def test_files_of_one_question_clash_as_their_uploads_do(uploader: Browser) -> N
 def test_who_manages_a_project_is_led_to_what_refuses_its_files(server: InProcessServer) -> None:
     """Who may change why a file is refused gets the link to the page for that, and only they."""
     publish = signed_in(server, "manager")
-    upload(publish, sdist("demo-old"))
+    upload(publish, make_sdist("demo-old"))
     name = NormalizedName("demo-old")
     server.index.lifecycle.set_status(ALICE, name, Status.ARCHIVED, "")
-    file = (sdist("demo-old", "2.0").filename, 9, "")
+    file = (make_sdist("demo-old", "2.0").filename, 9, "")
 
     answers = [checked(signed_in(server, who), file)[0] for who in ("manager", "uploader")]
 
@@ -236,7 +239,7 @@ def test_wrong_dry_run_is_refused(uploader: Browser, files: list[tuple[str, Any,
 
 def test_dry_run_has_the_rights_of_an_upload(server: InProcessServer, uploader: Browser) -> None:
     """A dry run needs the token of the form, this site, and somebody who may upload."""
-    file = (wheel("demo-x").filename, 9, "")
+    file = (make_wheel("demo-x").filename, 9, "")
 
     assert check(uploader, file, csrf_token="6955b900.x").status == 403
     for who, status in ((signed_in(server, "reader"), 403), (Browser(server), 401)):
@@ -250,7 +253,7 @@ def test_form_without_its_token_stores_nothing(
     server: InProcessServer, uploader: Browser, case: str
 ) -> None:
     """Nothing is stored of a form that does not begin with the token of this person."""
-    (package,) = parts_of(wheel("demo-forged"))
+    (package,) = parts_of(make_wheel("demo-forged"))
     right = text("csrf_token", uploader.form_token(UPLOAD))
     another = text("csrf_token", signed_in(server, "manager").form_token(UPLOAD))
     bodies = {
@@ -276,7 +279,7 @@ def test_form_that_was_cut_off_stores_nothing(
 ) -> None:
     """Nothing is stored of a form whose end is missing."""
     token = text("csrf_token", uploader.form_token(UPLOAD))
-    body = form(token, *parts_of(wheel("demo-cut")))
+    body = form(token, *parts_of(make_wheel("demo-cut")))
 
     answer = send(uploader, body[:end])
 
@@ -287,7 +290,7 @@ def test_form_that_was_cut_off_stores_nothing(
 
 def test_stranger_sees_no_upload_form(server: InProcessServer) -> None:
     """Who may upload nothing sees no form and no link to it, and stores nothing."""
-    (package,) = parts_of(wheel("demo-never"))
+    (package,) = parts_of(make_wheel("demo-never"))
     reader = signed_in(server, "reader")
     token = text("csrf_token", reader.form_token("/-/account/"))
 
@@ -312,7 +315,7 @@ def test_form_without_a_file_comes_again(uploader: Browser) -> None:
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_form_means_the_same_in_any_pieces(server: InProcessServer, size: int) -> None:
     """A form means the same, in whatever pieces it comes."""
-    body = form(text("csrf_token", "right"), text("other"), *parts_of(wheel("demo-p")))
+    body = form(text("csrf_token", "right"), text("other"), *parts_of(make_wheel("demo-p")))
     checked = list[str]()
     reader = FormReader(BOUNDARY, server.index.uploads, ALICE, checked.append)
 
@@ -329,7 +332,7 @@ def test_form_means_the_same_in_any_pieces(server: InProcessServer, size: int) -
 
 def test_uploaded_release_can_be_promoted(server: InProcessServer, uploader: Browser) -> None:
     """Who may promote what they have uploaded gets the link to the page for that, and only they."""
-    upload(uploader, wheel("demo-first"))
+    upload(uploader, make_wheel("demo-first"))
     server.index.server.index_administration.add({"name": "prod"}, "local:bo")
     fields = GrantFields(
         who=("htpasswd:uploader",), projects=("demo-up",), actions=("upload",), index="prod"
@@ -337,7 +340,7 @@ def test_uploaded_release_can_be_promoted(server: InProcessServer, uploader: Bro
     server.index.server.access.grant(fields, "local:bo")
 
     pages = [
-        upload(browser, sdist("demo-up", version)).body
+        upload(browser, make_sdist("demo-up", version)).body
         for browser, version in ((uploader, "1!2.0+local"), (signed_in(server, "manager"), "3.0"))
     ]
 

@@ -7,8 +7,8 @@ from html import unescape
 
 import pytest
 
+from tests.distributions import make_sdist, make_wheel
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import sdist, wheel
 from tests.http.servers import token_of
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.distribution_filename import parse_name, parse_version
@@ -24,13 +24,15 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """A private index with releases that differ."""
     with in_process(tmp_path_factory.mktemp("index"), SETTINGS) as app:
         app.publish(
-            wheel("demo", "1.0", "Requires-Dist: idna>=2", "Requires-Dist: six", "Summary: One"),
-            wheel("demo", "1.1rc1", "Requires-Dist: idna>=3", "Summary: <b>"),
-            sdist(
+            make_wheel(
+                "demo", "1.0", "Requires-Dist: idna>=2", "Requires-Dist: six", "Summary: One"
+            ),
+            make_wheel("demo", "1.1rc1", "Requires-Dist: idna>=3", "Summary: <b>"),
+            make_sdist(
                 "demo", "2.0", "Requires-Dist: idna>=3", "Summary: Two", "Requires-Python: >=3.9"
             ),
-            wheel("alone"),
-            wheel("nothing-left"),
+            make_wheel("alone"),
+            make_wheel("nothing-left"),
         )
         nothing = parse_name("nothing-left")
         app.index.lifecycle.change("delete", ALICE, nothing, Selection(parse_version("1.0")), "")
@@ -134,7 +136,9 @@ def test_another_spelling_is_redirected(app: InProcessServer) -> None:
 def test_long_lists_are_cut(app: InProcessServer) -> None:
     """Of thousands of items some are shown, those that differ apart, and how many more."""
     lines = [f"Classifier: Topic :: {number}" for number in range(3000)]
-    app.publish(wheel("large", "1.0", *lines), wheel("large", "2.0", *lines[1:], "Classifier: B"))
+    app.publish(
+        make_wheel("large", "1.0", *lines), make_wheel("large", "2.0", *lines[1:], "Classifier: B")
+    )
 
     _, page = read(app, "/project/large/compare/")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
 from tests.rendering.atom import parse_feed
@@ -24,7 +24,7 @@ FEED = "/py/project/demo/feed.xml"
 def app(tmp_path: Path) -> Iterator[InProcessServer]:
     """A server below a path prefix, with one release."""
     with in_process(tmp_path, Settings(server=ADDRESS)) as running:
-        running.publish(wheel("demo", "1.0"))
+        running.publish(make_wheel("demo", "1.0"))
         yield running
 
 
@@ -42,7 +42,7 @@ def test_feed_has_absolute_links_below_the_public_url(app: InProcessServer) -> N
     feed = parse_feed(answer.body)
     tag = ("If-None-Match", answer.headers["etag"])
     again = app.get(FEED, tag)
-    app.publish(wheel("demo", "1.1"))
+    app.publish(make_wheel("demo", "1.1"))
     later = app.get(FEED, tag)
 
     assert answer.headers["content-type"] == "application/atom+xml; charset=utf-8"
@@ -60,7 +60,7 @@ def test_feed_of_all_projects_has_readable_ones_alone(tmp_path: Path) -> None:
     with in_process(tmp_path, Settings(server=ADDRESS), tables=tables) as app:
         for number, name in enumerate(("open-one", "shut", "open-two")):
             app.clock.advance(minutes=number)
-            app.publish(wheel(name, "1.0"))
+            app.publish(make_wheel(name, "1.0"))
         app.clock.advance(minutes=1)
         yank(app, "1.0", "open-one")
         seen = parse_feed(app.get("/py/feed.xml").body)
@@ -76,7 +76,9 @@ def test_feed_of_a_view_has_what_it_shows(tmp_path: Path) -> None:
     """The feed of an index has the releases of its layers that its rules show."""
     view = {"name": "view", "layers": ["main"], "prereleases": False, "read": "anyone"}
     with in_process(tmp_path, Settings(server=ADDRESS), tables=toml_of(index=(view,))) as app:
-        app.publish(wheel("demo", "1.0"), wheel("demo", "2.0rc1"), wheel("demo", "1.1"))
+        app.publish(
+            make_wheel("demo", "1.0"), make_wheel("demo", "2.0rc1"), make_wheel("demo", "1.1")
+        )
         seen, of_layer = (parse_feed(app.get(f"/py/{path}feed.xml").body) for path in ("view/", ""))
 
     assert [entry.title for entry in seen.entries] == ["demo 1.1", "demo 1.0"]
@@ -91,7 +93,7 @@ def test_history_says_who_did_what(app: InProcessServer) -> None:
         status = Status.DEPRECATED if number % 2 else Status.ACTIVE
         app.index.lifecycle.set_status(ALICE, parse_name("demo"), status, f"reason {number}")
     for number in range(60):
-        app.publish(wheel("demo", f"2.{number}"))
+        app.publish(make_wheel("demo", f"2.{number}"))
     newest = app.get("/py/project/demo/history/").body.decode()
     oldest = app.get("/py/project/demo/history/1/").body.decode()
 

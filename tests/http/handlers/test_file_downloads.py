@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,29 +12,30 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import Distribution, make_sdist, make_wheel
+from tests.fake_store import Before, FakeStore
 from tests.fake_time import Clock
 from tests.http.in_process import in_process
-from tests.http.packages import Package, publish, sdist, wheel
+from tests.http.packages import publish
 from tests.http.raw_client import RawResponse, raw_answer, raw_connection
 from tests.http.servers import RunningServer
 from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.storage.base import Found, Key, ObjectVersion
 from wheelyard.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.integration
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
-DEMO = wheel("ranges", filler=bytes(range(256)) * 40)
-SIZE = len(DEMO.data)
+DEMO = make_wheel("ranges", content=bytes(range(256)) * 40)
+SIZE = len(DEMO.body)
 PATH = f"/files/ranges/{DEMO.sha256}/{DEMO.filename}"
 
 
 @pytest.fixture(scope="module")
 def published(server: RunningServer) -> RunningServer:
     """The server with a wheel of some ten thousand bytes, and an sdist."""
-    publish(server, DEMO, sdist("ranges"))
+    publish(server, DEMO, make_sdist("ranges"))
     return server
 
 
@@ -47,7 +48,7 @@ def test_file_comes_as_it_was_sent(published: RunningServer) -> None:
     """A file comes as it was sent, may be kept for ever, and is nothing that a browser runs."""
     answer = fetch(published, "Accept-Encoding: gzip, deflate, zstd", "Accept: text/html")
 
-    assert (answer.status, answer.body) == (200, DEMO.data)
+    assert (answer.status, answer.body) == (200, DEMO.body)
     assert answer.header("etag") == f'"{hashlib.sha256(answer.body).hexdigest()}"'
     assert answer.header("cache-control") == "public, max-age=31536000, immutable"
     assert answer.header("content-type") == "application/octet-stream"
@@ -74,7 +75,7 @@ def test_core_metadata_is_that_of_the_wheel(published: RunningServer) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_core_metadata_is_sent_compressed(server: RunningServer, method: str) -> None:
     """Core metadata of a usual length is sent compressed."""
-    package = wheel("described", "1.0", *(f"Classifier: Topic {n}" for n in range(99)))
+    package = make_wheel("described", "1.0", *(f"Classifier: Topic {n}" for n in range(99)))
     publish(server, package)
     path = f"/packages/{package.filename}.metadata"
     etags = set()
@@ -100,7 +101,7 @@ def test_sdist_has_no_core_metadata(published: RunningServer) -> None:
     assert published.get(f"{path}.metadata").status_code == 404
 
 
-def spellings(package: Package, name: str) -> Iterator[str]:
+def spellings(package: Distribution, name: str) -> Iterator[str]:
     """Every path that a file could be asked for by."""
     filename, sha256 = package.filename, package.sha256
     for suffix in ("", ".metadata"):
@@ -117,7 +118,7 @@ def spellings(package: Package, name: str) -> Iterator[str]:
 @pytest.mark.parametrize("fate", ["deleted", "quarantined"])
 def test_withdrawn_file_has_no_address(server: RunningServer, fate: str) -> None:
     """A deleted file, or one of a quarantined project, is served under no address at all."""
-    package = wheel(fate)
+    package = make_wheel(fate)
     publish(server, package)
     paths = list(spellings(package, fate))
     before = {path: server.get(path).status_code for path in paths}
@@ -135,20 +136,20 @@ def test_withdrawn_file_has_no_address(server: RunningServer, fate: str) -> None
         assert server.ask("HEAD", path).status_code == 404
     if fate == "quarantined":
         server.change(fate, "status", status="active")
-        assert server.get(paths[0]).content == package.data
+        assert server.get(paths[0]).content == package.body
 
 
 def test_yanked_file_is_still_there(server: RunningServer) -> None:
     """A yanked file can still be downloaded (PEP 592)."""
-    package = wheel("yanked")
+    package = make_wheel("yanked")
     publish(server, package)
     server.change("yanked", "yank", version="1.0", reason="broken")
-    assert server.get(f"/packages/{package.filename}").content == package.data
+    assert server.get(f"/packages/{package.filename}").content == package.body
 
 
 def test_lost_bytes_are_no_missing_package(server: RunningServer) -> None:
     """Where the store has lost a listed file, clients are told to fail, not to look elsewhere."""
-    publish(server, wheel("lost"))
+    publish(server, make_wheel("lost"))
     for kept in server.store.glob("files/lost/*/*"):
         kept.unlink()
     addresses = [f"/packages/lost-1.0-py3-none-any.whl{suffix}" for suffix in ("", ".metadata")]
@@ -163,7 +164,7 @@ def test_lost_bytes_are_no_missing_package(server: RunningServer) -> None:
 @pytest.mark.parametrize("at", ["", "below"])
 def test_linked_folder_is_not_served(server: RunningServer, tmp_path: Path, at: str) -> None:
     """Where a folder of the store is a link, nothing behind it is sent, whole or in part."""
-    package = wheel(f"linked{at}")
+    package = make_wheel(f"linked{at}")
     publish(server, package)
     folder = (
         server.store / "files" / package.filename.split("-")[0] / (package.sha256 if at else "")
@@ -177,44 +178,40 @@ def test_linked_folder_is_not_served(server: RunningServer, tmp_path: Path, at: 
             assert "lost" not in answer.json()["message"]
     folder.unlink()
     (tmp_path / "moved").rename(folder)
-    assert server.get(f"/packages/{package.filename}").content == package.data
+    assert server.get(f"/packages/{package.filename}").content == package.body
 
 
 @pytest.mark.parametrize("suffix", ["", ".metadata"])
 def test_changed_bytes_are_not_served(server: RunningServer, suffix: str) -> None:
     """A file that was cut short, or metadata with other bytes, is lost: no part of it is sent."""
-    package = wheel(f"changed{suffix[1:]}", filler=bytes(5000))
+    package = make_wheel(f"changed{suffix[1:]}", content=bytes(5000))
     publish(server, package)
     (kept,) = server.store.glob(f"files/{package.filename.split('-')[0]}/*/*.whl{suffix}")
     kept.write_bytes(kept.read_bytes()[:-100] if not suffix else package.metadata[:-1] + b"!")
-    for headers in ({}, {"Range": "bytes=0-3"}, {"Range": f"bytes={len(package.data) - 50}-"}):
+    for headers in ({}, {"Range": "bytes=0-3"}, {"Range": f"bytes={len(package.body) - 50}-"}):
         if suffix and len(headers.get("Range", "")) > 10:
             continue
         answer = server.client.get(f"/packages/{package.filename}{suffix}", headers=headers)
         assert (answer.status_code, answer.json()["error"]) == (503, "damaged_document")
 
 
-class DeletingStore(MemoryStore):
-    """A store in which another writer acts just before core metadata is read."""
-
-    meanwhile: Callable[[], object] | None = None
-
-    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """Return a small object whole."""
-        if self.meanwhile is not None and key.endswith(".metadata"):
-            self.meanwhile()
-            return None
-        return super().get(key, unless)
-
-
 def test_file_deleted_during_a_request_is_not_found(tmp_path: Path) -> None:
     """A file that is deleted during a request is 404, not a storage error."""
-    package, name, release = wheel("hasty"), NormalizedName("hasty"), Selection(Version("1.0"))
-    store = DeletingStore(Clock().seconds)
+    package, name, release = make_wheel("hasty"), NormalizedName("hasty"), Selection(Version("1.0"))
+    memory = MemoryStore(Clock().seconds)
+    store = FakeStore(memory)
     with in_process(tmp_path, store=store) as server:
         server.publish(package)
         assert server.get("/simple/hasty/").status == 200
-        store.meanwhile = lambda: server.index.lifecycle.change("delete", ALICE, name, release, "")
+        (core_metadata,) = [
+            entry.key for entry in memory.list("files/") if entry.key.endswith(".metadata")
+        ]
+
+        def delete() -> None:
+            server.index.lifecycle.change("delete", ALICE, name, release, "")
+            memory.delete(core_metadata)
+
+        store.follow(Before(delete, "get", "*.metadata"))
         answer = server.get(f"/packages/{package.filename}.metadata")
     assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
 
@@ -222,14 +219,14 @@ def test_file_deleted_during_a_request_is_not_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("filler", [b"", bytes(1 << 20)])
 def test_damaged_download_does_not_look_whole(tmp_path: Path, filler: bytes) -> None:
     """What comes damaged from a bucket never looks like a whole file."""
-    package, store = wheel("flipped", filler=filler), MemoryStore(Clock().seconds)
+    package, store = make_wheel("flipped", content=filler), MemoryStore(Clock().seconds)
     with in_process(tmp_path, store=store) as server:
         server.publish(package)
         (key,) = [entry.key for entry in store.list("files/") if entry.key.endswith(".whl")]
-        store.put_file(key, package.data[:-1] + bytes([package.data[-1] ^ 1]))
+        store.put_file(key, package.body[:-1] + bytes([package.body[-1] ^ 1]))
         answer = server.get(f"/packages/{package.filename}")
     if filler:  # it has begun to send
-        assert len(answer.body) < len(package.data)
+        assert len(answer.body) < len(package.body)
     else:
         assert (answer.status, json.loads(answer.body)["error"]) == (503, "damaged_document")
 
@@ -237,7 +234,7 @@ def test_damaged_download_does_not_look_whole(tmp_path: Path, filler: bytes) -> 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="there is no /proc here")
 def test_nothing_is_read_for_a_client_that_is_gone(server: RunningServer) -> None:
     """A download in part ends on this side, too, soon after the client has hung up."""
-    big = wheel("resumed", filler=bytes(96 << 20))
+    big = make_wheel("resumed", content=bytes(96 << 20))
     publish(server, big)
     before = bytes_read(server)
     with raw_connection(server) as line:
@@ -250,7 +247,7 @@ def test_nothing_is_read_for_a_client_that_is_gone(server: RunningServer) -> Non
 
 def test_part_that_breaks_off_does_not_look_complete(server: RunningServer) -> None:
     """Where a file gets shorter while it is sent, the connection ends and no answer does."""
-    big = wheel("shrinking", filler=bytes(48 << 20))
+    big = make_wheel("shrinking", content=bytes(48 << 20))
     publish(server, big)
     (kept,) = server.store.glob("files/shrinking/*/*.whl")
     with raw_connection(server) as line:
@@ -260,7 +257,7 @@ def test_part_that_breaks_off_does_not_look_complete(server: RunningServer) -> N
         os.truncate(kept, 1 << 20)
         answer = line.reply()
         assert answer is not None
-        assert 0 < len(answer.body) < len(big.data) - 5
+        assert 0 < len(answer.body) < len(big.body) - 5
         assert line.is_closed()
     assert "a download broke off" in server.log
 

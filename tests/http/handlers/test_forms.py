@@ -4,7 +4,7 @@ from html import unescape
 
 import pytest
 
-from tests.http.packages import wheel
+from tests.distributions import make_wheel
 from tests.http.servers import RunningServer
 
 pytestmark = pytest.mark.integration
@@ -44,8 +44,8 @@ def test_forms_change_a_project(private: RunningServer) -> None:
 def test_form_uploads_a_file(private: RunningServer) -> None:
     """A file is uploaded by the form, and the page links to its project."""
     auth, path = ("__token__", private.token), "/-/upload/"
-    data, file = {"csrf_token": token_of(private, path, auth)}, wheel("one")
-    files = [("content", (file.filename, file.data))]
+    data, file = {"csrf_token": token_of(private, path, auth)}, make_wheel("one")
+    files = [("content", (file.filename, file.body))]
 
     answer = private.client.post(path, data=data, files=files, auth=auth)
 

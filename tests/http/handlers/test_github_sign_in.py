@@ -10,10 +10,10 @@ import pytest
 from tests.authentication.sign_in.fake_github import CLIENT, SECRET, FakeGitHub, running_github
 from tests.authentication.sign_in.fake_provider import SECRET as ACME_SECRET
 from tests.authentication.sign_in.fake_provider import FakeProvider, running_providers
+from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.index_tables import toml_of
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.settings.validation import validate
@@ -67,7 +67,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         access = AccessSettings(private=True)
         settings = validate(Settings(server=server, access=access, sign_in=tables))
         with in_process(tmp_path, settings, clock=clock, tables=toml_of(grant=[GRANT])) as running:
-            running.publish(wheel("demo"))
+            running.publish(make_wheel("demo"))
             yield Place(running, github, acme)
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Status
@@ -49,7 +48,7 @@ def test_latest_uploads_come_first(app: InProcessServer) -> None:
     """The newest uploads come first, also yanked ones or in quarantine; deleted ones come last."""
     for name in ("a", "b", "c", "d"):
         app.clock.advance(hours=1)
-        app.publish(wheel(name, "1.0", "Summary: What it is"))
+        app.publish(make_wheel(name, "1.0", "Summary: What it is"))
     assert shown(app, "/") == ["d", "c", "b", "a"]
     body = page(app, "/").body.decode()
     assert "4 projects<" in body
@@ -69,7 +68,7 @@ def test_latest_uploads_come_first(app: InProcessServer) -> None:
 def test_results_come_on_pages(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without scripts, results come on pages with links to the next and the previous one."""
     monkeypatch.setattr("wheelyard.rendering.web.home_page.RESULTS_ON_A_PAGE", 2)
-    app.publish(*(wheel(name) for name in ("my-zoo", "zoo", "zoo-keeper", "ape")))
+    app.publish(*(make_wheel(name) for name in ("my-zoo", "zoo", "zoo-keeper", "ape")))
 
     assert shown(app, "/?q=Zoo") == ["zoo", "zoo-keeper"]
     first, second = page(app, "/?q=z%6Fo&page=1").body.decode(), page(app, "/?q=zoo&page=2")
@@ -85,7 +84,7 @@ def test_results_come_on_pages(app: InProcessServer, monkeypatch: pytest.MonkeyP
 
 def test_search_without_results_says_what_to_do(app: InProcessServer) -> None:
     """A search that finds nothing says what to do, and shows the words as text."""
-    app.publish(wheel("a"))
+    app.publish(make_wheel("a"))
 
     body = page(app, "/?q=%3Cscript%3E%22%27+b%26").body.decode()
     assert "0 projects found for <q>&lt;script&gt;&#34;&#39; b&amp;</q>" in body
@@ -96,7 +95,7 @@ def test_search_without_results_says_what_to_do(app: InProcessServer) -> None:
 def test_missing_project_leads_to_similar_ones(tmp_path: Path) -> None:
     """A name with a wrong letter leads to similar ones, as far as the caller may read them."""
     with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
-        app.publish(wheel("acme-core"), wheel("acme-cord"), wheel("zebra"))
+        app.publish(make_wheel("acme-core"), make_wheel("acme-cord"), make_wheel("zebra"))
         every = token_of(app.index, can="read")
         one = token_of(app.index, "acme-cord", can="read")
         for target in ("/?q=acme-corx", "/project/acme-corx/", "/project/acme-corx/files/"):
@@ -126,7 +125,7 @@ def test_home_links_to_the_list_of_all_projects(
     """Of many projects, the home page links to a list of all, in pages with paths of their own."""
     monkeypatch.setattr(home_page, "PROJECTS_ON_HOME", 2)
     monkeypatch.setattr("wheelyard.rendering.web.home_page.PROJECTS_ON_A_PAGE", 2)
-    app.publish(*(wheel(name) for name in ("a", "b", "c")))
+    app.publish(*(make_wheel(name) for name in ("a", "b", "c")))
 
     body = page(app, "/").body.decode()
     assert 'href="-/projects/1/">All 3 projects</a>' in body
@@ -141,7 +140,7 @@ def test_home_links_to_the_list_of_all_projects(
 def test_lists_show_why_a_project_is_not_to_be_chosen(app: InProcessServer) -> None:
     """Every list says of a project that is not to be chosen why, and of no other one anything."""
     statuses = {"a": "archived", "b": "deprecated", "c": "quarantined", "d": "yanked"}
-    app.publish(*(wheel(f"zoo-{name}") for name in "abcde"))
+    app.publish(*(make_wheel(f"zoo-{name}") for name in "abcde"))
     for name in "abc":
         app.index.lifecycle.set_status(ALICE, parse_name(f"zoo-{name}"), Status(statuses[name]), "")
     selection = Selection(parse_version("1.0"))
@@ -159,7 +158,7 @@ def test_list_is_sorted_and_filtered(app: InProcessServer) -> None:
     """The list is sorted by name or by date, and filtered by status, on each of its pages."""
     for name in ("b", "c", "a"):
         app.clock.advance(hours=1)
-        app.publish(wheel(name))
+        app.publish(make_wheel(name))
     app.index.lifecycle.set_status(ALICE, parse_name("b"), Status.DEPRECATED, "")
     app.index.lifecycle.set_status(ALICE, parse_name("c"), Status.DEPRECATED, "")
 
@@ -178,7 +177,7 @@ def test_pages_of_a_filtered_list_keep_the_filter(
 ) -> None:
     """The links to other pages of a list that is sorted or filtered lead to pages of that list."""
     monkeypatch.setattr("wheelyard.rendering.web.home_page.PROJECTS_ON_A_PAGE", 2)
-    app.publish(*(wheel(name) for name in ("a", "b", "c")))
+    app.publish(*(make_wheel(name) for name in ("a", "b", "c")))
 
     link = 'href="../2/?show=active&amp;sort=date" rel="next"'
     assert link in page(app, "/-/projects/1/?show=active&sort=date").body.decode()
@@ -197,10 +196,10 @@ def offered(app: InProcessServer, target: str, token: str = "") -> list[str]:
 def test_list_is_filtered_by_classifier(app: InProcessServer) -> None:
     """A list has the projects with a classifier, or one below it, as pages of projects link."""
     app.publish(
-        wheel("a", "1.0", f"{DJANGO} :: 5.1", TOPIC),
-        wheel("b", "1.0", DJANGO),
-        wheel("c", "1.0", f"{DJANGO}-like"),
-        wheel("d"),
+        make_wheel("a", "1.0", f"{DJANGO} :: 5.1", TOPIC),
+        make_wheel("b", "1.0", DJANGO),
+        make_wheel("c", "1.0", f"{DJANGO}-like"),
+        make_wheel("d"),
     )
     app.index.lifecycle.set_status(ALICE, parse_name("b"), Status.DEPRECATED, "")
 
@@ -231,8 +230,8 @@ def test_results_are_sorted_and_filtered(
     monkeypatch.setattr("wheelyard.rendering.web.home_page.RESULTS_ON_A_PAGE", 2)
     for name in ("my-zoo", "zoo", "old-zoo", "a-zoo"):
         app.clock.advance(hours=1)
-        app.publish(wheel(name, "1.0", DJANGO))
-    app.publish(wheel("ape", "1.0", TOPIC))
+        app.publish(make_wheel(name, "1.0", DJANGO))
+    app.publish(make_wheel("ape", "1.0", TOPIC))
     app.index.lifecycle.set_status(ALICE, parse_name("old-zoo"), Status.ARCHIVED, "")
 
     assert shown(app, "/?q=zoo") == ["zoo", "a-zoo"]
@@ -253,7 +252,9 @@ def test_results_are_sorted_and_filtered(
 def test_nobody_is_offered_what_others_have(tmp_path: Path) -> None:
     """Classifiers of projects that the caller may not read are not offered, and find nothing."""
     with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
-        app.publish(wheel("acme-core", "1.0", DJANGO), wheel("secret", "1.0", TOPIC, DJANGO))
+        app.publish(
+            make_wheel("acme-core", "1.0", DJANGO), make_wheel("secret", "1.0", TOPIC, DJANGO)
+        )
         every = token_of(app.index, can="read")
         acme = token_of(app.index, "acme-*", can="read")
 
@@ -279,9 +280,9 @@ def test_everybody_sees_their_own(tmp_path: Path) -> None:
     """Each caller sees only what they may read, also in pages that others have just been sent."""
     with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
         app.publish(
-            wheel("acme-core"),
-            wheel("acme-web", "1.0", "Requires-Dist: acme-core"),
-            wheel("secret-plan", "1.0", "Summary: takes over acme"),
+            make_wheel("acme-core"),
+            make_wheel("acme-web", "1.0", "Requires-Dist: acme-core"),
+            make_wheel("secret-plan", "1.0", "Summary: takes over acme"),
         )
         every = token_of(app.index, can="read")
         acme = token_of(app.index, "acme-*", can="read")
@@ -307,7 +308,7 @@ def test_everybody_sees_their_own(tmp_path: Path) -> None:
                     assert answer.headers["cache-control"] == "private, no-cache"
                 assert page(app, target).status == 401
         assert was_quick == {True, False}
-        app.publish(wheel("acme-new"), wheel("secret-new"))
+        app.publish(make_wheel("acme-new"), make_wheel("secret-new"))
         assert set(shown(app, "/", acme)) == {"acme-core", "acme-web", "acme-new"}
         assert set(shown(app, "/", core)) == {"acme-core"}
 

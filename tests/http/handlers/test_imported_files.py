@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.archive.builders import sdist_bytes, wheel_bytes
+from tests.distributions import Distribution
 from tests.http.servers import RunningServer
-from tests.operations.distributions import Made
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE
 from tests.operations.old_files import EGG, INSTALLER, list_old_file
@@ -22,11 +22,11 @@ OLD = b"Metadata-Version: 1.1\nName: demo\nVersion: 1.0\nSummary: Old\nRequires-
 FILES = {
     made.filename: made
     for made in (
-        Made("demo-1.0-py3-none-any.whl", wheel_bytes(metadata=OLD)),
-        Made("demo-1.0.tar.gz", sdist_bytes(pkg_info=None)),
+        Distribution("demo-1.0-py3-none-any.whl", wheel_bytes(metadata=OLD)),
+        Distribution("demo-1.0.tar.gz", sdist_bytes(pkg_info=None)),
         EGG,
         INSTALLER,
-        Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
+        Distribution("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
     )
 }
 WAIVED = {

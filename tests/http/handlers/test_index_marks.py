@@ -11,11 +11,11 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.distributions import make_requiring, make_sdist, make_wheel
 from tests.http.browser import Browser
 from tests.http.handlers.test_manage import PASSWORD
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_requiring, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.lifecycle import Selection

@@ -9,15 +9,15 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.distributions import make_sdist, make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
-from tests.http.packages import sdist, wheel
-from tests.http.test_error_pages import BrokenStore
 from tests.index_tables import toml_of
-from wheelyard.errors import Unavailable
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Project, Status
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.storage.memory import MemoryStore
 
 PASSWORD = "s3cret"
 WHEEL = "demo-1.0-py3-none-any.whl"
@@ -50,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
     """Serve `demo` with two releases, which no test changes."""
     folder = tmp_path_factory.mktemp("server")
     with in_process(folder, settings_in(folder), tables=TABLES) as opened:
-        opened.publish(wheel("demo"), sdist("demo"), wheel("demo", "2.0"))
+        opened.publish(make_wheel("demo"), make_sdist("demo"), make_wheel("demo", "2.0"))
         yield opened
 
 
@@ -91,7 +91,7 @@ def text_of(response: InProcessResponse) -> str:
 def test_manager_yanks_and_unyanks_a_file(server: InProcessServer, manager: Browser) -> None:
     """A manager yanks one file with a reason and unyanks it; the journal has the name."""
     name, filename = "demo-y", "demo_y-1.0.tar.gz"
-    server.publish(wheel(name), sdist(name))
+    server.publish(make_wheel(name), make_sdist(name))
     path = f"/project/{name}/manage/?version=1&action=yank&file={filename}"
     form = manager.open(path).body.decode()
     assert f'value="{filename}" checked' in form
@@ -117,7 +117,7 @@ def test_release_is_deleted_by_who_types_its_name(
 ) -> None:
     """A release is deleted by who types its name and version, in any spelling."""
     name, filename = "demo-d", "demo_d-2.0-py3-none-any.whl"
-    server.publish(wheel(name), wheel(name, "2.0"))
+    server.publish(make_wheel(name), make_wheel(name, "2.0"))
     form = manager.open(f"/project/{name}/manage/?version=2&action=delete")
     assert "bytes are kept for 30 days" in text_of(form)
 
@@ -129,9 +129,9 @@ def test_release_is_deleted_by_who_types_its_name(
 
 def test_a_deletion_warns_of_what_requires_it(server: InProcessServer, manager: Browser) -> None:
     """The form of a deletion says which release would have no version that it requires."""
-    library = wheel("demo-lib", "1.3")
-    core = wheel("demo-core", "1.2", "Requires-Dist: demo-lib")
-    server.publish(library, sdist("demo-lib", "1.3"), core)
+    library = make_wheel("demo-lib", "1.3")
+    core = make_wheel("demo-core", "1.2", "Requires-Dist: demo-lib")
+    server.publish(library, make_sdist("demo-lib", "1.3"), core)
     after = "After this, demo-core 1.2 has no demo-lib in main."
     manage = "/project/demo-lib/manage/"
     chosen = {"csrf_token": manager.form_token("/-/account/"), "version": "1.3"}
@@ -153,7 +153,7 @@ def test_a_deletion_warns_of_what_requires_it(server: InProcessServer, manager: 
 def test_deleted_files_are_restored(server: InProcessServer, manager: Browser) -> None:
     """The page has the deleted files; whoever ticks some and says why gets them back."""
     name, filename = "demo-t", "demo_t-1.0-py3-none-any.whl"
-    server.publish(wheel(name), wheel(name, "2.0"))
+    server.publish(make_wheel(name), make_wheel(name, "2.0"))
     before = project(server, name).by_filename[filename]
     assert "Deleted files" not in text_of(manager.open(f"/project/{name}/manage/"))
     fields = {"version": "1.0", "file": filename}
@@ -177,7 +177,7 @@ def test_deleted_files_are_restored(server: InProcessServer, manager: Browser) -
 def test_status_is_set_with_a_reason(server: InProcessServer, manager: Browser) -> None:
     """The status is set with a reason; a quarantined project can still be managed."""
     name = "demo-s"
-    server.publish(wheel(name))
+    server.publish(make_wheel(name))
 
     fields = {"status": "quarantined", "reason": "under review"}
     page = changed(manager, name, action="status", **fields)
@@ -295,7 +295,7 @@ def test_reader_sees_no_manage_form(server: InProcessServer, name: str, status: 
 def test_read_only_server_offers_no_form(tmp_path: Path) -> None:
     """A read-only server offers no form, and keeps what was typed into one that was open."""
     with in_process(tmp_path, settings_in(tmp_path, read_only=True), tables=TABLES) as server:
-        server.publish(wheel("demo"))
+        server.publish(make_wheel("demo"))
         manager, before = signed_in(server, "manager"), project(server)
 
         answer = manager.send(MANAGE, {"action": "status", "status": "archived", "reason": "kept"})
@@ -310,26 +310,26 @@ def test_read_only_server_offers_no_form(tmp_path: Path) -> None:
 
 def test_form_is_kept_while_the_store_is_down(tmp_path: Path) -> None:
     """While the store does not answer, the form comes again with what was typed."""
-    store = BrokenStore(lambda: 0.0)
+    store = FakeStore(MemoryStore(lambda: 0.0))
     with in_process(tmp_path, settings_in(tmp_path), store=store, tables=TABLES) as server:
-        server.publish(wheel("demo"))
+        server.publish(make_wheel("demo"))
         manager = signed_in(server, "manager")
         token = manager.form_token(f"{MANAGE}?version=1.0&action=yank")
-        store.fault = Unavailable("The store does not answer.")
+        store.follow(Fault(FaultKind.NOT_DONE, "get", times=ALWAYS))
         fields = {"csrf_token": token, "action": "yank", "version": "1.0", "reason": "kept"}
 
         answer = manager.send(MANAGE, {**fields, "file": WHEEL})
 
-        store.fault = None
+        store.follow()
         assert answer.status == 503
         assert 'value="kept"' in answer.body.decode()
         assert f'value="{WHEEL}" checked' in answer.body.decode()
         assert project(server).revision == 1
-        store.fault = Unavailable("The store does not answer.")
+        store.follow(Fault(FaultKind.NOT_DONE, "get", times=ALWAYS))
         deletion = {**fields, "action": "delete", "confirmation": "demo 1.0", "file": WHEEL}
         refused = manager.send(MANAGE, deletion)
         assert (refused.status, "Nobody knows" in text_of(refused)) == (503, False)
-        store.fault = None
+        store.follow()
 
 
 def chosen(browser: Browser, name: str, *fields: tuple[str, str]) -> InProcessResponse:
@@ -354,7 +354,7 @@ def test_many_releases_are_chosen_at_once(
 ) -> None:
     """Releases are ticked, or written as a set; the next page names each file, and asks why."""
     if NormalizedName("demo-m") not in server.index.projects.names.get_current().as_set:
-        server.publish(*(wheel("demo-m", f"3.{number}") for number in range(10)))
+        server.publish(*(make_wheel("demo-m", f"3.{number}") for number in range(10)))
     before = project(server, "demo-m")
 
     page = chosen(manager, "demo-m", ("choose", "yank"), *fields).body.decode()
@@ -393,7 +393,9 @@ def test_wrong_choice_is_said_beside_its_field(
 def test_many_releases_are_yanked_in_one_commit(server: InProcessServer, manager: Browser) -> None:
     """Many releases are yanked with one reason in one commit, but for files that are not ticked."""
     name = "demo-a"
-    server.publish(*(wheel(name, version) for version in ("1.0", "1.1", "2.0")), sdist(name))
+    server.publish(
+        *(make_wheel(name, version) for version in ("1.0", "1.1", "2.0")), make_sdist(name)
+    )
     revision = project(server, name).revision
     sent = {
         "version": ("1.0", "1.1"),
@@ -414,7 +416,7 @@ def test_many_releases_are_deleted_by_who_types_the_name(
 ) -> None:
     """Who deletes several releases types the name of the project, and the others stay."""
     name = "demo-b"
-    server.publish(*(wheel(name, version) for version in ("1.0", "1.1", "2.0")))
+    server.publish(*(make_wheel(name, version) for version in ("1.0", "1.1", "2.0")))
     page = chosen(manager, name, ("choose", "delete"), ("versions", "<2"))
     assert "To confirm, type: demo-b" in text_of(page)
     files = ("demo_b-1.0-py3-none-any.whl", "demo_b-1.1-py3-none-any.whl")
@@ -433,12 +435,12 @@ def test_project_is_deleted_by_who_types_its_name(
 ) -> None:
     """Who deletes a project types its name; files that came since the form was shown stay."""
     name, files = "demo-w", ("demo_w-1.0-py3-none-any.whl", "demo_w-2.0-py3-none-any.whl")
-    server.publish(wheel(name), wheel(name, "2.0"))
+    server.publish(make_wheel(name), make_wheel(name, "2.0"))
     form = manager.open(f"/project/{name}/manage/?action=delete")
     assert re.findall(r'type="hidden" name="file" value="([^"]*)"', form.body.decode()) == [
         *reversed(files)
     ]
-    server.publish(wheel(name, "3.0"))  # by somebody who knows nothing of it
+    server.publish(make_wheel(name, "3.0"))  # by somebody who knows nothing of it
     sent = {"whole": ("1",), "file": files}
     token = {"csrf_token": manager.form_token("/-/account/"), "action": "delete"}
     refused = manager.send(f"/project/{name}/manage/", {**token, **sent, "confirmation": "demo"})
@@ -460,7 +462,7 @@ def test_project_is_deleted_by_who_types_its_name(
 def test_name_is_given_up_by_an_administrator(server: InProcessServer) -> None:
     """An administrator gives up the name of a project without files, after typing it."""
     name, admin = "demo-n", signed_in(server, "admin")
-    server.publish(wheel(name))
+    server.publish(make_wheel(name))
     manage = f"/project/{name}/manage/"
     release = {"csrf_token": admin.form_token("/-/account/"), "action": "release"}
     full = admin.send(manage, {**release, "confirmation": name})

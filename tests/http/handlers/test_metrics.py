@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.raw_client import RawResponse, basic, raw_answer
 from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import RunningServer, running_server
@@ -80,8 +81,8 @@ def test_requests_are_timed(tmp_path: Path) -> None:
     with running_server(tmp_path) as server:
         index = open_index(Settings(store=StoreSettings(location=str(server.store))))
         index.tokens.create(TokenRequest(name="x", lifetime=timedelta(days=1)), by="local:alice")
-        publish(server, wheel())
-        publish(server, wheel())
+        publish(server, make_wheel())
+        publish(server, make_wheel())
         for _ in range(3):
             assert server.get("/simple/demo/").status_code == 200
         assert server.ask("HEAD", "/simple/nothing/").status_code == 404
@@ -186,7 +187,7 @@ def test_start_imports_nothing_slow() -> None:
 
 def test_only_the_exact_path_is_the_metrics(server: RunningServer) -> None:
     """Only GET of the exact path is the metrics; a project may be named `metrics`."""
-    publish(server, wheel("metrics"))
+    publish(server, make_wheel("metrics"))
     assert "metrics-1.0-py3-none-any.whl" in server.get("/metrics/").text
     answer = raw_answer(server, "POST /metrics HTTP/1.1")
     assert (answer.status, answer.header("allow")) == (405, "GET, HEAD, OPTIONS")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.exporting.export_fixture import export_to
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON
-from tests.operations.distributions import make_wheel
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.settings.sections import AccessSettings, Settings

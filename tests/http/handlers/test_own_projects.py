@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.distributions import make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import form, wheel
-from tests.http.test_error_pages import BrokenStore
+from tests.http.packages import form
 from tests.index_tables import toml_of
-from wheelyard.errors import Unavailable
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.storage.memory import MemoryStore
 
 PASSWORD = "s3cret"
 ACCOUNT = "/-/account/"
@@ -42,7 +43,7 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
     with in_process(tmp_path, settings_in(tmp_path), tables=toml_of(grant=GRANTS)) as server:
         for name in ("acme-core", "ml-train", "other"):
             server.clock.advance(hours=1)
-            server.publish(wheel(name))
+            server.publish(make_wheel(name))
         yield server
 
 
@@ -57,7 +58,7 @@ def own(server: InProcessServer, name: str) -> list[str]:
 
 def upload(server: InProcessServer, name: str, authorization: str) -> None:
     """Upload a project as a person or with a token."""
-    body = form(wheel(name))
+    body = form(make_wheel(name))
     headers = (
         ("authorization", authorization),
         ("content-type", "multipart/form-data; boundary=frontier"),
@@ -92,7 +93,7 @@ def test_own_projects_are_those_of_the_last_upload(server: InProcessServer) -> N
 def test_account_begins_with_tokens_and_sign_out(server: InProcessServer) -> None:
     """Tokens and the sign-out are above the projects, of which a link shows all."""
     for number in range(21):
-        server.publish(wheel(f"ml-{number}"))
+        server.publish(make_wheel(f"ml-{number}"))
     browser = Browser(server)
     browser.sign_in("ben", PASSWORD)
     page = browser.open(ACCOUNT).body.decode()
@@ -107,13 +108,13 @@ def test_account_begins_with_tokens_and_sign_out(server: InProcessServer) -> Non
 
 def test_account_is_shown_while_the_store_is_down(tmp_path: Path) -> None:
     """Whoever wants to sign out can do so, although nobody knows their projects just now."""
-    store = BrokenStore(lambda: 0.0)
+    store = FakeStore(MemoryStore(lambda: 0.0))
     with in_process(tmp_path, settings_in(tmp_path), store=store, near=False) as server:
         browser = Browser(server)
         browser.sign_in("ana", PASSWORD)
         assert browser.open(ACCOUNT).status == 200
-        store.fault = Unavailable("The store does not answer.")
+        store.follow(Fault(FaultKind.NOT_DONE, "get", times=ALWAYS))
         page = browser.open(ACCOUNT)
-        store.fault = None
+        store.follow()
     assert page.status == 200
     assert b"Sign out" in page.body

@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.distributions import make_wheel
 from tests.http.in_process import in_process
-from tests.http.packages import wheel
 from tests.http.servers import RunningServer, token_of
 from tests.index_tables import toml_of
 from wheelyard.rendering.client_settings import CLIENTS, ClientSettings, client_text
@@ -119,8 +119,8 @@ def test_setup_page_names_what_a_project_needs(tmp_path: Path) -> None:
     private = AccessSettings(private=True)
     with in_process(tmp_path, Settings(access=private)) as app:
         app.publish(
-            wheel("app", "1.0", "Requires-Dist: core", "Requires-Dist: requests"),
-            *(wheel(name) for name in ("core", "other", "secret")),
+            make_wheel("app", "1.0", "Requires-Dist: core", "Requires-Dist: requests"),
+            *(make_wheel(name) for name in ("core", "other", "secret")),
         )
         reader = ("authorization", f"Bearer {token_of(app.index, 'app', 'core', can='read')}")
         html = ("Accept", "text/html")

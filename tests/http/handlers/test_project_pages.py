@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests import waiting
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import form, post, sdist, wheel
+from tests.http.packages import form, post
 from tests.http.servers import memory_index, running_app, token_of
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
@@ -34,11 +35,14 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """A private index whose projects depend on each other."""
     with in_process(tmp_path_factory.mktemp("index"), SETTINGS) as app:
         app.publish(
-            *(wheel("demo", version, *NEEDS) for version in ("1.0", "1.1rc1")),
-            sdist("demo", "2.0+cu121.x", *NEEDS),
-            wheel("nothing-left"),
-            *(wheel(name) for name in ("open-base", "secret-base")),
-            *(wheel(name, "1.0", "Requires-Dist: demo") for name in ("open-user", "secret-user")),
+            *(make_wheel("demo", version, *NEEDS) for version in ("1.0", "1.1rc1")),
+            make_sdist("demo", "2.0+cu121.x", *NEEDS),
+            make_wheel("nothing-left"),
+            *(make_wheel(name) for name in ("open-base", "secret-base")),
+            *(
+                make_wheel(name, "1.0", "Requires-Dist: demo")
+                for name in ("open-user", "secret-user")
+            ),
         )
         every, nothing = Selection(parse_version("1.0")), parse_name("nothing-left")
         app.index.lifecycle.change("delete", ALICE, nothing, every, "")
@@ -127,7 +131,7 @@ def test_requirement_installs_the_release(app: InProcessServer) -> None:
     """The requirement with hashes has the digest of each file of the release."""
     reader = login(app, "read", "demo")
     answer = app.get("/project/demo/1.0/requirements.txt", reader)
-    digest = wheel("demo", "1.0", *NEEDS).sha256
+    digest = make_wheel("demo", "1.0", *NEEDS).sha256
     assert answer.body.decode() == f"demo==1.0 \\\n    --hash=sha256:{digest}\n"
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert app.get("/project/demo/7.0/requirements.txt", reader).status == 404
@@ -138,7 +142,7 @@ def extras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
     """An index with a project that has extras."""
     lines = ("Provides-Extra: cli", "Provides-Extra: web-ui")
     with in_process(tmp_path_factory.mktemp("extras")) as app:
-        app.publish(*(wheel("demo", version, *lines) for version in ("1.0", "1.1")))
+        app.publish(*(make_wheel("demo", version, *lines) for version in ("1.0", "1.1")))
         yield app
 
 
@@ -225,7 +229,7 @@ def test_chosen_client_is_remembered_for_one_browser(
     """A browser sees the client that it has chosen, and nobody else does, from any cache."""
     settings = Settings(http=HttpSettings(public_max_age=3600))
     with in_process(tmp_path, settings) as app:
-        app.publish(wheel("demo"))
+        app.publish(make_wheel("demo"))
         for _ in range(3):
             for given, wanted in (((), "uv"), ((("cookie", cookie),), shown)):
                 answer = app.get("/project/demo/", HTML, *given)
@@ -297,10 +301,10 @@ def test_page_is_repeated_while_nothing_changes(app: InProcessServer, path: str)
 def test_page_shows_changes_of_other_projects(tmp_path: Path) -> None:
     """A page shows at once that another project has come, or needs this one now."""
     with in_process(tmp_path) as app:
-        app.publish(wheel("demo", "1.0", "Requires-Dist: base"))
+        app.publish(make_wheel("demo", "1.0", "Requires-Dist: base"))
         for _ in range(2):
             assert b'/base/"' not in app.get("/project/demo/", HTML).body
-        app.publish(wheel("base"), wheel("user", "1.0", "Requires-Dist: demo"))
+        app.publish(make_wheel("base"), make_wheel("user", "1.0", "Requires-Dist: demo"))
         app.clock.advance(seconds=REMEMBERED_SECONDS)
         page = app.get("/project/demo/", HTML).body
         assert b'project/base/"' in page
@@ -316,7 +320,7 @@ def test_managers_see_who_may_upload(tmp_path: Path) -> None:
     )
     groups = {"ml": ["user:ana@acme.dev"]}
     with in_process(tmp_path, tables=toml_of(grant=grants, groups=groups)) as app:
-        app.publish(wheel("demo"))
+        app.publish(make_wheel("demo"))
         for action, is_shown in (("manage", True), ("upload", False), ("read", False)):
             page = app.get("/project/demo/", HTML, login(app, action, "demo")).body.decode()
             assert ("Who may upload" in page) == ("the group ml<" in page) == is_shown
@@ -326,7 +330,7 @@ def test_managers_see_who_may_upload(tmp_path: Path) -> None:
 def test_new_grant_is_on_the_page(tmp_path: Path) -> None:
     """A page is sent again without waiting to who may manage, until there is another grant."""
     with in_process(tmp_path) as app:
-        app.publish(wheel("demo"))
+        app.publish(make_wheel("demo"))
         manager = login(app, "manage", "demo")
         app.get("/project/demo/", HTML, manager)
         assert app.get("/project/demo/", HTML, manager).was_quick
@@ -337,7 +341,7 @@ def test_new_grant_is_on_the_page(tmp_path: Path) -> None:
         assert b"bob@acme.dev, by Google" in page.body
 
 
-DESCRIBED = wheel("demo", "1.0", "Description-Content-Type: text/markdown\n\n*described*")
+DESCRIBED = make_wheel("demo", "1.0", "Description-Content-Type: text/markdown\n\n*described*")
 
 
 @pytest.mark.integration

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.packages import publish, sdist, wheel
+from tests.distributions import make_sdist, make_wheel
+from tests.http.packages import publish
 from tests.http.servers import Answer, RunningServer
 
 pytestmark = pytest.mark.integration
@@ -45,7 +46,7 @@ def test_project_has_its_files_and_status(stocked: RunningServer) -> None:
 
 def test_lost_commits_are_named(server: RunningServer) -> None:
     """The numbers of commits that the journal has lost are in the response, beside the others."""
-    publish(server, wheel("hole", "1.0"), wheel("hole", "1.1"), wheel("hole", "1.2"))
+    publish(server, make_wheel("hole", "1.0"), make_wheel("hole", "1.1"), make_wheel("hole", "1.2"))
     assert "lost" not in server.get(f"{API}/hole/journal").json()
     (server.store / "journal" / "hole" / "0000000002.json").unlink()
 
@@ -67,7 +68,9 @@ def sent(server: RunningServer, verb: str, body: bytes, kind: str = "application
 
 def test_set_of_versions_changes_in_one_commit(server: RunningServer) -> None:
     """All releases of a set change in one commit, and a dry run says what they are."""
-    publish(server, wheel("many", "1.0"), wheel("many", "1.5rc1"), wheel("many", "2.0"))
+    publish(
+        server, make_wheel("many", "1.0"), make_wheel("many", "1.5rc1"), make_wheel("many", "2.0")
+    )
 
     trial = server.change("many", "delete", versions="<2", dry_run=True).json()
     page = server.change("many", "delete", versions="<2").json()
@@ -80,7 +83,7 @@ def test_set_of_versions_changes_in_one_commit(server: RunningServer) -> None:
 
 def test_deleted_files_come_back(server: RunningServer) -> None:
     """A deleted file is refused by its key until it is restored; managers remove no bytes."""
-    publish(server, wheel("bin", "1.0"))
+    publish(server, make_wheel("bin", "1.0"))
     (file,) = server.get(f"{API}/bin").json()["files"]
     url = f"/files/bin/{file['sha256']}/{file['filename']}"
 
@@ -97,7 +100,7 @@ def test_deleted_files_come_back(server: RunningServer) -> None:
 
 def test_journal_has_everything_that_was_done(server: RunningServer) -> None:
     """Everything that is done to a project is in its journal: what, by whom, when, in order."""
-    publish(server, wheel("life", "1.0"), sdist("life", "1.0"), wheel("life", "1.1"))
+    publish(server, make_wheel("life", "1.0"), make_sdist("life", "1.0"), make_wheel("life", "1.1"))
     steps = [
         ("yank", {"version": "1.0", "reason": "broken"}),
         ("unyank", {"version": "1.0", "file": "life-1.0.tar.gz"}),

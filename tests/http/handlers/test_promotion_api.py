@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.authentication.publishing_fixture import MOMENT, genuine, signed
+from tests.distributions import make_sdist, make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
 from tests.model.jobs import AUDIENCE, GITHUB, GITHUB_SAYS
-from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_right_indexes

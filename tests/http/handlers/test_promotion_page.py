@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.distributions import make_requiring, make_sdist, make_wheel
 from tests.http.browser import Browser
 from tests.http.handlers.test_manage import PASSWORD, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_requiring, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.project import PROVENANCE_SUFFIX, Event
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings

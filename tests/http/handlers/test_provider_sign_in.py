@@ -18,12 +18,11 @@ from tests.authentication.sign_in.fake_provider import (
     ProviderServer,
     running_providers,
 )
+from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.http.work_limits import PROVIDER_THREADS
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
@@ -99,7 +98,7 @@ def place(providers: ProviderServer, tmp_path: Path) -> Iterator[Place]:
     acme, other = (providers.provider(clock.seconds) for _ in range(2))
     acme.claims["groups"] = ["platform"]
     with in_process(tmp_path, settings_for(acme, other), clock=clock, tables=TABLES) as server:
-        server.publish(wheel("demo"))
+        server.publish(make_wheel("demo"))
         yield Place(server, acme, other)
 
 

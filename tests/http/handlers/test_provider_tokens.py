@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.authentication.sign_in.fake_provider import ProviderServer, running_providers
+from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.handlers.test_provider_sign_in import HERE, TABLES, Place, settings_for
 from tests.http.in_process import InProcessResponse, in_process
-from tests.http.packages import wheel
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +34,7 @@ def place(providers: ProviderServer, tmp_path: Path) -> Iterator[Place]:
     acme, other = (providers.provider(clock.seconds) for _ in range(2))
     acme.claims["groups"] = ["platform"]
     with in_process(tmp_path, settings_for(acme, other), clock=clock, tables=TABLES) as server:
-        server.publish(wheel("demo"))
+        server.publish(make_wheel("demo"))
         yield Place(server, acme, other)
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.http.packages import publish, sdist, wheel
+from tests.distributions import make_sdist, make_wheel
+from tests.http.packages import publish
 from tests.http.servers import RunningServer
 
 pytestmark = pytest.mark.integration
@@ -11,8 +12,8 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def published(server: RunningServer) -> RunningServer:
     """The server with three releases of one project: the middle one final and not yanked."""
-    publish(server, wheel("whole", "1.0"), sdist("whole", "1.0"))
-    publish(server, wheel("whole", "1.1"), wheel("whole", "2.0rc1"))
+    publish(server, make_wheel("whole", "1.0"), make_sdist("whole", "1.0"))
+    publish(server, make_wheel("whole", "1.1"), make_wheel("whole", "2.0rc1"))
     server.change("whole", "yank", version="1.1", reason="broken")
     return server
 
@@ -54,11 +55,11 @@ def test_name_and_version_may_have_any_spelling(published: RunningServer, path: 
 
 def test_project_without_files_has_no_release(server: RunningServer) -> None:
     """A project without files has no release to describe, and its page says so."""
-    publish(server, wheel("emptied"))
+    publish(server, make_wheel("emptied"))
     server.change("emptied", "delete", version="1.0")
     assert server.get("/pypi/emptied/json").status_code == 404
     page = server.get("/project/emptied/", Accept="text/html").text
     assert "all of them were deleted" in page
-    publish(server, wheel("locked"))
+    publish(server, make_wheel("locked"))
     server.change("locked", "status", status="quarantined")
     assert server.get("/pypi/locked/json").status_code == 404

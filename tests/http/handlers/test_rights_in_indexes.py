@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.distributions import make_wheel
 from tests.http.browser import Browser
 from tests.http.handlers.test_manage import PASSWORD, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.model.index_name import MAIN
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.clients.harness import REPOSITORY, new_sandbox, program
+from tests.distributions import make_sdist, make_wheel
 from tests.http.google_users import GoogleUsersServer, running_google_server
-from tests.http.packages import publish, sdist, wheel
+from tests.http.packages import publish
 
 HERE = Path(__file__).parent
 GRANTS: tuple[dict[str, object], ...] = (
@@ -22,7 +23,13 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleUsersServe
     """A server with projects that schemathesis tries first, and an administrator."""
     folder = tmp_path_factory.mktemp("server")
     with running_google_server(folder, GRANTS, failed_login_per_minute=100_000) as users:
-        publish(users.server, wheel("demo"), sdist("demo"), wheel("0"), wheel("a", "0"))
+        publish(
+            users.server,
+            make_wheel("demo"),
+            make_sdist("demo"),
+            make_wheel("0"),
+            make_wheel("a", "0"),
+        )
         yield users
 
 

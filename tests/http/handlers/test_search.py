@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.http.in_process import in_process
-from tests.http.packages import wheel
 from tests.http.servers import RunningServer
 from tests.operations.in_memory_index import ALICE
 from tests.storage.gcs.opened import EMULATOR
@@ -46,10 +46,10 @@ def test_project_is_found_by_name(tmp_path: Path) -> None:
             return lines
 
         assert found() == []
-        app.publish(wheel("a-b", "1.0", "Summary: First"), wheel("a", "2.0"))
+        app.publish(make_wheel("a-b", "1.0", "Summary: First"), make_wheel("a", "2.0"))
         assert found() == [["a", "2.0", ""], ["a-b", "1.0", "First"]]
 
-        app.publish(wheel("a-b", "1.1", "Summary: <b>Zweites</b>, größer"))
+        app.publish(make_wheel("a-b", "1.1", "Summary: <b>Zweites</b>, größer"))
         assert found() == [["a", "2.0", ""], ["a-b", "1.1", "<b>Zweites</b>, größer"]]
 
         life = app.index.lifecycle
@@ -61,8 +61,12 @@ def test_project_is_found_by_name(tmp_path: Path) -> None:
 def test_search_finds_the_best_first(tmp_path: Path) -> None:
     """With words, the answer is what a search finds, best first, and how many there are."""
     with in_process(tmp_path) as app:
-        app.publish(wheel("my-zoo", "1.0"), wheel("b", "1.0", "Keywords: zoo"), wheel("zoo", "2.0"))
-        app.publish(*(wheel(f"zoo-{number}", "1.0") for number in range(30)))
+        app.publish(
+            make_wheel("my-zoo", "1.0"),
+            make_wheel("b", "1.0", "Keywords: zoo"),
+            make_wheel("zoo", "2.0"),
+        )
+        app.publish(*(make_wheel(f"zoo-{number}", "1.0") for number in range(30)))
 
         found = json.loads(app.get("/search.json?q=%20Zoo+").body)
         assert found["total"] == 33
@@ -77,8 +81,8 @@ def test_search_finds_what_is_imported(tmp_path: Path) -> None:
     """A line that imports finds the project that has this import name, and its page names it."""
     with in_process(tmp_path) as app:
         app.publish(
-            wheel("part-one", "1.0", "Import-Name: acme.one", "Import-Namespace: acme"),
-            wheel("part-two", "1.0", "Import-Name: acme.two", "Import-Namespace: acme"),
+            make_wheel("part-one", "1.0", "Import-Name: acme.one", "Import-Namespace: acme"),
+            make_wheel("part-two", "1.0", "Import-Name: acme.two", "Import-Namespace: acme"),
         )
 
         found = json.loads(app.get("/search.json?q=from+acme.two+import+run").body)
@@ -96,7 +100,7 @@ def test_search_finds_what_is_imported(tmp_path: Path) -> None:
 def test_damaged_project_is_not_found(tmp_path: Path) -> None:
     """A project whose document is damaged is not found, and every other one is."""
     with in_process(tmp_path) as app:
-        app.publish(wheel("a", "1.0"), wheel("b", "1.0"))
+        app.publish(make_wheel("a", "1.0"), make_wheel("b", "1.0"))
         store, key = app.index.projects.store, keys.project(parse_name("a"))
         stored = store.get(key)
         assert isinstance(stored, Stored)
@@ -146,9 +150,9 @@ def test_first_refresh_reads_each_project_once(cloud: FakeGcs, tmp_path: Path) -
     """The first refresh costs two listings, two reads a project, and a write; then nothing."""
     settings = Settings(store=StoreSettings(location="gs://wheels"))
     for number in range(5):
-        made = wheel(f"demo{number}")
+        made = make_wheel(f"demo{number}")
         path = tmp_path / made.filename
-        path.write_bytes(made.data)
+        path.write_bytes(made.body)
         index = open_index(settings)
         index.uploads.accept_path(path, ALICE, lambda _: None)
         index.changes.since(0)

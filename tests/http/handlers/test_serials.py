@@ -10,13 +10,13 @@ import pytest
 from packaging.version import Version
 
 from tests.catalog.invariants import DEMO
+from tests.distributions import make_wheel
+from tests.fake_store import FakeStore
 from tests.fake_time import START
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import SERIALS_BEGIN
 from wheelyard.operations.lifecycle import Selection
@@ -88,23 +88,22 @@ def test_page_has_its_serial_at_once(tmp_path: Path, *, near: bool) -> None:
 
 def test_page_with_a_serial_costs_one_call(tmp_path: Path) -> None:
     """A page asks the bucket for the feed alone, and so does one that can get no serial."""
-    store, calls = RemoteStore(), list[tuple[str, str]]()
-    observed = ObservedStore(store, lambda verb, key: calls.append((verb, key)))
-    with in_process(tmp_path, store=observed, near=False) as app:
+    store = FakeStore(RemoteStore())
+    with in_process(tmp_path, store=store, near=False) as app:
         app.publish(make_wheel("demo"))
         first = serial_of(app.get("/pypi/demo/json"))
         app.get("/pypi/demo/json")
-        calls.clear()
+        store.calls.clear()
         assert serial_of(app.get("/pypi/demo/json")) == first
-        assert calls == [("get", keys.CHANGES)]
+        assert store.calls == [("get", keys.CHANGES)]
 
         app.publish(make_wheel("demo", "2.0"))
         for entry in store.list(keys.PENDING):
             store.delete(entry.key)  # as after a restore: only `check` makes it again
         app.get("/pypi/demo/json")
-        calls.clear()
+        store.calls.clear()
         assert serial_of(app.get("/pypi/demo/json")) == first
-        assert calls == [("get", keys.CHANGES)]
+        assert store.calls == [("get", keys.CHANGES)]
 
 
 def test_list_without_serials_changes_with_names_only(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from msgspec import structs
 from packaging.utils import NormalizedName
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.index_tables import toml_of
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
@@ -69,7 +69,7 @@ def basic(user: str) -> tuple[str, str]:
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """Serve a private index."""
     with in_process(tmp_path, settings_in(tmp_path)) as opened:
-        opened.publish(wheel("demo"))
+        opened.publish(make_wheel("demo"))
         yield opened
 
 
@@ -138,7 +138,7 @@ def test_signing_out_reaches_every_server(tmp_path: Path) -> None:
         in_process(tmp_path, settings, store=store, near=False) as one,
         in_process(tmp_path, settings, store=store, near=False) as other,
     ):
-        one.publish(wheel("demo"))
+        one.publish(make_wheel("demo"))
         browser = Browser(one)
         browser.sign_in("ana", PASSWORD)
         elsewhere = Browser(other, dict(browser.cookies))
@@ -163,7 +163,7 @@ def test_signing_out_of_a_read_only_server(tmp_path: Path) -> None:
         in_process(tmp_path, settings, store=store) as server,
         in_process(tmp_path, reading, store=store) as reader,
     ):
-        server.publish(wheel("demo"))
+        server.publish(make_wheel("demo"))
         browser = Browser(server)
         browser.sign_in("ana", PASSWORD)
         elsewhere = Browser(reader, dict(browser.cookies))
@@ -339,7 +339,7 @@ def test_every_form_needs_its_token(tmp_path: Path) -> None:
     """No form of any page changes something without its token, or from a page of another site."""
     grant = {"who": ["htpasswd:ana"], "projects": ["*"], "actions": ["admin"]}
     with in_process(tmp_path, settings_in(tmp_path), tables=toml_of(grant=[grant])) as server:
-        server.publish(wheel("demo"))
+        server.publish(make_wheel("demo"))
         browser = Browser(server)
         browser.sign_in("ana", PASSWORD)
         token = browser.form_token("/-/account/")
@@ -526,7 +526,7 @@ def test_pages_of_one_person_reach_nobody_else(tmp_path: Path, *, private: bool)
         settings_in(tmp_path, private=private), http=HttpSettings(public_max_age=60)
     )
     with in_process(tmp_path, settings) as server:
-        server.publish(wheel("demo"))
+        server.publish(make_wheel("demo"))
         people = {name: Browser(server) for name in ("ana", "ben", "")}
         for name in ("ana", "ben"):
             assert people[name].sign_in(name, PASSWORD).status == 303

@@ -5,7 +5,8 @@ from urllib.parse import unquote, urljoin
 
 import pytest
 
-from tests.http.packages import post, publish, sdist, wheel
+from tests.distributions import make_sdist, make_wheel
+from tests.http.packages import post, publish
 from tests.http.servers import RunningServer
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.rendering.simple_pages import detail_html, detail_json
@@ -57,7 +58,7 @@ def test_special_characters_of_versions_are_encoded_in_links(
 def test_markup_in_a_reason_is_text(server: RunningServer) -> None:
     """Reasons with markup in them come back as they were given."""
     reason = '</a><script>alert(1)</script> & "worse" \u00ad \U0001f4a9'
-    publish(server, wheel("hostile", "1.0", "Requires-Python: >=3.9,<4,!=3.9.1"))
+    publish(server, make_wheel("hostile", "1.0", "Requires-Python: >=3.9,<4,!=3.9.1"))
     server.change("hostile", "yank", version="1.0", reason=reason)
     server.change("hostile", "status", status="deprecated", reason=reason)
     document = page_of(server, "hostile")
@@ -70,13 +71,15 @@ def test_markup_in_a_reason_is_text(server: RunningServer) -> None:
 def test_status_is_shown_with_its_reason(server: RunningServer, status: str) -> None:
     """A status is shown with its reason; only quarantine hides files (PEP 792)."""
     name = f"was-{status}"
-    publish(server, wheel(name))
+    publish(server, make_wheel(name))
     server.change(name, "status", status=status, reason="see <camelot>")
     document = page_of(server, name)
 
     assert document["project-status"] == {"status": status, "reason": "see <camelot>"}
     assert len(document["files"]) == (status != "quarantined")
-    assert post(server, wheel(name, "1.1")).status_code == (200 if status == "deprecated" else 403)
+    assert post(server, make_wheel(name, "1.1")).status_code == (
+        200 if status == "deprecated" else 403
+    )
 
     server.change(name, "status", status="active")
     assert "project-status" not in page_of(server, name)
@@ -84,7 +87,7 @@ def test_status_is_shown_with_its_reason(server: RunningServer, status: str) -> 
 
 def test_deleted_project_is_an_empty_page(server: RunningServer) -> None:
     """A project whose files are all deleted is an empty page, not a missing one."""
-    publish(server, wheel("hollow"), sdist("hollow"))
+    publish(server, make_wheel("hollow"), make_sdist("hollow"))
     server.change("hollow", "delete", version="1.0")
     document = page_of(server, "hollow")
 
@@ -94,7 +97,12 @@ def test_deleted_project_is_an_empty_page(server: RunningServer) -> None:
 
 def test_spellings_of_a_name_are_one_project(server: RunningServer) -> None:
     """However a project is spelled, it is one, under its normal name."""
-    publish(server, wheel("Odd.Name", "1.0"), wheel("odd_name", "1.1"), wheel("ODD-NAME", "1.2"))
+    publish(
+        server,
+        make_wheel("Odd.Name", "1.0"),
+        make_wheel("odd_name", "1.1"),
+        make_wheel("ODD-NAME", "1.2"),
+    )
     document = page_of(server, "odd-name")
 
     assert document["name"] == "odd-name"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from tests.distributions import make_wheel
 from tests.http.google_users import (
     ACCESS_TOKEN,
     INDEX,
@@ -17,7 +18,7 @@ from tests.http.google_users import (
     GoogleUsersServer,
     running_google_server,
 )
-from tests.http.packages import post, wheel
+from tests.http.packages import post
 from tests.http.servers import Answer, RunningServer
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -79,7 +80,7 @@ def test_user_makes_uses_and_revokes_a_token(users: GoogleUsersServer) -> None:
     assert (created["can"], created["projects"]) == (["read", "upload"], ["acme-core"])
     assert (created["state"], created["created-by"]) == ("active", f"user:{ANA}")
     assert timedelta(days=6, hours=23) < time_left(created) <= timedelta(days=7)
-    assert post(users.server, wheel("acme-core"), token=token).status_code == 200
+    assert post(users.server, make_wheel("acme-core"), token=token).status_code == 200
     (seen,) = [each for each in listed(users, ANA) if each["id"] == created["id"]]
     assert {**seen, "last-used": None} == {**created, "marks": ["expiring"]}
 
@@ -273,7 +274,7 @@ def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None
             return users.server.get("/simple/acme-core/", token).status_code
 
         token = make_token(users, projects=["acme-*", "shared"], can=["read"])
-        assert post(users.server, wheel("acme-core")).status_code == 200
+        assert post(users.server, make_wheel("acme-core")).status_code == 200
         assert status() == 200
         access.revoke(first, "local:test")
         access.revoke(second, "local:test")

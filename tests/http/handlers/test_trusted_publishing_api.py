@@ -11,9 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.authentication.verifiers.fake_issuer import CannedResponse
+from tests.distributions import make_wheel
 from tests.http.in_process import in_process
 from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
-from tests.http.packages import post, wheel
+from tests.http.packages import post
 from tests.http.servers import Answer, RunningServer
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
@@ -41,14 +42,14 @@ def test_from_statement_to_package(ci: Ci) -> None:
     assert minted.json()["success"] is True
     assert 880 < left <= 901
     token = minted.json()["token"]
-    assert post(ci.server, wheel("demo", "1.0"), token=token).status_code == 200
-    assert post(ci.server, wheel("other", "1.0"), token=token).status_code == 403
+    assert post(ci.server, make_wheel("demo", "1.0"), token=token).status_code == 200
+    assert post(ci.server, make_wheel("other", "1.0"), token=token).status_code == 403
 
     burnt = ci.ask(BURN, {"token": token})
 
     assert (burnt.status_code, burnt.json()) == (202, {})
     until(lambda: ci.server.get("/simple/", token).status_code == 401)
-    assert post(ci.server, wheel("demo", "1.1"), token=token).status_code == 401
+    assert post(ci.server, make_wheel("demo", "1.1"), token=token).status_code == 401
     assert ci.ask(BURN, {"token": token}).status_code == 202
     for answer in (audience, minted, burnt):
         assert answer.headers.get_list("Cache-Control") == ["no-store"]
@@ -199,7 +200,7 @@ def test_garbage_keeps_no_job_out(fresh_ci: Ci) -> None:
     assert minted.status_code == 200
     token = {"token": minted.json()["token"]}
     assert fresh_ci.ask(BURN, token).status_code == 202
-    assert post(fresh_ci.server, wheel("demo", "1.0"), token=token["token"]).status_code == 401
+    assert post(fresh_ci.server, make_wheel("demo", "1.0"), token=token["token"]).status_code == 401
 
 
 def test_only_minted_tokens_burn(ci: Ci) -> None:
@@ -212,7 +213,7 @@ def test_only_minted_tokens_burn(ci: Ci) -> None:
         assert (answer.status_code, answer.json()) == (202, {})
 
     assert ci.server.get("/simple/", lasting).status_code == 200
-    assert post(ci.server, wheel("demo", "4.0"), token=minted).status_code == 200
+    assert post(ci.server, make_wheel("demo", "4.0"), token=minted).status_code == 200
 
 
 def test_log_names_each_token_and_has_no_secret(
@@ -254,12 +255,12 @@ def test_a_publisher_of_the_store_is_as_good(ci: Ci) -> None:
     minted = ci.mint(sub=sub)
     assert minted.status_code == 200, minted.text
     token, other = minted.json()["token"], ci.token()
-    assert post(ci.server, wheel("tools", "1.0"), token=token).status_code == 200
-    assert post(ci.server, wheel("demo", "7.0"), token=token).status_code == 403
+    assert post(ci.server, make_wheel("tools", "1.0"), token=token).status_code == 200
+    assert post(ci.server, make_wheel("demo", "7.0"), token=token).status_code == 403
     publishers.remove("ci-tools", "local:bo")
     until(lambda: ci.server.get("/simple/", token).status_code == 401)
-    assert post(ci.server, wheel("tools", "1.1"), token=token).status_code == 401
-    assert post(ci.server, wheel("demo", "7.0"), token=other).status_code == 200
+    assert post(ci.server, make_wheel("tools", "1.1"), token=token).status_code == 401
+    assert post(ci.server, make_wheel("demo", "7.0"), token=other).status_code == 200
     assert refused(ci.mint(sub=sub)) == "invalid-publisher"
 
 

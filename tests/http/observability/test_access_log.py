@@ -11,8 +11,8 @@ from typing import Literal
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.http.in_process import in_process
-from tests.operations.distributions import make_wheel
 from tests.waiting import until
 from wheelyard.http.logs import (
     ACCESS_LOGGER,

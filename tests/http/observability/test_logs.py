@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.packages import publish, sdist, wheel
+from tests.distributions import make_sdist, make_wheel
+from tests.http.packages import publish
 from tests.http.raw_client import raw_answer, raw_connection
 from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
@@ -50,7 +51,7 @@ def entries(server: RunningServer, words: str, count: int = 1) -> list[Entry]:
 
 def test_request_is_one_entry_with_its_trace(proxied: RunningServer) -> None:
     """A request is one entry in the form that Cloud Logging shows, with its trace."""
-    publish(proxied, wheel())
+    publish(proxied, make_wheel())
     answer = proxied.get("/simple/demo/", proxied.token, X_Forwarded_For="192.0.2.7", **TRACED)
 
     (entry,) = entries(proxied, '"192.0.2.7"')
@@ -75,7 +76,7 @@ def test_request_is_one_entry_with_its_trace(proxied: RunningServer) -> None:
 
 def test_page_in_memory_is_logged_as_any_other(proxied: RunningServer) -> None:
     """A page that is answered from memory is logged as any other."""
-    publish(proxied, wheel("held"))
+    publish(proxied, make_wheel("held"))
     for _ in range(3):
         proxied.get("/simple/held/", proxied.token)
 
@@ -91,7 +92,7 @@ def test_page_in_memory_is_logged_as_any_other(proxied: RunningServer) -> None:
 
 def test_change_is_logged_with_who_made_it(proxied: RunningServer) -> None:
     """The log says who has uploaded, yanked or deleted what; what changes nothing is not in it."""
-    package = wheel("changed")
+    package = make_wheel("changed")
     publish(proxied, package)
     publish(proxied, package)
     assert proxied.ask("POST", "/legacy/", proxied.token).status_code == 400
@@ -183,7 +184,7 @@ def test_broken_upload_is_no_refusal(proxied: RunningServer) -> None:
 def test_text_log_has_a_line_a_request(tmp_path: Path) -> None:
     """Without JSON a request and a change are a line each, as a person reads them."""
     with running_server(tmp_path, config=TEXT) as server:
-        publish(server, sdist())
+        publish(server, make_sdist())
         server.get("/simple/demo/")
         (page,) = lines_of(server, '"GET /simple/demo/"', 1)
         (upload,) = lines_of(server, '"POST /legacy/"', 1)

@@ -14,7 +14,8 @@ import httpx2
 import pytest
 from prometheus_client import Metric, ProcessCollector
 
-from tests.http.packages import post, publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import post, publish
 from tests.http.servers import RunningServer, running_server
 from tests.http_server import count_listeners, workers_of
 from tests.plain_http import LOCALLY
@@ -45,10 +46,10 @@ def asked_anew(server: RunningServer, path: str, token: str) -> list[httpx2.Resp
 
 def test_upload_is_seen_by_every_process(server: RunningServer) -> None:
     """Whatever one process has taken is seen by every process at once: a file, a yank, its end."""
-    package = wheel("changing")
+    package = make_wheel("changing")
     publish(server, package)
     for answer in asked_anew(server, f"/packages/{package.filename}", server.token):
-        assert answer.content == package.data
+        assert answer.content == package.body
     for answer in asked_anew(server, "/simple/", server.token):
         assert "changing" in {each["name"] for each in answer.json()["projects"]}
     server.change("changing", "yank", version="1.0")
@@ -58,7 +59,7 @@ def test_upload_is_seen_by_every_process(server: RunningServer) -> None:
     for answer in asked_anew(server, "/packages/changing-1.0-py3-none-any.whl", server.token):
         assert answer.status_code == 404
     for _ in range(6):
-        assert post(server, wheel("changing")).status_code == 400
+        assert post(server, make_wheel("changing")).status_code == 400
 
 
 def test_metrics_are_of_all_processes(server: RunningServer) -> None:

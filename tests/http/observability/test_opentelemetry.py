@@ -15,7 +15,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.raw_client import raw_answer
 from tests.http.servers import running_server
 from tests.http_server import serving
@@ -96,7 +97,7 @@ def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collect
     with collecting() as collector:
         config = f'[telemetry]\notlp_endpoint = "{collector.url}/"\n'
         with running_server(tmp_path_factory.mktemp("telling"), config=config) as server:
-            publish(server, wheel())
+            publish(server, make_wheel())
             server.get("/simple/demo/", traceparent=f"00-{ID}-{SPAN}-01")
             server.get("/simple/demo/", traceparent=f"00-{ID}-{SPAN}-01")
             server.get("/simple/", traceparent=f"00-{ID}-{SPAN}-00")

@@ -11,7 +11,8 @@ import pytest
 
 from tests.authentication.sign_in.fake_provider import SECRET, FakeProvider, running_providers
 from tests.browser.site import PASSWORD, USER
-from tests.http.packages import post, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import post
 from tests.http.prefix_proxy import TEAM, Proxied, Setup, behind_nginx
 from tests.http.servers import token_of
 from tests.plain_http import LOCALLY
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML: Final = {"Accept": "text/html,application/xhtml+xml"}
-DEMO: Final = wheel("demo")
+DEMO: Final = make_wheel("demo")
 INDEX: Final = '[main]\npromote_only = false\n[[index]]\nname = "dev"\nread = "anyone"\n'
 LINK: Final = re.compile(r'\b(?:href|src|action)="([^"]*)"|content="0; url=([^"]*)"|<id>([^<]*)<')
 
@@ -220,10 +221,10 @@ def test_programs_find_files(index: Proxied) -> None:
             (file,) = answer.json()["files"]
             url = urljoin(str(answer.url), file["url"])
             assert url.startswith(f"{index.url}/")
-            assert client.get(url).content == DEMO.data
+            assert client.get(url).content == DEMO.body
             assert client.get(f"{url}.metadata").status_code == 200
         for path in ("/pypi/Demo/json", "/dev/pypi/demo/1.0/json"):
             answer = client.get(index.url + path)
             url = urljoin(str(answer.url), answer.json()["urls"][0]["url"])
             assert url.startswith(f"{index.url}/")
-            assert client.get(url).content == DEMO.data
+            assert client.get(url).content == DEMO.body

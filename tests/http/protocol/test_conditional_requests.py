@@ -4,13 +4,14 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.raw_client import RawResponse, basic, raw_answer
 from tests.http.servers import RunningServer
 
 pytestmark = pytest.mark.integration
 
-DEMO = wheel("conditions", filler=bytes(range(256)) * 8)
+DEMO = make_wheel("conditions", content=bytes(range(256)) * 8)
 FILE = f"/files/conditions/{DEMO.sha256}/{DEMO.filename}"
 METADATA = f"{FILE}.metadata"
 PAGES = (
@@ -92,7 +93,7 @@ def test_condition_is_met_or_not_as_in_rfc_9110(
         assert answer.body == (whole.body if (answer.status, method) == (200, "GET") else b"")
 
 
-SIZE = {FILE: len(DEMO.data), METADATA: len(DEMO.metadata)}
+SIZE = {FILE: len(DEMO.body), METADATA: len(DEMO.metadata)}
 HUGE = "9" * 900
 FIVE = "Range: bytes=5-9"
 RANGES = {

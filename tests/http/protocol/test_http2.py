@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from tests.clients.harness import system_program
-from tests.http.packages import sdist, wheel
+from tests.distributions import make_sdist, make_wheel
 from tests.http.servers import RunningServer
 
 pytestmark = pytest.mark.integration
@@ -39,9 +39,9 @@ def test_pages_and_files_come_over_http2(stocked: RunningServer) -> None:
 
 def test_upload_works_over_http2(stocked: RunningServer, tmp_path: Path) -> None:
     """Uploads are taken and refused, small and large ones, and the refusal can be read."""
-    package, large = sdist("second"), wheel("large", filler=bytes(3 << 20))
+    package, large = make_sdist("second"), make_wheel("large", content=bytes(3 << 20))
     for each in (package, large):
-        (tmp_path / each.filename).write_bytes(each.data)
+        (tmp_path / each.filename).write_bytes(each.body)
 
     def push(user: str, name: str) -> str:
         address = f"http://{user}@{stocked.address}/acme/"
@@ -52,28 +52,28 @@ def test_upload_works_over_http2(stocked: RunningServer, tmp_path: Path) -> None
     refused = push("somebody", large.filename)
     assert refused.endswith("\n2 401")
     assert json.loads(refused.rpartition("\n")[0])["error"] == "unauthenticated"
-    assert stocked.get(f"/raw/{large.filename}").content == large.data
+    assert stocked.get(f"/raw/{large.filename}").content == large.body
 
 
 def test_part_of_a_file_comes_whole(stocked: RunningServer, tmp_path: Path) -> None:
     """A part of a file comes whole, however long it takes, and a body may lack a length."""
-    large = wheel("partly", filler=bytes(range(256)) * (1 << 14))
-    (tmp_path / large.filename).write_bytes(large.data)
+    large = make_wheel("partly", content=bytes(range(256)) * (1 << 14))
+    (tmp_path / large.filename).write_bytes(large.body)
     address = f"http://{stocked.token}@{stocked.address}/legacy/"
     form = f"content=@{tmp_path / large.filename}"
     assert curl("-H", "Content-Length:", "-F", form, address).endswith("\n2 200")
     got = tmp_path / "part"
     slowly = ("--limit-rate", "3M", "--range", "7-", "--output", str(got))
     assert curl(*slowly, f"{stocked.url}/packages/{large.filename}").endswith("\n2 206")
-    assert got.read_bytes() == large.data[7:]
+    assert got.read_bytes() == large.body[7:]
 
 
 @pytest.mark.slow
 def test_large_upload_takes_little_memory(stocked: RunningServer, tmp_path: Path) -> None:
     """A wheel of 60 MB goes up over HTTP/2 in little memory, and comes back as it was."""
-    large = wheel("huge", filler=Random(1).randbytes(60_000_000))
+    large = make_wheel("huge", content=Random(1).randbytes(60_000_000))
     path, got = tmp_path / large.filename, tmp_path / "got"
-    path.write_bytes(large.data)
+    path.write_bytes(large.body)
     before = peak_memory(stocked.pid)
 
     address = f"http://{stocked.token}@{stocked.address}/legacy/"

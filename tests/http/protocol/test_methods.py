@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.routing import compile_path
 
+from tests.distributions import make_wheel
 from tests.http.in_process import in_process
-from tests.http.packages import wheel
 from tests.http.raw_client import basic, raw_answer
 from tests.http.servers import RunningServer
 from wheelyard.errors import Invalid
@@ -19,7 +19,7 @@ from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
 
-DEMO = wheel("demo", "1.0")
+DEMO = make_wheel("demo", "1.0")
 NAMED = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
 READ = "GET, HEAD, OPTIONS"
 READ_OR_UPLOAD = "GET, HEAD, POST, OPTIONS"

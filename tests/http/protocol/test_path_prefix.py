@@ -7,15 +7,16 @@ from urllib.parse import urljoin
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.http.in_process import in_process
-from tests.http.packages import post, wheel
+from tests.http.packages import post
 from tests.http.servers import RunningServer, running_server
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
 
 JSON = "application/vnd.pypi.simple.v1+json"
-DEMO = wheel("demo")
+DEMO = make_wheel("demo")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_links_stay_below_the_prefix(server: RunningServer, root: str) -> None:
     address = urljoin(f"{server.url}{path}", file["url"])
 
     assert address.startswith(f"{server.url}/team/python/")
-    assert server.get(address).content == DEMO.data
+    assert server.get(address).content == DEMO.body
 
 
 @pytest.mark.parametrize("name", ["demo", "Demo"])
@@ -100,4 +101,4 @@ def test_pypi_json_has_addresses_below_the_prefix(server: RunningServer) -> None
     """Addresses in PyPI's JSON hold the prefix, and lead to the file."""
     (file,) = server.get("/team/python/pypi/demo/json").json()["urls"]
     assert file["url"].startswith("/team/python/packages/")
-    assert server.get(file["url"]).content == DEMO.data
+    assert server.get(file["url"]).content == DEMO.body

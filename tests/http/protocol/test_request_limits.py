@@ -11,7 +11,8 @@ from weakref import ref
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.http.packages import post, publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import post, publish
 from tests.http.raw_client import RawConnection, basic, http2_connection, raw_connection
 from tests.http.servers import RunningServer, running_app
 from tests.waiting import StillLoop, until
@@ -114,7 +115,7 @@ def test_silent_uploads_block_nobody_for_long(server: RunningServer) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = pool.map(silent, range(4))
         until(lambda: server.under_way() > 1)
-        assert post(server, wheel("prompt")).status_code == 200
+        assert post(server, make_wheel("prompt")).status_code == 200
         assert set(answers) == {408}
 
 
@@ -199,7 +200,7 @@ def test_long_journal_comes_in_pages(tmp_path: Path) -> None:
     """A journal comes a thousand commits at a time, in order, each of them once."""
     index = open_index(Settings(store=StoreSettings(location="memory:")))
     with running_app(index, tmp_path) as server:
-        publish(server, wheel("long"))
+        publish(server, make_wheel("long"))
         caller, name = local_caller(index), NormalizedName("long")
         selection = Selection(parse_version("1.0"))
         for number in range(2100):

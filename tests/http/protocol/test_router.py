@@ -6,11 +6,10 @@ from urllib.parse import urljoin
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.http.in_process import in_process
-from tests.http.packages import wheel
 from tests.http.raw_client import raw_answer
 from tests.http.servers import RunningServer
-from tests.operations.distributions import make_wheel
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -22,7 +21,7 @@ EVERY_ROOT = (
     *(f"{root}+simple/" for root in ("/", "/simple/", "/pypi/", "/legacy/", "/acme/")),
     *(f"{root}%2Bsimple/" for root in ("/", "/simple/", "/pypi/", "/legacy/", "/acme/")),
 )
-DEMO = wheel("demo", "1.0", "Requires-Python: >=3.9", "Summary: A demo of <b>it</b>")
+DEMO = make_wheel("demo", "1.0", "Requires-Python: >=3.9", "Summary: A demo of <b>it</b>")
 
 
 @pytest.mark.parametrize("kind", [JSON, "text/html"], ids=["json", "html"])
@@ -62,7 +61,7 @@ def test_file_has_several_addresses(stocked: RunningServer, path: str) -> None:
     answer = stocked.get(path)
 
     assert answer.status_code == 200
-    assert answer.content == DEMO.data
+    assert answer.content == DEMO.body
     assert answer.headers["ETag"] == f'"{DEMO.sha256}"'
     assert stocked.get(f"{path}.metadata").content == DEMO.metadata
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.http.packages import Package, wheel
+from tests.distributions import Distribution, make_wheel
 from tests.http.protocol.test_http2 import curl
 from tests.http.servers import RunningServer, running_server
 from wheelyard.http.forms import is_cross_site
@@ -13,7 +13,7 @@ from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
 
-PACKAGE: Package = wheel("browser")
+PACKAGE: Distribution = make_wheel("browser")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_other_sites_change_nothing(
     auth = ("__token__", server.token)
     uploads = [
         server.client.post(
-            path, files={"content": (PACKAGE.filename, PACKAGE.data)}, auth=auth, headers=sent
+            path, files={"content": (PACKAGE.filename, PACKAGE.body)}, auth=auth, headers=sent
         )
         for path in ("/legacy/", "/", "/simple/", "/acme/")
     ]
@@ -98,7 +98,7 @@ BROWSER = {b"host": NAMED.encode(), b"origin": f"http://{NAMED}".encode()}
 def test_rebound_name_cannot_publish(open_to_all: RunningServer, host: str, status: int) -> None:
     """A page whose name was made to lead to this machine cannot publish here, and a program can."""
     name = host.format(port=open_to_all.address.partition(":")[2])
-    files = {"content": (PACKAGE.filename, PACKAGE.data)}
+    files = {"content": (PACKAGE.filename, PACKAGE.body)}
 
     def upload(**headers: str) -> int:
         sent = {"Host": name, **headers}

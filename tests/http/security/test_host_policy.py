@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.http.packages import publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import publish
 from tests.http.raw_client import http2_connection
 from tests.http.servers import RunningServer, running_server
 from wheelyard.errors import Forbidden
@@ -137,7 +138,7 @@ def test_credential_over_plain_http_is_refused(
 ) -> None:
     """A credential that the proxy did not get over HTTPS, or does not say so of, is refused."""
     proxied.client.headers["X-Forwarded-Proto"] = "https"
-    publish(proxied, wheel("demo"))
+    publish(proxied, make_wheel("demo"))
     del proxied.client.headers["X-Forwarded-Proto"]
     assert proxied.get("/simple/").status_code == 200  # there is nothing to be read on the way
     for _ in range(2):  # the second of them is in memory

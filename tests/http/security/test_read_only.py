@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.packages import form, post, publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import form, post, publish
 from tests.http.servers import RunningServer, running_app, running_server
 from tests.waiting import until
 from wheelyard.catalog import keys
@@ -26,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("read-only")
     store = StoreSettings(location=str(folder / "store"))
     with running_app(open_index(Settings(store=store)), folder) as writing:
-        publish(writing, wheel())
+        publish(writing, make_wheel())
     reading = ServerSettings(read_only=True, roots=("acme",))
     index = open_index(Settings(store=store, server=reading), is_server=True)
     with running_app(index, folder) as server:
@@ -48,7 +49,7 @@ def test_changes_are_refused(
 ) -> None:
     """Every change is refused as read-only, for every caller and request."""
     auth = ("__token__", server.token) if is_known else None
-    body = form(wheel("more")) if kind == KIND else b"{}"
+    body = form(make_wheel("more")) if kind == KIND else b"{}"
 
     answer = server.client.request(
         method, path, content=body, headers={"Content-Type": kind}, auth=auth
@@ -64,7 +65,7 @@ def test_read_only_server_answers_reads(server: RunningServer) -> None:
     url = page.json()["files"][0]["url"]
     for path in ("/simple/", "/ready", "/health", "/api/v1/whoami", "/api/v1/projects"):
         assert server.get(path, server.token).status_code == 200, path
-    assert server.client.get(str(page.url.join(url))).content == wheel().data
+    assert server.client.get(str(page.url.join(url))).content == make_wheel().body
     assert server.get("/legacy/").json()["error"] == "read_only"
     assert server.get("/legacy/nothing/at/all").status_code == 404
     assert server.kept() == before
@@ -91,7 +92,7 @@ def test_server_is_ready_on_a_writable_folder(tmp_path: Path) -> None:
     with running_server(tmp_path) as server:
         assert server.get("/ready").status_code == 200
         assert not [path for path in server.store.rglob("*") if "probe" in path.name]
-        assert post(server, wheel()).status_code == 200
+        assert post(server, make_wheel()).status_code == 200
 
 
 def test_unwritten_store_is_not_ready(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_unwritten_store_is_not_ready(tmp_path: Path) -> None:
         assert (refused.status_code, refused.json()["error"]) == (503, "store_not_written")
         assert reasons[0] in refused.json()["message"]
         assert server.get("/health").status_code == 200
-        assert post(server, wheel()).status_code == 200
+        assert post(server, make_wheel()).status_code == 200
 
         reasons.pop(0)
         assert server.get("/ready").status_code == 200

@@ -11,7 +11,8 @@ import pytest
 from bcrypt import gensalt, hashpw
 from msgspec.structs import replace
 
-from tests.http.packages import post, publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import post, publish
 from tests.http.raw_client import basic, raw_answer
 from tests.http.servers import RunningServer, memory_index, running_app, running_server
 from tests.waiting import until
@@ -154,7 +155,7 @@ def test_revoked_token_opens_nothing(private: RunningServer) -> None:
             assert answer.json()["message"].startswith(
                 f"The token test ({token[4:14]}) was revoked"
             )
-    assert post(private, wheel("late"), token=token).status_code == 401
+    assert post(private, make_wheel("late"), token=token).status_code == 401
 
 
 def test_expired_token_opens_nothing(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_expired_token_opens_nothing(tmp_path: Path) -> None:
     settings = Settings(access=AccessSettings(private=True))
     index = memory_index(tmp_path, settings, runtime)
     with running_app(index, tmp_path) as server:  # its own token is good for 30 days
-        publish(server, wheel("demo"))
+        publish(server, make_wheel("demo"))
         for path in ("/simple/demo/", FILES[0]):
             assert server.get(path, server.token).status_code == 200
         later = timedelta(days=30)

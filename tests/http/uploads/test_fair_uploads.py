@@ -11,7 +11,8 @@ from select import select
 
 import pytest
 
-from tests.http.packages import form, post, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import form, post
 from tests.http.raw_client import RawConnection, basic, http2_connection, raw_connection
 from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
@@ -37,7 +38,7 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
 
 def begin(line: RawConnection, number: int, *headers: str) -> None:
     """Send the first part of an upload, and nothing after it."""
-    body = form(wheel(f"slow-{number}", filler=bytes(4 * BATCH_BYTES)))
+    body = form(make_wheel(f"slow-{number}", content=bytes(4 * BATCH_BYTES)))
     line.ask(POST, *headers, KIND, f"Content-Length: {len(body)}")
     line.send(body[: 2 * BATCH_BYTES])
 
@@ -72,7 +73,7 @@ def test_other_credentials_are_answered(server: RunningServer) -> None:
     with slow_bodies(server) as slow:
         with ThreadPoolExecutor(len(tokens)) as pool:
             answers = pool.map(
-                lambda each: post(server, wheel(f"prompt-{each[0]}"), token=each[1]),
+                lambda each: post(server, make_wheel(f"prompt-{each[0]}"), token=each[1]),
                 enumerate(tokens),
             )
             assert [answer.status_code for answer in answers] == [200] * len(tokens)
@@ -85,14 +86,14 @@ def test_slots_are_free_after_clients_hang_up(server: RunningServer) -> None:
         pass
     until(lambda: spooled(server) == 0)
     with ThreadPoolExecutor(SLOTS) as pool:
-        answers = pool.map(lambda number: post(server, wheel(f"job-{number}")), range(SLOTS))
+        answers = pool.map(lambda number: post(server, make_wheel(f"job-{number}")), range(SLOTS))
         assert {answer.status_code for answer in answers} == {200}
 
 
 def test_waiting_upload_blocks_no_other_of_its_connection(server: RunningServer) -> None:
     """Of those who share a proxy's connection, one who waits for a slot keeps no other waiting."""
     token = server.make_token()
-    body = form(wheel("prompt", filler=bytes(3 * BATCH_BYTES)))
+    body = form(make_wheel("prompt", content=bytes(3 * BATCH_BYTES)))
     with slow_bodies(server) as slow, http2_connection(server) as proxy:
         waiting = proxy.begin(*upload(server.token, 1 << 30), has_body=True)
         proxy.fill(waiting)
@@ -131,7 +132,7 @@ def test_anonymous_network_shares_its_slots(tmp_path: Path) -> None:
             begin(line, number, f"X-Forwarded-For: 192.0.2.{number}")
         until(lambda: spooled(server) == 2)
         server.client.headers["X-Forwarded-For"] = "198.51.100.7"
-        assert post(server, wheel("prompt"), token="").status_code == 200
+        assert post(server, make_wheel("prompt"), token="").status_code == 200
         assert answered(lines) == []
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import Distribution
 from tests.http.forms import BOUNDARY, Part, file, form, text
 from tests.http.servers import Answer, RunningServer, running_server
-from tests.operations.distributions import Made
 from tests.operations.old_sdists import old_sdist, sdist_without_metadata
 
 pytestmark = pytest.mark.integration
@@ -33,7 +33,7 @@ def send(server: RunningServer, token: str, *parts: Part) -> Answer:
     )
 
 
-def content(made: Made) -> Part:
+def content(made: Distribution) -> Part:
     """Return the part with a file."""
     return file(filename=made.filename, data=made.body)
 
@@ -41,7 +41,7 @@ def content(made: Made) -> Part:
 ORDERS = ("no name", "name before", "name behind")
 
 
-def parts_of(order: str, made: Made, name: str) -> tuple[Part, ...]:
+def parts_of(order: str, made: Distribution, name: str) -> tuple[Part, ...]:
     """Return the parts of a form with a file, and its name at one place or none."""
     parts = {"name before": (text("name", name), content(made))}
     parts |= {"name behind": (content(made), text("name", name))}

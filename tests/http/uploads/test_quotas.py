@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.harness import new_sandbox, program
-from tests.http.packages import post, publish, wheel
+from tests.distributions import make_wheel
+from tests.http.packages import post, publish
 from tests.http.raw_client import basic, raw_connection
 from tests.http.servers import RunningServer, running_server
 
@@ -20,13 +21,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server whose index is full."""
     tables = "[main]\nindex_files = 2\n"
     with running_server(tmp_path_factory.mktemp("quotas"), tables=tables) as server:
-        publish(server, wheel("one"), wheel("two"))
+        publish(server, make_wheel("one"), make_wheel("two"))
         yield server
 
 
 def test_an_upload_to_a_full_index_is_told_the_numbers(server: RunningServer) -> None:
     """An upload over the quota is refused with 413, its own code, and the numbers."""
-    answer = post(server, wheel("three"))
+    answer = post(server, make_wheel("three"))
 
     assert answer.status_code == 413
     assert answer.json()["error"] == "quota_exceeded"
@@ -37,14 +38,14 @@ def test_an_upload_to_a_full_index_is_told_the_numbers(server: RunningServer) ->
 
 def test_the_same_upload_again_is_accepted(server: RunningServer) -> None:
     """A file that is there already is accepted again by a full index."""
-    assert post(server, wheel("one")).json()["status"] == "there"
+    assert post(server, make_wheel("one")).json()["status"] == "there"
 
 
 @pytest.mark.parametrize("client", ["twine", "uv"])
 def test_clients_show_why(server: RunningServer, tmp_path: Path, client: str) -> None:
     """Whoever uploads with twine or uv reads the numbers."""
-    package, sandbox = wheel("three"), new_sandbox(tmp_path)
-    (sandbox.folder / package.filename).write_bytes(package.data)
+    package, sandbox = make_wheel("three"), new_sandbox(tmp_path)
+    (sandbox.folder / package.filename).write_bytes(package.body)
     options = {
         "twine": ("upload", "--verbose", "-u", "__token__", "-p", server.token, "--repository-url"),
         "uv": ("publish", "--token", server.token, "--publish-url"),

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.http.packages import Package, form, post, publish, wheel
+from tests.distributions import Distribution, make_wheel
+from tests.http.packages import form, post, publish
 from tests.http.raw_client import RawConnection, RawResponse, basic, raw_connection
 from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.integration
 KIND = "Content-Type: multipart/form-data; boundary=frontier"
 POST = "POST /legacy/ HTTP/1.1"
 CHUNKED = "Transfer-Encoding: chunked"
-GOOD = wheel("good")
-BIG = Package("big-1.0-py3-none-any.whl", bytes(5 << 20), b"")
+GOOD = make_wheel("good")
+BIG = Distribution("big-1.0-py3-none-any.whl", bytes(5 << 20))
 UNWANTED = {"no-token": (False, 401), "too-large": (True, 413)}
 
 
@@ -26,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that takes files of at most 1 MiB, and is empty but for one."""
     config = "[uploads]\nmax_file_size = 1\n"
     with running_server(tmp_path_factory.mktemp("wire"), config=config) as server:
-        publish(server, wheel("other"))
+        publish(server, make_wheel("other"))
         yield server
 
 
@@ -63,12 +64,12 @@ def answered(line: RawConnection) -> RawResponse:
 @pytest.mark.parametrize("size", [1, 65_536])
 def test_chunked_upload_is_taken(server: RunningServer, size: int) -> None:
     """A body without a length, in chunks of any size, is as good as one with it."""
-    package = wheel("chunked", str(size))
+    package = make_wheel("chunked", str(size))
     with raw_connection(server) as line:
         line.ask(POST, credentials(server), KIND, CHUNKED)
         line.send(chunks(form(package), size) + b"0\r\n\r\n")
         assert answered(line).status == 200
-    assert server.get(f"/packages/{package.filename}").content == package.data
+    assert server.get(f"/packages/{package.filename}").content == package.body
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_disconnected_client_leaves_nothing(
 
 def test_rest_of_a_long_body_is_another_request(server: RunningServer) -> None:
     """What comes behind a complete upload is another request, and a bad one."""
-    package = wheel("longer")
+    package = make_wheel("longer")
     with raw_connection(server) as line:
         line.ask(POST, credentials(server), KIND, body=form(package))
         line.send(b"garbage garbage\r\n\r\n")
@@ -153,23 +154,23 @@ def test_expectation_is_refused_before_the_body(
 
 def test_expected_upload_is_told_to_go_on(server: RunningServer) -> None:
     """A client that asks first is told to go on, and then that all is well."""
-    package, body = wheel("asked-first"), form(wheel("asked-first"))
+    package, body = make_wheel("asked-first"), form(make_wheel("asked-first"))
     with raw_connection(server) as line:
         headers = (KIND, "Expect: 100-continue", f"Content-Length: {len(body)}")
         line.ask(POST, credentials(server), *headers)
         assert answered(line).status == 100
         line.send(body)
         assert answered(line).status == 200
-    assert server.get(f"/packages/{package.filename}").content == package.data
+    assert server.get(f"/packages/{package.filename}").content == package.body
 
 
 def test_unknown_expectation_is_ignored(server: RunningServer) -> None:
     """Another expectation than 100-continue is ignored."""
-    package = wheel("banana")
+    package = make_wheel("banana")
     with raw_connection(server) as line:
         line.ask(POST, credentials(server), KIND, "Expect: banana", body=form(package))
         assert answered(line).status == 200
-    assert server.get(f"/packages/{package.filename}").content == package.data
+    assert server.get(f"/packages/{package.filename}").content == package.body
 
 
 @pytest.mark.parametrize("case", UNWANTED)
@@ -190,7 +191,7 @@ def test_refusal_is_readable_after_the_body(
 
 def test_parallel_uploads_are_all_listed(server: RunningServer) -> None:
     """Forty uploads at once to a few projects are all listed, and none is lost."""
-    packages = [wheel(f"busy-{number % 3}", f"1.{number}") for number in range(40)]
+    packages = [make_wheel(f"busy-{number % 3}", f"1.{number}") for number in range(40)]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda package: post(server, package).status_code, packages))
     assert set(answers) == {200}

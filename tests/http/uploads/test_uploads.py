@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.http.packages import Package, form, post, publish, sdist, wheel
+from tests.distributions import Distribution, make_sdist, make_wheel
+from tests.http.packages import form, post, publish
 from tests.http.raw_client import basic, raw_connection
 from tests.http.servers import Answer, RunningServer, running_server
 from wheelyard.operations.upload_attestations import NOT_ACCEPTED
@@ -34,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that takes files of at most 1 MiB, with projects in some states."""
     config = '[server]\nroots = ["acme"]\n[uploads]\nmax_file_size = 1\n'
     with running_server(tmp_path_factory.mktemp("uploads"), config=config) as server:
-        publish(server, *map(wheel, ("taken", "shelved", "mine", "mine-old")))
+        publish(server, *map(make_wheel, ("taken", "shelved", "mine", "mine-old")))
         for name in ("shelved", "mine-old"):
             server.change(name, "status", status="archived")
         yield server
@@ -60,8 +61,8 @@ def assert_refused(answer: Answer, status: int, error: str, code: str = "") -> N
 
 def test_upload_warns_of_what_could_be_better(server: RunningServer) -> None:
     """The answer to an upload says what could be better about a file that is taken."""
-    package = wheel("better")
-    odd = Package("better-1.0-py2-none-any.whl", package.data, package.metadata)
+    package = make_wheel("better")
+    odd = Distribution("better-1.0-py2-none-any.whl", package.body, package.metadata)
     texts = post(server, odd).json()["warnings"]
     assert texts == ["The tags in WHEEL differ from those in the filename."]
     assert "warnings" not in post(server, package).json()
@@ -70,28 +71,30 @@ def test_upload_warns_of_what_could_be_better(server: RunningServer) -> None:
 def test_attestations_are_not_kept_and_that_is_said(server: RunningServer) -> None:
     """Attestations are not kept, and the answer and the log say so, each time that they come."""
     sent = {"attestations": '[{"version": 1}]'}
-    for package in (wheel("attested"), sdist("attested"), wheel("attested")):
+    for package in (make_wheel("attested"), make_sdist("attested"), make_wheel("attested")):
         answer = post(server, package, **sent)
         assert (answer.status_code, answer.json()["code"]) == (200, "200 OK")
         assert answer.json()["warnings"] == [NOT_ACCEPTED]
         assert f" sent with {package.filename} were not kept" in server.log
-    assert "warnings" not in post(server, wheel("attested"), attestations="[]").json()
+    assert "warnings" not in post(server, make_wheel("attested"), attestations="[]").json()
 
     answer = server.client.post(
         "/acme/",
-        files={"content": (package.filename, package.data)},
+        files={"content": (package.filename, package.body)},
         data=sent,
         headers={"User-Agent": "curl/8"},
         auth=(server.token, ""),
     )
     assert answer.text.splitlines()[1:] == [f"{package.filename} ... ok", NOT_ACCEPTED]
-    refused = post(server, wheel("attested", "1.0", "Summary: Other bytes"), **sent)
+    refused = post(server, make_wheel("attested", "1.0", "Summary: Other bytes"), **sent)
     assert_refused(refused, 409, "file_exists")
     assert server.log.count("were not kept") == 4
 
 
-@pytest.mark.parametrize("package", [wheel("fresh"), sdist("fresh")], ids=["wheel", "sdist"])
-def test_new_file_is_listed_at_once(server: RunningServer, package: Package) -> None:
+@pytest.mark.parametrize(
+    "package", [make_wheel("fresh"), make_sdist("fresh")], ids=["wheel", "sdist"]
+)
+def test_new_file_is_listed_at_once(server: RunningServer, package: Distribution) -> None:
     """A good file is taken, named with its digest, and listed by the time of the answer."""
     answer = post(server, package, sha256_digest=package.sha256)
 
@@ -111,9 +114,9 @@ def test_new_file_is_listed_at_once(server: RunningServer, package: Package) -> 
     assert package.filename in [file["filename"] for file in files]
 
 
-GOOD = wheel("good")
+GOOD = make_wheel("good")
 EXISTS = "File already exists ('taken-1.0-py3-none-any.whl', with different content)."
-NO_ARCHIVE = Package(GOOD.filename, b"none", b"")
+NO_ARCHIVE = Distribution(GOOD.filename, b"none")
 RETIRED = "Registration is not needed, upload the files."
 BIG = "File too large, the limit is 1 MiB."
 
@@ -121,10 +124,10 @@ BIG = "File too large, the limit is 1 MiB."
 @pytest.mark.parametrize(
     ("package", "fields", "status", "error", "code"),
     [
-        (wheel("taken", "1.0", "Summary: Other bytes"), {}, 409, "file_exists", EXISTS),
+        (make_wheel("taken", "1.0", "Summary: Other bytes"), {}, 409, "file_exists", EXISTS),
         (NO_ARCHIVE, {}, 400, "invalid_archive", ""),
-        (wheel("shelved", "2.0"), {}, 403, "forbidden", "Project 'shelved' is archived."),
-        (wheel("big", filler=bytes(1 << 20)), {}, 413, "too_large", BIG),
+        (make_wheel("shelved", "2.0"), {}, 403, "forbidden", "Project 'shelved' is archived."),
+        (make_wheel("big", content=bytes(1 << 20)), {}, 413, "too_large", BIG),
         (GOOD, {"name": "other"}, 400, "name_mismatch", ""),
         (GOOD, {":action": "submit"}, 410, "invalid_action", RETIRED),
     ],
@@ -132,7 +135,7 @@ BIG = "File too large, the limit is 1 MiB."
 )
 def test_refused_upload_leaves_nothing(
     server: RunningServer,
-    package: Package,
+    package: Distribution,
     fields: dict[str, str],
     status: int,
     error: str,
@@ -186,10 +189,10 @@ PLACES = ("/legacy/", "/legacy", "/", "/simple", "/acme/", "//legacy//", "/?x=1"
 @pytest.mark.parametrize("path", PLACES)
 def test_every_upload_address_takes_files(server: RunningServer, path: str) -> None:
     """Every upload address takes files in place, with no redirect."""
-    package = wheel("placed", str(PLACES.index(path)))
+    package = make_wheel("placed", str(PLACES.index(path)))
     answer = server.client.post(
         f"{server.url}{path}",
-        files={"content": (package.filename, package.data)},
+        files={"content": (package.filename, package.body)},
         auth=("__token__", server.token),
     )
     assert answer.status_code == 200
@@ -199,10 +202,10 @@ def test_every_upload_address_takes_files(server: RunningServer, path: str) -> N
 @pytest.mark.parametrize("password", ["", "NOPASS"])
 def test_curl_pushes_as_to_gemfury(server: RunningServer, password: str) -> None:
     """`curl -F package=@FILE https://TOKEN@host/USER/` publishes, as it does at Gemfury."""
-    package = sdist("pushed", "1." + str(len(password)))
+    package = make_sdist("pushed", "1." + str(len(password)))
     answer = server.client.post(
         "/acme/",
-        files={"package": (f"dist/{package.filename}", package.data)},
+        files={"package": (f"dist/{package.filename}", package.body)},
         headers={
             "Authorization": f"Basic {b64encode(f'{server.token}:{password}'.encode()).decode()}",
             "User-Agent": "curl/8.14.1",
@@ -224,7 +227,7 @@ def test_archive_is_the_truth(server: RunningServer) -> None:
         "requires_dist": "evil",
         "author": "x",
     }
-    package = wheel("truth", "1.0", *lines)
+    package = make_wheel("truth", "1.0", *lines)
     assert (
         post(server, package, metadata_version="0.1", pyversion="cp27", **others).status_code == 200
     )
@@ -261,16 +264,21 @@ def test_first_fault_of_a_head_is_answered(server: RunningServer, first: str, se
 @pytest.mark.parametrize(
     ("package", "fields", "status", "error"),
     [
-        (Package("taken-2.0-py3-none-any.whl", bytes(2 << 20), b""), {}, 403, "forbidden"),
-        (Package("theirs.whl", b"nothing", b""), {}, 400, "invalid_filename"),
-        (Package("mine_old-2.0-py3-none-any.whl", b"", b""), {}, 403, "forbidden"),
-        (Package("mine-2.0.tar.gz", b"x", b""), {"md5_digest": "0" * 32}, 400, "digest_mismatch"),
-        (Package("mine-1.0-py3-none-any.whl", b"x", b""), {}, 409, "file_exists"),
+        (Distribution("taken-2.0-py3-none-any.whl", bytes(2 << 20)), {}, 403, "forbidden"),
+        (Distribution("theirs.whl", b"nothing"), {}, 400, "invalid_filename"),
+        (Distribution("mine_old-2.0-py3-none-any.whl", b""), {}, 403, "forbidden"),
+        (
+            Distribution("mine-2.0.tar.gz", b"x"),
+            {"md5_digest": "0" * 32},
+            400,
+            "digest_mismatch",
+        ),
+        (Distribution("mine-1.0-py3-none-any.whl", b"x"), {}, 409, "file_exists"),
     ],
     ids=["right before file", "name before right", "closed", "digest", "known name"],
 )
 def test_first_fault_of_a_form_is_answered(
-    server: RunningServer, package: Package, fields: dict[str, str], status: int, error: str
+    server: RunningServer, package: Distribution, fields: dict[str, str], status: int, error: str
 ) -> None:
     """Name, right, project and digest are looked at before the archive, in this order."""
     kept, token = server.kept(), server.make_token("mine", "mine-*")
@@ -284,7 +292,7 @@ def test_first_fault_of_a_form_is_answered(
 @pytest.mark.parametrize("name", ["taken", "nobody"])
 def test_foreign_project_is_refused_alike(server: RunningServer, name: str) -> None:
     """Whether the project exists cannot be told from a refusal."""
-    answer = post(server, wheel(name, "9.0"), token=server.make_token("mine"))
+    answer = post(server, make_wheel(name, "9.0"), token=server.make_token("mine"))
 
     assert answer.status_code == 403
     fact = (

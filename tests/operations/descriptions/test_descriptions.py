@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Timer
+from threading import Timer
 from time import monotonic
 
 import nh3
@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from tests import waiting
+from tests.fake_store import Before, FakeStore, Pause
 from tests.fake_time import Clock
-from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.operations.descriptions.child_process import RenderProcess
@@ -46,21 +46,6 @@ def descriptions() -> Iterator[Descriptions]:
     made = Descriptions(new_store(), monotonic, waits=True)
     yield made
     made.close()
-
-
-class HeldOnce:
-    """Holds the first call of a verb at a store until `go` is set."""
-
-    def __init__(self, verb: str) -> None:
-        self._verb = verb
-        self.asked = Event()
-        self.go = Event()
-
-    def on_call(self, verb: str, _key: str) -> None:
-        """Take note of a call."""
-        if verb == self._verb and not self.asked.is_set():
-            self.asked.set()
-            assert self.go.wait(waiting.TIMEOUT_SECONDS)
 
 
 def new_store() -> MemoryStore:
@@ -505,17 +490,17 @@ def test_too_many_descriptions_wait_for_their_readers(monkeypatch: pytest.Monkey
 
 def test_the_shortest_description_is_rendered_first() -> None:
     """A long description that waits holds up none of the shorter ones, which come after it."""
-    held = HeldOnce("get")
-    made = Descriptions(ObservedStore(new_store(), held.on_call), monotonic)
+    pause = Pause()
+    made = Descriptions(FakeStore(new_store(), Before(pause, "get")), monotonic)
     made.begin(core("*first*"))
-    assert held.asked.wait(waiting.TIMEOUT_SECONDS)
+    pause.wait_for_call()
     rendered = list[str]()
     for text in ("*long* " * 1000, "*short*"):
         job = made.render(core(text)).job
         assert job is not None
         job.add_done_callback(lambda job: rendered.append(job.result().html))
 
-    held.go.set()
+    pause.go_on.set()
 
     waiting.until(lambda: len(rendered) == 2)
     made.close()
@@ -524,15 +509,15 @@ def test_the_shortest_description_is_rendered_first() -> None:
 
 def test_no_description_waits_for_the_store() -> None:
     """Readers see descriptions while the store still writes the first of them."""
-    held, store = HeldOnce("put"), new_store()
-    made = Descriptions(ObservedStore(store, held.on_call), monotonic)
+    pause, store = Pause(), new_store()
+    made = Descriptions(FakeStore(store, Before(pause, "put")), monotonic)
     for text in ("*one*", "*two*"):
         job = made.render(core(text)).job
         assert job is not None
         assert job.result(waiting.TIMEOUT_SECONDS) is not None
     assert "<em>two</em>" in shown(made, "*two*")
 
-    held.go.set()
+    pause.go_on.set()
     waiting.until(lambda: len([*store.list(keys.DESCRIPTIONS)]) == 2)
     made.close()
 

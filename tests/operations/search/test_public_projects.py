@@ -2,13 +2,13 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.fake_store import ALWAYS, Fault, FaultKind
 from tests.operations.in_memory_index import ALICE
 from tests.operations.search.test_search_index import Machine, Process, after_reading
 from wheelyard.catalog import keys
@@ -118,11 +118,11 @@ def test_a_store_that_fails_between_table_and_names(machine: Machine) -> None:
     first.publish("acme")
     first.refreshed()
     other = beside(machine, Listed({}, hidden=frozenset({"team-x"})))
-    other.store.fails_after = 1
+    other.store.follow(Fault(FaultKind.NOT_DONE, nth=2, times=ALWAYS))
 
     with pytest.raises(Unavailable):
         other.known()
-    other.store.fails_after = inf
+    other.store.follow()
 
     assert other.known() == {"acme": "1.0"}
 

@@ -4,19 +4,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
-from math import inf
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.distributions import make_wheel
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
 from tests.fake_time import Clock, fake_runtime
-from tests.http.packages import wheel
-from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, objects
-from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.errors import NotFound, Unavailable
@@ -32,7 +30,7 @@ from wheelyard.operations.search.search_index import (
     SAVE_SECONDS,
 )
 from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.storage.base import ABSENT, Key, Store, Stored, Stores
+from wheelyard.storage.base import ABSENT, Key, Stored, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -40,34 +38,7 @@ from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
-T = TypeVar("T")
 Work = Callable[[], None]
-
-
-@dataclass
-class WatchedStore(WrappedStore):
-    """A store that records each call, and may fail."""
-
-    store: Store
-    calls: list[str] = field(default_factory=list)
-    broken: frozenset[str] = frozenset()
-    """The verbs that fail."""
-    fails_after: float = inf
-    """How many calls succeed from now on."""
-    first: dict[str, Work] = field(default_factory=dict)
-    """What happens once before a call."""
-
-    def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
-        self.calls.append(f"{verb} {key}")
-        self.first.pop(f"{verb} {key}", lambda: None)()
-        self.fails_after -= 1
-        if verb in self.broken or self.fails_after < 0:
-            raise Unavailable("The store does not answer.")
-        return act()
-
-    def count(self, call: str) -> int:
-        """Return how many calls began with this text."""
-        return sum(each.startswith(call) for each in self.calls)
 
 
 @dataclass
@@ -75,14 +46,14 @@ class Process:
     """An index as one process has it; its background work waits until a test runs it."""
 
     index: Index
-    store: WatchedStore
+    store: FakeStore
     folder: Path
     waiting: list[Work] = field(default_factory=list)
 
     def publish(self, name: str, version: str = "1.0", *lines: str) -> None:
         """Upload a wheel."""
-        made = wheel(name, version, *lines)
-        arrival = Made(made.filename, made.data).arrival(self.folder)
+        made = make_wheel(name, version, *lines)
+        arrival = made.arrival(self.folder)
         self.index.uploads.accept(arrival, ALICE)
 
     def work(self) -> None:
@@ -119,7 +90,7 @@ class Machine:
         """Start a process."""
         spool, settings = Spool(self.folder), settings or Settings()
         store = ReadOnlyStore(self.store) if settings.server.read_only else self.store
-        watched, runtime = WatchedStore(store), fake_runtime(self.clock, next(self.seeds))
+        watched, runtime = FakeStore(store), fake_runtime(self.clock, next(self.seeds))
         traits = StoreTraits(is_local=is_local)
         index = build_index(Stores.of(watched), spool, settings, runtime, traits)
         process = Process(index, watched, self.folder)
@@ -165,9 +136,9 @@ def test_a_stored_table_comes_first(machine: Machine) -> None:
     process.store.calls.clear()
 
     assert process.known() == {"a": "1.0"}
-    assert process.store.count("get projects/") == process.store.count("list") == 0
+    assert process.store.count("get", "projects/*") == process.store.count("list") == 0
     assert process.refreshed() == {"a": "1.0"}
-    assert process.store.count("get projects/") == 0
+    assert process.store.count("get", "projects/*") == 0
     assert process.store.count("list") == 1
 
 
@@ -187,10 +158,10 @@ def test_a_table_that_cannot_be_read_ahead_is_read_later(machine: Machine) -> No
     """If the store does not answer at the start, the first page reads the table."""
     machine.knowing("a")
     process = machine.process()
-    process.store.broken = frozenset({"get"})
+    process.store.follow(Fault(FaultKind.NOT_DONE, "get", times=ALWAYS))
     process.index.search.read_ahead()
     process.work()
-    process.store.broken = frozenset()
+    process.store.follow()
 
     assert process.known() == {"a": "1.0"}
 
@@ -200,7 +171,7 @@ def put_projects(process: Process, number: int) -> None:
     names = [parse_name(f"p{each}") for each in range(number)]
     for name in names:
         body = ProjectCodec().encode(Project(name=name, revision=1))
-        process.store.store.put(keys.project(name), body, ABSENT)
+        process.store.inner.put(keys.project(name), body, ABSENT)
         process.index.changes.mark({name: 1})
     process.index.projects.names.claim(*names)
 
@@ -219,7 +190,7 @@ def test_idle_refresh_costs_two_calls(machine: Machine, number: int, *, is_local
 
     process.work()
 
-    assert process.store.calls == ["list pending/", "get changes.json"]
+    assert process.store.calls == [("list", "pending/"), ("get", "changes.json")]
 
 
 def test_only_what_has_changed_is_read(machine: Machine) -> None:
@@ -234,8 +205,8 @@ def test_only_what_has_changed_is_read(machine: Machine) -> None:
     process.store.calls.clear()
 
     assert process.refreshed()["p3"] == "2.0"
-    assert process.store.count("get projects/") == 2  # the first one for its serial
-    assert process.store.count("get files/") == 1
+    assert process.store.count("get", "projects/*") == 2  # the first one for its serial
+    assert process.store.count("get", "files/*") == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"damaged", None])
@@ -340,7 +311,7 @@ def test_others_are_found_later(machine: Machine, seconds: float, *, is_local: b
     machine.clock.advance(seconds=seconds * 0.9)
     process.store.calls.clear()
     assert process.refreshed() == {"a": "1.0"}
-    assert process.store.count("list") == process.store.count("get projects/") == 0
+    assert process.store.count("list") == process.store.count("get", "projects/*") == 0
     assert is_local or process.store.calls == []
 
     machine.clock.advance(seconds=seconds * 0.1)
@@ -372,10 +343,10 @@ def test_the_last_table_is_served_during_an_outage(machine: Machine) -> None:
     process = machine.knowing("a")
     machine.process().publish("b")
     machine.clock.advance(seconds=60)
-    process.store.broken = frozenset({"get", "list"})
+    process.store.follow(Fault(FaultKind.NOT_DONE, "get|list", times=ALWAYS))
     assert process.refreshed() == {"a": "1.0"}
 
-    process.store.broken = frozenset()
+    process.store.follow()
     machine.clock.advance(seconds=60)
     assert process.refreshed() == {"a": "1.0", "b": "1.0"}
 
@@ -383,7 +354,7 @@ def test_the_last_table_is_served_during_an_outage(machine: Machine) -> None:
 def test_an_outage_without_a_table_is_an_error(machine: Machine) -> None:
     """Without any table, a caller is told that the store does not answer."""
     process = machine.process()
-    process.store.broken = frozenset({"get"})
+    process.store.follow(Fault(FaultKind.NOT_DONE, "get", times=ALWAYS))
 
     with pytest.raises(Unavailable):
         process.known()
@@ -396,14 +367,14 @@ def test_a_read_only_table_is_kept_in_memory(machine: Machine) -> None:
         machine.process(),
         machine.process(Settings(server=ServerSettings(read_only=True))),
     )
-    denied.store.broken = frozenset({"put", "delete"})
+    denied.store.follow(Fault(FaultKind.NOT_DONE, "put|delete", times=ALWAYS))
     for _ in range(3):
         assert denied.refreshed() == configured.refreshed() == {"a": "1.0"}
         machine.clock.advance(seconds=SAVE_SECONDS)
 
     assert machine.stored() is None
-    assert denied.store.count("put derived/") == 1
-    assert configured.store.count("put derived/") == 0
+    assert denied.store.count("put", "derived/*") == 1
+    assert configured.store.count("put", "derived/*") == 0
 
 
 def test_a_reader_finds_changes_without_serials(machine: Machine) -> None:
@@ -427,8 +398,8 @@ def test_a_reader_finds_changes_without_serials(machine: Machine) -> None:
 
     reader.work()
 
-    assert reader.store.count("get projects/") == 2  # those of the last two without a serial
-    assert reader.store.count("get files/") == 0
+    assert reader.store.count("get", "projects/*") == 2  # those of the last two without a serial
+    assert reader.store.count("get", "files/*") == 0
 
 
 def test_the_table_is_stored_once_a_minute_at_most(machine: Machine) -> None:
@@ -443,7 +414,7 @@ def test_the_table_is_stored_once_a_minute_at_most(machine: Machine) -> None:
     machine.clock.advance(seconds=SAVE_SECONDS)
     process.refreshed()
 
-    assert process.store.count("put derived/") == 3
+    assert process.store.count("put", "derived/*") == 3
     assert machine.process().known() == dict.fromkeys((f"p{number}" for number in range(10)), "1.0")
 
 
@@ -453,7 +424,7 @@ def test_nothing_is_stored_for_nothing(machine: Machine) -> None:
     process.store.calls.clear()
 
     assert process.refreshed() == {}
-    assert process.store.count("put") == 0
+    assert process.store.count("put*") == 0
 
 
 def restore(machine: Machine, backup: dict[str, bytes]) -> None:
@@ -549,7 +520,7 @@ def test_another_processs_commit_during_a_refresh_is_not_lost(machine: Machine) 
 
     machine.clock.advance(seconds=60)
     process.known()
-    process.store.first[f"list {keys.PENDING}"] = commit
+    process.store.follow(Before(commit, "list", keys.PENDING))
     process.work()
     machine.clock.advance(seconds=60)
 
@@ -607,10 +578,11 @@ def test_every_process_finds_the_last_commits(
             processes[number] = begin(number)
         elif what in {"refresh", "fail", "save"}:
             machine.clock.advance(seconds=1 if what == "fail" else REMOTE_SECONDS)
-            process.store.fails_after = calls if what == "fail" else inf
+            if what == "fail":
+                process.store.follow(Fault(FaultKind.NOT_DONE, nth=calls + 1, times=ALWAYS))
             with suppress(Unavailable):
                 process.refreshed()
-            process.store.fails_after = inf
+            process.store.follow()
     machine.clock.advance(seconds=REMOTE_SECONDS)
     fresh = machine.process()
     machine.store.delete(keys.SEARCH)

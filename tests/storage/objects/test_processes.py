@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.fake_gcs.faults import Hold
-from tests.operations.distributions import make_wheel
 from tests.services.service import ProxiedService
 from tests.storage.objects.conftest import Open
 from tests.waiting import TIMEOUT_SECONDS

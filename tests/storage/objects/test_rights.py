@@ -18,8 +18,8 @@ import pytest
 from tests.cli.conftest import called
 from tests.clients.harness import REPOSITORY
 from tests.deploy.running import DEPLOY
+from tests.distributions import make_wheel
 from tests.fake_gcs.faults import StatusBefore
-from tests.operations.distributions import make_wheel
 from tests.refused import refused
 from tests.services.emulators import running_moto
 from tests.services.s3 import REGION, S3

@@ -14,7 +14,7 @@ DIGEST = "0" * 64
 """The digest of all files, where a test does not say."""
 
 
-def wheel(
+def listed_wheel(
     version: str,
     uploaded_at: datetime | None = OLD,
     *,
@@ -23,7 +23,7 @@ def wheel(
     tag: str = "py3-none-any",
     sha256: str = DIGEST,
 ) -> UpstreamFile:
-    """Return a wheel of the project `demo`."""
+    """Return a wheel of the project `demo`, as a page lists it: a name without bytes."""
     filename = f"demo-{version}-{tag}.whl"
     return UpstreamFile(
         filename=filename,

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.clients.harness import Sandbox, program
-from tests.http.packages import wheel
+from tests.distributions import make_wheel
 from tests.http.servers import running_server
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
@@ -39,7 +39,7 @@ def test_a_preferred_wheel(
         settings.write_text(f'{config}\n[store]\nlocation = "{server.store}"\n')
         done = wheelyard("upstream", *approval.split(), "--config", settings)
         assert (done.returncode, done.stderr) == (0, "")
-        added = wheel("demo", "1.0", filler=b'WHO = "stranger"\n', tag=PREFERRED)
+        added = make_wheel("demo", "1.0", content=b'WHO = "stranger"\n', tag=PREFERRED)
         upstream.publish(FakeFile.of(added, now))
         url = f"{server.url}/simple/"
         first, second = sandbox.python("pip"), sandbox.python("uv")

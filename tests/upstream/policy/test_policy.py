@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from tests.fake_time import fake_runtime
 from tests.operations.in_memory_index import IndexHarness, code_of
-from tests.upstream.policy.pages import DEMO, DIGEST, NOW, OLD, page, wheel
+from tests.upstream.policy.pages import DEMO, DIGEST, NOW, OLD, listed_wheel, page
 from wheelyard.archive.attestation_verifier import AttestationVerifier
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable
@@ -113,7 +113,7 @@ def generation(policy: Policy) -> str | None:
 
 def test_nothing_is_set(harness: IndexHarness) -> None:
     """Without any rule the page is shown as it is, also files without a time of upload."""
-    policy, found = policy_of(harness.index, UpstreamSettings()), page(wheel("1.0", None))
+    policy, found = policy_of(harness.index, UpstreamSettings()), page(listed_wheel("1.0", None))
     view = policy.view(found, NOW)
     assert view.shown is found.files
     assert (dict(view.hidden), view.changes_at) == ({}, None)
@@ -144,12 +144,12 @@ def test_a_file_appears_when_the_cooldown_ends(harness: IndexHarness) -> None:
     """A file appears when it is exactly as old as the cooldown, and the view says when that is."""
     policy = policy_of(harness.index, UpstreamSettings(cooldown_days=7))
     found = page(
-        wheel("1.0"),
-        wheel("2.0", NOW - 7 * DAY),
-        wheel("3.0", NOW - 6 * DAY),
-        wheel("4.0", NOW + 2 * DAY),
-        wheel("5.0", None),
-        wheel("6.0", datetime.max.replace(tzinfo=UTC)),
+        listed_wheel("1.0"),
+        listed_wheel("2.0", NOW - 7 * DAY),
+        listed_wheel("3.0", NOW - 6 * DAY),
+        listed_wheel("4.0", NOW + 2 * DAY),
+        listed_wheel("5.0", None),
+        listed_wheel("6.0", datetime.max.replace(tzinfo=UTC)),
     )
     assert shown(policy, found) == ["1.0", "2.0"]
     assert policy.view(found, NOW).changes_at == NOW + DAY
@@ -165,9 +165,9 @@ def test_a_file_without_a_time_counts_from_when_it_was_seen(harness: IndexHarnes
     """Where the operator wants that, a file without a time counts from when it was first seen."""
     settings = UpstreamSettings(cooldown_days=7, cooldown_missing="first_seen")
     found = page(
-        wheel("1.0", None, first_seen=NOW - 7 * DAY),
-        wheel("2.0", None, first_seen=NOW),
-        wheel("3.0", None),
+        listed_wheel("1.0", None, first_seen=NOW - 7 * DAY),
+        listed_wheel("2.0", None, first_seen=NOW),
+        listed_wheel("3.0", None),
     )
     assert shown(policy_of(harness.index, settings), found) == ["1.0"]
     hiding = UpstreamSettings(cooldown_days=7)
@@ -190,7 +190,7 @@ def test_an_exception_is_a_name_a_pattern_or_a_version(
 ) -> None:
     """An exception is a name, a pattern, or one version of a name, by PEP 440."""
     settings = UpstreamSettings(cooldown_days=7, cooldown_allow=(exception,))
-    found = page(wheel("1.0", NOW), wheel("1.0+cpu", NOW), wheel("2.0", NOW))
+    found = page(listed_wheel("1.0", NOW), listed_wheel("1.0+cpu", NOW), listed_wheel("2.0", NOW))
     assert sorted(shown(policy_of(harness.index, settings), found)) == versions
 
 
@@ -198,10 +198,10 @@ def test_a_snapshot_shows_what_was_there_on_a_day(harness: IndexHarness) -> None
     """A snapshot shows what was uploaded until the end of a day, and later files never."""
     policy = policy_of(harness.index, UpstreamSettings(snapshot="2025-12-31"))
     found = page(
-        wheel("1.0", NOW - timedelta(microseconds=1)),
-        wheel("2.0", NOW),
-        wheel("3.0", None),
-        wheel("4.0", None, first_seen=OLD),
+        listed_wheel("1.0", NOW - timedelta(microseconds=1)),
+        listed_wheel("2.0", NOW),
+        listed_wheel("3.0", None),
+        listed_wheel("4.0", None, first_seen=OLD),
     )
     assert shown(policy, found) == ["1.0", "4.0"]
     assert policy.view(found, NOW).changes_at is None
@@ -211,8 +211,10 @@ def test_a_snapshot_shows_what_was_there_on_a_day(harness: IndexHarness) -> None
 def test_a_security_fix(harness: IndexHarness) -> None:
     """One command lets a new version through, at once in every process, and no other version."""
     policy = policy_of(harness.opened(seed=5), UpstreamSettings(cooldown_days=7, deny=("other",)))
-    found = page(wheel("1.0"), wheel("2.0", NOW), wheel("2.0", NOW, tag="py2-none-any"))
-    found = replace(found, files=(*found.files, wheel("3.0", NOW)))
+    found = page(
+        listed_wheel("1.0"), listed_wheel("2.0", NOW), listed_wheel("2.0", NOW, tag="py2-none-any")
+    )
+    found = replace(found, files=(*found.files, listed_wheel("3.0", NOW)))
     assert shown(policy, found) == ["1.0"]
     refused = policy.refusal_of_file(found, found.by_filename["demo-2.0-py3-none-any.whl"])
     before = policy.generation
@@ -230,13 +232,18 @@ def test_a_block_reaches_local_versions_and_an_approval_does_not(harness: IndexH
     """Who blocks a version blocks its local versions; who approves it does not approve those."""
     policy, ana = policy_of(harness.index, UpstreamSettings()), deciding(harness.index)
     careful = policy_of(harness.index, UpstreamSettings(approval=True))
-    found = page(wheel("1.0"), wheel("1.0+cpu"), wheel("1.0+cu118"), wheel("1.0.1"))
+    found = page(
+        listed_wheel("1.0"),
+        listed_wheel("1.0+cpu"),
+        listed_wheel("1.0+cu118"),
+        listed_wheel("1.0.1"),
+    )
     ana.block(DEMO, ONE, "")
     assert shown(policy, found) == ["1.0.1"]
     approve(harness.index, "1.0+cpu")
     assert shown(policy, found) == ["1.0+cpu", "1.0.1"]
     assert shown(careful, found) == ["1.0+cpu"]
-    added = wheel("1.0+cpu", tag="py2-none-any", sha256="1" * 64)
+    added = listed_wheel("1.0+cpu", tag="py2-none-any", sha256="1" * 64)
     assert shown(policy, page(added)) == []  # 1.0 is blocked still
     approve(harness.index, "1.0")
     assert shown(careful, found) == ["1.0+cpu", "1.0"]
@@ -249,7 +256,7 @@ def test_a_decision_on_a_bucket_is_in_force_after_freshness(harness: IndexHarnes
     other = build_index(
         Stores.of(harness.store), Spool(harness.folder), Settings(), runtime, remote
     )
-    policy, found = policy_of(other, UpstreamSettings()), page(wheel("1.0"))
+    policy, found = policy_of(other, UpstreamSettings()), page(listed_wheel("1.0"))
     assert generation(policy) is None
     assert shown(policy, found) == ["1.0"]
     deciding(harness.index).block(DEMO, ONE, "")
@@ -263,7 +270,7 @@ def test_a_decision_on_a_bucket_is_in_force_after_freshness(harness: IndexHarnes
 def test_only_what_was_approved_is_shown(harness: IndexHarness) -> None:
     """Only what was approved is shown, and approving a project does not end the cooldown."""
     policy = policy_of(harness.index, UpstreamSettings(approval=True, cooldown_days=7))
-    found = page(wheel("1.0"), wheel("2.0"), wheel("3.0", NOW))
+    found = page(listed_wheel("1.0"), listed_wheel("2.0"), listed_wheel("3.0", NOW))
     approve(harness.index, "1.0")
     assert policy.refusal_of_name(DEMO) is None
     assert codes(policy, found) == {
@@ -277,7 +284,7 @@ def test_only_what_was_approved_is_shown(harness: IndexHarness) -> None:
 def test_blocking_a_project_ends_its_approvals(harness: IndexHarness) -> None:
     """Blocking a project ends its approvals; approving it again leaves blocked versions blocked."""
     policy, ana = policy_of(harness.index, UpstreamSettings()), deciding(harness.index)
-    found = page(wheel("1.0"), wheel("2.0"))
+    found = page(listed_wheel("1.0"), listed_wheel("2.0"))
     ana.block(DEMO, Version("2.0"), "loses data")
     assert codes(policy, found) == {"2.0": [Code.BLOCKED]}
     approve(harness.index, "1.0")
@@ -289,7 +296,7 @@ def test_blocking_a_project_ends_its_approvals(harness: IndexHarness) -> None:
     approve(harness.index, "1.0")
     assert policy.refusal_of_name(DEMO) is None
     assert shown(policy, found) == ["1.0"]
-    (why,) = policy.reasons(page(wheel("3.0")), NOW).values()
+    (why,) = policy.reasons(page(listed_wheel("3.0")), NOW).values()
     assert why[0].text.startswith(
         "demo was blocked on 2026-01-01 by ana, on the command line: taken over. Use an"
     )
@@ -316,7 +323,7 @@ def test_a_malicious_version_is_hidden_whatever_was_approved(
     osv = tmp_path / "osv.json"
     write_osv(osv, malware("1.0"))
     policy = policy_of(harness.index, UpstreamSettings(osv=str(osv)))
-    found = page(wheel("1.0"), wheel("2.0"))
+    found = page(listed_wheel("1.0"), listed_wheel("2.0"))
     approve(harness.index, "1.0")
     assert codes(policy, found) == {"1.0": [Code.MALICIOUS]}
     before = policy.generation
@@ -335,7 +342,9 @@ def test_a_kept_file_is_refused_as_any_other(harness: IndexHarness, tmp_path: Pa
     osv = tmp_path / "osv.json"
     write_osv(osv, malware("1.0"))
     policy = policy_of(harness.index, UpstreamSettings(osv=str(osv), cooldown_days=7))
-    found = replace(page(), removed=(wheel("1.0"), wheel("2.0", NOW), wheel("3.0")))
+    found = replace(
+        page(), removed=(listed_wheel("1.0"), listed_wheel("2.0", NOW), listed_wheel("3.0"))
+    )
     refusals = [policy.refusal_of_file(found, each) for each in found.removed]
     assert [each.code if each else None for each in refusals] == [
         Code.MALICIOUS,
@@ -352,7 +361,7 @@ def test_a_broken_database(
     write_osv(osv, malware("1.0"))
     policy = policy_of(harness.index, UpstreamSettings(osv=str(osv)))
     policy.load()
-    good, found = osv.read_bytes(), page(wheel("1.0"))
+    good, found = osv.read_bytes(), page(listed_wheel("1.0"))
     for damage in (b"{", b"[]", b'{"id": "\xff"}', None):
         if damage is None:
             osv.unlink()
@@ -370,7 +379,7 @@ def test_a_broken_database(
 
 def test_nothing_of_a_quarantined_project_is_shown(harness: IndexHarness) -> None:
     """Nothing of a project that its upstream has quarantined is shown."""
-    policy, found = policy_of(harness.index, UpstreamSettings()), page(wheel("1.0"))
+    policy, found = policy_of(harness.index, UpstreamSettings()), page(listed_wheel("1.0"))
     assert shown(policy, found) == ["1.0"]
     bad = replace(found, status=Status.QUARANTINED, reason="malware")
     assert codes(policy, bad) == {"1.0": [Code.QUARANTINED]}
@@ -393,8 +402,8 @@ def test_a_blocked_licence_is_found_when_a_file_is_asked_for(harness: IndexHarne
     settings = UpstreamSettings(blocked_licenses=("AGPL-*",))
     policy = policy_of(harness.index, settings, read)
     other = policy_of(harness.opened(seed=7), settings, read)
-    files = (wheel("1.0"), wheel("2.0"), wheel("3.0"), wheel("4.0"))
-    sdist = wheel("2.0", has_metadata=False, tag="py2-none-any")
+    files = (listed_wheel("1.0"), listed_wheel("2.0"), listed_wheel("3.0"), listed_wheel("4.0"))
+    sdist = listed_wheel("2.0", has_metadata=False, tag="py2-none-any")
     found = page(*files, sdist)
     assert shown(policy, found) == [each.version for each in found.files]
     assert asked == []
@@ -420,7 +429,7 @@ def test_a_blocked_licence_is_found_when_a_file_is_asked_for(harness: IndexHarne
 def test_a_release_without_a_known_licence_may_be_hidden(harness: IndexHarness) -> None:
     """Releases without metadata are hidden if the operator wants a known licence of each."""
     policy = policy_of(harness.index, UpstreamSettings(blocked_licenses=("unknown",)))
-    found = page(wheel("1.0"), wheel("2.0", has_metadata=False))
+    found = page(listed_wheel("1.0"), listed_wheel("2.0", has_metadata=False))
     assert codes(policy, found) == {"2.0": [Code.LICENCE]}
     refused = policy.refusal_of_file(found, found.files[0])
     assert refused is not None
@@ -446,7 +455,7 @@ def test_a_setting_that_would_block_nothing_stops_the_start(
 
 def test_nothing_is_served_while_decisions_are_lost(harness: IndexHarness) -> None:
     """If the decisions are lost or damaged, nothing is served rather than what was blocked."""
-    policy, found = policy_of(harness.index, UpstreamSettings()), page(wheel("1.0"))
+    policy, found = policy_of(harness.index, UpstreamSettings()), page(listed_wheel("1.0"))
     deciding(harness.index).block(DEMO, ONE, "")
     body = harness.bytes_at(keys.DECISIONS)
     harness.store.delete(keys.DECISIONS)
@@ -465,11 +474,11 @@ def test_nothing_is_served_while_decisions_are_lost(harness: IndexHarness) -> No
 def test_a_view_is_kept(harness: IndexHarness) -> None:
     """A page is judged once, until its files, a decision or the time changes that."""
     policy = policy_of(harness.index, UpstreamSettings(cooldown_days=7))
-    found = page(wheel("1.0"), wheel("2.0", NOW - DAY))
+    found = page(listed_wheel("1.0"), listed_wheel("2.0", NOW - DAY))
     view = policy.view(found, NOW)
     again = replace(found, fetched_at=NOW + DAY, files=tuple(found.files))
     assert policy.view(again, NOW + 5 * DAY) is view
-    more = replace(found, files=(*found.files, wheel("3.0")))
+    more = replace(found, files=(*found.files, listed_wheel("3.0")))
     assert shown(policy, more, NOW + 5 * DAY) == ["1.0", "3.0"]
     assert policy.view(found, NOW + 6 * DAY) is not view
     deciding(harness.index).block(NormalizedName("other"), None, "")
@@ -525,7 +534,7 @@ def test_each_file_is_shown_or_hidden_for_a_reason(
 ) -> None:
     """Each file is shown or hidden, hidden ones have a reason, and time alone only adds files."""
     files = [
-        wheel(version, at, first_seen=seen, tag=f"py3-none-linux_{number}")
+        listed_wheel(version, at, first_seen=seen, tag=f"py3-none-linux_{number}")
         for number, (version, at, seen) in enumerate(made)
     ]
     found = page(*files)

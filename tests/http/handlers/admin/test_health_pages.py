@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.advice import texts_of
-from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in
 from tests.http.in_process import InProcessServer, in_process
 from tests.upstream.fake_pages import FakeFile
@@ -66,7 +66,7 @@ def test_warnings_are_those_of_serve(tmp_path: Path) -> None:
 def test_store_that_does_not_answer_is_named(tmp_path: Path) -> None:
     """A store that cannot be read or written is a part that has failed, and the page is there."""
     away = Fault(FaultKind.NOT_DONE, "get", f"{keys.LEASES}*", times=9)
-    store = FaultyStore(MemoryStore(lambda: 0.0), (away,))
+    store = FakeStore(MemoryStore(lambda: 0.0), away)
     with in_process(tmp_path, settings_in(tmp_path), store=store, tables=TABLES) as server:
         admin = Administrator.of(server)
 

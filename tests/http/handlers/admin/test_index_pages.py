@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from tests.distributions import make_wheel
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.http.handlers.admin import table_pages
@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
     folder = tmp_path_factory.mktemp("server")
     settings, tables = settings_in(folder), toml_of(main=OPEN_MAIN, index=({"name": "prod"},))
     with in_process(folder, settings, tables=tables + TABLES) as opened:
-        opened.publish(wheel("tools"))
+        opened.publish(make_wheel("tools"))
         yield opened
 
 
@@ -86,7 +86,7 @@ def test_ways_of_promotion_are_drawn(tmp_path: Path) -> None:
     )
     put = toml_of(main=OPEN_MAIN, index=tables) + TABLES
     with in_process(tmp_path, settings_in(tmp_path), tables=put) as server:
-        server.publish(wheel("tools"))
+        server.publish(make_wheel("tools"))
         ways = Administrator.of(server).read(PAGE).partition("Ways of promotion")[2]
 
     assert ways.startswith(" dev → the only way , to prod All indexes")

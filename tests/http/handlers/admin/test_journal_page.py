@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
 from tests.fake_time import START
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.distributions import make_wheel
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.operations.lifecycle import Selection
 
@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
     settings = settings_in(folder)
     settings = replace(settings, access=replace(settings.access, private_names=("acme-*",)))
     with in_process(folder, settings, tables=TABLES) as opened:
-        opened.publish(wheel("n-files"), wheel("n-deleted"))
+        opened.publish(make_wheel("n-files"), make_wheel("n-deleted"))
         index = opened.index
         index.lifecycle.change(
             "delete", ALICE, NormalizedName("n-deleted"), Selection(Version("1.0")), "x"

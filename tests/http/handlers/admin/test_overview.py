@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.index_tables import put_tables, toml_of
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import Unavailable
@@ -22,9 +22,9 @@ def test_figures_say_what_asks_for_a_look(tmp_path: Path) -> None:
     """The page says how much is stored, what was uploaded lately, and which tokens end soon."""
     put = toml_of(main={"index_size": 1}) + TABLES
     with in_process(tmp_path, settings_in(tmp_path), tables=put) as server:
-        server.publish(wheel("old"))
+        server.publish(make_wheel("old"))
         server.clock.advance(days=40)
-        server.publish(wheel("demo"), wheel("demo", "2.0"))
+        server.publish(make_wheel("demo"), make_wheel("demo", "2.0"))
         admin = Administrator.of(server)
         calm = admin.read("")
         request = TokenRequest(name="ci", lifetime=timedelta(days=3))

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from tests.distributions import make_wheel
 from tests.fake_time import START
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.index_tables import toml_of
 from tests.model.jobs import GITLAB, OIDC
 from wheelyard.api.operation import decode_body
@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
     settings = settings_in(folder, trusted_publishing=publishing)
     tables = TABLES + toml_of(publisher=(GITLAB,))
     with in_process(folder, settings, tables=tables) as opened:
-        opened.publish(wheel("tools"))
+        opened.publish(make_wheel("tools"))
         yield opened
 
 

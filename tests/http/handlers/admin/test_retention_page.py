@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.distributions import make_wheel
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
-from tests.http.packages import wheel
 from tests.index_tables import put_rules, put_tables
 from wheelyard.api import project_operations
 from wheelyard.api.project_operations import ReleaseChange
@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """A server with a rule, and three releases."""
     with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as opened:
         put_tables(opened.index, RULE)
-        opened.publish(wheel("demo"), wheel("demo", "2.0"), wheel("demo", "3.0"))
+        opened.publish(make_wheel("demo"), make_wheel("demo", "2.0"), make_wheel("demo", "3.0"))
         yield opened
 
 
@@ -90,7 +90,7 @@ def test_what_goes_is_red_on_a_line_of_time(server: InProcessServer) -> None:
     """The red crosses of a project are the releases that the list says would be deleted."""
     versions = ("1.0", "2.0", "3.0", "4.0rc1", "5.0")
     for version in versions:
-        server.publish(wheel("dated", version))
+        server.publish(make_wheel("dated", version))
         server.clock.advance(days=10)
 
     admin = Administrator.of(server)
@@ -113,8 +113,8 @@ def test_sums_name_the_largest_projects(admin: Administrator) -> None:
     """Of many projects the largest have a row, and the others are counted."""
     for number in range(PROJECTS_ON_A_PAGE + 2):
         name = f"many-{number}"
-        admin.server.publish(wheel(name), wheel(name, "2.0"), wheel(name, "3.0"))
-    admin.server.publish(wheel("large", filler=b"x" * 9000), wheel("large", "2.0"))
+        admin.server.publish(make_wheel(name), make_wheel(name, "2.0"), make_wheel(name, "3.0"))
+    admin.server.publish(make_wheel("large", content=b"x" * 9000), make_wheel("large", "2.0"))
 
     page = admin.read(PAGE)
 
@@ -126,9 +126,9 @@ def test_sums_name_the_largest_projects(admin: Administrator) -> None:
 
 def test_only_what_was_shown_is_deleted(admin: Administrator) -> None:
     """A release that comes while the page is open keeps its button from deleting anything."""
-    admin.server.publish(wheel("late"), wheel("late", "2.0"))
+    admin.server.publish(make_wheel("late"), make_wheel("late", "2.0"))
     plan = plan_of(admin.open(PAGE))
-    admin.server.publish(wheel("late", "3.0"))
+    admin.server.publish(make_wheel("late", "3.0"))
 
     refused = [admin.send(PAGE, confirmation="delete", plan=sent) for sent in (plan, "")]
 
@@ -142,7 +142,7 @@ def test_only_what_was_shown_is_deleted(admin: Administrator) -> None:
 
 def test_pins_are_on_the_page_manage(admin: Administrator) -> None:
     """The page *Manage* shows what is pinned, and what comes back pinned once it is restored."""
-    admin.server.publish(wheel("kept"), wheel("kept", "2.0"), wheel("kept", "3.0"))
+    admin.server.publish(make_wheel("kept"), make_wheel("kept", "2.0"), make_wheel("kept", "3.0"))
     api = admin.api
     api.call(project_operations.pin, NormalizedName("kept"), ReleaseChange("1.0", reason="audit"))
     api.call(run_retention, RetentionQuery())
@@ -158,7 +158,7 @@ def test_the_page_warns_of_what_requires_a_release(
     server: InProcessServer, admin: Administrator
 ) -> None:
     """The page says which release would lack what it requires after the rules have run."""
-    server.publish(wheel("acme-core", "1.2", "Requires-Dist: demo<2"))
+    server.publish(make_wheel("acme-core", "1.2", "Requires-Dist: demo<2"))
 
     after = "After this, acme-core 1.2 has no demo<2 in main."
     assert after in admin.read(PAGE)

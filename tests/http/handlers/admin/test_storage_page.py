@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.distributions import Distribution, make_wheel
 from tests.http.handlers.admin.administering import (
     GRANTS,
     TABLES,
@@ -15,9 +16,7 @@ from tests.http.handlers.admin.administering import (
     text_of,
 )
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import Package, wheel
 from tests.index_tables import toml_of
-from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_upstream import running_fake_upstream
 from tests.upstream.public_packages import public_wheel
@@ -36,27 +35,27 @@ from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 
 PAGE = "storage/"
-SMALL, LARGE = wheel("demo"), wheel("other", "1.0", f"Summary: {'long ' * 90}")
+SMALL, LARGE = make_wheel("demo"), make_wheel("other", "1.0", f"Summary: {'long ' * 90}")
 
 
 @pytest.fixture
 def stored(server: InProcessServer) -> InProcessServer:
     """An index with two projects, of which one has two files."""
     if not server.index.projects.names.get_current().as_set:
-        server.publish(SMALL, LARGE, wheel("other", "2.0"))
+        server.publish(SMALL, LARGE, make_wheel("other", "2.0"))
     return server
 
 
-def size_of(*packages: Package) -> int:
+def size_of(*packages: Distribution) -> int:
     """Return the bytes of some files."""
-    return sum(len(package.data) for package in packages)
+    return sum(len(package.body) for package in packages)
 
 
 def test_page_has_each_project(stored: InProcessServer) -> None:
     """Each project has its bytes and files, the largest first, and there are sums."""
     page = Administrator.of(stored).read(PAGE)
 
-    total = size_of(SMALL, LARGE, wheel("other", "2.0"))
+    total = size_of(SMALL, LARGE, make_wheel("other", "2.0"))
     assert f"Private projects 2 Files 3 Size {total / 1024:.1f} KiB" in page
     assert page.index(" other ") < page.index(" demo ")
     by_name = Administrator.of(stored).read(f"{PAGE}?sort=name")

@@ -1,4 +1,4 @@
-"""Small distributions that are valid in every respect, made in memory."""
+"""Small wheels and sdists that are valid in every respect, made in memory."""
 
 import base64
 import hashlib
@@ -15,11 +15,13 @@ from wheelyard.operations.spooled_upload import SpooledUpload
 
 
 @dataclass(frozen=True)
-class Made:
-    """A distribution: its filename and its bytes."""
+class Distribution:
+    """A wheel or an sdist, or what has the filename of one."""
 
     filename: str
     body: bytes
+    metadata: bytes = b""
+    """Its METADATA or PKG-INFO, if a function of this module has made it."""
 
     @property
     def sha256(self) -> str:
@@ -52,51 +54,79 @@ class Made:
 def make_wheel(
     name: str = "demo",
     version: str = "1.0",
-    *,
+    *lines: str,
     content: bytes = b"",
     tag: str = "py3-none-any",
     metadata: bytes = b"",
     label: str = "",
     variant: bytes = b"",
-) -> Made:
-    """Return a wheel, perhaps with a label. Other `content` makes other bytes."""
-    info = f"{name}-{version}.dist-info"
+) -> Distribution:
+    """
+    Return a wheel.
+
+    Args:
+        name: The project.
+        version: The version.
+        lines: Further ones of its METADATA.
+        content: The bytes of its module; others, or more, make another file.
+        tag: Its compatibility tags.
+        metadata: The whole METADATA.
+        label: The one of a variant.
+        variant: Its `variant.json`.
+    """
+    metadata = metadata or _metadata(name, version, lines)
+    part = name.replace("-", "_")
+    info = f"{part}-{version}.dist-info"
     members = {
-        f"{name.lower()}.py": content,
-        f"{info}/METADATA": metadata or _metadata(name, version),
+        f"{part.lower()}.py": content,
+        f"{info}/METADATA": metadata,
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nTag: {tag}\n".encode(),
     }
     if variant:
         members[f"{info}/variant.json"] = variant
-    lines = [f"{path},{_record_hash(body)},{len(body)}\n" for path, body in members.items()]
+    entries = [f"{path},{_record_hash(body)},{len(body)}\n" for path, body in members.items()]
     record = f"{info}/RECORD"
-    members[record] = "".join([*lines, f"{record},,\n"]).encode()
+    members[record] = "".join([*entries, f"{record},,\n"]).encode()
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for path, body in members.items():
             archive.writestr(zipfile.ZipInfo(path), body)
     ending = f"-{label}.whl" if label else ".whl"
-    return Made(f"{name}-{version}-{tag}{ending}", out.getvalue())
+    return Distribution(f"{part}-{version}-{tag}{ending}", out.getvalue(), metadata)
 
 
-def make_requiring(name: str, version: str, *requirements: str) -> Made:
+def make_requiring(name: str, version: str, *requirements: str) -> Distribution:
     """Return a wheel that requires something."""
-    required = "".join(f"Requires-Dist: {text}\n" for text in requirements).encode()
-    metadata = _metadata(name, version) + required
-    return make_wheel(name.replace("-", "_"), version, metadata=metadata)
+    return make_wheel(name, version, *(f"Requires-Dist: {text}" for text in requirements))
 
 
 def make_sdist(
-    name: str = "demo", version: str = "1.0", *, content: bytes = b"", metadata: bytes = b""
-) -> Made:
-    """Return an sdist; other `content`, other bytes."""
-    top = f"{name}-{version}"
+    name: str = "demo",
+    version: str = "1.0",
+    *lines: str,
+    content: bytes = b"",
+    metadata: bytes = b"",
+) -> Distribution:
+    """
+    Return an sdist.
+
+    Args:
+        name: The project.
+        version: The version.
+        lines: Further ones of its PKG-INFO.
+        content: The bytes of its module; others make another file.
+        metadata: The whole PKG-INFO.
+    """
+    metadata = metadata or _metadata(name, version, lines)
+    part = name.replace("-", "_")
     members = {
-        "PKG-INFO": metadata or _metadata(name, version),
+        "PKG-INFO": metadata,
         "pyproject.toml": b"[build-system]\nrequires = []\n",
-        f"{name}.py": content,
+        f"{part}.py": content,
     }
-    return Made(f"{top}.tar.gz", zipped_tar({f"{top}/{path}": members[path] for path in members}))
+    top = f"{part}-{version}"
+    body = zipped_tar({f"{top}/{path}": members[path] for path in members})
+    return Distribution(f"{top}.tar.gz", body, metadata)
 
 
 def zipped_tar(members: dict[str, bytes]) -> bytes:
@@ -111,8 +141,11 @@ def zipped_tar(members: dict[str, bytes]) -> bytes:
     return zlib.compress(out.getvalue(), 9, zlib.MAX_WBITS | 16)
 
 
-def _metadata(name: str, version: str) -> bytes:
-    return f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n".encode()
+def _metadata(name: str, version: str, lines: tuple[str, ...]) -> bytes:
+    has_imports = any(line.startswith("Import-") for line in lines)
+    number = "2.5" if has_imports else "2.4"
+    head = (f"Metadata-Version: {number}", f"Name: {name}", f"Version: {version}")
+    return "".join(f"{line}\n" for line in (*head, *lines)).encode()
 
 
 def _record_hash(body: bytes) -> str:
