@@ -52,6 +52,15 @@ def _may_read(who: str, *, is_allowed: bool) -> tuple[Request, Json]:
     return Request(access_operations.explain_access, NOTHING, question), {"allowed": is_allowed}
 
 
+def _last_change(after: int, what: str, **fields: str) -> tuple[Request, Json]:
+    """Return the question for the changes of rights after a number, and the one that there is."""
+    commits = [{"event": {"what": what, **fields}}]
+    return (
+        Request(access_operations.access_history, NOTHING, {"after": str(after)}),
+        {"commits": commits},
+    )
+
+
 def _group_of(change: str, *who: str, **fields: object) -> Request:
     """Return a change of the group `team`, which somebody makes of its members."""
     members = [f"htpasswd:{name}" for name in who]
@@ -235,7 +244,7 @@ EXAMPLES: Final = (
         request=Request(access_operations.revoke_grant, NOTHING, {"id": "{id}"}),
         who=ADMINISTRATORS,
         again=Refusal(code="not_found", words="There is no grant '{id}'"),
-        after=(_may_read("reader", is_allowed=False),),
+        after=(_may_read("reader", is_allowed=False), _last_change(6, "revoked", id="{id}")),
         refusals=(
             Refusal(
                 body={"id": "g0"},
@@ -329,6 +338,7 @@ EXAMPLES: Final = (
     ),
     Example(
         promise="deletes a group that no grant names",
+        after=(_last_change(8, "group-deleted", name="team"),),
         before=(
             TEAM,
             _group_of("set", name="used"),

@@ -84,7 +84,7 @@ EXAMPLES: Final = (
         who=APPROVERS,
         answer=_decided("blocked", reason="broken"),
         does_again=True,
-        after=((LIST, _decided("blocked", version="2.0")),),
+        after=((LIST, _decided("blocked", version="2.0", reason="broken")),),
         refusals=(
             Refusal(
                 body={"version": "not-a-version"},

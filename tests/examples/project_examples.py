@@ -18,6 +18,7 @@ from tests.examples.example import (
     Words,
 )
 from tests.examples.world import NEW_WHEEL, SDIST, WHEEL
+from wheelyard.api import journal_operations
 from wheelyard.api import project_operations as operations
 
 DEMO: Final = {"name": "demo"}
@@ -126,6 +127,12 @@ def _wrong_sets(verb: str) -> tuple[Refusal, ...]:
     )
 
 
+def _entries_of_name(*entries: Json) -> tuple[Request, Json]:
+    """Return the question for what happened to the reserved name, and the answer, newest first."""
+    request = Request(journal_operations.list_entries, NOTHING, {"project": "demo-next"})
+    return request, {"entries": entries}
+
+
 def _journal(what: str) -> tuple[Request, Json]:
     """Return the question for the last commit of the project, and the answer that has a change."""
     commits = [{"events": [{"what": what, "reason": RELEASE["reason"]}]}]
@@ -224,6 +231,24 @@ EXAMPLES: Final = (
             page=MANAGE,
             fields={"action": "yank", **FIELDS},
             shows=Words(done="yanked 1.0 : broken", again="Nothing was changed"),
+        ),
+    ),
+    Example(
+        promise="marks one file of a release alone, also without a reason",
+        request=Request(operations.yank, DEMO, {"version": "1", "file": SDIST.filename}),
+        who=MANAGERS,
+        trial={"changed": [{"filename": SDIST.filename}]},
+        answer={"revision": 4, "changed": [{"filename": SDIST.filename}]},
+        again={"revision": 4, "changed": []},
+        after=((SHOWN, {"files": [{"yanked": False}, {"yanked": True}, {"yanked": False}]}),),
+        command=Command(
+            line=f"yank demo 1 --file {SDIST.filename}",
+            prints=Words(done=f"demo 1.0: yanked  {SDIST.filename}"),
+        ),
+        form=Form(
+            page=MANAGE,
+            fields={"action": "yank", "version": "1.0", "file": SDIST.filename},
+            shows=Words(done="yanked 1.0", again="Nothing was changed"),
         ),
     ),
     Example(
@@ -443,6 +468,7 @@ EXAMPLES: Final = (
         again={"name": "demo-next", "is_new": False},
         after=(
             (Request(operations.list_names), {"names": [{"name": "demo"}, {"name": "demo-next"}]}),
+            _entries_of_name({"what": "reserved", "reason": "soon"}),
         ),
         refusals=(
             Refusal(
@@ -470,7 +496,12 @@ EXAMPLES: Final = (
         request=Request(operations.release_name, {"name": "demo-next"}, {"reason": "not used"}),
         who=ADMINISTRATORS,
         again=Refusal(code="not_found", words="demo-next"),
-        after=((Request(operations.list_names), {"names": [{"name": "demo"}]}),),
+        after=(
+            (Request(operations.list_names), {"names": [{"name": "demo"}]}),
+            _entries_of_name(
+                {"what": "released", "reason": "not used"}, {"what": "reserved", "reason": "soon"}
+            ),
+        ),
         refusals=(
             Refusal(
                 arguments=DEMO,
