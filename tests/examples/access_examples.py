@@ -95,6 +95,17 @@ def _nobody(command: str) -> Refusal:
     )
 
 
+def _wrong_note(command: str) -> Refusal:
+    """Return how a note of two lines on a person is refused."""
+    return Refusal(
+        body={"note": "two\nlines"},
+        code="invalid_field",
+        words="without control characters",
+        command=f"people {command} htpasswd:leaver --note 'two\nlines'",
+        fields={"reason": "two\nlines"},
+    )
+
+
 EXAMPLES: Final = (
     Example(
         promise="says who the caller is and what it may do",
@@ -376,7 +387,7 @@ EXAMPLES: Final = (
                 {"entries": [{"what": "person-ended"}]},
             ),
         ),
-        refusals=(_nobody("end"),),
+        refusals=(_nobody("end"), _wrong_note("end")),
         command=Command(
             line="people end htpasswd:leaver --note 'has left'",
             prints=Words(done="htpasswd:leaver: ended"),
@@ -393,7 +404,7 @@ EXAMPLES: Final = (
         who=ADMINISTRATORS,
         answer={"principal": "htpasswd:leaver", "state": "active"},
         after=((LIST, _person("active")),),
-        refusals=(_nobody("admit"),),
+        refusals=(_nobody("admit"), _wrong_note("admit")),
         command=Command(
             line="people admit htpasswd:leaver",
             prints=Words(done="htpasswd:leaver: active"),
