@@ -1,6 +1,5 @@
 """`wheelyard access`: grants and groups in the store, from the command line."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -21,48 +20,6 @@ def access(wheelyard: Typed, settings: Path, sandbox: Sandbox) -> Typed:
         return wheelyard("access", *arguments, "--config", settings, "--store", "there")
 
     return run
-
-
-def test_a_team_gets_and_loses_rights(access: Typed, wheelyard: Typed) -> None:
-    """A team gets rights to projects, and loses them, and each change has its line."""
-    assert access("group", "set", "team", "htpasswd:ml-ci", "user:Bo@acme.dev").returncode == 0
-    granted = access("grant", "group:team", "--project", "ml-*", "--can", "upload", "--note", "why")
-    grant_id = granted.stdout.strip()
-    scope = "read and upload to ml-* in the index main (why)"
-    who = f"grant {grant_id}: group:team may {scope}; user:bo@acme.dev is in"
-    assert who in access("explain", "user:bo@acme.dev", "ml-core", "upload").stdout
-    assert f"Grant {grant_id}: group:team may" in granted.stderr
-
-    shown = access("show").stdout.splitlines()
-    assert shown[0].endswith(
-        " by local:test): domain:acme.dev may read acme-* in the index main (everyone employed)"
-    )
-    assert shown[-2].startswith(f"grant {grant_id} (20")
-    assert shown[-1] == "group team: htpasswd:ml-ci, user:bo@acme.dev"
-    listed = json.loads(access("show", "--json").stdout)
-    assert (listed["grants"][-1]["id"], listed["grants"][-1]["note"]) == (grant_id, "why")
-
-    assert access("group", "add", "team", "user:ana@acme.dev").returncode == 0
-    assert access("group", "remove", "team", "user:bo@acme.dev").returncode == 0
-    assert access("explain", "user:bo@acme.dev", "ml-core", "upload").returncode == 1
-    assert access("revoke", grant_id).stdout == f"{grant_id}: revoked\n"
-    assert access("group", "delete", "team", "--note", "it is over").returncode == 0
-    history = [line.split("\t") for line in access("show", "--history").stdout.splitlines()]
-    assert [line[2] for line in history[-2:]] == [
-        f"revoked {grant_id}",
-        "group team: deleted (it is over)",
-    ]
-    assert all(line[1].startswith("local:") for line in history)
-    changes = json.loads(access("show", "--history", "--json").stdout)["changes"]
-    assert [change["what"] for change in changes[-2:]] == ["revoked", "group-deleted"]
-    journal = wheelyard("journal", "--store", "there").stdout.splitlines()
-    assert [line.split("\t")[1:3] for line in journal[-2:]] == [
-        ["-", "revoked"],
-        ["-", "group-deleted"],
-    ]
-    assert journal[-1].endswith("\tcommand line\tgroup team: deleted (it is over)")
-    entries = wheelyard("journal", "--store", "there", "--by", "nobody", "--json")
-    assert (entries.returncode, entries.stdout) == (0, "")
 
 
 def test_who_grants_rights_is_told_what_everybody_has(wheelyard: Typed, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """`wheelyard apply`, `wheelyard show` and `wheelyard serve --apply`, as people type them."""
 
-import json
 import re
 from pathlib import Path
 
@@ -70,18 +69,6 @@ def test_a_file_makes_a_store_and_its_index(apply: Typed, wheelyard: Typed, file
     assert apply("--source", "other").stdout == "other: nothing to change\n"
     assert 'name = "dev"\nread = "anyone"\n' in shown
     assert "port" not in shown
-
-
-def test_a_dry_run_is_a_plan(apply: Typed, wheelyard: Typed) -> None:
-    """A dry run prints what would change, and a program gets it as JSON."""
-    wheelyard("token", "create", "ci", "--store", "there")
-    planned = apply("--dry-run")
-    assert planned.stdout.startswith(MADE.replace("made", "to make"))
-
-    (report,) = json.loads(apply("--dry-run", "--json").stdout)["files"]
-    assert [change["kind"] for change in report["changes"]] == ["index", "group", "grant"]
-    assert not report["is_done"]
-    assert wheelyard("index", "list", "--store", "there").stdout == "main\tno keys\t\n"
 
 
 def test_a_file_of_a_server_is_told_to_a_server(

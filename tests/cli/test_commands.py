@@ -158,39 +158,6 @@ def contents(store: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in files}
 
 
-def test_a_release_is_yanked_deleted_and_archived(published: Path, wheelyard: Typed) -> None:
-    """A release is yanked, taken back and deleted by commands, and a project is archived."""
-    assert wheelyard("yank", "acme_core", "1.0.0", "--reason", "bad").returncode == 0
-    assert "yanked: bad" in wheelyard("list", "acme-core").stdout
-    assert wheelyard("unyank", "acme-core", "1.0").returncode == 0
-    assert "yanked" not in wheelyard("list", "acme-core").stdout
-    assert wheelyard("status", "acme-core", "archived").returncode == 0
-    assert "archived" in wheelyard("upload", published).stderr
-    assert wheelyard("status", "acme-core", "active").returncode == 0
-    assert wheelyard("delete", "acme-core", "1.0", "--file", WHEEL, "--yes").returncode == 0
-    assert "deleted" in wheelyard("upload", published).stderr
-    assert wheelyard("list", "acme-core").stdout == ""
-
-
-def test_changes_take_versions(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
-    """`yank` and `delete` take a set of versions; `--dry-run` deletes nothing, with `--yes` too."""
-    named = f"{WHEEL}  sha256:{sha256(published.read_bytes()).hexdigest()}"
-    newer = make_wheel("acme_core", "2.0").write(sandbox.folder)
-    assert wheelyard("upload", newer).returncode == 0
-    chosen = ("acme-core", "--versions", "<2")
-
-    assert wheelyard("yank", *chosen).stdout == f"acme-core 1.0: yanked  {WHEEL}\n"
-    assert wheelyard("yank", *chosen).stdout == "acme-core <2: already yanked\n"
-    for sure in (), ("--yes",):
-        trial = wheelyard("delete", *chosen, "--dry-run", *sure)
-        would = f"acme-core 1.0: would be deleted  {named}\n"
-        assert (trial.returncode, trial.stdout) == (0, would)
-    assert WHEEL in wheelyard("list", "acme-core").stdout
-    assert wheelyard("delete", *chosen, "--yes").stdout == f"acme-core 1.0: deleted  {named}\n"
-    assert wheelyard("delete", *chosen, "--yes").stdout == "acme-core <2: already deleted\n"
-    assert wheelyard("list", "acme-core").stdout.split("\t")[0] == newer.name
-
-
 def shown_until(terminal: int, words: str) -> str:
     """Wait until a terminal shows these words; return all that it has shown since the last call."""
     shown = ""
@@ -354,6 +321,7 @@ def test_stored_control_characters_never_reach_the_terminal(
         (["list", "--store", "."], 1, "There is no store at ."),
         (["delete", "x", "1", "--yes", "--reason", ODD, "--store", "."], 1, "There is no store"),
         (["delete", "x", "1.0"], 2, "Give --yes"),
+        (["names", "release", "x"], 2, "Give --yes"),
         (["delete", "x", "--yes"], 2, "either VERSION or --versions"),
         (["yank", "x", "1.0", "--versions", "<2"], 2, "either VERSION or --versions"),
         (["yank", "x", "--versions", ""], 1, "'' is not a set of versions"),

@@ -67,16 +67,9 @@ def test_a_layer_that_only_the_server_knows(index: Typed) -> None:
         ("add dev colour=red", 2, "is no key of an index"),
         ("add dev layers", 2, "is no KEY=VALUE"),
         ("add dev name=prod", 2, "Leave name= out"),
-        ("add simple", 1, "a word of the paths"),
-        ("add main", 1, "the name of the index at the root of the server"),
         ("rename dev prod", 2, "An index keeps its name"),
         ("rename main prod", 1, "No index of this store is called main"),
         ("add dev layers=upstream", 1, "needs an [upstream]"),
-        ("add dev index_size=many", 1, "index_size"),
-        ("change dev layers=dev", 1, "There is no index 'dev'"),
-        ("remove dev", 1, "There is no index 'dev'"),
-        ("remove main", 1, "The index main is at the root of the server, and always there"),
-        ("change main merge=acme-*", 1, "it has no layers whose files could be merged"),
     ],
 )
 def test_what_is_refused(index: Typed, arguments: str, status: int, words: str) -> None:

@@ -61,10 +61,8 @@ def test_a_publisher_comes_changes_and_goes(publisher: Typed, wheelyard: Typed) 
         ("add x github projects=p stream=1", 2, "is no key of github"),
         ("add x github projects=p repository", 2, "is no KEY=VALUE"),
         ("add x github projects=p repository=octo", 1, "expected OWNER/NAME"),
-        ("change x a=b", 1, "no publisher"),
         ("add x github id=y projects=p", 2, "Leave id= out"),
         ("add x github projects=p projects=q", 2, "'projects' is given twice"),
-        ("remove x", 1, "no publisher"),
     ],
 )
 def test_what_is_refused(publisher: Typed, arguments: str, status: int, words: str) -> None:

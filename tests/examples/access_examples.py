@@ -15,6 +15,7 @@ from tests.examples.example import (
     Request,
     Words,
 )
+from tests.examples.world import PACKAGES
 from wheelyard.api import (
     access_operations,
     apply_operations,
@@ -34,16 +35,75 @@ PERSON: Final = {"who": "htpasswd:leaver", "note": "has left"}
 ENDED: Final = Request(people_operations.end_person, NOTHING, PERSON)
 LIST: Final = Request(people_operations.list_people, NOTHING, {"search": "leaver"})
 PEOPLE: Final = "/-/admin/people/"
-NOBODY: Final = Refusal(
-    body={"who": "group:team"},
-    code="invalid_field",
-    words="group:team",
-)
+DEMO_BYTES: Final = sum(len(made.body) for made in PACKAGES["main"])
+GROUPS: Final = "/-/admin/groups/"
+TEAM: Final = Request(access_operations.edit_group, NOTHING, GROUP)
+OF_TEAM: Final = Request(access_operations.add_grant, NOTHING, {**GRANT, "who": ["group:team"]})
 
 
 def _person(state: str) -> Json:
     """Return the list of people in which the reader has a state."""
     return {"people": [{"principal": "htpasswd:leaver", "state": state}]}
+
+
+def _may_read(who: str, *, is_allowed: bool) -> tuple[Request, Json]:
+    """Return the question whether somebody may read the project of the grant, and its answer."""
+    question = {"who": f"htpasswd:{who}", "project": "tool-x", "action": "read"}
+    return Request(access_operations.explain_access, NOTHING, question), {"allowed": is_allowed}
+
+
+def _last_change(after: int, what: str, **fields: str) -> tuple[Request, Json]:
+    """Return the question for the changes of rights after a number, and the one that there is."""
+    commits = [{"event": {"what": what, **fields}}]
+    return (
+        Request(access_operations.access_history, NOTHING, {"after": str(after)}),
+        {"commits": commits},
+    )
+
+
+def _group_of(change: str, *who: str, **fields: object) -> Request:
+    """Return a change of the group `team`, which somebody makes of its members."""
+    members = [f"htpasswd:{name}" for name in who]
+    body = {"change": change, "name": "team", "who": members, **fields}
+    return Request(access_operations.edit_group, NOTHING, body)
+
+
+def _no_member(change: str) -> Refusal:
+    """Return how a change of the members of a group is refused that names nobody."""
+    return Refusal(body={"who": []}, code="invalid_field", words=f"one member to {change}")
+
+
+def _no_group(change: str, member: str = "") -> Refusal:
+    """Return how a change of a group that there is not is refused."""
+    return Refusal(
+        body={"name": "taem"},
+        code="not_found",
+        words="There is no group 'taem'",
+        command=f"access group {change} taem {member}",
+        fields={"group": "taem"},
+    )
+
+
+def _nobody(command: str) -> Refusal:
+    """Return how an operation on a person is refused for a group."""
+    return Refusal(
+        body={"who": "group:team"},
+        code="invalid_field",
+        words="'group:team' is a group of grants, and no caller",
+        command=f"people {command} group:team",
+        fields={"who": "group:team"},
+    )
+
+
+def _wrong_note(command: str) -> Refusal:
+    """Return how a note of two lines on a person is refused."""
+    return Refusal(
+        body={"note": "two\nlines"},
+        code="invalid_field",
+        words="without control characters",
+        command=f"people {command} htpasswd:leaver --note 'two\nlines'",
+        fields={"reason": "two\nlines"},
+    )
 
 
 EXAMPLES: Final = (
@@ -54,10 +114,17 @@ EXAMPLES: Final = (
     ),
     Example(
         promise="lists grants and groups",
-        before=(GRANTED,),
+        before=(TEAM, GRANTED),
         request=Request(access_operations.show_access),
         who=ADMINISTRATORS,
-        command=Command(line="access show", prints=Words(done="htpasswd:reader may read tool*")),
+        answer={"groups": [{"name": "team", "members": ["htpasswd:reader"]}]},
+        command=Command(
+            line="access show",
+            prints=Words(
+                done="by local:alice): htpasswd:reader may read tool* in the index main"
+                " group team: htpasswd:reader"
+            ),
+        ),
     ),
     Example(
         promise="shows the changes of rights",
@@ -81,6 +148,12 @@ EXAMPLES: Final = (
         answer={"allowed": True},
         refusals=(
             Refusal(body={"action": "fly"}, code="invalid_field", words="action must be one of"),
+            Refusal(
+                body={"who": "token:0123456789"},
+                code="not_found",
+                words="There is no token with the id '0123456789'",
+                command="access explain token:0123456789 demo read",
+            ),
         ),
         command=Command(
             line="access explain htpasswd:reader demo read",
@@ -88,16 +161,79 @@ EXAMPLES: Final = (
         ),
     ),
     Example(
+        promise="says by which group somebody may do something",
+        before=(TEAM, OF_TEAM),
+        request=_may_read("reader", is_allowed=True)[0],
+        who=ADMINISTRATORS,
+        answer={"allowed": True},
+        command=Command(
+            line="access explain htpasswd:reader tool-x read",
+            prints=Words(
+                done="grant {id}: group:team may read tool* in the index main;"
+                " htpasswd:reader is in group:team"
+            ),
+        ),
+    ),
+    Example(
         promise="grants rights",
         request=GRANTED,
         who=ADMINISTRATORS,
+        after=(_may_read("reader", is_allowed=True), _may_read("uploader", is_allowed=False)),
         refusals=(
             Refusal(body={"who": []}, code="invalid_field", words="who"),
             Refusal(
+                body={"who": ["nobody"]},
+                code="invalid_field",
+                words="'nobody' is nobody that a grant can name",
+                command="access grant nobody --project tool* --can read",
+                fields={"kind": "other", "who": "nobody"},
+            ),
+            Refusal(
+                body={"who": ["group:nothing"]},
+                code="unknown_group",
+                words="There is no group 'nothing'",
+                command="access grant group:nothing --project tool* --can read",
+                fields={"kind": "group", "who": "nothing"},
+            ),
+            Refusal(
+                body={"who": ["anonymous"], "actions": ["upload"]},
+                code="invalid_field",
+                words="anonymous may read, and nothing else",
+                command="access grant anonymous --project tool* --can upload",
+                fields={"kind": "anonymous", "who": "", "can": "upload"},
+            ),
+            Refusal(
                 body={"actions": ["fly"]},
                 code="invalid_field",
-                words="fly",
+                words="'fly' is not an action",
                 command="access grant htpasswd:reader --project tool* --can fly",
+                fields={"can": "fly"},
+            ),
+            Refusal(
+                body={"who": ["group:team@acme.dev"]},
+                code="invalid_field",
+                words="no credential tells of Google groups",
+                command="access grant group:team@acme.dev --project tool* --can read",
+            ),
+            Refusal(
+                body={"actions": ["admin"]},
+                code="invalid_field",
+                words="admin is for everything",
+                command="access grant htpasswd:reader --project tool* --can admin",
+            ),
+            Refusal(
+                body={"projects": ["a*b"]},
+                code="invalid_field",
+                words="'a*b' is not a project pattern",
+                command="access grant htpasswd:reader --project a*b --can read",
+                fields={"projects": "a*b"},
+            ),
+            Refusal(
+                body={"note": "two\nlines"},
+                code="invalid_field",
+                words="A note has the character",
+                command="access grant htpasswd:reader --project x --can read --note 'two\nlines'",
+                fields={"note": "two\nlines"},
             ),
         ),
         command=Command(line="access grant htpasswd:reader --project tool* --can read"),
@@ -119,6 +255,7 @@ EXAMPLES: Final = (
         request=Request(access_operations.revoke_grant, NOTHING, {"id": "{id}"}),
         who=ADMINISTRATORS,
         again=Refusal(code="not_found", words="There is no grant '{id}'"),
+        after=(_may_read("reader", is_allowed=False), _last_change(6, "revoked", id="{id}")),
         refusals=(
             Refusal(
                 body={"id": "g0"},
@@ -127,26 +264,130 @@ EXAMPLES: Final = (
                 command="access revoke g0",
                 fields={"id": "g0"},
             ),
+            Refusal(
+                body={"note": "two\nlines"},
+                code="invalid_field",
+                words="A note has the character",
+                command="access revoke {id} --note 'two\nlines'",
+                fields={"note": "two\nlines"},
+            ),
         ),
-        command=Command(line="access revoke {id}"),
-        form=Form(page="/-/admin/grants/", fields={"action": "revoke", "id": "{id}"}),
+        command=Command(line="access revoke {id}", prints=Words(done="{id}: revoked")),
+        form=Form(
+            page="/-/admin/grants/",
+            fields={"action": "revoke", "id": "{id}"},
+            shows=Words(done="Grant {id} is revoked"),
+        ),
     ),
     Example(
         promise="says who is in a group",
-        request=Request(access_operations.edit_group, NOTHING, GROUP),
+        before=(_group_of("set", "uploader"), OF_TEAM),
+        request=TEAM,
         who=ADMINISTRATORS,
+        after=(_may_read("reader", is_allowed=True), _may_read("uploader", is_allowed=False)),
         refusals=(
             Refusal(body={"change": "fly"}, code="invalid_field", words="change must be one of"),
+            Refusal(
+                body={"name": "the team"},
+                code="invalid_field",
+                words="cannot be the name of a group",
+                command="access group set 'the team' htpasswd:reader",
+            ),
+            Refusal(
+                body={"who": ["anonymous"]},
+                code="invalid_field",
+                words="anonymous is in no group",
+                command="access group set team anonymous",
+            ),
+            Refusal(
+                body={"who": ["group:ops"]},
+                code="invalid_field",
+                words="groups are not nested",
+                command="access group set team group:ops",
+            ),
         ),
         command=Command(line="access group set team htpasswd:reader"),
+    ),
+    Example(
+        promise="makes a group, once",
+        request=_group_of("make"),
+        who=ADMINISTRATORS,
+        again=Refusal(code="group_exists", words="Change its members instead"),
+        form=Form(
+            page=GROUPS,
+            fields={"action": "make", "group": "team"},
+            shows=Words(done="Group team"),
+        ),
+    ),
+    Example(
+        promise="adds members to a group",
+        before=(_group_of("set", "uploader"), OF_TEAM),
+        request=_group_of("add", "reader"),
+        who=ADMINISTRATORS,
+        after=(_may_read("reader", is_allowed=True), _may_read("uploader", is_allowed=True)),
+        refusals=(_no_group("add", "htpasswd:reader"), _no_member("add")),
+        command=Command(line="access group add team htpasswd:reader"),
+        form=Form(
+            page=GROUPS,
+            fields={"action": "add", "group": "team", "kind": "htpasswd", "who": "reader"},
+            shows=Words(done="The member is added"),
+        ),
+    ),
+    Example(
+        promise="removes members from a group",
+        before=(_group_of("set", "uploader", "reader"), OF_TEAM),
+        request=_group_of("remove", "reader"),
+        who=ADMINISTRATORS,
+        again=Refusal(code="not_found", words="htpasswd:reader is not in the group team"),
+        after=(_may_read("reader", is_allowed=False), _may_read("uploader", is_allowed=True)),
+        refusals=(_no_group("remove", "htpasswd:reader"), _no_member("remove")),
+        command=Command(line="access group remove team htpasswd:reader"),
+        form=Form(
+            page=GROUPS,
+            fields={"action": "remove", "group": "team", "member": "htpasswd:reader"},
+        ),
+    ),
+    Example(
+        promise="deletes a group that no grant names",
+        after=(_last_change(8, "group-deleted", name="team"),),
+        before=(
+            TEAM,
+            _group_of("set", name="used"),
+            Request(access_operations.add_grant, NOTHING, {**GRANT, "who": ["group:used"]}),
+        ),
+        request=_group_of("delete"),
+        who=ADMINISTRATORS,
+        again=Refusal(code="not_found", words="There is no group 'team'"),
+        refusals=(
+            _no_group("delete"),
+            Refusal(
+                body={"name": "used"},
+                code="group_in_use",
+                words="The group used has grants: {id}",
+                command="access group delete used",
+                fields={"group": "used"},
+            ),
+        ),
+        command=Command(line="access group delete team"),
+        form=Form(
+            page=GROUPS,
+            fields={"action": "delete", "group": "team"},
+            shows=Words(done="The group team is deleted"),
+        ),
     ),
     Example(
         promise="ends the access of a person",
         request=ENDED,
         who=ADMINISTRATORS,
         answer={"principal": "htpasswd:leaver", "state": "ended"},
-        after=((LIST, _person("ended")),),
-        refusals=(NOBODY,),
+        after=(
+            (LIST, _person("ended")),
+            (
+                Request(journal_operations.list_entries, NOTHING, {"what": "person-ended"}),
+                {"entries": [{"what": "person-ended"}]},
+            ),
+        ),
+        refusals=(_nobody("end"), _wrong_note("end")),
         command=Command(
             line="people end htpasswd:leaver --note 'has left'",
             prints=Words(done="htpasswd:leaver: ended"),
@@ -163,7 +404,7 @@ EXAMPLES: Final = (
         who=ADMINISTRATORS,
         answer={"principal": "htpasswd:leaver", "state": "active"},
         after=((LIST, _person("active")),),
-        refusals=(NOBODY,),
+        refusals=(_nobody("admit"), _wrong_note("admit")),
         command=Command(
             line="people admit htpasswd:leaver",
             prints=Words(done="htpasswd:leaver: active"),
@@ -186,6 +427,7 @@ EXAMPLES: Final = (
         request=Request(people_operations.show_person, NOTHING, {"who": "htpasswd:reader"}),
         who=ADMINISTRATORS,
         answer={"person": {"state": "active"}, "rights": [{"can": ["read"]}]},
+        refusals=(_nobody("show"),),
         command=Command(line="people show htpasswd:reader", prints=Words(done="may read demo*")),
     ),
     Example(
@@ -209,7 +451,7 @@ EXAMPLES: Final = (
         promise="shows how much each project stores",
         request=Request(usage_operations.show_usage),
         who=ADMINISTRATORS,
-        answer={"projects": [{"name": "demo", "files": 3}]},
+        answer={"projects": [{"name": "demo", "files": 3, "bytes": DEMO_BYTES}]},
         command=Command(line="usage", prints=Words(done="3 files\tdemo")),
     ),
     Example(
@@ -246,6 +488,12 @@ EXAMPLES: Final = (
         trial={"promoted": [{"version": "1.0"}]},
         answer={"promoted": [{"version": "1.0"}], "present": []},
         again={"promoted": [], "present": [{"version": "1.0"}]},
+        after=(
+            (
+                Request(project_operations.get_journal, {"name": "demo-tool"}, NOTHING, "prod"),
+                {"commits": [{"events": [{"file": {"promoted_from": "dev"}}]}]},
+            ),
+        ),
         refusals=(
             Refusal(
                 body={"version": "9.0"},
@@ -256,13 +504,43 @@ EXAMPLES: Final = (
             Refusal(
                 body={"to": "nobody"},
                 code="not_found",
-                words="nobody",
+                words="There is no index 'nobody'",
                 command="promote demo-tool 1.0 --from dev --to nobody",
+                fields={"to": "nobody"},
+            ),
+            Refusal(
+                body={"to": "dev"},
+                code="invalid_field",
+                words="FROM and TO are both dev",
+                command="promote demo-tool 1.0 --from dev --to dev",
+                fields={"to": "dev"},
+            ),
+            Refusal(
+                body={"version": "latest"},
+                code="invalid_version",
+                words="'latest' is not a version",
+                command="promote demo-tool latest --from dev --to prod",
+            ),
+            Refusal(
+                arguments={"name": "nothing"},
+                code="not_found",
+                words="nothing",
+                command="promote nothing 1.0 --from dev --to prod",
             ),
         ),
         command=Command(
             line="promote demo-tool 1.0 --from dev --to prod",
             trial="promote demo-tool 1.0 --from dev --to prod --dry-run",
+            prints=Words(
+                trial="demo-tool 1.0: would be promoted to prod",
+                done="demo-tool 1.0: promoted to prod",
+                again="demo-tool 1.0: already in prod",
+            ),
+        ),
+        form=Form(
+            page="/dev/project/demo-tool/1.0/promote/",
+            fields={"action": "promote", "to": "prod"},
+            shows=Words(done="All files of this release are there already"),
         ),
     ),
     Example(

@@ -8,6 +8,7 @@ from tests.examples.example import (
     READERS,
     Command,
     Example,
+    Form,
     Json,
     Refusal,
     Request,
@@ -83,13 +84,19 @@ EXAMPLES: Final = (
         who=APPROVERS,
         answer=_decided("blocked", reason="broken"),
         does_again=True,
-        after=((LIST, _decided("blocked", version="2.0")),),
+        after=((LIST, _decided("blocked", version="2.0", reason="broken")),),
         refusals=(
             Refusal(
                 body={"version": "not-a-version"},
                 code="invalid_version",
                 words=NO_VERSION,
                 command="upstream block demo-public not-a-version",
+            ),
+            Refusal(
+                body={"project": "demo"},
+                code="private_name",
+                words="'demo' is private here, and decisions are about public packages",
+                command="upstream block demo",
             ),
         ),
         command=Command(
@@ -118,6 +125,18 @@ EXAMPLES: Final = (
                 words="cannot be approved here",
                 command="upstream approve demo-public 2.0",
             ),
+            Refusal(
+                body={"despite": ["fly"]},
+                code="invalid_field",
+                words="'fly' is no rule that an approval lifts",
+                command="upstream approve demo-public --despite fly",
+            ),
+            Refusal(
+                body={"version": "", "sha256": [], "despite": ["malicious"]},
+                code="invalid_field",
+                words="The rule malicious is lifted for one version only",
+                command="upstream approve demo-public --despite malicious",
+            ),
         ),
         command=Command(
             line=f"upstream approve demo-public 2.0 --sha256 {DIGEST}",
@@ -129,7 +148,11 @@ EXAMPLES: Final = (
         request=Request(
             public_package_operations.decide,
             NOTHING,
-            {"verdict": "blocked", "packages": [{"project": "demo-public"}]},
+            {
+                "verdict": "blocked",
+                "packages": [{"project": "demo-public"}],
+                "reason": "broken",
+            },
         ),
         who=APPROVERS,
         trial={"decided": [{"project": "demo-public"}], "unchanged": []},
@@ -138,6 +161,21 @@ EXAMPLES: Final = (
         after=((LIST, _decided("blocked")),),
         refusals=(
             Refusal(body={"verdict": "odd"}, code="invalid_field", words="verdict must be one of"),
+            Refusal(
+                body={"reason": "two\nlines"},
+                code="invalid_field",
+                words="A reason has the character",
+            ),
+        ),
+        form=Form(
+            page="/-/admin/requests/",
+            fields={
+                "decide": "block",
+                "package": "demo-public",
+                "reason": "broken",
+                "as_of": "2100-01-01T00:00:00Z",
+            },
+            shows=Words(done="1 package blocked", again="demo-public was blocked before"),
         ),
     ),
 )

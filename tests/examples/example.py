@@ -64,7 +64,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
     """Arguments that differ."""
     command: str = ""
     """The command line, or empty where a command cannot say it."""
-    fields: Mapping[str, str] = NOTHING
+    fields: Mapping[str, str | tuple[str, ...]] = NOTHING
     """The fields of the form that differ, or none where a form cannot say it."""
 
 
@@ -95,6 +95,8 @@ class Form(Struct, frozen=True, kw_only=True):
     """A page whose forms have the hidden fields that are sent, too."""
     fields: Mapping[str, str | tuple[str, ...]] = NOTHING
     shows: Words = Words()
+    again: Refusal | None = None
+    """How the page refuses it once more, if that is not as with the other faces."""
 
 
 class Example(Struct, frozen=True, kw_only=True):

@@ -13,11 +13,12 @@ from html import unescape
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode
 
+import pytest
 from msgspec import to_builtins
 from msgspec.structs import replace
 
 from tests.cli.conftest import called
-from tests.examples.example import Command, Example, Refusal, Request, Role, Words
+from tests.examples.example import Command, Example, Json, Refusal, Request, Role, Words
 from tests.examples.world import PASSWORD, TOKEN, World
 from tests.fake_time import Clock
 from tests.http.browser import Browser
@@ -32,6 +33,7 @@ from wheelyard.wiring.index import Index
 
 OWN_TO_A_CALL: Final = re.compile(
     r"wyd_\w+|whsec_\S+|\b\w{10}\b(?=\t|,)|\bg[0-9a-f]{8}\b|\d{4}-\d\d-\d\d[ T][\d:.]+Z?"
+    r"|\b\w{10}(?= replaces)|(?<=rotate )\w{10}\b"
     r"|local:\w+|static:root|command line|static token|(?: --(?:server|store|config) [^ ']+)+"
 )
 """Secrets, ids, times, callers and places, in which two calls differ."""
@@ -48,12 +50,16 @@ class Outcome:
     """The code of the error, or None where a face does not tell it."""
     answer: Any = None
     """The JSON of the answer, or None where a face does not tell it."""
+    warnings: str = ""
+    """What a command that has done its work says on its standard error."""
 
 
 class Face(ABC):
     """A way to call the operations on the index of a world."""
 
     name: ClassVar[str]
+    marks: ClassVar[tuple[pytest.MarkDecorator, ...]] = ()
+    """The markers of its tests."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -61,6 +67,10 @@ class Face(ABC):
     @abstractmethod
     def call(self, example: Example) -> Outcome:
         """Call the operation of an example as administrators do."""
+
+    def again(self, example: Example) -> Json | Refusal | None:
+        """Return what a second call answers, or None for the same as the first."""
+        return example.again
 
     @classmethod
     def has(cls, _: Example) -> bool:
@@ -190,8 +200,10 @@ class CommandFace(Face):
         variables = {"HOME": str(home), "TMPDIR": str(home), **environment}
         assert example.command is not None
         done = called(home, variables, *shlex.split(example.command.line), *options)
-        text = (done.stdout if done.returncode == 0 else done.stderr).replace("\n", " ")
-        return Outcome(is_done=done.returncode == 0, text=text)
+        printed, errors = (text.replace("\n", " ") for text in (done.stdout, done.stderr))
+        if done.returncode == 0:
+            return Outcome(is_done=True, text=printed, warnings=errors)
+        return Outcome(is_done=False, text=errors)
 
 
 class RemoteCommandFace(CommandFace):
@@ -202,6 +214,7 @@ class RemoteCommandFace(CommandFace):
     """
 
     name = "--server"
+    marks = (pytest.mark.integration,)
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -216,8 +229,11 @@ class RemoteCommandFace(CommandFace):
         local = self.local.call(example)
         assert remote.is_done == local.is_done, (remote, local)
         assert example.command is not None
-        if remote.is_done and not example.command.is_about_the_process:
-            texts = [OWN_TO_A_CALL.sub("*", outcome.text) for outcome in (remote, local)]
+        if not example.command.is_about_the_process:
+            texts = [
+                OWN_TO_A_CALL.sub("*", f"{outcome.text} {outcome.warnings}")
+                for outcome in (remote, local)
+            ]
             assert texts[0] == texts[1], texts
         return remote
 
@@ -236,6 +252,11 @@ class FormFace(Face):
         """Return what the page that follows says."""
         assert example.form is not None
         return example.form.shows
+
+    def again(self, example: Example) -> Json | Refusal | None:
+        """Return what a form that is sent twice is answered."""
+        assert example.form is not None
+        return example.form.again or example.again
 
     def trial_of(self, _: Example) -> None:
         """Return None: a form has no dry run, as its page says what would happen."""

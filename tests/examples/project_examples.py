@@ -18,11 +18,13 @@ from tests.examples.example import (
     Words,
 )
 from tests.examples.world import NEW_WHEEL, SDIST, WHEEL
+from wheelyard.api import journal_operations
 from wheelyard.api import project_operations as operations
 
 DEMO: Final = {"name": "demo"}
 SHOWN: Final = Request(operations.get_project, DEMO)
 MANAGE: Final = "/project/demo/manage/"
+NAMES: Final = "/-/admin/names/"
 FILES: Final = (WHEEL.filename, SDIST.filename)
 """The files of the release that examples change."""
 RELEASE: Final = {"version": "1.0", "reason": "broken"}
@@ -46,6 +48,17 @@ def _files(**fields: object) -> list[Json]:
     return [{"filename": filename, **fields} for filename in FILES]
 
 
+def _wrong_reason(command: str) -> Refusal:
+    """Return how a reason of two lines is refused."""
+    return Refusal(
+        body={"reason": "two\nlines"},
+        code="invalid_field",
+        words="The reason has the character",
+        command=f"{command} --reason 'two\nlines'",
+        fields={"reason": "two\nlines"},
+    )
+
+
 def _refusals(verb: str) -> tuple[Refusal, ...]:
     """Return what each change of releases refuses."""
     return (
@@ -62,6 +75,19 @@ def _refusals(verb: str) -> tuple[Refusal, ...]:
             command=f"{verb} demo not-a-version",
         ),
         Refusal(
+            body={"file": ["demo-1.0-other.whl", WHEEL.filename]},
+            code="not_found",
+            words="demo has no file 'demo-1.0-other.whl'",
+            fields={"file": ("demo-1.0-other.whl", WHEEL.filename)},
+        ),
+        Refusal(
+            body={"reason": "x" * 1025},
+            code="invalid_field",
+            words="The reason has 1025 characters",
+            command=f"{verb} demo 1.0 --reason {'x' * 1025}",
+            fields={"reason": "x" * 1025},
+        ),
+        Refusal(
             body={"versions": ">1"},
             code="invalid_field",
             words="version or versions, not both",
@@ -73,13 +99,7 @@ def _refusals(verb: str) -> tuple[Refusal, ...]:
             command=f"{verb} demo 1.0 --file demo-1.0-other.whl",
             fields={"file": "demo-1.0-other.whl"},
         ),
-        Refusal(
-            body={"reason": "two\nlines"},
-            code="invalid_field",
-            words="The reason has the character",
-            command=f"{verb} demo 1.0 --reason 'two\nlines'",
-            fields={"reason": "two\nlines"},
-        ),
+        _wrong_reason(f"{verb} demo 1.0"),
         Refusal(
             arguments={"name": "nothing"},
             code="not_found",
@@ -87,6 +107,36 @@ def _refusals(verb: str) -> tuple[Refusal, ...]:
             command=f"{verb} nothing 1.0",
         ),
     )
+
+
+def _wrong_sets(verb: str) -> tuple[Refusal, ...]:
+    """Return which sets of versions each change of releases refuses."""
+    return (
+        Refusal(
+            body={"versions": "1.0"},
+            code="invalid_version",
+            words="'1.0' is not a set of versions",
+            command=f"{verb} demo --versions 1.0",
+        ),
+        Refusal(
+            body={"versions": ">9"},
+            code="not_found",
+            words="demo has no version in '>9'",
+            command=f"{verb} demo --versions >9",
+        ),
+    )
+
+
+def _entries_of_name(*entries: Json) -> tuple[Request, Json]:
+    """Return the question for what happened to the reserved name, and the answer, newest first."""
+    request = Request(journal_operations.list_entries, NOTHING, {"project": "demo-next"})
+    return request, {"entries": entries}
+
+
+def _journal(what: str) -> tuple[Request, Json]:
+    """Return the question for the last commit of the project, and the answer that has a change."""
+    commits = [{"events": [{"what": what, "reason": RELEASE["reason"]}]}]
+    return Request(operations.get_journal, DEMO, {"after": "3"}), {"commits": commits}
 
 
 EXAMPLES: Final = (
@@ -128,6 +178,12 @@ EXAMPLES: Final = (
                 words="nothing",
                 command="list nothing",
             ),
+            Refusal(
+                arguments={"name": "no!name"},
+                code="not_found",
+                words="'no!name' is not a project name",
+                command="list no!name",
+            ),
         ),
         command=Command(
             line="list demo",
@@ -153,6 +209,7 @@ EXAMPLES: Final = (
         answer={"revision": 4, "changed": _files(yanked=False)},
         again={"revision": 4, "changed": []},
         after=(
+            _journal("yanked"),
             (
                 SHOWN,
                 {
@@ -174,6 +231,40 @@ EXAMPLES: Final = (
             page=MANAGE,
             fields={"action": "yank", **FIELDS},
             shows=Words(done="yanked 1.0 : broken", again="Nothing was changed"),
+        ),
+    ),
+    Example(
+        promise="marks one file of a release alone, also without a reason",
+        request=Request(operations.yank, DEMO, {"version": "1", "file": SDIST.filename}),
+        who=MANAGERS,
+        trial={"changed": [{"filename": SDIST.filename}]},
+        answer={"revision": 4, "changed": [{"filename": SDIST.filename}]},
+        again={"revision": 4, "changed": []},
+        after=((SHOWN, {"files": [{"yanked": False}, {"yanked": True}, {"yanked": False}]}),),
+        command=Command(
+            line=f"yank demo 1 --file {SDIST.filename}",
+            prints=Words(done=f"demo 1.0: yanked  {SDIST.filename}"),
+        ),
+        form=Form(
+            page=MANAGE,
+            fields={"action": "yank", "version": "1.0", "file": SDIST.filename},
+            shows=Words(done="yanked 1.0", again="Nothing was changed"),
+        ),
+    ),
+    Example(
+        promise="marks all releases of a set of versions in one commit",
+        request=Request(operations.yank, DEMO, {"versions": "<2", "reason": "broken"}),
+        who=MANAGERS,
+        trial={"revision": 3, "changed": _files(yanked=False)},
+        answer={"revision": 4, "changed": _files(yanked=False)},
+        again={"revision": 4, "changed": []},
+        refusals=_wrong_sets("yank"),
+        command=Command(
+            line="yank demo --versions <2 --reason broken",
+            prints=Words(
+                done=f"demo 1.0: yanked  {WHEEL.filename} demo 1.0: yanked  {SDIST.filename}",
+                again="demo <2: already yanked",
+            ),
         ),
     ),
     Example(
@@ -205,6 +296,7 @@ EXAMPLES: Final = (
         trial={"revision": 3, "changed": _files()},
         answer={"revision": 4, "changed": _files()},
         again={"revision": 4, "changed": []},
+        after=(_journal("pinned"),),
         refusals=_refusals("pin"),
         command=Command(
             line="pin demo 1.0 --reason broken",
@@ -246,7 +338,10 @@ EXAMPLES: Final = (
         trial={"revision": 3, "changed": _files()},
         answer={"revision": 4, "changed": _files()},
         again={"revision": 4, "changed": []},
-        after=((SHOWN, {"deleted": sorted(FILES), "files": [{"version": "2.0"}]}),),
+        after=(
+            _journal("deleted"),
+            (SHOWN, {"deleted": sorted(FILES), "files": [{"version": "2.0"}]}),
+        ),
         refusals=_refusals("delete --yes"),
         command=Command(
             line="delete demo 1.0 --reason broken --yes",
@@ -261,6 +356,24 @@ EXAMPLES: Final = (
             page=MANAGE,
             fields={"action": "delete", "confirmation": "demo 1.0", **FIELDS},
             shows=Words(done="deleted 1.0"),
+        ),
+    ),
+    Example(
+        promise="deletes all releases of a set of versions in one commit",
+        request=Request(operations.delete, DEMO, {"versions": "<2"}),
+        who=MANAGERS,
+        trial={"revision": 3, "changed": _files()},
+        answer={"revision": 4, "changed": _files(), "files": [{"version": "2.0"}]},
+        again={"revision": 4, "changed": []},
+        refusals=_wrong_sets("delete --yes"),
+        command=Command(
+            line="delete demo --versions <2 --yes",
+            trial="delete demo --versions <2 --dry-run --yes",
+            prints=Words(
+                trial=f"demo 1.0: would be deleted  {WHEEL.filename}",
+                done=f"demo 1.0: deleted  {WHEEL.filename}",
+                again="demo <2: already deleted",
+            ),
         ),
     ),
     Example(
@@ -300,7 +413,12 @@ EXAMPLES: Final = (
                 words="no file with this digest",
                 command=f"delete demo sha256:{'0' * 64} --now --yes",
             ),
-            Refusal(body={"sha256": "x"}, code="invalid_field", words="'x'"),
+            Refusal(
+                body={"sha256": "x"},
+                code="invalid_field",
+                words="'x' is no SHA-256",
+                command="delete demo sha256:x --now --yes",
+            ),
         ),
         command=Command(
             line=f"delete demo sha256:{WHEEL.sha256} --now --yes --reason 'a secret'",
@@ -324,13 +442,7 @@ EXAMPLES: Final = (
                 code="invalid_field",
                 words="status must be one of",
             ),
-            Refusal(
-                body={"reason": "two\nlines"},
-                code="invalid_field",
-                words="The reason has the character",
-                command="status demo deprecated --reason 'two\nlines'",
-                fields={"reason": "two\nlines"},
-            ),
+            _wrong_reason("status demo deprecated"),
             Refusal(
                 arguments={"name": "nothing"},
                 code="not_found",
@@ -356,18 +468,26 @@ EXAMPLES: Final = (
         again={"name": "demo-next", "is_new": False},
         after=(
             (Request(operations.list_names), {"names": [{"name": "demo"}, {"name": "demo-next"}]}),
+            _entries_of_name({"what": "reserved", "reason": "soon"}),
         ),
         refusals=(
             Refusal(
                 arguments={"name": "simple"},
                 code="invalid_name",
-                words="simple",
+                words="No project can be named 'simple': it is a path of the index",
                 command="names reserve simple",
+                fields={"name": "simple"},
             ),
+            _wrong_reason("names reserve demo-next"),
         ),
         command=Command(
             line="names reserve demo-next --reason soon",
-            prints=Words(done="demo-next: reserved", again="demo-next"),
+            prints=Words(done="demo-next: reserved", again="demo-next: private already"),
+        ),
+        form=Form(
+            page=NAMES,
+            fields={"action": "reserve", "name": "demo-next", "reason": "soon"},
+            shows=Words(done="demo-next is reserved", again="demo-next was private already"),
         ),
     ),
     Example(
@@ -376,18 +496,37 @@ EXAMPLES: Final = (
         request=Request(operations.release_name, {"name": "demo-next"}, {"reason": "not used"}),
         who=ADMINISTRATORS,
         again=Refusal(code="not_found", words="demo-next"),
-        after=((Request(operations.list_names), {"names": [{"name": "demo"}]}),),
+        after=(
+            (Request(operations.list_names), {"names": [{"name": "demo"}]}),
+            _entries_of_name(
+                {"what": "released", "reason": "not used"}, {"what": "reserved", "reason": "soon"}
+            ),
+        ),
         refusals=(
             Refusal(
                 arguments=DEMO,
                 code="conflict",
                 words="'demo' has files",
                 command="names release demo --yes",
+                fields={"name": "demo"},
             ),
+            Refusal(
+                arguments={"name": "nothing"},
+                code="not_found",
+                words="'nothing' is not in the list of private names",
+                command="names release nothing --yes",
+                fields={"name": "nothing"},
+            ),
+            _wrong_reason("names release demo-next --yes"),
         ),
         command=Command(
             line="names release demo-next --yes --reason 'not used'",
             prints=Words(done="demo-next: released"),
+        ),
+        form=Form(
+            page=NAMES,
+            fields={"action": "release", "name": "demo-next", "reason": "not used"},
+            shows=Words(done="demo-next is released"),
         ),
     ),
     Example(
@@ -398,7 +537,7 @@ EXAMPLES: Final = (
         answer={
             "names": [
                 {"name": "demo", "state": "files"},
-                {"name": "demo-next", "state": "reserved"},
+                {"name": "demo-next", "state": "reserved", "reason": "soon"},
             ]
         },
         refusals=(
@@ -406,7 +545,7 @@ EXAMPLES: Final = (
         ),
         command=Command(
             line="names list",
-            prints=Words(done="demo-next"),
+            prints=Words(done="demo\t3 files demo-next\treserved\t"),
         ),
     ),
     Example(

@@ -48,6 +48,12 @@ class TableExample(Struct, frozen=True, kw_only=True):
     """How an unknown key is refused."""
     removed: Json = NOTHING
     """A part of the answer to the removal."""
+    wrong: tuple[Refusal, ...] = ()
+    """How wrong values of its keys are refused."""
+    wrong_change: tuple[Refusal, ...] = ()
+    """How other changes are refused than that of an unknown table."""
+    wrong_removal: tuple[Refusal, ...] = ()
+    """How other removals are refused than that of an unknown table."""
     add_form: Json
     """The fields of the form that adds it, beside its name."""
     edit_form: Json
@@ -63,9 +69,16 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
     made: Json = {**key, noun: {**key, **table.keys}}
     changed: Json = {**key, noun: {**key, **table.keys, **table.change}}
     none = Refusal(code="not_found", words=f"There is no {noun} '{name}'")
-    nobody = Refusal(
-        body={table.name_key: "nobody"}, code="not_found", words=f"There is no {noun} 'nobody'"
-    )
+
+    def nobody(line: str) -> Refusal:
+        return Refusal(
+            body={table.name_key: "nobody"},
+            code="not_found",
+            words=f"There is no {noun} 'nobody'",
+            command=f"{noun} {line.replace(name, 'nobody', 1)}",
+            fields={table.name_key: "nobody"},
+        )
+
     listed = [NOTHING] * table.others
     return (
         Example(
@@ -85,7 +98,7 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
             refusals=(
                 Refusal(body={"after": "x"}, code="invalid_field", words="after must be a number"),
             ),
-            command=Command(line=f"{noun} history", prints=Words(done=name)),
+            command=Command(line=f"{noun} history", prints=Words(done=f"{noun} {name}: ")),
         ),
         Example(
             promise="adds a table",
@@ -101,6 +114,7 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
                     code="invalid_field",
                     words=table.unknown,
                 ),
+                *table.wrong,
             ),
             command=Command(line=f"{noun} {table.add}", prints=Words(done=name)),
             form=Form(page=page, fields={**key, **table.add_form}, shows=Words(done=name)),
@@ -112,7 +126,7 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
             who=ADMINISTRATORS,
             answer=changed,
             after=((Request(operations.list), {operations.kind.plural: [*listed, changed]}),),
-            refusals=(nobody,),
+            refusals=(nobody(table.edit), *table.wrong_change),
             command=Command(line=f"{noun} {table.edit}", prints=Words(done=name)),
             form=Form(
                 page=page,
@@ -129,20 +143,23 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
             answer=table.removed,
             again=none,
             after=((Request(operations.list), {operations.kind.plural: listed}),),
-            refusals=(nobody,),
-            command=Command(line=f"{noun} {table.remove} {name}", prints=Words(done=name)),
+            refusals=(nobody(f"{table.remove} {name}"), *table.wrong_removal),
+            command=Command(
+                line=f"{noun} {table.remove} {name}", prints=Words(done=f"{name}: removed")
+            ),
             form=Form(page=page, fields={**key, "action": "remove"}, shows=Words(done=name)),
         ),
     )
 
 
-def _no_hook(command: str) -> Refusal:
+def _no_hook(command: str, page_fields: Json = NOTHING) -> Refusal:
     """Return how an operation on a webhook that there is not is refused."""
     return Refusal(
         body={"name": "nobody"},
         code="not_found",
         words="There is no webhook 'nobody'",
         command=command,
+        fields=page_fields,
     )
 
 
@@ -151,6 +168,14 @@ def _file(**tables: object) -> Json:
     return {"source": "index.toml", "tables": tables}
 
 
+BUILDKITE: Final = {
+    "provider": "buildkite",
+    "organization": "acme",
+    "pipeline": "release",
+    "build_branch": "main",
+    "projects": ["demo"],
+}
+HOOKS: Final = "/-/admin/webhooks/"
 LAB: Final = {"name": "lab"}
 HOOK: Final = Request(
     WEBHOOKS.add, NOTHING, {"webhook": {"name": "hook", "url": "https://ci.example/hook"}}
@@ -166,18 +191,22 @@ EXAMPLES: Final = (
             operations=PUBLISHERS,
             name="bk",
             name_key="id",
-            keys={
-                "provider": "buildkite",
-                "organization": "acme",
-                "pipeline": "release",
-                "build_branch": "main",
-                "projects": ["demo"],
-            },
+            keys=BUILDKITE,
             change={"projects": ["demo", "extras"]},
             add="add bk buildkite projects=demo organization=acme pipeline=release"
             " build_branch=main",
             edit="change bk projects=demo,extras",
             nameless="provider: expected github",
+            wrong=(
+                Refusal(
+                    body={"publisher": {**BUILDKITE, "id": "bk", "projects": ["a*b"]}},
+                    code="invalid_field",
+                    words="'a*b' is not the exact name of a project",
+                    command="publisher add bk buildkite projects=a*b organization=acme"
+                    " pipeline=release build_branch=main",
+                    fields={"projects": "a*b"},
+                ),
+            ),
             add_form={
                 "action": "add",
                 "provider": "buildkite",
@@ -207,6 +236,69 @@ EXAMPLES: Final = (
             edit="change acme --owner htpasswd:manager",
             remove="revoke",
             nameless="name: is missing",
+            wrong=(
+                Refusal(
+                    body={"namespace": {"name": "acme", "owners": ["nobody"]}},
+                    code="invalid_field",
+                    words="'nobody' is nobody that a grant can name",
+                    command="namespace grant acme --owner nobody",
+                    fields={"owners": "nobody"},
+                ),
+                Refusal(
+                    body={"namespace": {"name": "acme-*", "owners": ["htpasswd:admin"]}},
+                    code="invalid_field",
+                    words="acme-*",
+                    command="namespace grant acme-* --owner htpasswd:admin",
+                    fields={"name": "acme-*"},
+                ),
+                Refusal(
+                    body={"namespace": {"name": "", "owners": ["htpasswd:admin"]}},
+                    code="invalid_field",
+                    words="name",
+                    command="namespace grant '' --owner htpasswd:admin",
+                    fields={"name": ""},
+                ),
+                Refusal(
+                    body={"namespace": {"name": "a-b-c-d-e", "owners": ["htpasswd:admin"]}},
+                    code="invalid_field",
+                    words="hyphens",
+                    command="namespace grant a-b-c-d-e --owner htpasswd:admin",
+                    fields={"name": "a-b-c-d-e"},
+                ),
+                Refusal(
+                    body={"namespace": {"name": 7, "owners": ["htpasswd:admin"]}},
+                    code="invalid_field",
+                    words="name",
+                ),
+                Refusal(body={"namespace": {"name": "acme"}}, code="invalid_field", words="owners"),
+                Refusal(
+                    body={"namespace": {"name": "acme", "owners": []}},
+                    code="invalid_field",
+                    words="owners",
+                    fields={"owners": ""},
+                ),
+                Refusal(
+                    body={"namespace": {"name": "acme", "owners": ["anonymous"]}},
+                    code="invalid_field",
+                    words="anonymous can own nothing",
+                    command="namespace grant acme --owner anonymous",
+                    fields={"owners": "anonymous"},
+                ),
+                Refusal(
+                    body={"namespace": {"name": "acme", "owners": ["allAuthenticated"]}},
+                    code="invalid_field",
+                    words="allAuthenticated can own nothing",
+                    command="namespace grant acme --owner allAuthenticated",
+                    fields={"owners": "allAuthenticated"},
+                ),
+                Refusal(
+                    body={"namespace": {"name": "acme", "owners": ["group:nobody"]}},
+                    code="unknown_group",
+                    words="There is no group 'nobody'",
+                    command="namespace grant acme --owner group:nobody",
+                    fields={"owners": "group:nobody"},
+                ),
+            ),
             add_form={"action": "grant", "owners": "htpasswd:admin"},
             edit_form={"action": "change", "owners": "htpasswd:manager"},
         )
@@ -220,6 +312,28 @@ EXAMPLES: Final = (
             add="add hook url=https://ci.example/hook",
             edit="change hook projects=demo*",
             nameless="name: is missing",
+            wrong=(
+                Refusal(
+                    body={"webhook": {"name": "hook", "url": "ftp://x"}},
+                    code="invalid_field",
+                    words="it is no URL such as",
+                    command="webhook add hook url=ftp://x",
+                    fields={"url": "ftp://x"},
+                ),
+                Refusal(
+                    body={
+                        "webhook": {
+                            "name": "hook",
+                            "url": "https://ci.example/hook",
+                            "events": ["exploded"],
+                        }
+                    },
+                    code="invalid_field",
+                    words="events",
+                    command="webhook add hook url=https://ci.example/hook events=exploded",
+                    fields={"events": "exploded"},
+                ),
+            ),
             add_form={"action": "add", "url": "https://ci.example/hook"},
             edit_form={
                 "action": "change",
@@ -239,9 +353,67 @@ EXAMPLES: Final = (
             edit="change lab read=anyone",
             nameless="name: is missing",
             removed={"name": "lab", "warnings": []},
+            wrong=(
+                Refusal(
+                    body={"index": {"name": "simple"}},
+                    code="invalid_index",
+                    words="it is a word of the paths of this server",
+                    command="index add simple",
+                    fields={"name": "simple"},
+                ),
+                Refusal(
+                    body={"index": {"name": "main"}},
+                    code="invalid_index",
+                    words="it is the name of the index at the root of the server",
+                    command="index add main",
+                    fields={"name": "main"},
+                ),
+                Refusal(
+                    body={"index": {"name": "lab", "index_size": "many"}},
+                    code="invalid_field",
+                    words="index_size: expected a number of MiB",
+                    command="index add lab index_size=many",
+                ),
+            ),
+            wrong_change=(
+                Refusal(
+                    body={"name": "main", "index": {"merge": ["demo*"]}},
+                    code="invalid_field",
+                    words="it has no layers whose files could be merged",
+                    command="index change main merge=demo*",
+                ),
+            ),
+            wrong_removal=(
+                Refusal(
+                    body={"name": "main"},
+                    code="invalid_index",
+                    words="The index main is at the root of the server, and always there",
+                    command="index remove main",
+                    fields={"name": "main"},
+                ),
+            ),
             add_form={"action": "make"},
             edit_form={"action": "change", "read": "anyone"},
         )
+    ),
+    Example(
+        promise="shows the keys of one webhook",
+        before=(HOOK,),
+        request=Request(WEBHOOKS.list),
+        who=ADMINISTRATORS,
+        answer={"webhooks": [{"name": "hook", "secret_from": "store"}]},
+        command=Command(
+            line="webhook show hook",
+            prints=Words(done="url\thttps://ci.example/hook secret from\tstore"),
+        ),
+    ),
+    Example(
+        promise="shows of a secret in a table only that it is kept",
+        before=(HOOK,),
+        request=Request(apply_operations.show_tables),
+        who=ADMINISTRATORS,
+        answer={"webhook": [{"name": "hook", "secret": "kept"}]},
+        command=Command(line="show --toml", prints=Words(done='secret = "kept"')),
     ),
     Example(
         promise="makes another secret for a webhook",
@@ -250,8 +422,13 @@ EXAMPLES: Final = (
         who=ADMINISTRATORS,
         answer={"name": "hook", "secret_from": "store"},
         does_again=True,
-        refusals=(_no_hook("webhook new-secret nobody"),),
+        refusals=(_no_hook("webhook new-secret nobody", {"name": "nobody"}),),
         command=Command(line="webhook new-secret hook", prints=Words(done="whsec_")),
+        form=Form(
+            page=HOOKS,
+            fields={"action": "new-secret", "name": "hook"},
+            shows=Words(done="whsec_"),
+        ),
     ),
     Example(
         promise="shows the last deliveries of a webhook",
@@ -269,15 +446,17 @@ EXAMPLES: Final = (
         who=ADMINISTRATORS,
         answer={"name": "hook", "ids": []},
         refusals=(
-            _no_hook("webhook send-again nobody --all"),
+            _no_hook("webhook send-again nobody --all", {"name": "nobody"}),
             Refusal(
                 body={"ids": ["msg_x"]},
                 code="not_found",
                 words="has no message 'msg_x'",
                 command="webhook send-again hook msg_x",
+                fields={"id": "msg_x"},
             ),
         ),
         command=Command(line="webhook send-again hook --all"),
+        form=Form(page=HOOKS, fields={"action": "send-again", "name": "hook"}),
     ),
     Example(
         promise="puts into the store what a file says of the index",
@@ -286,6 +465,12 @@ EXAMPLES: Final = (
         trial={"files": [{"is_done": False, "changes": [{"name": "lab", "outcome": "added"}]}]},
         answer={"files": [{"is_done": True, "changes": [{"name": "lab", "outcome": "added"}]}]},
         again={"files": [{"is_done": True, "changes": []}]},
+        after=(
+            (
+                Request(apply_operations.show_tables),
+                {"index": [{"name": "dev"}, {"name": "prod"}, {"name": "lab"}]},
+            ),
+        ),
         refusals=(
             Refusal(
                 body={"files": [_file(odd=[LAB])]},
@@ -297,7 +482,11 @@ EXAMPLES: Final = (
         command=Command(
             line="apply index.toml",
             trial="apply index.toml --dry-run",
-            prints=Words(done="1 change made", again="nothing to change"),
+            prints=Words(
+                trial="index.toml: 1 change to make   + index lab: its own packages",
+                done="index.toml: 1 change made   + index lab: its own packages",
+                again="index.toml: nothing to change",
+            ),
         ),
     ),
     Example(
@@ -333,5 +522,12 @@ EXAMPLES: Final = (
             ),
         ),
         command=Command(line="retention", prints=Words(done="1 release with 2 files")),
+        form=Form(
+            page="/-/admin/retention/",
+            shown_on="/-/admin/retention/",
+            fields={"confirmation": "delete"},
+            shows=Words(done="1 release deleted"),
+            again=Refusal(code="forbidden", words="No release would be deleted now"),
+        ),
     ),
 )

@@ -18,6 +18,7 @@ from wheelyard.api import access_operations as operations
 
 TOKEN: Final = {"name": "ci", "projects": ["demo"], "days": 3}
 MADE: Final = Request(operations.create_token, NOTHING, TOKEN)
+OWNED: Final = Request(operations.create_token, NOTHING, {**TOKEN, "owner": "htpasswd:admin"})
 LIST: Final = Request(operations.list_tokens)
 PAGE: Final = "/-/admin/tokens/"
 UNKNOWN: Final = "0123456789"
@@ -50,14 +51,47 @@ EXAMPLES: Final = (
                 code="invalid_field",
                 words="days must be a number from 1",
             ),
+            Refusal(
+                body={"name": ""},
+                code="invalid_field",
+                words="A token needs a name",
+                command="token create '' --project demo",
+                fields={"name": ""},
+            ),
+            Refusal(
+                body={"projects": ["a*b"]},
+                code="invalid_field",
+                words="'a*b' is not a project pattern",
+                command="token create ci --project a*b",
+                fields={"projects": "a*b"},
+            ),
+            Refusal(
+                body={"can": ["fly"]},
+                code="invalid_field",
+                words="'fly' is not an action",
+                command="token create ci --can fly",
+                fields={"can": "fly"},
+            ),
         ),
         command=Command(
             line="token create ci --project demo --expires 3d", prints=Words(done="wyd_")
         ),
+        form=Form(
+            page=PAGE,
+            fields={
+                "action": "create",
+                "name": "ci",
+                "can": "upload",
+                "projects": "demo",
+                "days": "3",
+                "index": "main",
+            },
+            shows=Words(done="wyd_"),
+        ),
     ),
     Example(
         promise="makes a token that takes the place of another one",
-        before=(MADE,),
+        before=(OWNED,),
         request=Request(operations.rotate_token, NOTHING, {"token": "{id}", "hours": 1}),
         who=ADMINISTRATORS,
         is_hidden=True,
@@ -69,9 +103,15 @@ EXAMPLES: Final = (
                 code="not_found",
                 words=UNKNOWN,
                 command=f"token rotate {UNKNOWN}",
+                fields={"token": UNKNOWN},
             ),
         ),
         command=Command(line="token rotate {id} --overlap 1h", prints=Words(done="wyd_")),
+        form=Form(
+            page="/-/account/tokens/",
+            fields={"action": "rotate", "token": "{id}", "hours": "1"},
+            shows=Words(done="wyd_"),
+        ),
     ),
     Example(
         promise="lets a token be used in other indexes",
@@ -87,8 +127,17 @@ EXAMPLES: Final = (
                 words=UNKNOWN,
                 command=f"token change {UNKNOWN} --index main",
             ),
+            Refusal(
+                body={"index": "nope"},
+                code="unknown_index",
+                words="There is no index 'nope'",
+                command="token change {id} --index nope",
+            ),
         ),
-        command=Command(line="token change {id} --index main,dev"),
+        command=Command(
+            line="token change {id} --index main,dev",
+            prints=Words(done="read,upload on demo in the indexes dev and main"),
+        ),
     ),
     Example(
         promise="revokes a token",
@@ -103,9 +152,14 @@ EXAMPLES: Final = (
                 code="not_found",
                 words=f"There is no token with the id '{UNKNOWN}'",
                 command=f"token revoke {UNKNOWN}",
+                fields={"id": UNKNOWN},
             ),
         ),
-        command=Command(line="token revoke {id}"),
-        form=Form(page=PAGE, fields={"action": "revoke", "id": "{id}"}),
+        command=Command(line="token revoke {id}", prints=Words(done="{id}: revoked")),
+        form=Form(
+            page=PAGE,
+            fields={"action": "revoke", "id": "{id}"},
+            shows=Words(done="The token is revoked"),
+        ),
     ),
 )

@@ -13,7 +13,7 @@ from tests.fake_store import ALWAYS, After, Before, FakeStore, Fault, FaultKind,
 from tests.fake_time import START
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.access import Action
 from wheelyard.model.grants import (
     AccessRules,
@@ -160,64 +160,6 @@ def test_nothing_to_do(access: AccessControl) -> None:
     assert history(access)[1:] == ["group team: made", f"group team: added {ANA}"]
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        (grant("anonymous", actions=("upload",)), "anonymous may read, and nothing else"),
-        (grant("group:team@acme.dev"), "no credential tells of Google groups"),
-        (grant("ana"), "'ana' is nobody that a grant can name"),
-        (grant(ANA, projects=("a*b",)), "'a*b' is not a project pattern"),
-        (grant(ANA, actions=("write",)), "'write' is not an action"),
-        (grant(ANA, actions=("admin",)), "admin is for everything"),
-        (grant(ANA, note="two\nlines"), "A note has the character"),
-    ],
-    ids=str,
-)
-def test_senseless_grant_is_refused(access: AccessControl, fields: GrantFields, words: str) -> None:
-    """A grant that makes no sense is refused with what to do, and nothing is written."""
-    with pytest.raises(WheelyardError) as caught:
-        access.grant(fields, by="local:ana")
-
-    assert words in caught.value.message
-    assert caught.value.code == "invalid_field"
-    assert not access.records.has_journal()
-
-
-def test_a_grant_to_a_group_that_does_not_exist_is_a_conflict(access: AccessControl) -> None:
-    """A grant to a group that nobody has made is refused, and nothing is written."""
-    with pytest.raises(Conflict, match="There is no group 'team'") as caught:
-        access.grant(grant("group:team"), by="local:ana")
-
-    assert caught.value.code == "unknown_group"
-    assert not access.records.has_journal()
-
-
-def test_what_is_in_use_cannot_be_taken_away(access: AccessControl) -> None:
-    """Changes of grants and groups that cannot be made are refused with why, and not noted."""
-    access.edit_group("set", "team", [ANA], by="local:ana")
-    used = access.grant(grant("group:team"), by="local:ana")
-
-    def refused(change: str, *arguments: object) -> str:
-        with pytest.raises(WheelyardError) as caught:
-            getattr(access, change)(*arguments, by="local:ana")
-        return caught.value.message
-
-    assert "There is no grant 'g0'." in refused("revoke", "g0")
-    assert f"The group team has grants: {used}" in refused("edit_group", "delete", "team", ())
-    assert "There is no group 'ops'." in refused("edit_group", "delete", "ops", ())
-    for change in ("add", "remove"):
-        assert "There is no group 'taem'" in refused("edit_group", change, "taem", [ANA])
-        assert "There is no group 'taem'" in refused("edit_group", change, "taem", ())
-        assert f"one member to {change}" in refused("edit_group", change, "team", ())
-    assert f"{BO} is not in the group team" in refused("edit_group", "remove", "team", [BO])
-    assert "cannot be the name of a group" in refused("edit_group", "set", "the team", [])
-    assert "anonymous is in no group" in refused("edit_group", "set", "team", ["anonymous"])
-    assert "groups are not nested" in refused("edit_group", "set", "team", ["group:ops"])
-    with pytest.raises(Invalid, match="A note has the character"):
-        access.revoke(used, by="local:ana", note="two\nlines")
-    assert len(history(access)) == 2
-
-
 @pytest.mark.parametrize("way", ["grant", "member", "set", "deletion"])
 def test_nobody_gives_up_administration_unaware(access: AccessControl, way: str) -> None:
     """Nobody loses the right to administer by a change of their own, unless they want it."""
@@ -245,17 +187,6 @@ def test_nobody_gives_up_administration_unaware(access: AccessControl, way: str)
     access.grant(grant(ANA, projects=("*",), actions=("admin",)), BO)
     change(keep)  # the other grant remains
     assert may(access, ANA, Action.ADMIN)
-
-
-def test_a_group_is_made_once(access: AccessControl) -> None:
-    """A group that is made anew is refused, and keeps its members."""
-    access.edit_group("make", "team", [ANA], BO)
-
-    with pytest.raises(Conflict) as refused:
-        access.edit_group("make", "team", [], BO)
-
-    assert refused.value.code == "group_exists"
-    assert access.load().groups["team"] == {ANA}
 
 
 def test_a_group_that_went(harness: IndexHarness, access: AccessControl) -> None:

@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 
 from tests.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, history
-from wheelyard.errors import Forbidden, Invalid, NotFound
+from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.index_name import MAIN
@@ -40,25 +40,6 @@ def life(harness: IndexHarness) -> Lifecycle:
 def yanked(project: Project) -> dict[str, str | None]:
     """Return the marks by filename."""
     return {file.filename: file.yanked for file in project.files}
-
-
-def test_yank_and_unyank(life: Lifecycle) -> None:
-    """A release is yanked with a reason, and the mark can be taken back."""
-    marked = life.change("yank", ALICE, DEMO, FIRST, "broken").project
-    expected = {WHEEL.filename: "broken", SDIST.filename: "broken", TWO.filename: None}
-    assert yanked(marked) == expected
-
-    cleared = life.change("unyank", ALICE, DEMO, FIRST, "").project
-
-    assert set(yanked(cleared).values()) == {None}
-
-
-def test_one_file_of_a_release(life: Lifecycle) -> None:
-    """One file of a release can be yanked alone, also without a reason."""
-    selection = Selection(parse_version("1"), frozenset({SDIST.filename}))
-
-    assert yanked(life.change("yank", ALICE, DEMO, selection, "").project)[SDIST.filename] == ""
-    assert yanked(life.projects.get(DEMO))[WHEEL.filename] is None
 
 
 def test_some_files_of_a_release(harness: IndexHarness, life: Lifecycle) -> None:
@@ -143,23 +124,11 @@ def test_a_reason_stays(life: Lifecycle) -> None:
     assert yanked(changed.project)[SDIST.filename] == "worse"
 
 
-@pytest.mark.parametrize("change", list(CHANGES))
-def test_a_change_again_changes_nothing(life: Lifecycle, change: str) -> None:
-    """What is so already, as after an answer that was lost, is a success without a new commit."""
-    first = CHANGES[change](life, ALICE)
-
-    assert CHANGES[change](life, ALICE) == first
-
-
 @pytest.mark.parametrize(
     "selection",
     [
-        Selection(parse_version("3.0")),
         Selection(parse_version("2.0"), frozenset({WHEEL.filename})),
-        Selection(parse_version("1.0"), frozenset({"demo-1.0.zip"})),
-        Selection(parse_version("1.0"), frozenset({WHEEL.filename, "demo-1.0.zip"})),
         Selection(parse_version("1.0"), frozenset()),
-        Selection(parse_version_set(">2")),
     ],
 )
 def test_nothing_is_selected(life: Lifecycle, selection: Selection) -> None:
@@ -170,15 +139,6 @@ def test_nothing_is_selected(life: Lifecycle, selection: Selection) -> None:
             life.change(action, ALICE, DEMO, selection, "")
 
     assert life.projects.get(DEMO) == before
-
-
-@pytest.mark.parametrize("change", list(CHANGES))
-def test_an_unknown_project(harness: IndexHarness, change: str) -> None:
-    """A project that never was is NotFound, and does not come into being."""
-    with pytest.raises(NotFound):
-        CHANGES[change](harness.index.lifecycle, ALICE)
-
-    assert list(harness.snapshot()) == ["wheelyard.json"]
 
 
 ODD = "\x00\n\r\x1b\x7f\x80\x85\x9b\u2028\u2029\u202a\u202e\u2066\u2069\ud800\udfff"
@@ -202,18 +162,6 @@ def test_a_reason_is_one_line_of_text(life: Lifecycle, change: str) -> None:
 def test_a_reason_in_any_script(life: Lifecycle, reason: str) -> None:
     """Whatever can be read in one line is a reason, and is kept as it was written."""
     assert yanked(life.change("yank", ALICE, DEMO, FIRST, reason).project)[WHEEL.filename] == reason
-
-
-@pytest.mark.parametrize("change", list(CHANGES))
-def test_changes_need_the_right_to_manage(life: Lifecycle, change: str) -> None:
-    """Changes need the right to manage; the right to upload is not enough."""
-    before = life.projects.get(DEMO)
-    uploader = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,), (MAIN,))
-    for scopes in ((), (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),), (uploader,)):
-        with pytest.raises(Forbidden):
-            CHANGES[change](life, Caller("token:bob", scopes))
-
-    assert life.projects.get(DEMO) == before
 
 
 def test_the_journal_tells_who_did_what_when(harness: IndexHarness, life: Lifecycle) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
 
 from tests.authentication.publishing_fixture import MOMENT, genuine, signed
 from tests.distributions import make_sdist, make_wheel
@@ -53,25 +52,6 @@ def token_of(server: InProcessServer, index: str = "prod") -> str:
     return server.index.tokens.create(TokenRequest(name="ci", indexes=indexes), "local:x")[0].text
 
 
-def test_a_release_is_promoted_once(tmp_path: Path) -> None:
-    """The API promotes a release, and says what is new and what was there already."""
-    with serving(tmp_path) as server:
-        token = token_of(server)
-
-        trial = post(server, token, dry_run=True)[1]
-        status, first = post(server, token)
-        second = post(server, token)[1]
-
-        counts = [(len(each["promoted"]), len(each["present"])) for each in (trial, first, second)]
-        assert (status, counts) == (200, [(2, 0), (2, 0), (0, 2)])
-        assert (first["from"], first["to"], first["version"]) == ("main", "prod", "1.0")
-        (file, _) = first["promoted"]
-        assert file["promoted-by"].startswith("token:")
-        assert file["promoted-by-name"] == "ci"
-        prod = server.index.named("prod").projects.get(NormalizedName("demo"))
-        assert len(prod.files) == 2
-
-
 def test_a_token_promotes_to_its_index(tmp_path: Path) -> None:
     """A token that names no index promotes nothing to another index than main; one of it does."""
     with serving(tmp_path, READERS, OTHERS) as server:
@@ -86,11 +66,8 @@ def test_a_token_promotes_to_its_index(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        ({"to": "nowhere"}, 404, "not_found"),
         ({"to": ""}, 400, "invalid_field"),
         ({"to": 7}, 400, "invalid_field"),
-        ({"version": "latest"}, 400, "invalid_version"),
-        ({"version": "9"}, 404, "not_found"),
         ({"from": "dev"}, 400, "invalid_field"),
         ({}, 403, "promotion_refused"),
     ],

@@ -411,9 +411,9 @@ def test_browser_makes_tokens_from_pages_of_the_index_alone(
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"name": ""}, {"name": 1}, {"projects": []}, {"projects": "a"}, {"projects": [1]}),
-        *({"projects": ["acme-*-core"]}, {"projects": ["acme-core"] * 101}, {"can": ["admin"]}),
-        *({"can": "upload"}, {"days": 0}, {"days": 366}, {"days": "7"}, {"owner": "user:x"}),
+        *({"name": 1}, {"projects": "a"}, {"projects": [1]}),
+        *({"projects": ["acme-core"] * 101}, {"can": ["admin"]}),
+        *({"can": "upload"}, {"days": 366}, {"days": "7"}, {"owner": "user:x"}),
         *({"expires": "2020-01-01T00:00:00Z"}, {"expires": "tomorrow"}),
         {"expires": "2096-01-01T00:00:00"},
         {"days": 1, "expires": "2096-01-01T00:00:00Z"},

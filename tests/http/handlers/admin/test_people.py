@@ -287,7 +287,6 @@ def test_person_of_a_provider_is_ended(admin: Administrator) -> None:
         ({"action": "end", "who": "oidc:acme:dora@acme.dev"}, 404, "Nobody has signed in as"),
         ({"action": "end", "who": CLEO, "reason": "a\nb"}, 400, "without control characters"),
         ({"action": "release-name", "who": "htpasswd:reader"}, 404, "Nobody of"),
-        ({"action": "end", "who": "group:team"}, 400, "is a group"),
         ({"action": "burn", "who": CLEO}, 400, ""),
     ],
 )
