@@ -327,6 +327,7 @@ def test_stored_control_characters_never_reach_the_terminal(
         (["yank", "x", "--versions", ""], 1, "'' is not a set of versions"),
         (["yank", "x", "--versions", "1.0"], 1, "'1.0' is not a set of versions"),
         (["token", "create", "x", "--expires", "soon"], 1, "12h, 90d or 8w"),
+        (["token", "create", "x", "--expires", "0d"], 1, "A token lives longer than that."),
         (["token", "create", ODD, "--store", "new"], 1, "The name of a token has the character"),
         (["copy", "", "new"], 1, "FROM or TO is empty"),
         (["copy", ".", ""], 1, "FROM or TO is empty"),

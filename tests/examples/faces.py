@@ -214,7 +214,7 @@ class RemoteCommandFace(CommandFace):
     """
 
     name = "--server"
-    marks = (pytest.mark.integration,)
+    marks: ClassVar[tuple[pytest.MarkDecorator, ...]] = (pytest.mark.integration,)
 
     def __init__(self, world: World) -> None:
         super().__init__(world)

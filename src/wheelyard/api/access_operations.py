@@ -402,14 +402,14 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         """
         Return the lifetime of the token: that of `days` or `expires`, or else the default.
 
-        The lifetime is not positive if `expires` has passed, which the creation of a token refuses.
+        A lifetime that is not positive is refused by the creation of the token.
         Raises Invalid (code `invalid_field`) if both fields are sent.
         """
         if self.days is not None and self.expires is not None:
             raise Invalid("Send days or expires, and not both.", code="invalid_field")
         if self.expires is not None:
             return self.expires - now
-        if self.days:
+        if self.days is not None:
             return timedelta(self.days)
         return DEFAULT_LIFETIME
 

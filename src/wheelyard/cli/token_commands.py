@@ -18,6 +18,7 @@ from wheelyard.cli.command import CliGroup
 from wheelyard.cli.output import print_result
 from wheelyard.cli.quantities import parse_duration
 from wheelyard.cli.standard_streams import show_token
+from wheelyard.errors import Invalid
 from wheelyard.model import grants
 from wheelyard.model.access import (
     EVERY_PROJECT,
@@ -121,7 +122,14 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
 
 
 def _days_or_expiry(lifetime: timedelta) -> tuple[int | None, datetime | None]:
-    """Return a lifetime as a number of days, or if it has a part of a day, the time of its end."""
+    """
+    Return a lifetime as a number of days, or if it has a part of a day, the time of its end.
+
+    Raises Invalid (code `invalid_field`) for a lifetime of no time.
+    """
+    if not lifetime:
+        message = "A token lives longer than that. Write 30m, 12h, 90d or 8w."
+        raise Invalid(message, code="invalid_field")
     days, part_of_day = divmod(lifetime, timedelta(days=1))
     # a server counts whole days by its own clock; other lifetimes need the clock of this machine
     if part_of_day:
