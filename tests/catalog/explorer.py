@@ -143,6 +143,8 @@ class Scenario:
     """What others do who write no project, such as `follow`; each has a process of its own."""
     has_prod: bool = False
     """Whether there is an index `prod` beside main."""
+    in_prod: tuple[Made, ...] = ()
+    """What was uploaded to `prod` before: what begins to be there does not have to be found."""
     late: bool = False
     """Whether a write may happen after its writer was told that the answer is lost."""
     apart: tuple[str, ...] = ()
@@ -162,6 +164,8 @@ class Scenario:
         if self.has_prod:
             put_tables(index, toml_of(main=OPEN_MAIN, index=({"name": "prod"},)))
             index = self.opened(store, 99)
+        for made in self.in_prod:
+            index.named("prod").uploads.accept(made.arrival(self.folder), ALICE)
         for made in self.before:
             if isinstance(made, Made):
                 index.uploads.accept(self.arrivals[made], ALICE)
@@ -223,6 +227,8 @@ class Scenario:
         }
 
     def _is_immediate(self, call: Call) -> bool:
+        if call == Call("list", keys.INDEXES) and self.in_prod and self.apart:
+            return True  # the first object of each index is there, and stays
         return is_immediate(call) or call.key.removeprefix(PROD).startswith(self.apart)
 
     def _days(self, name: str) -> float:

@@ -43,7 +43,10 @@ def explorer(folder: Path, *others: str, faults: int = 0) -> Explorer:
     # rules keep the latest release
     uploaded = (WHEEL, LATER) if any("retention" in name for name in others) else (WHEEL,)
     apart = () if faults else APART
-    return Explorer(Scenario(folder, intents, uploaded, has_prod=True, apart=apart), faults)
+    scenario = Scenario(
+        folder, intents, uploaded, has_prod=True, in_prod=(make_wheel("a"),), apart=apart
+    )
+    return Explorer(scenario, faults)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.slow
 
 ONE, OTHER_BYTES = make_wheel(content=b"1"), make_wheel(content=b"2")
 DAMAGED = make_wheel(tag="py2-none-any")
+FIRST_OF_ALL = make_wheel("a")
+"""A wheel whose objects are the first ones of an index."""
 UPLOAD, DELETE = WriteIntent(ONE), WriteIntent(ONE, delete=True)
 RESTORE, REMOVE = WriteIntent(ONE, restore=True), RemovalIntent(ONE)
 TRASH: dict[str, tuple[dict[str, AnyIntent], bool]] = {
@@ -91,7 +93,9 @@ def test_a_removal_and_an_upload_to_another_index(tmp_path: Path, faults: int) -
     }
 
     apart = () if faults else APART
-    scenario = Scenario(tmp_path, intents, (ONE,), has_prod=True, apart=apart)
+    scenario = Scenario(
+        tmp_path, intents, (ONE,), has_prod=True, in_prod=(FIRST_OF_ALL,), apart=apart
+    )
 
     result = Explorer(scenario, faults).explore()
 
