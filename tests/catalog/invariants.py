@@ -86,8 +86,8 @@ class RecordIntent:
 
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if its writer was told that the change is made, or not yet."""
-        rules = [event for commit in _committed(store, ACCESS) for event in commit.events]
-        decisions = [event for commit in _committed(store, DECISIONS) for event in commit.events]
+        rules = [event for commit in committed(store, ACCESS) for event in commit.events]
+        decisions = [event for commit in committed(store, DECISIONS) for event in commit.events]
         own = [event for event in (*rules, *decisions) if event.by == self.by]
         if len(own) > 1:
             yield f"{self.by} has made its change {len(own)} times"
@@ -116,8 +116,8 @@ class CopyIntent:
 
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if the copy was told that the commits are there, or not yet."""
-        committed = _committed(store, project_journal(DEMO))
-        there = [commit for commit in self.commits if commit in committed]
+        all_commits = committed(store, project_journal(DEMO))
+        there = [commit for commit in self.commits if commit in all_commits]
         if is_done and len(there) < len(self.commits):
             yield "it was said that commits are added, and not all of them are there"
 
@@ -211,7 +211,7 @@ class RetentionIntent:
             yield "it was said that old releases are deleted, and one is listed"
         deleted = [
             (event.what, event.files)
-            for commit in _committed(store, project_journal(DEMO))
+            for commit in committed(store, project_journal(DEMO))
             for event in commit.events
             if event.what in {EventKind.PROMOTED_TO, EventKind.DELETED}
         ]
@@ -223,7 +223,7 @@ def _events(store: Store) -> Iterator[tuple[Project, Event]]:
     """Yield each event of the project in an index, with the project before it."""
     kind = project_journal(DEMO)
     project = kind.empty
-    for commit in _committed(store, kind):
+    for commit in committed(store, kind):
         for event in commit.events:
             yield project, event
             project = kind.apply(project, event)
@@ -351,14 +351,15 @@ def _entries(store: Store, kind: JournalKind[D, C]) -> list[bytes | None]:
     for entry in store.list(keys.PENDING) if kind.project else ():
         mark, body = keys.parse_pending_mark(entry.key), _body(store, entry.key)
         earlier = [bytes(commit) + b"\n" for commit in decode(body, type=list[Raw])] if body else []
-        if mark is not None and entries[mark.number - 1 : mark.number] != [None]:
+        is_ours = mark is not None and mark.project == kind.project
+        if mark is not None and is_ours and entries[mark.number - 1 : mark.number] != [None]:
             for number, commit in enumerate(earlier, mark.number - len(earlier)):
-                if number <= len(entries) and entries[number - 1] is None:
+                if 1 <= number <= len(entries) and entries[number - 1] is None:
                     entries[number - 1] = commit
     return entries
 
 
-def _committed(store: Store, kind: JournalKind[D, C]) -> list[C]:
+def committed(store: Store, kind: JournalKind[D, C]) -> list[C]:
     """Return all commits of a document."""
     return [kind.commits.decode(kind.key, body) for body in _entries(store, kind) if body]
 

@@ -10,6 +10,7 @@ it asks for the same, and none of its code runs again.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 from tests.catalog.scheduler import (
@@ -28,7 +29,7 @@ from tests.catalog.scheduler import (
 from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog import keys
 from wheelyard.errors import WheelyardError
-from wheelyard.storage.base import Entry, Key, Store
+from wheelyard.storage.base import Entry, FileBody, Key, Store, WebType
 
 T = TypeVar("T")
 
@@ -53,6 +54,10 @@ class _Script(WrappedStore):
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream that can be repeated."""
         return iter(self._call("read", key, lambda: [*self.store.read(key, start, stop)]))
+
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
+        """Write the bytes that a file has now: its writer may be stopped, and remove it."""
+        super().put_file(key, body.read_bytes() if isinstance(body, Path) else body, kind)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Return the entries; of all indexes the first one, as nobody looks at more at once."""
