@@ -20,10 +20,17 @@ from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
 
-def opened(store: Store, folder: Path, seed: int, clock: Clock | None = None) -> Index:
-    """Return the main index over a store, as a process has it that has read nothing yet."""
+def opened(
+    store: Store, folder: Path, seed: int, clock: Clock | None = None, *, is_server: bool = False
+) -> Index:
+    """
+    Return the main index over a store, as a process has it that has read nothing yet.
+
+    A server knows its upstream indexes. A command takes a layer that there is not for one of them.
+    """
     runtime = replace(fake_runtime(clock or Clock(), seed), monotonic=ticking())
-    return build_index(Stores.of(store), Spool(folder), Settings(), runtime, StoreTraits())
+    stores, spool, traits = Stores.of(store), Spool(folder), StoreTraits()
+    return build_index(stores, spool, Settings(), runtime, traits, is_server=is_server)
 
 
 @dataclass(frozen=True)

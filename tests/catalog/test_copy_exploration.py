@@ -199,7 +199,8 @@ class CopyScenario:
     def again(self, store: Store) -> Iterator[str]:
         """Yield what a check finds in the target, and what another copy does not bring."""
         here, there = PrefixedStore(store, FROM), PrefixedStore(store, TO)
-        yield from opened(there, self.folder, 70).server.check.run().problems
+        checked = PrefixedStore(OrdinalStore(dict(objects(store))), TO)
+        yield from opened(checked, self.folder, 70).server.check.run().problems
         answer = self._copy(store, 71)()
         if self.has_uploads:
             return
