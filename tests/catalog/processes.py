@@ -79,3 +79,4 @@ class Processes:
     def unhealed(self, store: Store) -> Iterator[str]:
         """Do it all again with these objects, and yield what that does not put right."""
         yield from self.again(store)
+        yield from self.broken(store, {})

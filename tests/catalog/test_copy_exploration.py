@@ -114,7 +114,8 @@ class CopyScenario:
         if self.leftovers:
             self._copy(store, 92)()
             files = {key: body for key, body in objects(store) if key.startswith(f"{TO}files/")}
-            self.start.update(files)
+            # without the list of names, a sweep takes nothing, as any project may be lost
+            self.start.update(files | {f"{TO}{keys.PROJECT_NAMES}": b'{"names":[]}'})
         self.revisions.update((name, document(here, name).revision) for name in NAMES)
 
     def explore(
