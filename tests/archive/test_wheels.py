@@ -262,7 +262,9 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "deflate-damaged": lambda: packed(b"\xff" * 9),
         **{f"{n}": partial(changed, both={"method": n}) for n in (1, 9, 12, 14, 93, 99)},
         **{
-            f"normal-forms{end}": partial(named, f"demo/caf\u00e9{end}x", f"demo/cafe\u0301{end}x")
+            f"normal-forms{end}": partial(
+                named, f"demo/caf\u00e9{end}x", f"demo/cafe\u0301{end}x"
+            )
             for end in ("", "/", "/y")
         },
     },
@@ -284,7 +286,9 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         },
     },
     "archive_bomb": {
-        "description-of-20-MB": lambda: wheel_bytes(metadata=METADATA + b"\n" + b"A" * 20_000_000),
+        "description-of-20-MB": lambda: wheel_bytes(
+            metadata=METADATA + b"\n" + b"A" * 20_000_000
+        ),
         "large": lambda: commands(b"[a]\n" + b"#" * MIB),
         "claims-4-GB": lambda: changed(both={"size": 0xFFFFFFF0}),
         "ratio": lambda: wheel_bytes(Entry(A.name, bytes(65 * MIB), DEFLATED)),
@@ -370,7 +374,9 @@ ACCEPTED: dict[str, bytes] = {
     "zip64-markers": widened(
         end={"entries": 0xFFFF, "entries_here": 0xFFFF, "size": 0xFFFFFFFF, "offset": 0xFFFFFFFF}
     ),
-    "local-64": changed(local={"extra": NUMBERS_64, "size": 0xFFFFFFFF, "compressed": 0xFFFFFFFF}),
+    "local-64": changed(
+        local={"extra": NUMBERS_64, "size": 0xFFFFFFFF, "compressed": 0xFFFFFFFF}
+    ),
     "both-agree": changed(both={"extra": NUMBERS_64}),
     "W14-empty": changed(both={"extra": extra_field(1, b"")}),
     "W28-same-name": changed(both={"extra": unicode_path(A.name)}),
@@ -406,7 +412,9 @@ ACCEPTED: dict[str, bytes] = {
             "sha512": record_lines().replace(RIGHT_LINE, record_line(A, "sha512")),
             "crlf": record_lines().replace(b"\n", b"\r\n"),
             "folder-and-blank-line": record_lines(b"demo/,,\n", b"\n"),
-            "lost-signatures": record_lines(INFO + b"/RECORD.jws,,\n", INFO + b"/RECORD.p7s,,\n"),
+            "lost-signatures": record_lines(
+                INFO + b"/RECORD.jws,,\n", INFO + b"/RECORD.p7s,,\n"
+            ),
             "backslashes": record_lines().replace(b"demo/a", b"demo\\a"),
         }.items()
     },
