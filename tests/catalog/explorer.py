@@ -6,19 +6,21 @@ have the same future, so a state is played on from once. That leaves nothing out
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import Protocol
 
 from msgspec.structs import asdict, replace
 
 from tests.catalog.invariants import (
     DEMO,
     DONE_BY_THEMSELVES,
+    PROD,
     AnyIntent,
     CopyIntent,
     RecordIntent,
@@ -28,7 +30,7 @@ from tests.catalog.invariants import (
     is_named,
     violations,
 )
-from tests.catalog.lone_writers import LoneWriters, Position
+from tests.catalog.lone_writers import LoneWriters, Position, is_immediate
 from tests.catalog.scheduler import (
     Call,
     CallOutcome,
@@ -64,8 +66,36 @@ from wheelyard.wiring.stores import StoreTraits
 TICK = 1e-6
 """Seconds that pass between two looks at a clock: what is read stays fresh, and is in the past."""
 
+APART = (keys.INDEX_LIST, keys.CREDENTIALS, keys.DERIVED, keys.PENDING)
+"""
+Beginnings of keys by which uploads, promotions and removals in indexes that stay do not meet.
+
+Nobody follows the marks there. For an exploration without faults: a read of such a key may fail.
+"""
+
 Stage = LoneWriters | Scheduler
 """Where a schedule is played."""
+
+
+class Explorable(Protocol):
+    """What can be explored: writers, and what is promised about them."""
+
+    @property
+    def together(self) -> bool:
+        """Whether all writers live in one process."""
+
+    @property
+    def late(self) -> bool:
+        """Whether a write may happen after its writer was told that the answer is lost."""
+
+    def stage(self) -> AbstractContextManager[Stage]:
+        """Return a stage where every writer waits for its first call."""
+
+    def violations(self, store: Store, answers: Mapping[str, str]) -> Iterator[str]:
+        """Yield every promise that this state breaks."""
+
+    def unhealed(self, store: Store) -> Iterator[str]:
+        """Do it all again with these objects, and yield what that does not put right."""
 
 
 class InvariantViolated(AssertionError):
@@ -105,14 +135,20 @@ class Scenario:
     deleted: tuple[Distribution, ...] = ()
     """Those of `before` that were deleted then."""
     leftovers: tuple[Distribution, ...] = ()
+    damaged: tuple[Distribution, ...] = ()
+    """Those of `before` whose bytes were damaged since."""
     together: bool = False
     far: bool = False
     others: Mapping[str, Callable[[Index], str | None]] = field(default_factory=dict)
     """What others do who write no project, such as `follow`; each has a process of its own."""
     has_prod: bool = False
     """Whether there is an index `prod` beside main."""
+    in_prod: tuple[Distribution, ...] = ()
+    """What was uploaded to `prod` before: what begins to be there does not have to be found."""
     late: bool = False
     """Whether a write may happen after its writer was told that the answer is lost."""
+    apart: tuple[str, ...] = ()
+    """Beginnings of keys by which no writer meets another one: their calls wait for nobody."""
     arrivals: dict[Distribution, SpooledUpload] = field(default_factory=dict)
     contents: dict[Path, DistributionContents] = field(default_factory=dict)
     """The contents of each distribution, read once for all runs."""
@@ -128,6 +164,8 @@ class Scenario:
         if self.has_prod:
             put_tables(index, toml_of(main=OPEN_MAIN, index=({"name": "prod"},)))
             index = self.opened(store, 99)
+        for made in self.in_prod:
+            index.named("prod").uploads.accept(made.arrival(self.folder), ALICE)
         for made in self.before:
             if isinstance(made, Distribution):
                 index.uploads.accept(self.arrivals[made], ALICE)
@@ -141,6 +179,9 @@ class Scenario:
         for made in self.leftovers:
             key = keys.distribution(DEMO, made.sha256, made.filename)
             self.start |= {key: made.body, f"{key}.metadata": b""}
+        for made in self.damaged:
+            key = keys.distribution(DEMO, made.sha256, made.filename)
+            self.start[key] = made.body[::-1]
 
     def opened(self, store: Store, seed: int, days: float = 0) -> Index:
         """Return an index over a store, by whose clock it is so many days later."""
@@ -151,7 +192,7 @@ class Scenario:
         index = build_index(Stores.of(store), spool, settings, runtime, traits)
         # a store has one clock, but what a writer does may be days after another one began
         index.lifecycle.removal.clock.store = MemoryStore(clock.seconds)
-        return replace(index, uploads=ReadOnce(**asdict(index.uploads), contents=self.contents))
+        return replace(index, uploads=self._reading_once(index.uploads))
 
     @contextmanager
     def stage(self) -> Iterator[Stage]:
@@ -176,9 +217,19 @@ class Scenario:
         }
         works |= self.others
         return {
-            name: Position(partial(self._process, number, work, self._days(name)), start)
+            name: Position(
+                partial(self._process, number, work, self._days(name)),
+                start,
+                (),
+                self._is_immediate,
+            )
             for number, (name, work) in enumerate(works.items(), 1)
         }
+
+    def _is_immediate(self, call: Call) -> bool:
+        if call == Call("list", keys.INDEXES) and self.in_prod and self.apart:
+            return True  # the first object of each index is there, and stays
+        return is_immediate(call) or call.key.removeprefix(PROD).startswith(self.apart)
 
     def _days(self, name: str) -> float:
         return self.writes[name].days if name in self.writes else 0
@@ -210,11 +261,49 @@ class Scenario:
             index.server.sweep.run(START + timedelta(days=wish.days))
         elif wish.delete or wish.restore:
             distribution = parse_filename(wish.made.filename)
-            selection = Selection(distribution.version, frozenset({wish.made.filename}))
+            filenames = None if wish.whole else frozenset({wish.made.filename})
+            selection = Selection(distribution.version, filenames)
             action: ReleaseAction = "restore" if wish.restore else "delete"
             index.lifecycle.change(action, ALICE, distribution.project, selection, "")
+        elif wish.in_prod:
+            self._reading_once(index.named("prod").uploads).accept(self.arrivals[wish.made], ALICE)
         else:
             index.uploads.accept(self.arrivals[wish.made], ALICE)
+
+    def _reading_once(self, uploads: Uploads) -> ReadOnce:
+        return ReadOnce(**asdict(uploads), contents=self.contents)
+
+    def violations(self, store: Store, answers: Mapping[str, str]) -> Iterator[str]:
+        """Yield every promise that this state breaks."""
+        yield from violations(store, self.intents, answers)
+
+    def unhealed(self, store: Store) -> Iterator[str]:
+        """Do it all again with these objects, and yield what that does not put right."""
+        index = self.opened(store, 77)
+        for name, wish in self.intents.items():
+            try:
+                self.fulfil(index, wish)
+            except WheelyardError as fault:
+                is_refused = self.damaged or isinstance(wish, CopyIntent)
+                others = {"conflict", "not_intact"} if is_refused else set[str]()
+                expected = {"file_exists", "not_found", "not_kept", LISTED_ELSEWHERE, *others}
+                if fault.code not in expected:
+                    yield f"{name} tried again and met {fault.code}: {fault.message}"
+        for name, wish in self.writes.items():
+            project = document(wish.documents(store))
+            filename = wish.made.filename
+            is_there = filename in project.by_filename or filename in project.deleted_filenames
+            if not is_there and not wish.sweep:
+                yield f"{name} tried again, and {filename} is neither listed nor deleted"
+        project = document(store)
+        # if everybody was refused, nobody has mended the name list
+        if project.files and not is_named(store):
+            yield "the project is not in the list, after everything was tried again"
+        if not self.damaged and (project.files or not self.writes):
+            # who is refused now, as another index has the bytes, has left that for the check
+            is_refused = self.has_prod
+            yield from _unsound(index, project.revision, is_refused=is_refused)
+        yield from self.violations(store, dict.fromkeys(self.intents, "tried again"))
 
 
 def follow(index: Index) -> str:
@@ -248,7 +337,7 @@ class ExplorationResult:
 class Explorer:
     """One exploration of a scenario with up to so many faults."""
 
-    scenario: Scenario
+    scenario: Explorable
     faults: int
     result: ExplorationResult = field(default_factory=ExplorationResult)
     _seen: set[object] = field(default_factory=set)
@@ -317,7 +406,7 @@ class Explorer:
         if state in self._checked:
             return
         self._checked.add(state)
-        for why in violations(stage.store, self.scenario.intents, stage.answers()):
+        for why in self.scenario.violations(stage.store, stage.answers()):
             surprises = [each.surprise for each in stage.writers.values() if each.surprise]
             raise InvariantViolated(_told(why, schedule, stage)) from next(iter(surprises), None)
 
@@ -336,32 +425,8 @@ class Explorer:
         state = frozenset(bodies.items())
         if state not in self._healed:
             self._healed.add(state)
-            for why in self._unhealed(OrdinalStore(bodies)):
+            for why in self.scenario.unhealed(OrdinalStore(bodies)):
                 raise InvariantViolated(_told(why, schedule, stage))
-
-    def _unhealed(self, store: Store) -> Iterator[str]:
-        index = self.scenario.opened(store, 77)
-        for name, wish in self.scenario.intents.items():
-            try:
-                self.scenario.fulfil(index, wish)
-            except WheelyardError as fault:
-                others = {"conflict"} if isinstance(wish, CopyIntent) else set[str]()
-                expected = {"file_exists", "not_found", "not_kept", LISTED_ELSEWHERE, *others}
-                if fault.code not in expected:
-                    yield f"{name} tried again and met {fault.code}: {fault.message}"
-        project = document(store)
-        for name, wish in self.scenario.writes.items():
-            filename = wish.made.filename
-            is_there = filename in project.by_filename or filename in project.deleted_filenames
-            if not is_there and not wish.sweep:
-                yield f"{name} tried again, and {filename} is neither listed nor deleted"
-        # if everybody was refused, nobody has mended the name list
-        if project.files and not is_named(store):
-            yield "the project is not in the list, after everything was tried again"
-        if project.files or not self.scenario.writes:
-            # who is refused now, as another index has the bytes, has left that for the check
-            is_refused = self.scenario.has_prod
-            yield from _unsound(index, project.revision, is_refused=is_refused)
 
 
 def _unsound(index: Index, revision: int, *, is_refused: bool) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Literal
 
 from msgspec import Raw, Struct
@@ -18,10 +19,11 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.commits import C, D, JournalKind
 from wheelyard.catalog.document_cache import Codec, digest
+from wheelyard.catalog.files import listed_objects
 from wheelyard.catalog.journaled_documents import ACCESS, DECISIONS, ProjectCodec, project_journal
 from wheelyard.catalog.projects import NameList
 from wheelyard.model.grants import Granted, GrantFields, Revoked
-from wheelyard.model.project import Commit, EventKind, Project
+from wheelyard.model.project import Commit, Event, EventKind, Project
 from wheelyard.model.retention_rules import parse_rules
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
@@ -50,6 +52,14 @@ class WriteIntent:
     restore: bool = False
     days: float = 0
     """How many days later it is by the clock of the store when this writer asks for it."""
+    in_prod: bool = False
+    """Whether it is about the index `prod`, and not about main."""
+    whole: bool = False
+    """Whether the release is deleted or restored, with all its files."""
+
+    def documents(self, store: Store) -> Store:
+        """Return the documents of the index that this is about."""
+        return PrefixedStore(store, PROD) if self.in_prod else store
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,8 @@ class RecordIntent:
 
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if its writer was told that the change is made, or not yet."""
-        rules = [event for commit in _committed(store, ACCESS) for event in commit.events]
-        decisions = [event for commit in _committed(store, DECISIONS) for event in commit.events]
+        rules = [event for commit in committed(store, ACCESS) for event in commit.events]
+        decisions = [event for commit in committed(store, DECISIONS) for event in commit.events]
         own = [event for event in (*rules, *decisions) if event.by == self.by]
         if len(own) > 1:
             yield f"{self.by} has made its change {len(own)} times"
@@ -106,8 +116,8 @@ class CopyIntent:
 
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if the copy was told that the commits are there, or not yet."""
-        committed = _committed(store, project_journal(DEMO))
-        there = [commit for commit in self.commits if commit in committed]
+        all_commits = committed(store, project_journal(DEMO))
+        there = [commit for commit in self.commits if commit in all_commits]
         if is_done and len(there) < len(self.commits):
             yield "it was said that commits are added, and not all of them are there"
 
@@ -128,11 +138,12 @@ class PromotionIntent:
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if it was said that the release is promoted, or not yet."""
         notes, arrivals = _promotions(store), _promotions(PrefixedStore(store, PROD))
-        if len(notes) > 1 or len(arrivals) > 1:
-            yield "a release was promoted twice"
-        if arrivals and not notes:
-            yield "a release was promoted, and its source does not say so"
-        if is_done and not arrivals:
+        if len(notes) > len({*notes}) or len(arrivals) > len({*arrivals}):
+            yield "a file was promoted twice"
+        if not {*arrivals} <= {*notes}:
+            yield "a file was promoted, and its source does not say so"
+        yield from _overlooked(store)
+        if is_done and self.made.filename not in _uploaded(PrefixedStore(store, PROD)):
             yield "it was said that a release is promoted, and it never was listed"
 
 
@@ -145,7 +156,11 @@ class RemovalIntent:
     is_public: bool = False
     """Whether it is an ordinary delete, where everybody can read the bucket."""
     has_uploads: bool = False
-    """Whether others upload the same: a refused upload may leave bytes that nobody is given."""
+    """
+    Whether others upload the same: a refused upload may leave bytes that nobody is given.
+
+    An upload to another index may lose its bytes to the removal until both have succeeded.
+    """
 
     def fulfil(self, index: Index) -> None:
         """Remove it."""
@@ -167,9 +182,11 @@ class RemovalIntent:
             yield "it was said that a file is removed, and it can be restored"
         if self.is_public:
             return
+        if self.has_uploads:
+            return
         if self.made.filename in document(PrefixedStore(store, PROD)).by_filename:
             yield "it was said that a file is removed at once, and another index lists it"
-        if any(store.list(keys.files_of(DEMO))) and not self.has_uploads:
+        if any(store.list(keys.files_of(DEMO))):
             yield "it was said that bytes are removed, and they are there"
 
 
@@ -194,7 +211,7 @@ class RetentionIntent:
             yield "it was said that old releases are deleted, and one is listed"
         deleted = [
             (event.what, event.files)
-            for commit in _committed(store, project_journal(DEMO))
+            for commit in committed(store, project_journal(DEMO))
             for event in commit.events
             if event.what in {EventKind.PROMOTED_TO, EventKind.DELETED}
         ]
@@ -202,15 +219,56 @@ class RetentionIntent:
             yield "a release was deleted although its promotion is noted"
 
 
+def _events(store: Store) -> Iterator[tuple[Project, Event]]:
+    """Yield each event of the project in an index, with the project before it."""
+    kind = project_journal(DEMO)
+    project = kind.empty
+    for commit in committed(store, kind):
+        for event in commit.events:
+            yield project, event
+            project = kind.apply(project, event)
+        project = kind.with_commit(project, commit)
+
+
 def _promotions(store: Store) -> list[str]:
-    """Return the words of all events of promotions in the journal of an index."""
-    events = (each for commit in _committed(store, project_journal(DEMO)) for each in commit.events)
-    return [
-        event.what
-        for event in events
-        if event.what == EventKind.PROMOTED_TO
-        or (event.what == EventKind.UPLOADED and event.file.promoted_at)
-    ]
+    """Return the filenames in all events of promotions in the journal of an index."""
+    filenames = list[str]()
+    for _, event in _events(store):
+        if event.what == EventKind.PROMOTED_TO:
+            filenames += event.files
+        elif event.what == EventKind.UPLOADED and event.file.promoted_at:
+            filenames.append(event.file.filename)
+    return filenames
+
+
+def _uploaded(store: Store) -> set[str]:
+    """Return the filenames that an index ever had."""
+    uploads = (event for _, event in _events(store) if event.what == EventKind.UPLOADED)
+    return {event.file.filename for event in uploads}
+
+
+def _overlooked(store: Store) -> Iterator[str]:
+    """Yield what is wrong if a release is promoted without a file that it has at that moment."""
+    for before, event in _events(store):
+        if event.what == EventKind.PROMOTED_TO:
+            for file in before.files:
+                is_noted = file.promoted_to or file.filename in event.files
+                if file.version == str(ONE) and not is_noted:
+                    yield f"a release was promoted without {file.filename}, which it has"
+
+
+def _restored_damaged(store: Store) -> Iterator[str]:
+    """Yield what is wrong if a file was restored whose bytes are damaged."""
+    for before, event in _events(store):
+        if event.what == EventKind.RESTORED:
+            for file in before.trash:
+                body = _body(store, keys.distribution(DEMO, file.sha256, file.filename))
+                if (
+                    file.filename in event.files
+                    and body
+                    and sha256(body).hexdigest() != file.sha256
+                ):
+                    yield f"{file.filename} was restored, and its bytes are damaged"
 
 
 AnyIntent = (
@@ -245,20 +303,28 @@ def violations(
 ) -> Iterator[str]:
     """Yield every promise that this state of the store breaks at a time."""
     project = document(store)
+    yield from lost_bytes(store, document(store), at)
+    with_uploads = any(
+        isinstance(wish, RemovalIntent) and wish.has_uploads for wish in intents.values()
+    )
+    may_lose = with_uploads and any(answers.get(name) != "ok" for name in intents)
+    if not may_lose:
+        yield from lost_bytes(store, document(PrefixedStore(store, PROD)), at)
     for documents in (store, PrefixedStore(store, PROD)):
-        held = document(documents)
-        for file in (*held.files, *held.kept_files(at)):
-            for key in (
-                keys.distribution(DEMO, file.sha256, file.filename),
-                keys.core_metadata(DEMO, file.sha256, file.filename),
-            ):
-                if store.get(key) is None:
-                    yield f"{file.filename} is listed or kept and {key} is not there"
-        yield from _broken_journal(documents, project_journal(DEMO))
-    yield from _broken_journal(store, ACCESS)
-    yield from _broken_journal(store, DECISIONS)
+        yield from broken_journal(documents, project_journal(DEMO))
+    yield from _restored_damaged(store)
+    yield from broken_journal(store, ACCESS)
+    yield from broken_journal(store, DECISIONS)
     yield from _broken_feed(store, project, answers)
-    yield from _broken_answers(store, project, intents, answers)
+    yield from _broken_answers(store, intents, answers)
+
+
+def lost_bytes(store: Store, project: Project, at: datetime) -> Iterator[str]:
+    """Yield each object that a project needs, and that is not there."""
+    for file in (*project.files, *project.kept_files(at)):
+        for key, _ in listed_objects(project.name, file):
+            if store.get(key) is None:
+                yield f"{file.filename} is listed or kept and {key} is not there"
 
 
 def commit_key(name: NormalizedName, number: int) -> Key:
@@ -266,12 +332,12 @@ def commit_key(name: NormalizedName, number: int) -> Key:
     return project_journal(name).entry_key(number)
 
 
-def document(store: Store) -> Project:
-    """Return the project's document, or an empty project."""
-    key = keys.project(DEMO)
+def document(store: Store, name: NormalizedName = DEMO) -> Project:
+    """Return the document of a project, or an empty project."""
+    key = keys.project(name)
     stored_object = store.get(key)
     if not isinstance(stored_object, Stored):
-        return Project(name=DEMO)
+        return Project(name=name)
     return ProjectCodec().decode(key, stored_object.body)
 
 
@@ -285,19 +351,20 @@ def _entries(store: Store, kind: JournalKind[D, C]) -> list[bytes | None]:
     for entry in store.list(keys.PENDING) if kind.project else ():
         mark, body = keys.parse_pending_mark(entry.key), _body(store, entry.key)
         earlier = [bytes(commit) + b"\n" for commit in decode(body, type=list[Raw])] if body else []
-        if mark is not None and entries[mark.number - 1 : mark.number] != [None]:
+        is_ours = mark is not None and mark.project == kind.project
+        if mark is not None and is_ours and entries[mark.number - 1 : mark.number] != [None]:
             for number, commit in enumerate(earlier, mark.number - len(earlier)):
-                if number <= len(entries) and entries[number - 1] is None:
+                if 1 <= number <= len(entries) and entries[number - 1] is None:
                     entries[number - 1] = commit
     return entries
 
 
-def _committed(store: Store, kind: JournalKind[D, C]) -> list[C]:
+def committed(store: Store, kind: JournalKind[D, C]) -> list[C]:
     """Return all commits of a document."""
     return [kind.commits.decode(kind.key, body) for body in _entries(store, kind) if body]
 
 
-def _broken_journal(store: Store, kind: JournalKind[D, C]) -> Iterator[str]:
+def broken_journal(store: Store, kind: JournalKind[D, C]) -> Iterator[str]:
     """Dense, chained by the digest of stored bytes, and folding to the document's very bytes."""
     entries = _entries(store, kind)
     folded, previous = kind.empty, ""
@@ -350,7 +417,7 @@ def _broken_feed(store: Store, project: Project, answers: Mapping[str, str]) -> 
 
 
 def _broken_answers(
-    store: Store, project: Project, intents: Mapping[str, AnyIntent], answers: Mapping[str, str]
+    store: Store, intents: Mapping[str, AnyIntent], answers: Mapping[str, str]
 ) -> Iterator[str]:
     accepted: dict[str, set[str]] = {}
     for writer, answer in answers.items():
@@ -365,9 +432,12 @@ def _broken_answers(
         comes_back = any(
             isinstance(other, WriteIntent) and other.restore for other in intents.values()
         )
-        yield from _broken_answer(store, project, wish, comes_back=comes_back)
+        documents = wish.documents(store)
+        held = document(documents)
+        yield from _broken_answer(documents, held, wish, comes_back=comes_back)
         if not (wish.delete or wish.restore):
-            accepted.setdefault(wish.made.filename, set()).add(wish.made.sha256)
+            index_and_name = f"{wish.in_prod} {wish.made.filename}"
+            accepted.setdefault(index_and_name, set()).add(wish.made.sha256)
     if any(len(contents) > 1 for contents in accepted.values()):
         yield "two contents of one filename were both accepted"
 
@@ -375,13 +445,15 @@ def _broken_answers(
 def _broken_answer(
     store: Store, project: Project, wish: WriteIntent, *, comes_back: bool
 ) -> Iterator[str]:
-    filename, sha256 = wish.made.filename, wish.made.sha256
+    filename = wish.made.filename
     listed = project.by_filename.get(filename)
     if wish.delete:
         if listed is not None and not comes_back:
             yield f"it was said that {filename} is deleted, and it is listed"
         return
-    if filename not in project.deleted_filenames and (listed is None or listed.sha256 != sha256):
+    if filename not in project.deleted_filenames and (
+        listed is None or listed.sha256 != wish.made.sha256
+    ):
         yield f"an upload was answered and {filename} is not listed"
     if not is_named(store):
         yield "an upload was answered and the project is not in the list"

@@ -9,6 +9,8 @@ it asks for the same, and none of its code runs again.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 from tests.catalog.scheduler import (
@@ -25,13 +27,19 @@ from tests.catalog.scheduler import (
     told,
 )
 from tests.fake_store import WrappedStore
+from wheelyard.catalog import keys
 from wheelyard.errors import WheelyardError
-from wheelyard.storage.base import Key, Store
+from wheelyard.storage.base import Entry, FileBody, Key, Store, WebType
 
 T = TypeVar("T")
 
 Writer = Callable[[Store], Work]
 """Opens a process over a store, and returns what is then to be done there."""
+
+
+def is_immediate(call: Call) -> bool:
+    """Return whether a call waits for nobody, as no other call can change its reply."""
+    return call.verb in IMMEDIATE
 
 
 @dataclass
@@ -51,6 +59,17 @@ class _Script(WrappedStore):
         """Return a stream that can be repeated."""
         return iter(self._call("read", key, lambda: [*self.inner.read(key, start, stop)]))
 
+    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
+        """Write the bytes that a file has now: its writer may be stopped, and remove it."""
+        super().put_file(key, body.read_bytes() if isinstance(body, Path) else body, kind)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Return the entries; of all indexes the first one, as nobody looks at more at once."""
+        limit = 1 if prefix == keys.INDEXES else None
+        return iter(
+            self._call("list", prefix, lambda: [*islice(self.inner.list(prefix, after), limit)])
+        )
+
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         if self.replies is None:
             return act()
@@ -67,8 +86,15 @@ class _Script(WrappedStore):
 class Position:
     """A writer that was told certain things: its next call, or its answer once it has ended."""
 
-    def __init__(self, writer: Writer, start: Store, replies: tuple[object, ...] = ()) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        start: Store,
+        replies: tuple[object, ...] = (),
+        is_immediate: Callable[[Call], bool] = is_immediate,
+    ) -> None:
         self._writer, self._start, self._replies = writer, start, replies
+        self._is_immediate = is_immediate
         self._next: dict[object, Position] = {}
         self._script = _Script(start)
         work = writer(self._script)
@@ -95,10 +121,10 @@ class Position:
         name = told(reply)
         if name not in self._next:
             replies = (*self._replies, reply)
-            self._next[name] = Position(self._writer, self._start, replies)
+            self._next[name] = Position(self._writer, self._start, replies, self._is_immediate)
         position = self._next[name]
         is_next = position.call is not None and (
-            position.call.verb in IMMEDIATE
+            self._is_immediate(position.call)
             # a sweep looks at the very object right before it deletes it
             or (
                 (position.call.verb, self.call.verb) == ("delete", "list")

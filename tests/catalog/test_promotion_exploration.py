@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalog.explorer import Explorer, InvariantViolated, Scenario
+from tests.catalog.explorer import APART, Explorer, InvariantViolated, Scenario
 from tests.catalog.invariants import (
     AnyIntent,
     PromotionIntent,
@@ -12,7 +12,7 @@ from tests.catalog.invariants import (
     RetentionIntent,
     WriteIntent,
 )
-from tests.distributions import make_wheel
+from tests.distributions import make_sdist, make_wheel
 from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.operations import promotion
 from wheelyard.operations.lifecycle import PromotionNotes
@@ -20,13 +20,16 @@ from wheelyard.retention import judgements
 
 pytestmark = pytest.mark.slow
 
-WHEEL, LATER = make_wheel(), make_wheel(version="2.0")
+WHEEL, SDIST, LATER = make_wheel(), make_sdist(), make_wheel(version="2.0")
 OTHERS: dict[str, AnyIntent] = {
     "promotion": PromotionIntent(WHEEL),
     "delete": WriteIntent(WHEEL, delete=True),
     "delete now": RemovalIntent(WHEEL),
     "delete everywhere": RemovalIntent(WHEEL, everywhere=True),
     "delete in a public bucket": RemovalIntent(WHEEL, is_public=True),
+    "restore": WriteIntent(WHEEL, restore=True),
+    "upload of another file": WriteIntent(make_wheel(tag="py2-none-any")),
+    "upload to the target": WriteIntent(WHEEL, in_prod=True),
     "sweep": WriteIntent(WHEEL, sweep=True),
     "retention": RetentionIntent(),
     "retention in a public bucket": RetentionIntent(is_public=True),
@@ -39,13 +42,20 @@ def explorer(folder: Path, *others: str, faults: int = 0) -> Explorer:
     intents = {"P": PromotionIntent(WHEEL), **{name: OTHERS[name] for name in others}}
     # rules keep the latest release
     uploaded = (WHEEL, LATER) if any("retention" in name for name in others) else (WHEEL,)
-    return Explorer(Scenario(folder, intents, uploaded, has_prod=True), faults)
+    apart = () if faults else APART
+    scenario = Scenario(
+        folder, intents, uploaded, has_prod=True, in_prod=(make_wheel("a"),), apart=apart
+    )
+    return Explorer(scenario, faults)
 
 
 @pytest.mark.parametrize(
     ("other", "faults"),
     [
+        ("upload of another file", 0),
+        ("upload to the target", 0),
         ("delete now", 0),
+        ("delete everywhere", 0),
         ("delete in a public bucket", 0),
         ("retention in a public bucket", 0),
         *(pytest.param(other, 1, marks=pytest.mark.weekly) for other in OTHERS),
@@ -59,13 +69,32 @@ def test_no_listed_bytes_are_lost(tmp_path: Path, other: str, faults: int) -> No
     assert any(answers[0] == "ok" for answers in result.answers)
 
 
-@pytest.mark.weekly
+def test_a_promotion_that_fails_can_be_repeated(tmp_path: Path) -> None:
+    """A promotion that fails anywhere is made whole by the same one again, and nothing twice."""
+    scenario = Scenario(
+        tmp_path, {"P": PromotionIntent(WHEEL)}, (WHEEL, SDIST), has_prod=True, late=True
+    )
+
+    result = Explorer(scenario, faults=1).explore()
+
+    assert {("ok",), ("crashed",)} < result.answers
+
+
 @pytest.mark.parametrize(
-    "others", [("delete in a public bucket", "sweep"), ("delete everywhere", "sweep")]
+    "others",
+    [
+        ("upload of another file", "delete", "sweep"),
+        ("delete", "restore", "delete now", "sweep"),
+        ("delete in a public bucket", "sweep"),
+        ("delete everywhere", "sweep"),
+    ],
 )
-def test_three_lose_no_listed_bytes(tmp_path: Path, others: tuple[str, str]) -> None:
-    """A sweep beside a promotion and a deletion deletes nothing that is listed."""
-    result = explorer(tmp_path, *others, faults=1).sample(seed=1, schedules=1_000)
+@pytest.mark.parametrize("schedules", [40, pytest.param(1_000, marks=pytest.mark.weekly)])
+def test_several_lose_no_listed_bytes(
+    tmp_path: Path, others: tuple[str, ...], schedules: int
+) -> None:
+    """Uploads, deletions and sweeps beside a promotion lose nothing that is listed, at random."""
+    result = explorer(tmp_path, *others, faults=1).sample(seed=1, schedules=schedules)
 
     assert len(result.answers) > 2
 
@@ -78,7 +107,11 @@ MUTATIONS = {
     "the source gets no note": (promotion._NoteInSource, "__call__", "delete now"),  # noqa: SLF001
     "a pending promotion is overlooked": (FileRemoval, "awaited", "delete everywhere"),
     "a new note is overlooked": (PromotionNotes, "require_no_other", "delete now"),
-    "a promoted release is deleted": (judgements, "_protections", "retention in a public bucket"),
+    "a promoted release is deleted": (
+        judgements,
+        "_find_protections",
+        "retention in a public bucket",
+    ),
     "a note in a public bucket": (PromotionNotes, "require_no_other", "delete in a public bucket"),
 }
 """What is left out of the protocol: a method, which does nothing, and who then loses bytes."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.catalog.explorer import Explorer, InvariantViolated, Scenario
+from tests.catalog.explorer import APART, Explorer, InvariantViolated, Scenario
 from tests.catalog.invariants import AnyIntent, RemovalIntent, WriteIntent
 from tests.distributions import make_wheel
 from wheelyard.catalog import file_removal, keys
@@ -17,6 +17,9 @@ from wheelyard.operations.immediate_deletion import ImmediateDeletion
 pytestmark = pytest.mark.slow
 
 ONE, OTHER_BYTES = make_wheel(content=b"1"), make_wheel(content=b"2")
+DAMAGED = make_wheel(tag="py2-none-any")
+FIRST_OF_ALL = make_wheel("a")
+"""A wheel whose objects are the first ones of an index."""
 UPLOAD, DELETE = WriteIntent(ONE), WriteIntent(ONE, delete=True)
 RESTORE, REMOVE = WriteIntent(ONE, restore=True), RemovalIntent(ONE)
 TRASH: dict[str, tuple[dict[str, AnyIntent], bool]] = {
@@ -58,6 +61,46 @@ def test_deleted_files_keep_every_promise(
     )
 
     assert Explorer(scenario, faults).explore().states >= 20
+
+
+def test_no_file_is_restored_unseen(tmp_path: Path) -> None:
+    """What comes into the trash while bytes are verified is not restored unseen."""
+    intents: dict[str, AnyIntent] = {
+        "R": replace(RESTORE, whole=True),
+        "D": WriteIntent(DAMAGED, delete=True),
+    }
+    scenario = Scenario(tmp_path, intents, (ONE, DAMAGED), (ONE,), damaged=(DAMAGED,))
+
+    result = Explorer(scenario, faults=0).explore()
+
+    assert {
+        ("ok", "ok"),
+        ("Conflict conflict", "ok"),
+        ("Conflict not_intact", "ok"),
+    } >= result.answers
+
+
+@pytest.mark.parametrize("faults", [0, pytest.param(1, marks=pytest.mark.weekly)])
+def test_a_removal_and_an_upload_to_another_index(tmp_path: Path, faults: int) -> None:
+    """
+    A removal does not succeed while another index lists the bytes, and later ones keep theirs.
+
+    An upload there that loses its bytes to the removal gets them back when it is repeated.
+    """
+    intents: dict[str, AnyIntent] = {
+        "X": replace(REMOVE, has_uploads=True),
+        "A": WriteIntent(ONE, in_prod=True),
+    }
+
+    apart = () if faults else APART
+    scenario = Scenario(
+        tmp_path, intents, (ONE,), has_prod=True, in_prod=(FIRST_OF_ALL,), apart=apart
+    )
+
+    result = Explorer(scenario, faults).explore()
+
+    refusals = {"Conflict listed_meanwhile", "Conflict listed_elsewhere"}
+    assert {("ok", "ok"), *((refusal, "ok") for refusal in refusals)} <= result.answers
 
 
 _REMOVE = ImmediateDeletion._remove  # noqa: SLF001 - it is replaced

@@ -1,10 +1,7 @@
 """Indexes in the store: changes, refusals, names that are taken, definitions that do not fit."""
 
 from collections.abc import Callable
-from copy import copy
 from functools import partial
-from itertools import count
-from pathlib import Path
 from re import findall
 from typing import Any, Final
 
@@ -15,7 +12,6 @@ from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal, texts_of
 from tests.distributions import make_wheel
-from tests.fake_store import Before, FakeStore
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.health_operations import show_health
@@ -25,7 +21,7 @@ from wheelyard.api.operation import Call
 from wheelyard.api.people_operations import PersonQuestion, show_person
 from wheelyard.api.project_operations import WHOLE_HISTORY, ClientProjectsQuery, client_projects
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.distribution_filename import parse_version_set
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import MAIN
@@ -34,8 +30,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.remedies import ALL_VERSIONS
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
-from wheelyard.storage.base import Store, Stores
-from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.base import Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
@@ -55,42 +50,6 @@ def opened(harness: IndexHarness, *tables: dict[str, Any], seed: int = 3) -> Ind
 def names_of(index: Index) -> list[str]:
     """Return the names of the indexes that are served."""
     return [served.name for served in index.server.indexes.all()]
-
-
-def test_an_index_is_not_removed_while_it_gets_a_package(harness: IndexHarness) -> None:
-    """An upload that begins before a removal keeps the index, and one after it is refused."""
-    here, there = opened(harness), opened(harness, seed=4)
-    here.server.index_administration.add(DEV, "local:bo")
-    uploads, administration = there.named("dev").uploads, here.server.index_administration
-    commit, made = type(administration).commit, make_wheel()
-
-    class Slow(type(administration)):  # type: ignore[misc]
-        """An administration before whose removal somebody uploads."""
-
-        def commit(self, intent: Any) -> Any:  # noqa: ANN401 - passed on
-            uploads.accept(made.arrival(harness.folder), ALICE)
-            return commit(self, intent)
-
-    slow = copy(administration)
-    slow.__class__ = Slow
-    with pytest.raises(Conflict, match="has packages, such as demo"):
-        slow.remove("dev", "local:bo")
-
-    assert names_of(there) == [MAIN, "dev"]
-    assert list(there.named("dev").projects.get(NormalizedName("demo")).by_filename)
-
-
-def test_a_package_does_not_come_to_an_index_that_was_removed(harness: IndexHarness) -> None:
-    """A server that does not know yet that an index was removed publishes nothing to it."""
-    here, there = opened(harness), opened(harness, seed=4)
-    here.server.index_administration.add(DEV, "local:bo")
-    uploads = there.named("dev").uploads
-    here.server.index_administration.remove("dev", "local:bo")
-
-    with pytest.raises(NotFound, match="was removed meanwhile"):
-        uploads.accept(make_wheel().arrival(harness.folder), ALICE)
-
-    assert harness.snapshot("indexes/") == {}
 
 
 def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
@@ -293,49 +252,6 @@ def test_no_index_has_the_name_of_a_project(harness: IndexHarness) -> None:
         harness.upload(make_wheel("dev"))
     with pytest.raises(Invalid, match="the name of an index"):
         index.names.reserve(ALICE, NormalizedName("dev"), "")
-
-
-def _refused(action: Callable[[], object]) -> bool:
-    try:
-        action()
-    except WheelyardError:
-        return True
-    return False
-
-
-@pytest.mark.parametrize("is_upload_first", [True, False])
-def test_an_index_and_a_project_race_for_a_name(tmp_path: Path, *, is_upload_first: bool) -> None:
-    """Wherever one of both processes stands still, an index and a project never have one name."""
-
-    def upload(store: Store, seed: int) -> Callable[[], object]:
-        index = IndexHarness(tmp_path).opened(seed, store)
-        return lambda: index.uploads.accept(make_wheel("dev").arrival(tmp_path), ALICE)
-
-    def make(store: Store, seed: int) -> Callable[[], object]:
-        administration = IndexHarness(tmp_path).opened(seed, store).server.index_administration
-        return lambda: administration.add(DEV, "local:bo")
-
-    slow, fast = (upload, make) if is_upload_first else (make, upload)
-    results = set[tuple[bool, bool]]()
-    for at in count(1):
-        store, others = MemoryStore(lambda: 0.0), list[bool]()
-        fast_action = fast(store, 2)
-        interrupted = FakeStore(store)
-        slow_action = slow(interrupted, 1)
-        be_faster = Before(lambda: others.append(_refused(fast_action)), nth=at)  # noqa: B023
-        interrupted.follow(be_faster)
-        is_refused = _refused(slow_action)
-        if not others:
-            break
-        index = IndexHarness(tmp_path).opened(3, store)
-        has_project = any(True for _ in store.list(keys.PROJECTS))
-        assert not (has_project and index.server.definitions.names()), at
-        assert (
-            has_project or index.server.definitions.names() or (is_refused and others == [True])
-        ), at
-        results.add((is_refused, others[0]))
-
-    assert {(True, False), (False, True)} <= results
 
 
 def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:

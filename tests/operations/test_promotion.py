@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from packaging.version import Version
 
 from tests.distributions import make_sdist, make_wheel
-from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import FakeStore
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.two_indexes import BO, DEMO, ONE, TwoIndexes
@@ -350,36 +350,6 @@ def test_rules_of_main(harness: IndexHarness) -> None:
     with pytest.raises(Forbidden, match="The index main takes no releases from dev"):
         promotions["dev"].promote(DEMO, ONE)
     assert len(promotions["prod"].promote(DEMO, ONE).new) == 1
-
-
-@pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
-def test_a_promotion_that_dies_can_be_repeated(harness: IndexHarness, kind: FaultKind) -> None:
-    """A promotion that dies at any write is made whole by the same one again, and nothing twice."""
-    for nth in range(1, 8):
-        indexes = TwoIndexes(IndexHarness(harness.folder))
-        indexes.upload(WHEEL)
-        indexes.upload(SDIST)
-        faulty = FakeStore(indexes.harness.store, Fault(kind, "put", nth=nth))
-        with pytest.raises(ProcessCrash):
-            indexes.reopened(faulty).promote()
-
-        indexes.reopened().promote()
-
-        assert len(indexes.listed()) == 2
-        assert len(history(indexes.prod, DEMO)) == 1
-        assert len(history(indexes.dev, DEMO)) == 3
-        assert DEMO in indexes.reopened().prod.names.listed()
-
-
-def test_a_release_that_changes_meanwhile_is_not_promoted(indexes: TwoIndexes) -> None:
-    """A file that comes while a release is promoted is not promoted unseen."""
-    store = FakeStore(indexes.harness.store, Before(lambda: indexes.upload(LATER), "put"))
-
-    with pytest.raises(Conflict, match="was changed meanwhile"):
-        indexes.reopened(store).promote()
-
-    assert not indexes.listed()
-    assert {file.promoted_to for file in indexes.sources.files} == {()}
 
 
 def test_a_version_that_is_not_there(indexes: TwoIndexes) -> None:

@@ -366,33 +366,6 @@ def test_deleted_file_leaves_pages_of_the_copy(source: IndexHarness, target: Ind
     assert stored(target) == stored(source)
 
 
-@pytest.mark.parametrize("is_first", [True, False], ids=["a new store", "a store"])
-def test_a_copy_that_dies_anywhere_can_go_on(tmp_path: Path, *, is_first: bool) -> None:
-    """Wherever a copy dies, a check finds the target sound, and the next copy goes on."""
-    source, before = stocked(tmp_path), IndexHarness(tmp_path)
-    if not is_first:
-        copy(source, before)
-    source.upload(make_wheel(version="2.0"))
-    source.upload(make_wheel(version="3.0"))
-    source.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("2.0")), "")
-    source.upload(make_wheel("third"))
-    for nth in count(1):
-        target = clone(before)
-        kind = FaultKind.CRASH if nth % 2 else FaultKind.CRASH_AFTER
-        faults = [Fault(kind, verb, nth=(nth + 1) // 2) for verb in ("put*", "delete")]
-        try:
-            copy(source, target, write_to=FakeStore(target.store, *faults))
-        except ProcessCrash:
-            checked = clone(target)
-            assert checked.check().problems == [], nth
-            for each in (target, checked):
-                assert copy(source, each).problems == [], nth
-                assert stored(source).items() <= stored(each).items(), nth
-        else:
-            assert nth > 20
-            return
-
-
 def clone(harness: IndexHarness) -> IndexHarness:
     """Return an index with equal objects."""
     copied = IndexHarness(harness.folder)
@@ -648,21 +621,6 @@ def test_lost_bytes_are_copied_after_a_check(source: IndexHarness, target: Index
     assert len(target.check().problems) == 2
     assert copy(source, target).objects == 2
     assert stored(target) == stored(source)
-
-
-def test_sweep_of_target_takes_nothing_needed(source: IndexHarness, target: IndexHarness) -> None:
-    """A sweep of the target between two copies, or during one, takes nothing that is needed."""
-    copy(source, target)
-    damage(target, keys.PROJECTS, None)
-    damage(target, keys.JOURNAL, None)
-    damage(target, keys.PROJECT_NAMES, b'{"names":[]}')
-    target.clock.advance(days=2)
-    sweep = Before(lambda: target.check(sweep=True), "put", f"{keys.PENDING}*")
-
-    copied = copy(source, target, write_to=FakeStore(target.store, sweep))
-
-    assert copied.problems == []
-    assert target.check().problems == []
 
 
 def test_tokens_are_copied_only_if_asked_for(source: IndexHarness, target: IndexHarness) -> None:
@@ -969,21 +927,6 @@ def test_the_spool_of_a_killed_copy_is_emptied(source: IndexHarness, target: Ind
     copy(source, target)
 
     assert not rest.exists()
-
-
-def test_a_copy_that_dies_leaves_closed_what_is_closed(
-    source: IndexHarness, target: IndexHarness
-) -> None:
-    """The target has no package before it knows who may read it."""
-    source.index.server.index_administration.change(MAIN, {"read": "granted"}, "local:bo")
-    store = FakeStore(target.store)
-    there = target.opened(seed=7, store=store)
-    assert store_copies.copy_whole(source.opened(seed=6), there).problems == []
-
-    puts = [key for verb, key in store.calls if verb == "put"]
-    first_of_a_project = next(key for key in puts if key.startswith("projects/"))
-    assert puts.index(keys.INDEX_LIST) < puts.index(first_of_a_project)
-    assert not target.opened(seed=8).server.definitions.load().main.is_open
 
 
 @pytest.mark.parametrize("body", [None, b"{", b"{}"])

@@ -1,10 +1,8 @@
 """Deleted files: they are kept for a while, restored as they were, or removed at once."""
 
-from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
-from msgspec import field
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -14,9 +12,8 @@ from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.two_indexes import TwoIndexes
 from wheelyard.catalog import keys
-from wheelyard.catalog.files import FileContent, Files
 from wheelyard.catalog.projects import Projects
-from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, WheelyardError
+from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
@@ -153,29 +150,6 @@ def test_damaged_bytes_are_not_restored(harness: IndexHarness, life: Lifecycle) 
         with pytest.raises(Conflict, match="missing or damaged"):
             life.change("restore", ALICE, DEMO, FIRST, "", dry_run=dry_run)
     assert [file.filename for file in stored(harness).files] == [TWO.filename]
-
-
-def test_a_restoration_in_which_the_trash_changes(harness: IndexHarness, life: Lifecycle) -> None:
-    """What comes into the trash while bytes are verified is not restored unseen."""
-    life.change(
-        "delete", ALICE, DEMO, Selection(parse_version("1.0"), frozenset([WHEEL.filename])), ""
-    )
-    store = life.files.store
-
-    class Busy:
-        """A store in which a file is deleted while bytes are read."""
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(store, name)
-
-        def read(self, key: Key) -> object:
-            harness.opened(seed=8).lifecycle.change("delete", ALICE, DEMO, FIRST, "")
-            return store.read(key)
-
-    busy = replace(life, files=replace(life.files, store=Busy()))
-    with pytest.raises(Conflict, match="Try again"):
-        busy.change("restore", ALICE, DEMO, FIRST, "")
-    assert len(life.change("restore", ALICE, DEMO, FIRST, "").files) == 2
 
 
 def test_an_upload_of_a_deleted_file_names_the_way_back(
@@ -441,90 +415,6 @@ def test_removal_from_everywhere_is_asked_of_any_index(
         removed_now(harness, three)
 
 
-def test_what_is_listed_meanwhile_is_no_success(harness: IndexHarness, life: Lifecycle) -> None:
-    """A removal never succeeds while an index lists the bytes, also if it lists them since."""
-    removal = life.removal
-
-    class Busy(type(removal)):  # type: ignore[misc]
-        """A removal before whose last look another index publishes the file."""
-
-        def remove(self, *arguments: object) -> int:
-            list_in(harness, DEV, WHEEL)
-            return int(removal.remove(*arguments))  # type: ignore[arg-type]
-
-    deletion = harness.opened(seed=6).immediate_deletion
-    busy = replace(deletion, removal=Busy(removal.stores, removal.clock))
-    callers = {MAIN: ALICE, "dev": NOBODY}
-    with pytest.raises(Conflict, match="deleted here, and cannot be restored") as refused:
-        busy.delete(callers.__getitem__, DEMO, WHEEL.sha256, "")
-    assert refused.value.code == "listed_meanwhile"
-    assert "came to these indexes: 1 that you may not read." in refused.value.message
-    assert len(objects_of(harness, WHEEL)) == 2
-    assert WHEEL.filename in stored(harness).deleted_filenames
-    assert listed_in(harness, DEV) == [WHEEL.filename]
-
-    removed_now(harness, WHEEL, everywhere=True)  # as the message advises
-    assert objects_of(harness, WHEEL) == listed_in(harness, DEV) == []
-
-
-def test_an_upload_that_a_removal_overlooks_can_be_repeated(harness: IndexHarness) -> None:
-    """Who loses the bytes of an upload to a removal elsewhere gets them back by the same upload."""
-    indexes = TwoIndexes(harness)
-    indexes.upload(WHEEL)
-    deletion, store = indexes.dev.immediate_deletion, harness.store
-    uploads = [partial(indexes.upload, WHEEL, indexes.prod)]
-
-    class Slow:
-        """A store of files in which an upload ends between the last look and the first delete."""
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(store, name)
-
-        def delete(self, key: Key) -> None:
-            if uploads:
-                uploads.pop()()
-            store.delete(key)
-
-    stores = replace(deletion.removal.stores, files=Slow())
-    slow = replace(deletion, removal=replace(deletion.removal, stores=stores))
-    with pytest.raises(Conflict, match="upload the same file there again") as refused:
-        slow.delete(lambda _: ALICE, DEMO, WHEEL.sha256, "")
-    assert refused.value.code == "listed_meanwhile"
-    assert objects_of(harness, WHEEL) == []
-
-    indexes.upload(WHEEL, indexes.prod)  # as the message advises
-    assert len(objects_of(harness, WHEEL)) == 2
-    assert harness.check().problems == []
-
-
-class FilesRemovedOnce(Files, frozen=True):
-    """Files of which another index removes what was stored first, before it is listed."""
-
-    removals: list[Callable[[], object]] = field(default_factory=list)
-
-    def put(self, name: NormalizedName, bodies: Sequence[FileContent]) -> None:
-        """Store them, and let the other index remove them once."""
-        super().put(name, bodies)
-        if self.removals:
-            self.removals.pop()()
-
-
-def test_an_upload_keeps_its_bytes_while_another_index_removes_them(harness: IndexHarness) -> None:
-    """A file that is uploaded can be downloaded, though its bytes were removed meanwhile."""
-    indexes = TwoIndexes(harness)
-    indexes.upload(WHEEL)
-    remove = partial(remove_now, indexes.dev, WHEEL.sha256)
-    files = FilesRemovedOnce(indexes.prod.files.store, removals=[remove])
-
-    uploads = replace(indexes.prod.uploads, files=files)
-    uploads.accept(WHEEL.arrival(harness.folder), ALICE)
-
-    assert list(indexes.listed()) == [WHEEL.filename]
-    assert indexes.listed(indexes.dev) == {}
-    assert len(objects_of(harness, WHEEL)) == 2
-    assert harness.check().problems == []
-
-
 def test_one_index_deletes_and_another_serves(harness: IndexHarness, life: Lifecycle) -> None:
     """What one index deletes, another one that lists it goes on to have, and restores nothing."""
     list_in(harness, DEV, WHEEL)
@@ -548,22 +438,6 @@ def begun(harness: IndexHarness) -> TwoIndexes:
     with pytest.raises(ProcessCrash):
         indexes.reopened(FakeStore(harness.store, crash)).promote()
     return indexes.reopened()
-
-
-def test_a_removal_ends_promotions_that_are_under_way(
-    harness: IndexHarness, begun: TwoIndexes
-) -> None:
-    """What is about to be listed by another index counts as listed there, and never comes there."""
-    with pytest.raises(Conflict, match="prod"):
-        remove_now(begun.dev, WHEEL.sha256)
-
-    removed = remove_now(begun.dev.named(MAIN), WHEEL.sha256, everywhere=True)
-
-    assert [file.index for file in removed.files] == ["dev", "prod"]
-    assert objects_of(harness, WHEEL) == []
-    with pytest.raises(WheelyardError):
-        begun.promote()
-    assert begun.listed() == {}
 
 
 def test_what_comes_instead_of_a_promoted_file_stays(
