@@ -188,7 +188,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
         if self.indexes is not None and self.name == MAIN:
             # before any package: after a copy that dies, a closed index must not be open
             copying.require_list_of_indexes(self.indexes)
-            copying.copy_list_of_indexes(self.indexes)
+            copying.copy_list_of_indexes_first(self.indexes)
         plans = copying.copy_bytes()
         for _ in range(MAX_RETRIES):
             if not copying.names_with_deletions:
@@ -518,6 +518,21 @@ class _Copying(Struct):
                 f"The document {kind.key} of FROM is lost, so nobody knows who may read its "
                 "indexes. Nothing was copied."
             )
+
+    def copy_list_of_indexes_first(self, indexes: IndexCopies) -> None:
+        """
+        Copy the definitions of indexes before any package.
+
+        Raises Unavailable if a store does not answer, and Conflict if a list of indexes cannot be
+        read: no package may come into an index of which nobody knows that it is closed. A target
+        with definitions of its own is a problem, and no more, as it says itself who may read.
+        """
+        try:
+            copy_document(self.copy.source.documents, indexes.records)
+        except Conflict as fault:
+            if fault.message != diverged().message:
+                raise
+            self.problems[keys.INDEX_LIST] = fault.message
 
     def copy_list_of_indexes(self, indexes: IndexCopies) -> None:
         """Copy the definitions of indexes."""
