@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 
 from tests.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, history
-from wheelyard.errors import Invalid, NotFound
+from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.index_name import MAIN
@@ -162,6 +162,18 @@ def test_a_reason_is_one_line_of_text(life: Lifecycle, change: str) -> None:
 def test_a_reason_in_any_script(life: Lifecycle, reason: str) -> None:
     """Whatever can be read in one line is a reason, and is kept as it was written."""
     assert yanked(life.change("yank", ALICE, DEMO, FIRST, reason).project)[WHEEL.filename] == reason
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_changes_need_the_right_to_manage(life: Lifecycle, change: str) -> None:
+    """A caller with the right to upload, and not to manage, changes no release and no status."""
+    before = life.projects.get(DEMO)
+    uploader = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,), (MAIN,))
+    for scopes in ((), (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),), (uploader,)):
+        with pytest.raises(Forbidden):
+            CHANGES[change](life, Caller("token:bob", scopes))
+
+    assert life.projects.get(DEMO) == before
 
 
 def test_the_journal_tells_who_did_what_when(harness: IndexHarness, life: Lifecycle) -> None:
