@@ -13,7 +13,6 @@ from html import unescape
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode
 
-import pytest
 from msgspec import to_builtins
 from msgspec.structs import replace
 
@@ -58,8 +57,8 @@ class Face(ABC):
     """A way to call the operations on the index of a world."""
 
     name: ClassVar[str]
-    marks: ClassVar[tuple[pytest.MarkDecorator, ...]] = ()
-    """The markers of its tests."""
+    opens_socket: ClassVar[bool] = False
+    """Whether a call opens a socket."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -214,7 +213,7 @@ class RemoteCommandFace(CommandFace):
     """
 
     name = "--server"
-    marks: ClassVar[tuple[pytest.MarkDecorator, ...]] = (pytest.mark.integration,)
+    opens_socket = True
 
     def __init__(self, world: World) -> None:
         super().__init__(world)

@@ -1,5 +1,6 @@
 """Every operation does the same, however it is called, and only for those who may."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +13,13 @@ from tests.examples.world import World
 from wheelyard.api.table import OPERATIONS
 from wheelyard.wiring.build import open_index
 
+MARKS: Final[Mapping[bool, Collection[pytest.MarkDecorator]]] = {
+    True: (pytest.mark.integration,),
+    False: (),
+}
+"""The markers of the tests of a face, by whether it opens a socket."""
 BY_FACE: Final = [
-    pytest.param(example, kind, id=f"{example}, {kind.name}", marks=kind.marks)
+    pytest.param(example, kind, id=f"{example}, {kind.name}", marks=MARKS[kind.opens_socket])
     for example in EXAMPLES
     for kind in FACES
     if kind.has(example)
