@@ -154,8 +154,10 @@ def show_person(call: Call, body: PersonQuestion) -> PersonAnswer:
     """
     Show a person: groups, what they may do and through what, and their tokens.
 
-    A principal that appears nowhere has an answer, too, with a `state` that says so. Raises Invalid
-    if the text is no principal of a person or a service account.
+    A principal that appears nowhere has an answer, too: its state is `gone`, `unseen` or `unknown`,
+    as that of others without a record. Of several people who have had a name, the answer is about
+    the one who may sign in. Raises Invalid (code `invalid_field`) if the text is no principal of a
+    person or a service account.
     """
     index = call.index
     person = index.server.known_people.find(body.who)

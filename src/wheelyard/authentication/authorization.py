@@ -207,8 +207,8 @@ class ReadPolicy(Struct, frozen=True):
         """
         Raise an error unless `caller` may read `name`.
 
-        Raises Unauthenticated if the caller is anonymous, Forbidden if the name matches
-        `private_names`, and NotFound otherwise. No error depends on which projects exist.
+        Raises Unauthenticated if the caller is anonymous, Forbidden if the name matches a
+        private pattern, and NotFound otherwise. No error depends on which projects exist.
         """
         if caller.may(Action.READ, name):
             return
@@ -224,8 +224,9 @@ class ReadPolicy(Struct, frozen=True):
         """
         Raise an error unless `caller` may read `name`, perhaps as the name of a public package.
 
-        A caller with a credential who may read or approve anything may read all public packages, as
-        no grant names these. A handler that later finds that the name is private, and that the
+        If the index has an upstream index, a caller with a credential who may read or approve one
+        project at least may look up every name that no private pattern matches, as no grant names
+        public packages. A handler that later finds that the name is private, and that the
         caller may not read it, answers as for a name that no upstream index has.
 
         Raises Unauthenticated if the caller is anonymous, Forbidden if the name matches

@@ -486,8 +486,10 @@ class Changes(Struct, frozen=True):
         """
         Begin the feed again, without any old serial, and mark these revisions for new serials.
 
-        Call `unmarked` afterwards, as a process that has read the old feed may have deleted marks
-        meanwhile. Raises Conflict if the feed was changed meanwhile. Then only marks were put.
+        It works also if the feed is damaged or lost. Call `unmarked` with the same revisions
+        afterwards, and `mark` for what it returns, as a process that has read the old feed may have
+        deleted marks meanwhile. Raises Conflict if the feed was changed meanwhile. Then only marks
+        were put.
         """
         stored = self.store.get(keys.CHANGES)
         # the marks first: a crash after them changes nothing, and a crash after the new log loses

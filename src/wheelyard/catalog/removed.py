@@ -252,7 +252,10 @@ class OutdatedLines:
 
     def drop_replaced(self, line_of: LineOf, retries: ConflictRetries) -> int:
         """
-        Remove the replaced lines from the document, and return how many were removed.
+        Remove the outdated lines of people who have another valid line in the file now.
+
+        `line_of` returns that line. The lines of people without one stay. Returns how many were
+        removed. A document that is empty then is not deleted.
 
         Raises Unavailable if the document cannot be read or written, has parts that this version
         does not know (code `damaged_document`), or is changed by too many writers (code

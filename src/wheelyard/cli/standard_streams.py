@@ -55,7 +55,9 @@ def take_over_output() -> None:
     Replace `sys.stdout` and `sys.stderr` by streams that drop output after an error.
 
     The error is raised once for `sys.stdout`, unless it is a closed pipe. For `sys.stderr`, never.
-    Standard streams that are closed get the null device first.
+    Characters that the encoding of a stream lacks are escaped. A closed descriptor of a standard
+    stream, also of standard input, is opened on the null device first. A stream that is None stays
+    None.
     """
     # before any file is opened, which could else get the number of a closed stream
     _reserve_descriptors()

@@ -59,7 +59,7 @@ def usage_command() -> int:
     projects of another index than main have its name before their own: dev/acme-lib. With a quota,
     the last column is how much of it is used. With a store, it reads the documents of projects that
     no server has looked at. The last line has what public packages take that are kept, with their
-    core metadata, if there are any.
+    core metadata, if there are any. The exit status is 1 if an index cannot be read.
     """
     api = command_context.open_api()
     if isinstance(api, LocalApi):

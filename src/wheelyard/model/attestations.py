@@ -94,9 +94,11 @@ class Signer(Struct, frozen=True):
 
     def nearest_mismatch(self, publishers: Iterable[Publisher]) -> str:
         """
-        Return a clause about the wrong claim, for the publisher of which most claims are right.
+        Return a clause about the first wrong claim of the publisher that is the likeliest one.
 
-        There must be a publisher, and the signer must not sign for any of `publishers`.
+        That is the publisher with most right claims before its first wrong one, and the first of
+        several such. There must be a publisher, and the signer must not sign for any of
+        `publishers`.
         """
         most_right = -1
         nearest = ""

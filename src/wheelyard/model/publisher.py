@@ -101,7 +101,9 @@ class Publisher(Struct, frozen=True, kw_only=True):
 
 def nearest_mismatch(publishers: Iterable[Publisher], claims: Claims) -> str:
     """
-    Return a clause about the wrong claim, for the publisher of which most checks have passed.
+    Return a clause about the first wrong claim, for the publisher with most right claims before it.
+
+    Of several such publishers, it is the first one.
 
     At least one publisher must have a mismatch.
     """

@@ -99,7 +99,10 @@ def index_feed(brand: str, root_url: str, entries: Iterable[FeedEntry], index: s
 
 def latest_entries(project: Project) -> list[FeedEntry]:
     """
-    Return the newest releases of a project, and the changes of its last commit.
+    Return the releases of a project with the newest files, then the changes of its last commit.
+
+    The newest release is the first. There are `INDEX_FEED_ENTRIES` of them at most. Uploads,
+    imports and promotions have no entry among the changes.
 
     Raises Invalid (code `invalid_filename` or `invalid_version`) if a change is about a file that
     cannot be of the project.

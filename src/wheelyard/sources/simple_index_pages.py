@@ -33,8 +33,9 @@ _HOST: Final = "tree.invalid"
 
 def require_files_of_pages(tree: FileTree) -> None:
     """
-    Raise Invalid (code `bad_source`) for a tree that has pages of an index, and no package.
+    Raise Invalid (code `bad_source`) for a tree without packages, of which a page links to one.
 
+    Only the first pages of the tree are read. A tree with neither a package nor such a page passes.
     The message says what can be imported instead. Raises Invalid (code `bad_source`) also if the
     tree does not exist, or has no package and a folder that cannot be read. Raises Unavailable if
     the tree does not answer.

@@ -19,7 +19,8 @@ def answer(request: IndexRequest) -> Response:
     """
     Handle GET `/project/<name>/downloads/`: the downloads of the last days, by version.
 
-    `?days=` is the number of days. Another spelling of the name is redirected. Raises
+    `?days=` is the number of days, `SHOWN_DAYS` if it is missing or empty. There is a route to this
+    only where downloads are counted. Another spelling of the name is redirected. Raises
     Unauthenticated or Forbidden if the caller may not ask for the project. Raises NotFound if there
     is no such private project, and Invalid (code `invalid_field`) for a number of days that the
     page does not offer. Raises Unavailable if the store or an upstream index does not answer.

@@ -205,8 +205,10 @@ class ImportContext:
         Raise an error unless a new name may become private.
 
         Without an upstream index, every name may. Upstream indexes are asked about a name once in
-        an import. Two threads may ask at the same time, and get the same answer. Raises Forbidden
-        (code `public_name`) if an upstream index has the name. Raises Unavailable if an upstream
+        an import, but for two threads that ask at the same time. A refusal is kept for the rest of
+        the import, also that an upstream index does not answer. Raises Forbidden (code
+        `public_name`) if an upstream index has the name, unless the name is private already, or the
+        settings let it be taken. Raises Unavailable if an upstream
         index cannot say whether it has the name (codes `upstream_unavailable` and
         `upstream_unproven`), or the store does not answer.
         """
