@@ -7,8 +7,9 @@ import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from html import unescape
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode
@@ -60,8 +61,10 @@ class Face(ABC):
     opens_socket: ClassVar[bool] = False
     """Whether a call opens a socket."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, stack: ExitStack) -> None:
         self.world = world
+        self.stack = stack
+        """Closes what calls have opened when the test ends."""
 
     @abstractmethod
     def call(self, example: Example) -> Outcome:
@@ -151,10 +154,14 @@ class ApiFace(Face):
 
     name = "API"
 
+    @cached_property
+    def server(self) -> InProcessServer:
+        """The application, which the first call opens."""
+        return self.stack.enter_context(opened(self.world))
+
     def call(self, example: Example) -> Outcome:
         """Send the request of an example."""
-        with opened(self.world) as server:
-            response = send(server, example.request, Role.ADMIN)
+        response = send(self.server, example.request, Role.ADMIN)
         answer = json.loads(response.body or b"null")
         if response.status == (204 if answer is None else example.request.row.status):
             return Outcome(is_done=True, answer=answer)
@@ -215,16 +222,20 @@ class RemoteCommandFace(CommandFace):
     name = "--server"
     opens_socket = True
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.local = CommandFace(world.copy_to(world.folder.with_name("twin")))
+    def __init__(self, world: World, stack: ExitStack) -> None:
+        super().__init__(world, stack)
+        self.local = CommandFace(world.copy_to(world.folder.with_name("twin")), stack)
+
+    @cached_property
+    def url(self) -> str:
+        """The URL of a server, which the first call starts."""
+        index = open_index(self.world.settings, is_server=True)
+        settings = self.stack.enter_context(serving_app(App(index)))
+        return f"http://127.0.0.1:{settings.port}"
 
     def call(self, example: Example) -> Outcome:
         """Type the command of an example while a server runs."""
-        index = open_index(self.world.settings, is_server=True)
-        with serving_app(App(index)) as settings:
-            url = f"http://127.0.0.1:{settings.port}"
-            remote = self.type(example, "--server", url, WHEELYARD_TOKEN=TOKEN)
+        remote = self.type(example, "--server", self.url, WHEELYARD_TOKEN=TOKEN)
         local = self.local.call(example)
         assert remote.is_done == local.is_done, (remote, local)
         assert example.command is not None
@@ -267,18 +278,22 @@ class FormFace(Face):
         fields = {**example.form.fields, **refusal.fields}
         return replace(example, form=replace(example.form, fields=fields))
 
+    @cached_property
+    def browser(self) -> Browser:
+        """The browser of the administrator, who signs in before the first form."""
+        browser = Browser(self.stack.enter_context(opened(self.world)))
+        assert browser.sign_in("admin", PASSWORD).status == 303
+        return browser
+
     def call(self, example: Example) -> Outcome:
         """Send the form of an example."""
         form = example.form
         assert form is not None
-        with opened(self.world) as server:
-            browser = Browser(server)
-            assert browser.sign_in("admin", PASSWORD).status == 303
-            hidden = _hidden_fields(browser.open(form.shown_on))
-            response = browser.send(form.page, {**hidden, **form.fields})
-            is_done = response.status in (200, 201, 303)
-            if response.status == 303:
-                response = browser.follow(response)
+        hidden = _hidden_fields(self.browser.open(form.shown_on))
+        response = self.browser.send(form.page, {**hidden, **form.fields})
+        is_done = response.status in (200, 201, 303)
+        if response.status == 303:
+            response = self.browser.follow(response)
         return Outcome(is_done=is_done, text=_words_of(response))
 
 

@@ -1,6 +1,7 @@
 """Every operation does the same, however it is called, and only for those who may."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,13 @@ def world(made: World, tmp_path: Path) -> World:
     return made.copy_to(tmp_path / "world")
 
 
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Yield a stack of what is closed when the test ends."""
+    with ExitStack() as stack:
+        yield stack
+
+
 def prepare(world: World, example: Example) -> Example:
     """Call what is called before an example, and return it with the ids of the answers."""
     index = open_index(world.settings)
@@ -70,10 +78,12 @@ def assert_refused(outcome: Outcome, refusal: Refusal) -> None:
 
 
 @pytest.mark.parametrize(("example", "kind"), BY_FACE)
-def test_each_face_plays_each_example(world: World, example: Example, kind: type[Face]) -> None:
+def test_each_face_plays_each_example(
+    world: World, stack: ExitStack, example: Example, kind: type[Face]
+) -> None:
     """An operation refuses what is wrong, tries, does and repeats what its example says."""
     example = prepare(world, example)
-    face = kind(world)
+    face = kind(world, stack)
     words = face.words(example)
     stored = world.read_objects()
     for refusal in example.refusals:

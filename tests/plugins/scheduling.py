@@ -38,6 +38,7 @@ ALONE = (
     "tests/clients/test_install.py",
     "tests/clients/test_publish.py",
     "tests/clients/test_pypiserver_move.py",
+    "tests/examples/test_examples.py",
     "tests/services/test_faults.py",
 )
 """The modules whose tests share nothing, or only what each worker has, so each may run anywhere."""
