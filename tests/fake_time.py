@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from threading import Lock
 
+from msgspec.structs import replace
+
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.wiring.stores import system_runtime
 
@@ -124,11 +126,5 @@ class RunningClock(Clock):
 
 
 def fake_runtime(clock: Clock, seed: int) -> Runtime:
-    """Return a runtime with a test's clock, a seeded random generator, and pauses of no length."""
-    return Runtime(
-        now=lambda: clock.now,
-        monotonic=clock.seconds,
-        thread_time=clock.seconds,
-        pause=lambda _: None,
-        random=Random(seed),
-    )
+    """Return the runtime of a clock, with a seeded random generator, and pauses of no length."""
+    return replace(clock.runtime(), pause=lambda _: None, random=Random(seed))

@@ -1,6 +1,5 @@
 """Servers to ask over HTTP: a process of its own, or an application in this process."""
 
-import asyncio
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +9,6 @@ from datetime import timedelta
 from os import getpid
 from pathlib import Path
 from stat import S_ISREG
-from threading import Thread
 from threading import enumerate as running_threads
 
 import httpx2
@@ -260,16 +258,3 @@ def running_app(index: Index, folder: Path, app: App | None = None) -> Iterator[
         with httpx2.Client(base_url=f"http://{address}", timeout=60, **LOCALLY) as client:
             token = token_of(index, can="read,upload,manage")
             yield RunningServer(address, token, folder, getpid(), client)
-
-
-def close_app(app: App) -> None:
-    """Close what an application has open, such as connections that it keeps to other servers."""
-
-    async def close() -> None:
-        async with app.running():
-            pass
-
-    # Playwright has an event loop in the thread of a test
-    closing = Thread(target=lambda: asyncio.run(close()))
-    closing.start()
-    closing.join()
