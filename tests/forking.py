@@ -5,14 +5,25 @@ Each is a process of its own, as if `wheelyard` had been started; only the time 
 saved. It may be told to kill itself at some step of its work on a store.
 """
 
+import atexit
+import json
 import multiprocessing
 import os
+import shutil
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import DupFd
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
+from tempfile import mkdtemp
+from threading import Thread
+from typing import Any
 
 from wheelyard.cli.main import main
 
@@ -20,12 +31,25 @@ FORKS = multiprocessing.get_context("forkserver")
 IMPORTED = (
     "tests.forking",
     "wheelyard.cli.serve",
+    "wheelyard.cli.upload_command",
     "wheelyard.http.app",
     "wheelyard.http.web_server",
 )
 """The modules that are there before the first fork."""
 CHANGES = frozenset({"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"})
 """Audit events of Python that come before a change of a folder; opening a file is another."""
+PROGRAM = """\
+#!{python} -IS
+import json, os, socket, sys
+
+with socket.socket(socket.AF_UNIX) as asking:
+    asking.connect({address!r})
+    asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(asking, [len(asked).to_bytes(8, "big")], [0, 1, 2])
+    asking.sendall(asked)
+    sys.exit(int(asking.recv(8)))
+"""
+"""A program that hands all that it got to `_Forker`, and exits as the process forked for it did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +87,106 @@ def fork(arguments: Sequence[str], dependencies: ProcessEnvironment) -> BaseProc
 def _run(arguments: Sequence[str], dependencies: ProcessEnvironment) -> None:
     for descriptor, file in ((1, dependencies.output), (2, dependencies.errors)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), descriptor)
-    os.chdir(dependencies.folder)
-    os.environ.clear()  # noqa: TID251 - it is a process of its own
-    os.environ.update(dependencies.environment)  # noqa: TID251
-    sys.argv = ["wheelyard", *arguments]
     if dependencies.steps:
         sys.addaudithook(kill_at(dependencies.steps, dependencies.store))
+    _become(arguments, dependencies.folder, dependencies.environment)
+
+
+def _become(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    os.chdir(folder)
+    os.environ.clear()  # noqa: TID251 - it is a process of its own
+    os.environ.update(environment)  # noqa: TID251
+    sys.argv = ["wheelyard", *arguments]
     main()
+
+
+def run_forked(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    streams: tuple[int, int, int],
+) -> int:
+    """
+    Run `wheelyard` until it ends, and return its exit status.
+
+    Args:
+        arguments: What it is started with.
+        folder: The folder that it is started in.
+        environment: All that it finds in its environment.
+        streams: Descriptors of its standard input, output and error.
+    """
+    FORKS.set_forkserver_preload(list(IMPORTED))
+    given = [_Descriptor(each) for each in streams]
+    process = FORKS.Process(target=_run_with, args=(arguments, folder, environment, given))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _run_with(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], streams: list[int]
+) -> None:
+    for descriptor, given in enumerate(streams):
+        os.dup2(given, descriptor)
+        os.close(given)
+    sys.stdin = os.fdopen(0, closefd=False)  # multiprocessing has put the null device there
+    _become(arguments, folder, environment)
+
+
+class _Descriptor:
+    """A descriptor that, as an argument of a forked process, is a copy of it there: an integer."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __reduce__(self) -> tuple[Callable[[Any], int], tuple[Any]]:
+        return _taken, (DupFd(self._number),)
+
+
+def _taken(copy: Any) -> int:  # noqa: ANN401 - multiprocessing does not say its type
+    number = copy.detach()
+    assert isinstance(number, int)
+    return number
+
+
+@cache
+def forking_program() -> Path:
+    """
+    Make a program `wheelyard` that starts in no time, and works until this process ends.
+
+    Returns:
+        Its file, which is alone in its folder.
+    """
+    home = Path(mkdtemp())  # as the address of a socket has to be short
+    atexit.register(shutil.rmtree, home)
+    address, program = str(home / "socket"), home / "bin" / "wheelyard"
+    program.parent.mkdir()
+    program.write_text(PROGRAM.format(python=sys.executable, address=address))
+    program.chmod(0o755)
+    server = ThreadingUnixStreamServer(address, _Forker)
+    server.daemon_threads = True
+    Thread(target=server.serve_forever, daemon=True).start()
+    return program
+
+
+class _Forker(StreamRequestHandler):
+    """Runs what one start of the program asks for."""
+
+    def handle(self) -> None:
+        """Fork, and answer with the exit status."""
+        size, streams, _, _ = socket.recv_fds(self.connection, 8, 3)
+        try:
+            asked = json.loads(self.rfile.read(int.from_bytes(size, "big")))
+            arguments, folder, environment = asked
+            status = run_forked(
+                arguments, folder, environment, (streams[0], streams[1], streams[2])
+            )
+        finally:
+            for each in streams:
+                os.close(each)
+        with suppress(OSError):  # whoever asked has been killed
+            self.wfile.write(str(status).encode())
 
 
 def kill_at(steps: int, store: str) -> Callable[[str, tuple[object, ...]], None]:

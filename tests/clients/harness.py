@@ -14,11 +14,13 @@ import sys
 import venv
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Self
 
 import pytest
 from uv import find_uv_bin
 
+from tests.forking import run_forked
 from tests.once import made_once
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -96,6 +98,15 @@ def program(client: str, name: str = "") -> Path:
     return _environment(client) / "bin" / (name or client)
 
 
+def pip_of(python: Path) -> list[str | Path]:
+    """
+    Return the start of a command of today's pip for an environment.
+
+    `pip --python` starts the same, after it has started itself.
+    """
+    return [python, site_packages(program("pip", "python")) / "pip" / "__pip-runner__.py"]
+
+
 def site_packages(python: Path) -> Path:
     """Return the `site-packages` folder of a Python."""
     (site,) = python.parent.parent.glob("lib/python*/site-packages")
@@ -103,8 +114,19 @@ def site_packages(python: Path) -> Path:
 
 
 def wheelyard(sandbox: Sandbox, *arguments: str | Path, **environment: str) -> str:
-    """Run the product's own command line, as it is in this clone."""
-    return sandbox.run(sys.executable, "-m", "wheelyard", *arguments, **SOURCE | environment)
+    """Run the product's own command line, as it is in this clone, and assert that it succeeds."""
+    with TemporaryFile() as printed, Path(os.devnull).open("rb") as nothing:
+        number = printed.fileno()
+        status = run_forked(
+            [str(each) for each in arguments],
+            sandbox.folder,
+            sandbox.environment() | SOURCE | environment,
+            (nothing.fileno(), number, number),
+        )
+        printed.seek(0)
+        text = printed.read().decode()
+    assert status == 0, f"wheelyard {arguments} ended with {status}:\n{text}"
+    return text
 
 
 def system_program(name: str) -> str:

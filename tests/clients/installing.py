@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.clients.harness import Sandbox, program
+from tests.clients.harness import Sandbox, pip_of, program
 from tests.clients.projects import Built, sha256
 from tests.clients.public_index import PublicIndex
 from tests.clients.servers import Server
@@ -145,7 +145,7 @@ CLIENTS: dict[str, Install] = {
 
 def pip_command(python: Path) -> list[str | Path]:
     """Return the start of `pip install` of today's pip, into that environment."""
-    return [program("pip"), "--python", python, "install", "--no-cache-dir"]
+    return [*pip_of(python), "install", "--no-cache-dir"]
 
 
 def assert_installed(python: Path, *projects: Built) -> None:

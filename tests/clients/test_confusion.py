@@ -9,14 +9,14 @@ with nothing there, and with what the first run has left.
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import unescape
 
 import pytest
 
-from tests.clients.harness import SOURCE, Sandbox, program
+from tests.clients.harness import SOURCE, Sandbox, pip_of, program
+from tests.forking import forking_program
 from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -140,14 +140,12 @@ def folder(public: FakeUpstream, sandbox: Sandbox) -> Folder:
     programs = sandbox.home / "bin"
     programs.mkdir()
     python = sandbox.python(".venv")
-    for name, command in (
-        ("wheelyard", f"{sys.executable} -m wheelyard"),
-        ("pip", f"{program('pip')} --python {python}"),
-    ):
-        (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        (programs / name).chmod(0o755)
-    clients = (str(program(name).parent) for name in ("uv", *MANAGERS))
-    path = os.pathsep.join((str(programs), *clients, sandbox.environment()["PATH"]))
+    command = " ".join(map(str, pip_of(python)))
+    (programs / "pip").write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    (programs / "pip").chmod(0o755)
+    ours = (programs / "pip", forking_program(), *map(program, ("uv", *MANAGERS)))
+    folders = (str(each.parent) for each in ours)
+    path = os.pathsep.join((*folders, sandbox.environment()["PATH"]))
     usual = {"PIP_INDEX_URL": public.url, "UV_DEFAULT_INDEX": public.url, "PATH": path}
     public.requests.clear()
     return Folder(sandbox, {**SOURCE, **SETTINGS, **usual})

@@ -9,17 +9,17 @@ server's, `$TOKEN` for its token, and the page about buckets has emulators of S3
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
+from tests.clients.harness import REPOSITORY, Sandbox, pip_of, program, system_program
 from tests.clients.projects import Builder
 from tests.clients.reading import publish
 from tests.clients.servers import Server, running_server
+from tests.forking import forking_program
 from tests.index_tables import split
 from tests.services.fixtures import Emulators
 from tests.services.service import Service
@@ -69,6 +69,26 @@ def buckets(page: Path, emulators: Emulators) -> Iterator[dict[str, Service]]:
         }
 
 
+@pytest.fixture
+def environment(fresh_server: Server, settings: str, sandbox: Sandbox) -> dict[str, str]:
+    """The variables that a reader of a page has set."""
+    python, pip = sandbox.python(), sandbox.folder / "bin" / "pip"
+    pip.parent.mkdir()
+    command = " ".join(map(str, pip_of(python)))
+    pip.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    pip.chmod(0o755)
+    programs = (pip, forking_program(), *map(program, CLIENTS))
+    folders = (str(each.parent) for each in programs)
+    return {
+        "PATH": os.pathsep.join((*folders, sandbox.environment()["PATH"])),
+        "PYTHONPATH": str(REPOSITORY / "src"),
+        "TOKEN": fresh_server.token,
+        "VIRTUAL_ENV": str(python.parent.parent),
+        "WHEELYARD_STORE": str(fresh_server.store),
+        "WHEELYARD_TOML": settings,
+    }
+
+
 def commands(page: Path) -> list[str]:
     """Return the lines of a page that a reader is meant to type."""
     blocks = re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
@@ -87,11 +107,11 @@ def index_file(page: Path) -> str:
 )
 def test_every_example_does_what_its_page_says(
     page: Path,
-    settings: str,
     fresh_server: Server,
     buckets: dict[str, Service],
     build: Builder,
     sandbox: Sandbox,
+    environment: dict[str, str],
 ) -> None:
     """Every example of a page works as it stands."""
     system_program("curl")
@@ -101,14 +121,6 @@ def test_every_example_does_what_its_page_says(
     shutil.copytree(built.folder, project.folder)
     (project.folder / "requirements.in").write_text("acme-core\n")
     (project.folder / "index.toml").write_text(index_file(page))
-    environment = {
-        "PATH": os.pathsep.join((*_programs(sandbox), sandbox.environment()["PATH"])),
-        "PYTHONPATH": str(REPOSITORY / "src"),
-        "TOKEN": server.token,
-        "VIRTUAL_ENV": str(sandbox.python().parent.parent),
-        "WHEELYARD_STORE": str(server.store),
-        "WHEELYARD_TOML": settings,
-    }
     stand_ins = {DOCUMENTED: server.address, "./wheelyard-data": str(server.store)}
     for url, service in buckets.items():
         environment |= service.environment()
@@ -116,14 +128,3 @@ def test_every_example_does_what_its_page_says(
     for line in commands(page):
         typed = re.sub("|".join(map(re.escape, stand_ins)), lambda m: stand_ins[m[0]], line)
         project.run("/bin/sh", "-c", typed, **environment)
-
-
-def _programs(sandbox: Sandbox) -> list[str]:
-    """Return the folders of every client's program, and of our own."""
-    folder = sandbox.folder / "bin"
-    folder.mkdir()
-    pip = f'{program("pip")} --python "$VIRTUAL_ENV/bin/python"'
-    for name, command in (("wheelyard", f"{sys.executable} -m wheelyard"), ("pip", pip)):
-        (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        (folder / name).chmod(0o755)
-    return [str(folder), *(str(program(client).parent) for client in CLIENTS)]

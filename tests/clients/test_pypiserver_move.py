@@ -16,7 +16,7 @@ from shutil import rmtree
 
 import pytest
 
-from tests.clients.harness import SOURCE, Sandbox, program, system_program
+from tests.clients.harness import SOURCE, Sandbox, pip_of, program, system_program
 from tests.clients.projects import Builder, Built
 from tests.http_server import is_healthy, running_program
 from tests.ports import free_port
@@ -86,7 +86,7 @@ def install(place: PypiserverFolder, index: str, *projects: Built) -> None:
     python = place.sandbox.python("installed")
     options = ["install", "--no-deps", "--index-url", index]
     wanted = [project.requirement for project in projects]
-    place.sandbox.run(program("pip"), "--python", python, *options, *wanted)
+    place.sandbox.run(*pip_of(python), *options, *wanted)
     for project in projects:
         project.assert_installed(python)
     rmtree(python.parent.parent)

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from uv import find_uv_bin
 
-from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, new_sandbox, program
+from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, new_sandbox, pip_of, program
 from tests.clients.projects import Builder
 from tests.clients.servers import PROMPT
 from tests.clients.tls import Authority
@@ -84,7 +84,7 @@ def test_clients_publish_and_install_over_tls(
     trusted = str(server.authority)
 
     sandbox.run(program("twine"), "upload", *upload, "--cert", trusted, project.wheel)
-    pip = (program("pip"), "--python", python, "install", "--index-url", f"{server.url}/simple/")
+    pip = (*pip_of(python), "install", "--index-url", f"{server.url}/simple/")
     sandbox.run(*pip, "yard-base", PIP_CERT=trusted)
     project.assert_installed(python)
     again = (find_uv_bin(), "pip", "install", "--reinstall", "--python", python, "--default-index")

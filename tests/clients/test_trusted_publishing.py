@@ -23,7 +23,7 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.clients import github_runner
-from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
+from tests.clients.harness import REPOSITORY, Sandbox, pip_of, program, system_program
 from tests.clients.projects import Builder, Built
 from tests.clients.reading import assert_published, publish
 from tests.clients.servers import Server
@@ -336,7 +336,7 @@ def installed(ci: Ci, sandbox: Sandbox, steps: list[dict[str, Any]], **job: str)
     python = sandbox.python("published")
     tools = sandbox.home / "tools"
     tools.mkdir()
-    pip = f"{program('pip')} --python {python}"
+    pip = " ".join(map(str, pip_of(python)))
     for name, command in (("pip", pip), ("uv", program("uv")), ("python", sys.executable)):
         (tools / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         (tools / name).chmod(0o755)

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from msgspec.json import decode
 
-from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, program, wheelyard
+from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, pip_of, program, wheelyard
 from tests.clients.projects import Built, sha256
 from tests.clients.servers import Server, make_token, serving
+from tests.forking import forking_program
 from wheelyard.model.project_json import FileJson, ProjectJson
 
 PAGES = REPOSITORY / "docs" / "migration"
@@ -141,8 +142,8 @@ class GuideRunner:
         if not folder.exists():
             folder.mkdir()
             python = self.sandbox.folder / "venv" / "bin" / "python"
-            self.add_program("wheelyard", f'exec {sys.executable} -m wheelyard "$@"')
-            self.add_program("pip", f'exec {program("pip")} --python {python} "$@"')
+            self.add_program("wheelyard", f'exec {forking_program()} "$@"')
+            self.add_program("pip", f'exec {" ".join(map(str, pip_of(python)))} "$@"')
             self.add_program("twine", f'exec {program("twine")} "$@"')
             self.add_program("python3", f'exec {sys.executable} "$@"')
         return folder

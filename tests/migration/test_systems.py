@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import Sandbox, program
+from tests.clients.harness import Sandbox, pip_of, program
 from tests.clients.projects import Built, sha256
 from tests.clients.reading import ErrorResponse, fetch
 from tests.fake_gcs.server import FakeGcs
@@ -192,5 +192,5 @@ def install(sandbox: Sandbox, url: str, project: Built) -> None:
     """Install from the old index, and see that it works."""
     python = sandbox.python("before")
     options = ["install", "--no-deps", "--index-url", url]
-    sandbox.run(program("pip"), "--python", python, *options, project.requirement)
+    sandbox.run(*pip_of(python), *options, project.requirement)
     project.assert_installed(python)
