@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.clients.harness import Sandbox, program, system_program
+from tests.clients.harness import REPOSITORY, Sandbox, client_lock, program, system_program
+from tests.once import made_once
 
 PROVIDERS: dict[str, dict[str, Any]] = {
     name: json.loads(Path(__file__).with_name(f"{name}_provider.json").read_text())
@@ -36,13 +37,10 @@ class Configuration:
     """By the first word of each block, all blocks of that kind."""
 
     @classmethod
-    def read(cls, folder: Path, sandbox: Sandbox) -> "Configuration":
+    def read(cls, folder: Path) -> "Configuration":
         """Read every file of a folder."""
         kinds: dict[str, list[dict[str, Any]]] = {}
-        output = sandbox.run(
-            program("deploy", "hcl2tojson"), "--quiet", "--ndjson", *folder.glob("*.tf")
-        )
-        for line in output.splitlines():
+        for line in _as_json(folder).splitlines():
             blocks_by_kind = json.loads(line)
             blocks_by_kind.pop("__file__", None)
             for kind, blocks in blocks_by_kind.items():
@@ -142,6 +140,18 @@ def wrong_form(folder: Path) -> str:
     """Return what Terraform would format otherwise."""
     command = [system_program("terraform"), "fmt", "-check", "-diff", "-recursive", str(folder)]
     return subprocess.run(command, capture_output=True, check=False, text=True).stdout
+
+
+def _as_json(folder: Path) -> str:
+    """Return every file of a folder as a line of JSON, which takes python-hcl2 a second."""
+    name = "-".join(("hcl", *folder.relative_to(REPOSITORY).parts))
+
+    def make(made: Path) -> None:
+        read: list[str | Path] = [program("deploy", "hcl2tojson"), "--quiet", "--ndjson"]
+        done = subprocess.run([*read, *folder.glob("*.tf")], check=True, capture_output=True)
+        (made / "files.json").write_bytes(done.stdout)
+
+    return (made_once(name, [folder, client_lock("deploy")], make) / "files.json").read_text()
 
 
 def _schema(place: str, of: str) -> dict[str, Any]:

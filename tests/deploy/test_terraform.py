@@ -26,12 +26,9 @@ actions = ["upload"]"""
 
 
 @pytest.fixture(scope="module")
-def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Configuration]:
+def modules() -> dict[str, Configuration]:
     """The two modules, as python-hcl2 reads them."""
-    sandbox = Sandbox(tmp_path_factory.mktemp("sandbox"), tmp_path_factory.mktemp("home"))
-    return {
-        folder.name: Configuration.read(folder, sandbox) for folder in (FOLDER, FOLDER / "settings")
-    }
+    return {folder.name: Configuration.read(folder) for folder in (FOLDER, FOLDER / "settings")}
 
 
 def test_names_and_arguments_of_the_settings(modules: dict[str, Configuration]) -> None:
