@@ -41,6 +41,16 @@ def index(cloud: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
+@pytest.fixture(scope="module")
+def proxy(cloud: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketIndex]:
+    """Yield a private index that sends files itself, with a large package and a small one."""
+    folder = tmp_path_factory.mktemp("proxy")
+    environment = as_account(cloud, folder) | {"WHEELYARD_STORE_DOWNLOADS": "proxy"}
+    with running_bucket_index(folder / "index", cloud, environment, "--private") as running:
+        publish(running, LARGE, SMALL)
+        yield running
+
+
 @pytest.mark.clients
 def test_pip_fetches_nothing_again_that_is_in_its_cache(
     index: BucketIndex, sandbox: Sandbox
@@ -96,16 +106,11 @@ def test_files_go_through_the_index_where_nothing_signs(cloud: FakeGcs, tmp_path
 
 
 @pytest.mark.parametrize("slow", ["client", "bucket"])
-def test_slow_downloads_block_no_other_client(cloud: FakeGcs, tmp_path: Path, slow: str) -> None:
+def test_slow_downloads_block_no_other_client(proxy: BucketIndex, slow: str) -> None:
     """Broken downloads from the bucket are resumed; slow downloads do not block other clients."""
-    environment = as_account(cloud, tmp_path) | {"WHEELYARD_STORE_DOWNLOADS": "proxy"}
-    with (
-        running_bucket_index(tmp_path / "index", cloud, environment, "--private") as index,
-        ExitStack() as stack,
-        ThreadPoolExecutor(40) as pool,
-    ):
-        publish(index, LARGE, SMALL)
-        path, small = path_of(index, LARGE), path_of(index, SMALL)
+    index, cloud = proxy, proxy.cloud
+    path, small = path_of(index, LARGE), path_of(index, SMALL)
+    with ExitStack() as stack, ThreadPoolExecutor(40) as pool:
         cloud.faults.add(CutAt(len(LARGE.body) // 2), "media", FILES)
         stack.callback(cloud.faults.clear)
         assert is_whole(send_request(index, path), LARGE)
@@ -118,5 +123,5 @@ def test_slow_downloads_block_no_other_client(cloud: FakeGcs, tmp_path: Path, sl
         # with as many under way as there are threads, these would wait for 40 seconds
         for number in range(5):
             assert send_request(index, "/simple/yard-small/").status_code == 200
-            assert send_request(index, f"/simple/never-{number}/").status_code == 404
+            assert send_request(index, f"/simple/never-{slow}-{number}/").status_code == 404
             assert is_whole(send_request(index, small), SMALL)
