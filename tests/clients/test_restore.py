@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, program
 from tests.distributions import make_wheel
 from tests.durability.serving import first_token, get, post, server
+from tests.forking import forking_program
 
 pytestmark = pytest.mark.clients
 
@@ -23,10 +23,7 @@ def typed(after: str, sandbox: Sandbox, store: Path, backup: Path) -> str:
     for place, other in (("/var/lib/wheelyard", store), ("/mnt/backup/wheelyard", backup)):
         assert place in text
         text = text.replace(place, str(other))
-    product = sandbox.home / "wheelyard"
-    product.write_text(f'#!/bin/sh\nexec {sys.executable} -m wheelyard "$@"\n')
-    product.chmod(0o755)
-    found = {"PATH": f"{sandbox.home}:{os.defpath}", **SOURCE}
+    found = {"PATH": f"{forking_program().parent}:{os.defpath}", **SOURCE}
     return sandbox.run("/bin/sh", "-ec", text, **found)
 
 

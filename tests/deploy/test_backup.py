@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count, pairwise
@@ -18,6 +17,7 @@ from tests.cli.conftest import called
 from tests.clients.harness import REPOSITORY, system_program
 from tests.distributions import make_wheel
 from tests.fake_gcs.server import running_fake_gcs
+from tests.forking import forking_program
 from tests.http.packages import post, publish
 from tests.http.servers import Answer, RunningServer, running_server
 from tests.operations.in_memory_index import ALICE
@@ -45,11 +45,8 @@ def block(after: str) -> str:
 def typed(after: str, store: Path, backup: Path, **found: str) -> subprocess.CompletedProcess[str]:
     """Run a block of the page, with other places, from the folder that has both of them."""
     text = block(after).replace("/var/lib/wheelyard", str(store))
-    product = backup.parent / "wheelyard"
-    product.write_text(f'#!/bin/sh\nexec {sys.executable} -m wheelyard "$@"\n')
-    product.chmod(0o755)
     needed = {str(Path(system_program(each)).parent) for each in ("jq", "rsync") if each in text}
-    found["PATH"] = ":".join((str(product.parent), *needed, os.defpath))
+    found["PATH"] = ":".join((str(forking_program().parent), *needed, os.defpath))
     text = text.replace("/mnt/backup/wheelyard", str(backup))
     done = run("/bin/sh", "-ec", text, folder=store, **found)
     assert done.returncode == 0, done.stderr
