@@ -115,18 +115,25 @@ def site_packages(python: Path) -> Path:
 
 def wheelyard(sandbox: Sandbox, *arguments: str | Path, **environment: str) -> str:
     """Run the product's own command line, as it is in this clone, and assert that it succeeds."""
-    with TemporaryFile() as printed, Path(os.devnull).open("rb") as nothing:
-        number = printed.fileno()
-        status = run_forked(
-            [str(each) for each in arguments],
-            sandbox.folder,
-            sandbox.environment() | SOURCE | environment,
-            (nothing.fileno(), number, number),
-        )
-        printed.seek(0)
-        text = printed.read().decode()
-    assert status == 0, f"wheelyard {arguments} ended with {status}:\n{text}"
-    return text
+    done = attempt_wheelyard(sandbox, *arguments, **environment)
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, f"{done.args} ended with {done.returncode}:\n{printed}"
+    return printed
+
+
+def attempt_wheelyard(
+    sandbox: Sandbox, *arguments: str | Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the product's own command line, which may fail."""
+    words = [str(each) for each in arguments]
+    variables = sandbox.environment() | SOURCE | environment
+    with TemporaryFile() as output, TemporaryFile() as errors, Path(os.devnull).open() as nothing:
+        streams = (nothing.fileno(), output.fileno(), errors.fileno())
+        status = run_forked(words, sandbox.folder, variables, streams)
+        output.seek(0)
+        errors.seek(0)
+        printed = [each.read().decode() for each in (output, errors)]
+    return subprocess.CompletedProcess(["wheelyard", *words], status, *printed)
 
 
 def system_program(name: str) -> str:

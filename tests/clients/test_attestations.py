@@ -1,7 +1,6 @@
 """Attestations that real clients send, and what other tools make of what the index serves."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +9,7 @@ import httpx2
 import pytest
 
 from tests.attestations.authority import PUBLISH, SLSA, Authority, github
-from tests.clients.harness import SOURCE, Sandbox, program, wheelyard
+from tests.clients.harness import Sandbox, attempt_wheelyard, program, wheelyard
 from tests.clients.projects import Builder, Built, sha256
 from tests.clients.servers import Server, running_server
 from tests.index_tables import put_tables_at, toml_of
@@ -78,9 +77,9 @@ def publish(client: str, index: Server, sandbox: Sandbox, wheel: Path) -> tuple[
         command: list[str | Path] = [program("uv"), "publish", "--publish-url", index.upload_url]
         done = sandbox.attempt(*command, "--token", index.token, wheel, *attestations_beside(wheel))
     elif client == "wheelyard":
-        command = [sys.executable, "-m", "wheelyard", "upload", "--server", index.url]
-        environment = {**SOURCE, "WHEELYARD_TOKEN": index.token}
-        done = sandbox.attempt(*command, wheel, *attestations_beside(wheel), **environment)
+        files = (wheel, *attestations_beside(wheel))
+        upload = ("upload", "--server", index.url)
+        done = attempt_wheelyard(sandbox, *upload, *files, WHEELYARD_TOKEN=index.token)
     else:
         command = [
             program("twine"),
@@ -222,14 +221,9 @@ def test_the_command_verifies_a_file(
 
     assert by_server == by_store
     assert f"{wheel.name}: signed by https://github.com/acme/widget/.github" in by_server
-    refused = sandbox.attempt(
-        *(sys.executable, "-m", "wheelyard", "verify", wheel.name, "--server", index.url),
-        **SOURCE,
-    )
+    refused = attempt_wheelyard(sandbox, "verify", wheel.name, "--server", index.url)
     assert refused.returncode == 1
     assert "another authority than the public Sigstore, or with a key" in refused.stderr
     wheel.write_bytes(b"?")
-    other = sandbox.attempt(
-        *(sys.executable, "-m", "wheelyard", "verify", *options, "--server", index.url), **SOURCE
-    )
+    other = attempt_wheelyard(sandbox, "verify", *options, "--server", index.url)
     assert (other.returncode, "another SHA-256" in other.stderr) == (1, True)

@@ -54,8 +54,12 @@ class Manager:
     file: str
     public: str
     """The file before our settings; URL is that of the public index without a trailing slash."""
-    again: tuple[str, ...]
-    """What a user types later, in the same folder."""
+    again: str
+    """
+    What a user types later, in the same folder.
+
+    What installs from a lock file is in `test_table.py`, where a stranger has the name, too.
+    """
     before: str
     """What was handed out before, for INDEX, and what a user types then."""
 
@@ -65,20 +69,20 @@ MANAGERS = {
         "pyproject.toml",
         f'{PROJECT}[tool.poetry]\npackage-mode = false\n\n[[tool.poetry.source]]\nname = "public"\n'
         'url = "URL/"\n',
-        ("poetry install", "poetry update"),
+        "poetry update",
         "poetry source add --priority explicit wheelyard INDEX"
         " && poetry add --source wheelyard acme-app",
     ),
     "pdm": Manager(
         "pyproject.toml",
         f'{PROJECT}[[tool.pdm.source]]\nname = "pypi"\nurl = "URL/"\n',
-        ("pdm sync", "pdm update"),
+        "pdm update",
         "pdm add acme-app",
     ),
     "pipenv": Manager(
         "Pipfile",
         '[[source]]\nname = "pypi"\nurl = "URL"\nverify_ssl = true\n',
-        ("pipenv sync", "pipenv update"),
+        "pipenv update",
         "pipenv install --index INDEX acme-app",
     ),
 }
@@ -122,6 +126,11 @@ class Folder:
     def attempt(self, command: str) -> int:
         """Type a command; return its status."""
         return self.sandbox.attempt("/bin/sh", "-c", command, **self.environment).returncode
+
+    def empty(self) -> None:
+        """Make the virtual environment anew; what clients have in their caches stays."""
+        shutil.rmtree(self.sandbox.folder / ".venv")
+        self.sandbox.python(".venv")
 
     def publishers(self) -> dict[str, str]:
         """Return who published each package that is installed here."""
@@ -227,7 +236,7 @@ def test_pip_fails_where_something_is_missing(
         assert folder.publishers() == {}
         folder.run(commands_of(index, "/project/acme-core/")["pip"])
         assert folder.publishers() == dict.fromkeys(PRIVATE[1:], "private")
-        folder.run("pip uninstall --yes acme-core acme-lib")
+        folder.empty()
     assert public.requests == []
 
 
@@ -269,11 +278,9 @@ def test_settings_take_private_packages_from_here(
     folder.run(commands_of(index, setup)[label])
     assert_not_confused(folder, public)
 
-    shutil.rmtree(folder.sandbox.folder / ".venv")
-    folder.sandbox.python(".venv")
-    for command in manager.again:
-        folder.run(command)
-        assert_not_confused(folder, public)
+    folder.empty()
+    folder.run(manager.again)
+    assert_not_confused(folder, public)
 
 
 @pytest.mark.weekly

@@ -71,7 +71,8 @@ def test_uv_exclude_newer(stocked: Server, sandbox: Sandbox, tool: Built) -> Non
     tool.assert_installed(python)
 
 
-@pytest.mark.parametrize("installer", ["pip", "uv"])
+# by pip, it is the environment of docs/access.md, which test_docs.py has daily
+@pytest.mark.parametrize("installer", [pytest.param("pip", marks=pytest.mark.weekly), "uv"])
 def test_a_hatch_environment_is_filled_from_the_index(
     stocked: Server, sandbox: Sandbox, tool: Built, base: Built, installer: str
 ) -> None:

@@ -23,7 +23,9 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
         yield proxied
 
 
-@pytest.mark.parametrize("name", ["", "/dev"], ids=["root", "dev"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("", marks=pytest.mark.weekly), "/dev"], ids=["root", "dev"]
+)
 def test_clients_publish_and_install_below_the_path(
     index: Proxied, sandbox: Sandbox, build: Builder, name: str
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients.harness import SOURCE, Sandbox, program, system_program, wheelyard
+from tests.clients.harness import Sandbox, attempt_wheelyard, program, system_program, wheelyard
 from tests.clients.projects import (
     BACKENDS,
     Builder,
@@ -22,7 +22,7 @@ from tests.clients.projects import (
     sha256,
     write_project,
 )
-from tests.clients.reading import assert_published, fetch, listed
+from tests.clients.reading import assert_published, fetch, listed, post
 from tests.clients.servers import Server
 from wheelyard.rendering.client_settings import ClientSettings, client_text
 
@@ -82,8 +82,8 @@ def test_import_names_of_a_backend(index: Server, sandbox: Sandbox, backend: str
     names = f'[project]\nimport-names = ["{module}"]'
     settings.write_text(settings.read_text().replace("[project]", names))
     run_backend(folder, backend)
-    command = twine_command(index, *sorted((folder / "dist").glob("imports*")))
-    sandbox.run(*command, **twine_login(index.token))
+    for file in sorted((folder / "dist").glob("imports*")):
+        post(index, file)
 
     asked = f"{index.trusted_url}/search.json?q=import+{module}.data"
     (found,) = json.loads(fetch(asked))["projects"]
@@ -100,8 +100,8 @@ def test_twine_other_bytes(index: Server, sandbox: Sandbox, build: Builder) -> N
     other = build("hatchling", "yard-frozen", "1.0", "packaging")
     (sandbox.home / ".pypirc").write_text(printed("twine", index))
     command = (program("twine"), "upload", "--non-interactive", "--repository", "wheelyard")
-    for _ in "again":
-        sandbox.run(*command, first.wheel)
+    post(index, first.wheel)
+    sandbox.run(*command, first.wheel)
 
     done = sandbox.attempt(*command, other.wheel)
 
@@ -170,7 +170,15 @@ def test_a_file_is_kept_without_its_attestations(
     assert f"sent with {wheel.name} were not kept" in index.log
 
 
-@pytest.mark.parametrize("client", FROM_A_FOLDER)
+# the page about publishing has a line of each, which test_docs.py runs daily
+@pytest.mark.parametrize(
+    "client",
+    [
+        pytest.param("poetry", marks=pytest.mark.weekly),
+        pytest.param("pdm", marks=pytest.mark.weekly),
+        "hatch",
+    ],
+)
 def test_from_a_folder(index: Server, sandbox: Sandbox, build: Builder, client: str) -> None:
     """A client publishes what was built in the project's folder; hatch sees when nothing is new."""
     backend, line = FROM_A_FOLDER[client]
@@ -256,8 +264,8 @@ def test_lines_for_ci(index: Server, sandbox: Sandbox, build: Builder, ci: str) 
     project = build("flit-core", f"yard-{ci}")
     shutil.copytree(project.folder / "dist", sandbox.folder / "dist")
     typed = (*("token", "create", ci, "--project", project.name, "--for-ci"), ci)
-    whole = (sys.executable, "-m", "wheelyard", *typed, "--store", index.store)
-    done = sandbox.attempt(*whole, WHEELYARD_SERVER_PUBLIC_URL=index.url, **SOURCE)
+    public = {"WHEELYARD_SERVER_PUBLIC_URL": index.url}
+    done = attempt_wheelyard(sandbox, *typed, "--store", index.store, **public)
     token = done.stdout.strip()
     assert token not in done.stderr
     advice, _, after = done.stderr.partition("store it:\n")

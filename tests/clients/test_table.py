@@ -69,11 +69,12 @@ def test_a_client_installs_from_a_folder(
     ("bucket", "client"),
     [
         *(
-            pytest.param("redirect", client, marks=WEEKLY * (client == "pdm"))
+            pytest.param("redirect", client, marks=WEEKLY * (client in {"pdm", "poetry"}))
             for client in CLIENTS
             if client != "pipenv"
         ),
-        *(("proxy", client) for client in READERS),
+        pytest.param("proxy", "pip", marks=WEEKLY),
+        ("proxy", "uv"),
     ],
     indirect=["bucket"],
 )
@@ -197,6 +198,18 @@ One with a space in it, and the longest: all others look to a client like one of
 
 What the index makes of each kind is in `tests/access`, so the others are tried weekly.
 """
+DAILY = {
+    **dict.fromkeys(("uv, URL", "uv, netrc", "uv, environment", "uv publish"), (*ODD, "API token")),
+    "curl, Bearer": (*ODD, "API token"),
+    "poetry, environment": ("ID token",),
+}
+"""
+The kinds that are tried each time, where they are not `ODD`.
+
+Slow clients have an API token each time in other modules: twine in `test_publish.py`, pip in
+`test_a_token_alone_is_enough` and, by netrc, in `test_login.py`, Poetry in
+`test_a_client_installs_from_a_folder`.
+"""
 WAYS: dict[str, tuple[tuple[str, ...], str, Callable[[Attempt], None]]] = {
     "pip, URL": (LOGINS, "reader", lambda attempt: attempt.pip(attempt.url_with_login)),
     "uv, URL": (LOGINS, "reader", lambda attempt: attempt.uv(attempt.url_with_login)),
@@ -218,7 +231,7 @@ WAYS: dict[str, tuple[tuple[str, ...], str, Callable[[Attempt], None]]] = {
 @pytest.mark.parametrize(
     ("way", "kind"),
     [
-        pytest.param(way, kind, marks=WEEKLY * (kind not in (*ODD, "API token")))
+        pytest.param(way, kind, marks=WEEKLY * (kind not in DAILY.get(way, ODD)))
         for way, (kinds, *_) in WAYS.items()
         for kind in kinds
     ],

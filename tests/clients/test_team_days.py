@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import gmtime, strftime
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.clients.harness import Sandbox, program, site_packages, wheelyard
 from tests.clients.projects import Built
+from tests.clients.reading import ErrorResponse, post
 from tests.clients.servers import Server, make_token, serving
 from tests.http_server import TOKEN
 from tests.index_tables import put_tables_at
@@ -77,12 +79,14 @@ def test_ci_promotes_what_was_published(team: Server, sandbox: Sandbox, tool: Bu
     login = {"TWINE_USERNAME": "__token__", "TWINE_NON_INTERACTIVE": "1"}
     twine = (program("twine"), "upload", "--repository-url")
 
-    for token in (publishing, releasing, team.token):
-        direct = sandbox.attempt(
-            *twine, f"{team.url}/prod/legacy/", tool.wheel, **login, TWINE_PASSWORD=token
-        )
-        assert direct.returncode == 1
-        assert "403" in direct.stdout + direct.stderr
+    direct = sandbox.attempt(
+        *twine, f"{team.url}/prod/legacy/", tool.wheel, **login, TWINE_PASSWORD=releasing
+    )
+    assert direct.returncode == 1
+    assert "403" in direct.stdout + direct.stderr
+    for token in (publishing, team.token):
+        with pytest.raises(ErrorResponse, match="403"):
+            post(replace(team, address=f"{team.address}/prod", token=token), tool.wheel)
     sandbox.run(*twine, f"{team.url}/dev/legacy/", tool.wheel, **login, TWINE_PASSWORD=publishing)
     before = _install(sandbox, team, reading, "prod", "before")
     promote = ("promote", tool.name, tool.version, "--from", "dev", "--to", "prod")

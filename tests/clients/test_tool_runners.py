@@ -49,7 +49,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("runner", ["uvx", "pipx"])
+@pytest.mark.parametrize("runner", ["uvx", pytest.param("pipx", marks=pytest.mark.weekly)])
 def test_an_index_without_installing_it(runner: str, stocked: Server, sandbox: Sandbox) -> None:
     """One line makes an index in the working folder, and prints its first token; Ctrl-C ends it."""
     uvx = program("uv", "uvx")
