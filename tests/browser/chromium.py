@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 from tests.clients.harness import program, require_system_library, site_packages, system_program
@@ -19,6 +19,8 @@ OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 """Of Chromium: a container's root has no sandbox, no graphics card and little shared memory."""
 NO_BACK_CACHE = "--disable-back-forward-cache"
 """What Playwright adds, and nobody else has: people's browsers keep pages for the back button."""
+WINDOW = {"width": 1280, "height": 720}
+"""The size of a new window."""
 CLIPBOARD = ("clipboard-read", "clipboard-write")
 
 
@@ -52,6 +54,25 @@ class Person:
         """Set the colour scheme, and the width of the window in pixels."""
         self.page.emulate_media(color_scheme=scheme)
         self.page.set_viewport_size({"width": width, "height": 900})
+
+    @contextmanager
+    def anew(self, *, keeps_cookies: bool = False) -> Iterator[Self]:
+        """Begin anew in this window, with its usual look; fail if the browser has complained."""
+        if not keeps_cookies:
+            self.page.context.clear_cookies()
+        self.page.emulate_media(
+            media="screen",
+            color_scheme="light",
+            forced_colors="none",
+            reduced_motion="no-preference",
+        )
+        self.page.set_viewport_size(WINDOW)
+        try:
+            yield self
+        finally:
+            complaints = self.complaints.copy()
+            self.complaints.clear()
+        assert complaints == [], complaints
 
     def press(self, name: str) -> None:
         """Press the button with a label."""

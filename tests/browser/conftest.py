@@ -1,12 +1,22 @@
-"""One browser and one server for each module."""
+"""One browser for each worker, and one server for each module."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
 
 from tests.browser.chromium import Browser, Person, running_browser
-from tests.browser.site import PASSWORD, USER, add_downloads, await_descriptions, running_site
+from tests.browser.site import (
+    PASSWORD,
+    USER,
+    add_downloads,
+    await_descriptions,
+    is_signed_in,
+    running_site,
+    sign_in,
+)
 from tests.distributions import make_sdist, make_wheel
 from tests.http.packages import publish
 from tests.http.servers import RunningServer
@@ -67,9 +77,9 @@ TAGS = tuple(
 INDEXES = '[main]\npromote_only = false\n[[index]]\nname = "prod"\n'
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """A browser without a window."""
+    """A browser without a window, which is in the way of other event loops of this thread."""
     with running_browser() as browser:
         yield browser
 
@@ -127,8 +137,44 @@ def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iter
         yield server
 
 
+@pytest.fixture(scope="module")
+def windows(browser: Browser, site: RunningServer) -> Iterator[Callable[[str], Person]]:
+    """Opens windows of people by their names: one for all tests of a module, as it was left."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def window(name: str) -> Person:
+            has_scripts = name != "scriptless"
+            return stack.enter_context(browser.person(site.url, java_script_enabled=has_scripts))
+
+        yield window
+
+
 @pytest.fixture
-def person(browser: Browser, site: RunningServer) -> Iterator[Person]:
+def person(windows: Callable[[str], Person]) -> Iterator[Person]:
     """Somebody who has not signed in."""
-    with browser.person(site.url) as person:
+    with windows("person").anew() as person:
+        yield person
+
+
+@pytest.fixture
+def scriptless(windows: Callable[[str], Person]) -> Iterator[Person]:
+    """Somebody who has not signed in, in a browser without scripts."""
+    with windows("scriptless").anew() as person:
+        yield person
+
+
+@pytest.fixture(params=["person", "scriptless"], ids=["scripts", "no-scripts"])
+def visitor(request: pytest.FixtureRequest, windows: Callable[[str], Person]) -> Iterator[Person]:
+    """Somebody who has not signed in, in a browser with scripts and in one without."""
+    with windows(request.param).anew() as person:
+        yield person
+
+
+@pytest.fixture
+def ana(windows: Callable[[str], Person]) -> Iterator[Person]:
+    """Somebody who has signed in, and administers the site."""
+    with windows("ana").anew(keeps_cookies=True) as person:
+        if not is_signed_in(person):
+            sign_in(person)
         yield person

@@ -96,6 +96,12 @@ def sign_in(person: Person) -> None:
     person.page.wait_for_url(person.base)
 
 
+def is_signed_in(person: Person) -> bool:
+    """Return whether the browser has the cookie of a session."""
+    cookies = person.page.context.cookies()
+    return any(cookie["name"].startswith("wheelyard-session") for cookie in cookies)
+
+
 @contextmanager
 def viewers(browser: Browser, url: str, **options: Any) -> Iterator[dict[bool, Person]]:  # noqa: ANN401
     """Let two people look at the pages of a server: by whether they are signed in."""

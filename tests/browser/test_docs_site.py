@@ -35,12 +35,20 @@ def docs_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"{url}/wheelyard"
 
 
+@pytest.fixture(scope="module")
+def window(browser: Browser, docs_url: str) -> Iterator[Person]:
+    """A window for all tests."""
+    with browser.person(docs_url) as window:
+        yield window
+
+
 @pytest.fixture
-def reader(browser: Browser, docs_url: str) -> Iterator[Person]:
+def reader(window: Person) -> Iterator[Person]:
     """Somebody who reads the documentation."""
-    with browser.person(docs_url) as reader:
+    with window.anew() as reader:
         yield reader
         reader.page.wait_for_load_state("networkidle")
+        reader.page.evaluate("localStorage.clear(), sessionStorage.clear()")
 
 
 def _open(reader: Person, path: str) -> None:

@@ -1,11 +1,9 @@
 """The chips below the install line, which change it with scripts and without."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.browser.axe import violations
-from tests.browser.chromium import Browser, Person
+from tests.browser.chromium import Person
 from tests.distributions import make_wheel
 from tests.http.packages import publish
 from tests.http.servers import RunningServer
@@ -15,14 +13,10 @@ EXTRAS = ("Provides-Extra: cli", "Provides-Extra: web")
 WIDTHS = (320, 360, 768, 1440)
 
 
-@pytest.fixture(params=[True, False], ids=["scripts", "no-scripts"])
-def visitor(
-    request: pytest.FixtureRequest, browser: Browser, site: RunningServer
-) -> Iterator[Person]:
-    """Somebody who has not signed in, in a browser with scripts and in one without."""
+@pytest.fixture(scope="module", autouse=True)
+def _chosen(site: RunningServer) -> None:
+    """A project with extras, and two releases."""
     publish(site, *(make_wheel("chosen", version, *EXTRAS) for version in ("1.0", "1.1")))
-    with browser.person(site.url, java_script_enabled=request.param) as person:
-        yield person
 
 
 def lines_of(person: Person) -> set[str]:
@@ -73,16 +67,14 @@ def test_chips_of_a_link_are_ticked(visitor: Person) -> None:
     assert lines_of(visitor) == {'"chosen[cli]"'}
 
 
-def test_chips_come_back_with_the_line(browser: Browser, site: RunningServer) -> None:
+def test_chips_come_back_with_the_line(person: Person) -> None:
     """Who comes back to a page finds its line as its chips are."""
-    publish(site, make_wheel("chosen", "1.0", *EXTRAS))
-    with browser.person(site.url) as person:
-        person.open("/project/chosen/1.0/")
-        person.page.get_by_label("web", exact=True).check()
-        person.follow("Files")
-        person.page.wait_for_url("**/files/")
-        person.page.evaluate("setTimeout(() => history.back())")
-        # it may be a whole page that the browser has kept, which is not loaded again
-        person.page.wait_for_url("**/1.0/", wait_until="commit")
-        is_ticked = person.page.get_by_label("web", exact=True).is_checked()
-        assert lines_of(person) == {'"chosen[web]==1.0"' if is_ticked else "chosen==1.0"}
+    person.open("/project/chosen/1.0/")
+    person.page.get_by_label("web", exact=True).check()
+    person.follow("Files")
+    person.page.wait_for_url("**/files/")
+    person.page.evaluate("setTimeout(() => history.back())")
+    # it may be a whole page that the browser has kept, which is not loaded again
+    person.page.wait_for_url("**/1.0/", wait_until="commit")
+    is_ticked = person.page.get_by_label("web", exact=True).is_checked()
+    assert lines_of(person) == {'"chosen[web]==1.0"' if is_ticked else "chosen==1.0"}

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.browser.chromium import Browser
-from tests.browser.site import running_site, sign_in
+from tests.browser.site import PASSWORD, USER, running_site, sign_in
 from tests.http.servers import RunningServer
 from tests.upstream.fake_upstream import running_fake_upstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import upstream_settings
+
+REQUEST = "/api/v1/upstream/request"
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +32,17 @@ def test_people_ask_and_approvers_decide(
     first, second, third, fourth = "abcd" if has_scripts else "efgh"
     with browser.person(guarded.url, java_script_enabled=has_scripts) as person:
         sign_in(person)
-        for letter in (first, second, third, fourth):
-            person.open(f"/project/lib-{letter}/")
-            # who approves is led to the approval, and others ask at this address
-            assert "Approve it…" in person.text
-            person.open(f"/-/request/?project=lib-{letter}")
-            person.page.get_by_label("Why you need it").fill("for TICKET-1")
-            person.press("Ask for it")
-            assert f"You have asked for lib-{letter}." in person.text
+        person.open(f"/project/lib-{first}/")
+        # who approves is led to the approval, and others ask at this address
+        assert "Approve it…" in person.text
+        person.open(f"/-/request/?project=lib-{first}")
+        person.page.get_by_label("Why you need it").fill("for TICKET-1")
+        person.press("Ask for it")
+        assert f"You have asked for lib-{first}." in person.text
+        for letter in (second, third, fourth):
+            wanted = {"project": f"lib-{letter}", "reason": "for TICKET-2"}
+            asked = guarded.client.post(REQUEST, json=wanted, auth=(USER, PASSWORD))
+            assert asked.status_code == 201
         person.page.get_by_role("link", name="Administration").first.click()
         person.follow("Package requests")
         assert "“for TICKET-1”" in person.text

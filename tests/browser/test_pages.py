@@ -2,13 +2,12 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.browser.chromium import Browser, Person
-from tests.browser.site import PASSWORD, USER, running_site, sign_in
+from tests.browser.site import PASSWORD, USER, is_signed_in, running_site, sign_in
 from tests.distributions import Distribution, make_wheel
 from tests.http.packages import publish
 from tests.http.servers import RunningServer
@@ -33,30 +32,23 @@ async ([names, bodies]) => {
 
 # requests without a browser have no scripts either, and fill in the same forms every day
 @pytest.fixture(
-    params=[True, pytest.param(False, marks=pytest.mark.weekly)], ids=["scripts", "no-scripts"]
+    params=["ana", pytest.param("scriptless", marks=pytest.mark.weekly)],
+    ids=["scripts", "no-scripts"],
 )
-def ana(request: pytest.FixtureRequest, browser: Browser, site: RunningServer) -> Iterator[Person]:
+def member(request: pytest.FixtureRequest) -> Person:
     """Somebody who is signed in, with scripts and without."""
-    with browser.person(site.url, java_script_enabled=request.param) as person:
+    person: Person = request.getfixturevalue(request.param)
+    if not is_signed_in(person):
         sign_in(person)
-        yield person
+    return person
 
 
-@pytest.fixture
-def scripted(browser: Browser, site: RunningServer) -> Iterator[Person]:
-    """Somebody who is signed in, with scripts."""
-    with browser.person(site.url) as person:
-        sign_in(person)
-        yield person
-
-
-@pytest.fixture(params=[True, False], ids=["scripts", "no-scripts"])
-def visitor(
-    request: pytest.FixtureRequest, browser: Browser, site: RunningServer
-) -> Iterator[Person]:
-    """Somebody who has not signed in, in a browser with scripts and in one without."""
-    with browser.person(site.url, java_script_enabled=request.param) as person:
-        yield person
+@pytest.fixture(scope="module")
+def long_list(site: RunningServer) -> str:
+    """The name of a project whose list of files has two pages."""
+    name = "long-list"
+    publish(site, *(make_wheel(name, "1.0", tag=f"py{at}-none-any") for at in range(102)))
+    return name
 
 
 def as_file(package: Distribution) -> dict[str, object]:
@@ -75,63 +67,63 @@ def test_wrong_password_shows_the_form_again(person: Person) -> None:
     assert person.page.get_by_label("Password").input_value() == ""
 
 
-def test_a_person_makes_replaces_and_revokes_a_token(ana: Person, site: RunningServer) -> None:
+def test_a_person_makes_replaces_and_revokes_a_token(member: Person, site: RunningServer) -> None:
     """A token is made and shown once; it works, until another one has replaced it."""
-    ana.follow(USER)
-    ana.follow("Your tokens")
-    ana.page.get_by_label("Name").fill("laptop")
-    ana.page.get_by_label("Read: install packages.").check()
-    ana.page.get_by_label("Projects", exact=True).fill("*")
-    ana.press("Make the token")
-    token = ana.page.inner_text("#token")
+    member.follow(USER)
+    member.follow("Your tokens")
+    member.page.get_by_label("Name").fill("laptop")
+    member.page.get_by_label("Read: install packages.").check()
+    member.page.get_by_label("Projects", exact=True).fill("*")
+    member.press("Make the token")
+    token = member.page.inner_text("#token")
     assert site.get("/api/v1/whoami", token).json()["principal"] == f"token:{token[4:14]}"
-    ana.follow("Back to the tokens")
-    assert token not in ana.page.content()
-    ana.page.get_by_label(f"Rotate laptop, {token[4:14]}").click()
-    ana.page.get_by_label("No longer").check()
-    ana.press("Make the new token")
-    new = ana.page.inner_text("#token")
+    member.follow("Back to the tokens")
+    assert token not in member.page.content()
+    member.page.get_by_label(f"Rotate laptop, {token[4:14]}").click()
+    member.page.get_by_label("No longer").check()
+    member.press("Make the new token")
+    new = member.page.inner_text("#token")
     until(lambda: site.get("/simple/", token).status_code == 401)
-    ana.follow("Back to the tokens")
-    ana.page.get_by_label(f"Revoke laptop, {new[4:14]}").click()
-    ana.press("Revoke the token")
+    member.follow("Back to the tokens")
+    member.page.get_by_label(f"Revoke laptop, {new[4:14]}").click()
+    member.press("Revoke the token")
 
-    assert "is revoked" in ana.page.inner_text("main [role=status]")
+    assert "is revoked" in member.page.inner_text("main [role=status]")
     until(lambda: site.get("/simple/", new).status_code == 401)
 
 
-def test_back_button_shows_nothing_private(ana: Person) -> None:
+def test_back_button_shows_nothing_private(member: Person) -> None:
     """After sign-out the back button shows nothing that was private, and nothing can be done."""
-    ana.open("/project/acme-core/manage/")
-    assert "Change the status" in ana.text
+    member.open("/project/acme-core/manage/")
+    assert "Change the status" in member.text
+    member.follow(USER)
+    member.press("Sign out")
+    member.page.wait_for_url("**/-/sign-in/**")
+    assert USER not in member.page.inner_text(".top")
+    member.page.go_back()
+    member.page.go_back()
+
+    assert "Sign in" in member.text
+    assert "Change the status" not in member.page.inner_text("main")
+
+
+def test_kept_page_is_loaded_anew(ana: Person) -> None:
+    """A page that the browser kept for its back button is loaded anew, so it knows the sign-out."""
+    ana.open("/project/acme-core/")
     ana.follow(USER)
     ana.press("Sign out")
     ana.page.wait_for_url("**/-/sign-in/**")
-    assert USER not in ana.page.inner_text(".top")
-    ana.page.go_back()
-    ana.page.go_back()
-
-    assert "Sign in" in ana.text
-    assert "Change the status" not in ana.page.inner_text("main")
-
-
-def test_kept_page_is_loaded_anew(scripted: Person) -> None:
-    """A page that the browser kept for its back button is loaded anew, so it knows the sign-out."""
-    scripted.open("/project/acme-core/")
-    scripted.follow(USER)
-    scripted.press("Sign out")
-    scripted.page.wait_for_url("**/-/sign-in/**")
     for path in ("/-/account/", "/project/acme-core/"):
-        scripted.page.evaluate("setTimeout(() => history.back())")
-        scripted.page.wait_for_url(f"**{path}")
+        ana.page.evaluate("setTimeout(() => history.back())")
+        ana.page.wait_for_url(f"**{path}")
         # while it is loaded anew, nothing of it is shown
-        until(lambda: "Sign in" in scripted.text)
-        assert USER not in scripted.page.inner_text(".top")
+        until(lambda: "Sign in" in ana.text)
+        assert USER not in ana.page.inner_text(".top")
 
 
-def test_pages_know_who_looks(ana: Person, person: Person) -> None:
+def test_pages_know_who_looks(member: Person, person: Person) -> None:
     """Only who may manage a project sees the links for it; sign-in returns to the page."""
-    for each, is_shown in ((ana, True), (person, False)):
+    for each, is_shown in ((member, True), (person, False)):
         each.open("/project/acme-core/")
         assert each.page.get_by_role("link", name="Manage", exact=True).is_visible() == is_shown
         assert each.page.get_by_role("link", name="Upload", exact=True).is_visible() == is_shown
@@ -142,115 +134,115 @@ def test_pages_know_who_looks(ana: Person, person: Person) -> None:
     person.page.wait_for_url("**/project/acme-core/")
 
 
-def test_chosen_files_are_uploaded(ana: Person, site: RunningServer) -> None:
+def test_chosen_files_are_uploaded(member: Person, site: RunningServer) -> None:
     """Files that are chosen are uploaded, and the page says of each what became of it."""
-    name = "chosen-with" if ana.has_scripts else "chosen-without"
+    name = "chosen-with" if member.has_scripts else "chosen-without"
     good, again = make_wheel(name, "1.0"), make_wheel("plain", "1.0", "Summary: Other bytes")
-    ana.open()
-    ana.follow("Upload")
-    if ana.has_scripts:
+    member.open()
+    member.follow("Upload")
+    if member.has_scripts:
         # the script has to have run, which lets several files be chosen
-        ana.page.locator("input[multiple]").set_input_files([as_file(good), as_file(again)])
-        refused = ana.page.get_by_role("listitem").filter(has_text=again.filename)
+        member.page.locator("input[multiple]").set_input_files([as_file(good), as_file(again)])
+        refused = member.page.get_by_role("listitem").filter(has_text=again.filename)
         refused.get_by_text("File already exists").wait_for()
-        ana.press("Upload 1 file")
+        member.press("Upload 1 file")
     else:
         for package, shown in ((again, "File already exists"), (good, good.filename)):
-            ana.page.get_by_label("Choose a file").set_input_files([as_file(package)])
-            ana.press("Upload")
-            ana.page.get_by_text(shown).first.wait_for()
-    ana.page.get_by_role("link", name=re.compile(name)).first.click()
-    ana.page.wait_for_url(f"**/project/{name}/")
+            member.page.get_by_label("Choose a file").set_input_files([as_file(package)])
+            member.press("Upload")
+            member.page.get_by_text(shown).first.wait_for()
+    member.page.get_by_role("link", name=re.compile(name)).first.click()
+    member.page.wait_for_url(f"**/project/{name}/")
 
     assert site.get(f"/simple/{name}/").status_code == 200
     assert again.sha256 not in site.get("/simple/plain/").text
 
 
-def test_dropped_files_are_uploaded(scripted: Person, site: RunningServer) -> None:
+def test_dropped_files_are_uploaded(ana: Person, site: RunningServer) -> None:
     """Files that are dropped on the page are uploaded, one after the other."""
     packages = [make_wheel("dropped", version) for version in ("1.0", "1.1")]
-    scripted.open("/-/upload/")
+    ana.open("/-/upload/")
     bodies = [b64encode(package.body).decode() for package in packages]
-    scripted.page.evaluate(DROP, [[package.filename for package in packages], bodies])
-    scripted.press("Upload 2 files")
-    link = scripted.page.get_by_role("link", name=re.compile("dropped"))
+    ana.page.evaluate(DROP, [[package.filename for package in packages], bodies])
+    ana.press("Upload 2 files")
+    link = ana.page.get_by_role("link", name=re.compile("dropped"))
     link.nth(1).wait_for()
 
     listed = site.get("/simple/dropped/").text
     assert all(package.filename in listed for package in packages)
 
 
-def test_release_is_yanked_with_a_reason(ana: Person, site: RunningServer) -> None:
+def test_release_is_yanked_with_a_reason(member: Person, site: RunningServer) -> None:
     """A release is yanked with a reason, which everybody sees, by the name of who did it."""
-    name = "yanked-with" if ana.has_scripts else "yanked-without"
+    name = "yanked-with" if member.has_scripts else "yanked-without"
     publish(site, make_wheel(name, "1.0"), make_wheel(name, "1.1"))
-    ana.open(f"/project/{name}/")
-    ana.follow("Manage")
-    ana.page.locator("main").get_by_role("link", name="1.0", exact=True).click()
-    ana.press("Yank")
-    ana.page.get_by_label("Reason").fill("Breaks <b>logins</b>")
-    ana.press("Yank the ticked files")
-    ana.page.locator("main [role=status]").wait_for()
+    member.open(f"/project/{name}/")
+    member.follow("Manage")
+    member.page.locator("main").get_by_role("link", name="1.0", exact=True).click()
+    member.press("Yank")
+    member.page.get_by_label("Reason").fill("Breaks <b>logins</b>")
+    member.press("Yank the ticked files")
+    member.page.locator("main [role=status]").wait_for()
 
-    assert "Breaks <b>logins</b>" in ana.page.inner_text("main [role=status]")
+    assert "Breaks <b>logins</b>" in member.page.inner_text("main [role=status]")
     assert "Breaks &lt;b&gt;logins&lt;/b&gt;" in site.get(f"/simple/{name}/").text
-    ana.open(f"/project/{name}/history/")
-    assert USER in ana.page.inner_text("main .rows")
+    member.open(f"/project/{name}/history/")
+    assert USER in member.page.inner_text("main .rows")
 
 
-def test_many_releases_are_yanked_at_once(ana: Person, site: RunningServer) -> None:
+def test_many_releases_are_yanked_at_once(member: Person, site: RunningServer) -> None:
     """Ticked releases are yanked with one reason, once a page has named their files."""
-    name = "many-with" if ana.has_scripts else "many-without"
+    name = "many-with" if member.has_scripts else "many-without"
     publish(site, *(make_wheel(name, version) for version in ("1.0", "1.1", "2.0")))
-    ana.open(f"/project/{name}/manage/")
+    member.open(f"/project/{name}/manage/")
     for version in ("1.0", "1.1"):
-        ana.page.get_by_role("checkbox", name=version).check()
-    ana.press("Yank")
-    ana.page.get_by_label("Reason").fill("Both leak")
-    ana.press("Yank the ticked files")
-    said = ana.page.inner_text("main [role=status]")
+        member.page.get_by_role("checkbox", name=version).check()
+    member.press("Yank")
+    member.page.get_by_label("Reason").fill("Both leak")
+    member.press("Yank the ticked files")
+    said = member.page.inner_text("main [role=status]")
 
     assert "yanked 2 releases: Both leak" in said
     listed = site.get(f"/simple/{name}/").text
     assert listed.count("Both leak") == 2
-    ana.page.locator(".tabs").get_by_role("link", name="Releases").click()
-    assert ana.page.locator("main .mark.warning").all_inner_texts() == ["yanked: Both leak"] * 2
+    member.page.locator(".tabs").get_by_role("link", name="Releases").click()
+    assert member.page.locator("main .mark.warning").all_inner_texts() == ["yanked: Both leak"] * 2
 
 
-def test_project_is_deleted_with_its_typed_name(ana: Person, site: RunningServer) -> None:
+def test_project_is_deleted_with_its_typed_name(member: Person, site: RunningServer) -> None:
     """A project is deleted by who types its name, restored, and its name is given up at last."""
-    name = "gone-with" if ana.has_scripts else "gone-without"
+    name = "gone-with" if member.has_scripts else "gone-without"
     publish(site, make_wheel(name, "1.0"), make_wheel(name, "1.1"))
-    ana.open(f"/project/{name}/manage/")
-    ana.follow("Delete the project")
-    ana.page.get_by_label("To confirm").fill("gone")
-    ana.press("Delete the project")
-    assert "This is something else." in ana.text
-    ana.page.get_by_label("To confirm").fill(name)
-    ana.press("Delete the project")
+    member.open(f"/project/{name}/manage/")
+    member.follow("Delete the project")
+    member.page.get_by_label("To confirm").fill("gone")
+    member.press("Delete the project")
+    assert "This is something else." in member.text
+    member.page.get_by_label("To confirm").fill(name)
+    member.press("Delete the project")
 
-    assert "deleted 2 releases" in ana.page.inner_text("main [role=status]")
+    assert "deleted 2 releases" in member.page.inner_text("main [role=status]")
     assert "whl" not in site.get(f"/simple/{name}/").text
-    ana.page.get_by_role("checkbox", name="deleted files of 1.0").check()
-    ana.press("Restore")
-    ana.press("Restore the ticked files")
-    assert "restored 1.0" in ana.page.inner_text("main [role=status]")
+    member.page.get_by_role("checkbox", name="deleted files of 1.0").check()
+    member.press("Restore")
+    member.press("Restore the ticked files")
+    assert "restored 1.0" in member.page.inner_text("main [role=status]")
     assert "whl" in site.get(f"/simple/{name}/").text
-    ana.follow("Delete the project")
-    ana.page.get_by_label("To confirm").fill(name)
-    ana.press("Delete the project")
-    ana.page.get_by_label("To confirm").fill(name)
-    ana.press("Give up the name")
-    assert "The name is given up" in ana.text
+    member.follow("Delete the project")
+    member.page.get_by_label("To confirm").fill(name)
+    member.press("Delete the project")
+    member.page.get_by_label("To confirm").fill(name)
+    member.press("Give up the name")
+    assert "The name is given up" in member.text
     assert site.get(f"/project/{name}/", accept="text/html").status_code == 404
 
 
-def test_box_in_the_head_ticks_all(scripted: Person) -> None:
+def test_box_in_the_head_ticks_all(ana: Person) -> None:
     """With scripts, a box in the head of the list ticks all releases."""
-    scripted.open("/project/acme-core/manage/")
-    scripted.page.get_by_role("checkbox", name="All").check()
+    ana.open("/project/acme-core/manage/")
+    ana.page.get_by_role("checkbox", name="All").check()
 
-    boxes = scripted.page.locator("tbody input[type=checkbox]")
+    boxes = ana.page.locator("tbody input[type=checkbox]")
     assert boxes.count() == 3
     assert all(box.is_checked() for box in boxes.all())
 
@@ -319,74 +311,71 @@ def chosen(person: Person) -> str:
     return str(person.page.evaluate("document.activeElement.name"))
 
 
-def test_a_chosen_order_applies_by_itself(scripted: Person) -> None:
+def test_a_chosen_order_applies_by_itself(ana: Person) -> None:
     """A list follows a choice at once, which has the focus again; back is the list before."""
-    scripted.open("/-/projects/1/")
-    apply = scripted.page.get_by_role("button", name="Apply")
+    ana.open("/-/projects/1/")
+    apply = ana.page.get_by_role("button", name="Apply")
     assert apply.is_hidden()
 
-    scripted.page.get_by_label("Show").select_option("deprecated")
-    scripted.page.wait_for_url("**/?show=deprecated&**")
-    assert scripted.page.locator(".rows a").all_inner_texts() == ["zebra"]
-    assert chosen(scripted) == "show"
-    scripted.page.get_by_label("Sort by").select_option("downloads")
-    scripted.page.wait_for_url("**/?show=deprecated&sort=downloads**")
-    assert chosen(scripted) == "sort"
+    ana.page.get_by_label("Show").select_option("deprecated")
+    ana.page.wait_for_url("**/?show=deprecated&**")
+    assert ana.page.locator(".rows a").all_inner_texts() == ["zebra"]
+    assert chosen(ana) == "show"
+    ana.page.get_by_label("Sort by").select_option("downloads")
+    ana.page.wait_for_url("**/?show=deprecated&sort=downloads**")
+    assert chosen(ana) == "sort"
 
-    scripted.page.go_back()
-    scripted.page.wait_for_url("**/?show=deprecated&sort=name**")
-    assert scripted.page.get_by_label("Sort by").input_value() == "name"
-    scripted.open("/-/projects/1/")
-    assert chosen(scripted) != "sort"
+    ana.page.go_back()
+    ana.page.wait_for_url("**/?show=deprecated&sort=name**")
+    assert ana.page.get_by_label("Sort by").input_value() == "name"
+    ana.open("/-/projects/1/")
+    assert chosen(ana) != "sort"
 
 
-def test_arrow_keys_leave_the_page_only_with_enter(scripted: Person) -> None:
+def test_arrow_keys_leave_the_page_only_with_enter(ana: Person) -> None:
     """Whoever goes through the values with the arrow keys stays on the page, and applies one."""
-    scripted.open("/?q=acme")
-    apply = scripted.page.get_by_role("button", name="Apply")
-    scripted.page.get_by_label("Sort by").focus()
-    scripted.page.keyboard.press("ArrowDown")
+    ana.open("/?q=acme")
+    apply = ana.page.get_by_role("button", name="Apply")
+    ana.page.get_by_label("Sort by").focus()
+    ana.page.keyboard.press("ArrowDown")
     apply.wait_for()
-    scripted.page.keyboard.press("ArrowDown")
-    assert scripted.page.url.endswith("/?q=acme")
+    ana.page.keyboard.press("ArrowDown")
+    assert ana.page.url.endswith("/?q=acme")
 
-    scripted.page.keyboard.press("Enter")
-    scripted.page.wait_for_url("**/?q=acme&show=all&sort=name**")
-    assert (chosen(scripted), apply.is_hidden()) == ("sort", True)
+    ana.page.keyboard.press("Enter")
+    ana.page.wait_for_url("**/?q=acme&show=all&sort=name**")
+    assert (chosen(ana), apply.is_hidden()) == ("sort", True)
 
-    scripted.page.get_by_label("Classifier").press_sequentially("framework")
+    ana.page.get_by_label("Classifier").press_sequentially("framework")
     assert apply.is_visible()
-    scripted.page.keyboard.press("Enter")
-    scripted.page.wait_for_url("**&classifier=framework")
-    assert scripted.page.locator(".rows a").all_inner_texts() == ["acme-core"]
+    ana.page.keyboard.press("Enter")
+    ana.page.wait_for_url("**&classifier=framework")
+    assert ana.page.locator(".rows a").all_inner_texts() == ["acme-core"]
 
 
-def test_without_scripts_a_button_applies(browser: Browser, site: RunningServer) -> None:
+def test_without_scripts_a_button_applies(scriptless: Person) -> None:
     """Without scripts a button applies what was chosen, on a line with it."""
-    with browser.person(site.url, java_script_enabled=False) as person:
-        person.look("light", 1440)
-        for path in ("/", "/-/projects/1/", "/?q=acme"):
-            person.open(path)
-            button = person.page.get_by_role("button", name="Apply").bounding_box()
-            select = person.page.get_by_label("Sort by").bounding_box()
-            assert abs(button["y"] - select["y"]) < 5
-        person.page.get_by_label("Show").select_option("active")
-        person.press("Apply")
-        assert person.page.locator(".rows a").all_inner_texts() == ["acme-core"]
+    scriptless.look("light", 1440)
+    for path in ("/", "/-/projects/1/", "/?q=acme"):
+        scriptless.open(path)
+        button = scriptless.page.get_by_role("button", name="Apply").bounding_box()
+        select = scriptless.page.get_by_label("Sort by").bounding_box()
+        assert abs(button["y"] - select["y"]) < 5
+    scriptless.page.get_by_label("Show").select_option("active")
+    scriptless.press("Apply")
+    assert scriptless.page.locator(".rows a").all_inner_texts() == ["acme-core"]
 
 
-@pytest.mark.parametrize("scripts", [True, False])
-def test_search_form_leads_to_results(browser: Browser, site: RunningServer, scripts: bool) -> None:  # noqa: FBT001
+def test_search_form_leads_to_results(visitor: Person) -> None:
     """The form of the box leads to a page of results, also where no script runs."""
-    with browser.person(site.url, java_script_enabled=scripts) as person:
-        person.open()
-        person.page.get_by_role("searchbox").fill("acme.core")
-        person.press("Search")
-        person.page.wait_for_url("**/?q=*")
-        person.page.locator("main").get_by_role("link", name="acme-core", exact=True).click()
-        person.page.wait_for_url("**/project/acme-core/")
+    visitor.open()
+    visitor.page.get_by_role("searchbox").fill("acme.core")
+    visitor.press("Search")
+    visitor.page.wait_for_url("**/?q=*")
+    visitor.page.locator("main").get_by_role("link", name="acme-core", exact=True).click()
+    visitor.page.wait_for_url("**/project/acme-core/")
 
-        assert person.page.title() == "acme-core · wheelyard"
+    assert visitor.page.title() == "acme-core · wheelyard"
 
 
 def test_copy_button_copies_its_text(person: Person, site: RunningServer) -> None:
@@ -458,13 +447,13 @@ def test_tabs_are_pages(visitor: Person) -> None:
         assert said in visitor.page.inner_text("main")
 
 
-def test_set_up_leads_to_a_token(ana: Person) -> None:
+def test_set_up_leads_to_a_token(member: Person) -> None:
     """The steps for a client of uploads lead to the form of a token, with right and project."""
-    ana.open("/setup/?client=twine&project=acme-core")
-    ana.follow("Make one on your page of tokens")
+    member.open("/setup/?client=twine&project=acme-core")
+    member.follow("Make one on your page of tokens")
 
-    assert ana.page.get_by_label("Projects", exact=True).input_value() == "acme-core"
-    assert ana.page.locator("input[value=upload]").is_checked()
+    assert member.page.get_by_label("Projects", exact=True).input_value() == "acme-core"
+    assert member.page.locator("input[value=upload]").is_checked()
 
 
 def test_copy_button_of_a_block_covers_nothing(person: Person) -> None:
@@ -510,11 +499,9 @@ def test_filter_shows_matching_files(person: Person) -> None:
     assert "1 of 12 files" in person.text
 
 
-def test_filter_looks_at_all_pages(visitor: Person, site: RunningServer) -> None:
+def test_filter_looks_at_all_pages(visitor: Person, long_list: str) -> None:
     """Where the files have several pages, the form filters all of them, and pages the result."""
-    name = "long-with" if visitor.has_scripts else "long-without"
-    publish(site, *(make_wheel(name, "1.0", tag=f"py{at}-none-any") for at in range(102)))
-    visitor.open(f"/project/{name}/")
+    visitor.open(f"/project/{long_list}/")
     visitor.page.locator(".tabs").get_by_role("link", name="Files").click()
     assert "1 to 100 of 102 files" in visitor.text
     visitor.follow("Next page")

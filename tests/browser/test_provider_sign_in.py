@@ -82,14 +82,17 @@ def log_in(person: Person, subject: str) -> None:
     person.press("Sign-in")
 
 
-def sign_in(person: Person, subject: str, path: str = PROJECT) -> None:
-    """Sign in to see a page, and agree at the provider."""
-    person.open(path)
-    person.follow("Sign in")
-    person.follow(SIGN_IN)
+def sign_in(person: Person, subject: str) -> None:
+    """Sign in to see the page of the project, and agree at the provider."""
+    person.open(f"/-/sign-in/acme/?next={PROJECT}")
+    agree(person, subject)
+
+
+def agree(person: Person, subject: str) -> None:
+    """Log in at the provider, and agree to what leads to the page of the project."""
     log_in(person, subject)
     person.press("Continue")
-    person.page.wait_for_url(f"**{path}")
+    person.page.wait_for_url(f"**{PROJECT}")
 
 
 def record_of(index: RunningServer, subject: str) -> Record:
@@ -123,7 +126,10 @@ def test_somebody_signs_in_and_is_where_they_wanted_to_be(
 ) -> None:
     """From a page that is not for everybody, by way of the provider, back to that page and out."""
     with visitor(browser, index, provider, has_scripts=has_scripts) as person:
-        sign_in(person, subject)
+        person.open(PROJECT)
+        person.follow("Sign in")
+        person.follow(SIGN_IN)
+        agree(person, subject)
         # the session's cookie, which no other site's link sends, is there at the first page
         assert person.path == PROJECT
         assert "acme-core" in person.text
@@ -171,14 +177,10 @@ def test_a_stolen_state_signs_nobody_in_elsewhere(
 ) -> None:
     """Who is sent a link to the provider does not end up in somebody else's sign-in."""
     with visitor(browser, index, provider) as thief, visitor(browser, index, provider) as person:
-        thief.open("/-/sign-in/")
-        thief.follow(SIGN_IN)
-        stolen = thief.page.url  # the provider's page, with the sign-in of the thief
-        person.open("/-/sign-in/")
+        person.open("/-/sign-in/acme/")
         with thief.page.expect_request("**/auth?*") as sent:
-            thief.open("/-/sign-in/")
-            thief.follow(SIGN_IN)
-        assert stolen.startswith(provider.issuer)
+            thief.open("/-/sign-in/acme/")
+        assert sent.value.url.startswith(provider.issuer)
         person.page.goto(sent.value.url)
         log_in(person, subject)
         person.press("Continue")

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler
-from pathlib import Path
+
+import pytest
 
 from tests.browser.chromium import Browser
 from tests.distributions import make_wheel
@@ -28,17 +29,24 @@ def exported(team: Team) -> Iterator[str]:
         yield url
 
 
-def test_search_in_a_static_site(browser: Browser, public: FakeUpstream, tmp_path: Path) -> None:
-    """In an exported site the box finds private and public projects, and leads to their pages."""
-    team, kept = Team(tmp_path, public), public_wheel("acme-public", "2.0")
+@pytest.fixture(scope="module")
+def url(public: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an exported site."""
+    team, kept = Team(tmp_path_factory.mktemp("team"), public), public_wheel("acme-public", "2.0")
     public.publish(kept)
+    tags = (f"cp3{minor}-none-any" for minor in range(14))
     team.publish(
-        make_wheel("acme-core", "1.0", "Summary: For every service"),
+        *(make_wheel("acme-core", "1.0", "Provides-Extra: cli", tag=tag) for tag in tags),
         make_wheel("other", "1.0", "Import-Name: yaml"),
     )
     team.keep(kept)
+    with exported(team) as url:
+        yield url
 
-    with exported(team) as url, browser.person(url) as person:
+
+def test_search_in_a_static_site(browser: Browser, url: str) -> None:
+    """In an exported site the box finds private and public projects, and leads to their pages."""
+    with browser.person(url) as person:
         for name in ("acme-core", "acme-public"):
             person.open()
             person.page.get_by_role("searchbox").fill("acme")
@@ -56,23 +64,18 @@ def test_search_in_a_static_site(browser: Browser, public: FakeUpstream, tmp_pat
         assert person.page.locator(".results a").all_inner_texts() == ["other"]
 
 
-def test_chips_of_a_static_site(browser: Browser, public: FakeUpstream, tmp_path: Path) -> None:
+def test_chips_of_a_static_site(browser: Browser, url: str) -> None:
     """In an exported site the script answers the chips; without scripts there are none."""
-    team = Team(tmp_path, public)
-    tags = (f"cp3{minor}-none-any" for minor in range(14))
-    team.publish(*(make_wheel("acme-core", "1.0", "Provides-Extra: cli", tag=tag) for tag in tags))
-
-    with exported(team) as url:
-        for has_scripts in (True, False):
-            with browser.person(url, java_script_enabled=has_scripts) as person:
-                person.open("project/acme-core/")
-                chip = person.page.get_by_label("cli", exact=True)
-                assert chip.is_visible() == has_scripts
-                if has_scripts:
-                    chip.check()
-                    chip.press("Enter")
-                    line = person.page.locator(".panels code:visible").inner_text()
-                    assert line.endswith('"acme-core[cli]"')
-                    person.page.get_by_text("Pinned, with the hashes").click()
-                    assert "in which acme-core[cli] is to be the name" in person.text
-                    assert person.path == "/project/acme-core/"
+    for has_scripts in (True, False):
+        with browser.person(url, java_script_enabled=has_scripts) as person:
+            person.open("project/acme-core/")
+            chip = person.page.get_by_label("cli", exact=True)
+            assert chip.is_visible() == has_scripts
+            if has_scripts:
+                chip.check()
+                chip.press("Enter")
+                line = person.page.locator(".panels code:visible").inner_text()
+                assert line.endswith('"acme-core[cli]"')
+                person.page.get_by_text("Pinned, with the hashes").click()
+                assert "in which acme-core[cli] is to be the name" in person.text
+                assert person.path == "/project/acme-core/"

@@ -1,14 +1,12 @@
 """The page of uploads with scripts: the zone to drop files on, and what is said before they go."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.browser.axe import violations
-from tests.browser.chromium import Browser, Person
-from tests.browser.site import sign_in
+from tests.browser.chromium import Person
 from tests.browser.test_pages import as_file
 from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.http.packages import publish
@@ -30,14 +28,6 @@ HANG = """
 """Has something hang over the zone, or leave the page, and says whether the page would take it."""
 NO_DIGESTS = "Object.defineProperty(crypto, 'subtle', {value: undefined})"
 """As in a page that came over plain HTTP."""
-
-
-@pytest.fixture(scope="module")
-def ana(browser: Browser, site: RunningServer) -> Iterator[Person]:
-    """Somebody who is signed in."""
-    with browser.person(site.url) as person:
-        sign_in(person)
-        yield person
 
 
 def choose(person: Person, *packages: Distribution) -> None:
@@ -95,21 +85,20 @@ def test_a_file_that_was_built_anew_takes_the_place_of_the_one_before(ana: Perso
 
 @pytest.mark.parametrize("colours", ["none", "active"])
 def test_the_zone_shows_that_a_file_hangs_over_the_page(
-    browser: Browser, site: RunningServer, colours: str, tmp_path: Path
+    ana: Person, colours: str, tmp_path: Path
 ) -> None:
     """The zone changes while a file hangs over it, also in forced colours, and not for a text."""
-    with browser.person(site.url, forced_colors=colours) as person:
-        sign_in(person)
-        person.open(UPLOAD)
-        zone = person.page.locator(".drop")
-        pictures = []
-        for event, kind, is_taken in (
-            ("dragover", "text", False),
-            ("dragover", "file", True),
-            ("dragleave", "file", False),
-        ):
-            assert person.page.evaluate(HANG, [event, kind]) == is_taken
-            pictures.append(zone.screenshot(path=tmp_path / f"{kind}.png", animations="disabled"))
+    ana.page.emulate_media(forced_colors=colours)
+    ana.open(UPLOAD)
+    zone = ana.page.locator(".drop")
+    pictures = []
+    for event, kind, is_taken in (
+        ("dragover", "text", False),
+        ("dragover", "file", True),
+        ("dragleave", "file", False),
+    ):
+        assert ana.page.evaluate(HANG, [event, kind]) == is_taken
+        pictures.append(zone.screenshot(path=tmp_path / f"{kind}.png", animations="disabled"))
 
     assert pictures[0] == pictures[2]
     assert pictures[0] != pictures[1]
@@ -125,33 +114,30 @@ def test_the_zone_is_the_field(ana: Person) -> None:
         ana.page.get_by_label("Choose files").press("Enter")
 
 
-def test_without_a_digest_the_name_alone_is_known(browser: Browser, site: RunningServer) -> None:
+def test_without_a_digest_the_name_alone_is_known(ana: Person, site: RunningServer) -> None:
     """Where the browser computes no digests, a file whose name is there can still be sent."""
     there = make_wheel("no-digests", "1.0")
     publish(site, there)
-    with browser.person(site.url) as person:
-        sign_in(person)
-        person.page.add_init_script(NO_DIGESTS)
-        person.open(UPLOAD)
-        choose(person, there)
-        assert "only if it has the same content" in row_of(person, there).inner_text()
-        person.press("Upload 1 file")
-        person.page.locator("[data-summary]", has_text="1 was there already.").wait_for()
+    ana.open(UPLOAD)
+    ana.page.evaluate(NO_DIGESTS)
+    choose(ana, there)
+    assert "only if it has the same content" in row_of(ana, there).inner_text()
+    ana.press("Upload 1 file")
+    ana.page.locator("[data-summary]", has_text="1 was there already.").wait_for()
 
 
-def test_a_page_that_cannot_ask_sends_all_the_same(browser: Browser, site: RunningServer) -> None:
+def test_a_page_that_cannot_ask_sends_all_the_same(ana: Person, site: RunningServer) -> None:
     """If the server does not say what would become of a file, it can be sent all the same."""
     made = make_wheel("not-checked", "1.0")
-    with browser.person(site.url) as person:
-        sign_in(person)
-        person.page.route("**/upload/check/", lambda route: route.fulfill(status=503, body="busy"))
-        person.open(UPLOAD)
-        choose(person, made)
-        assert "This could not be checked before" in row_of(person, made).inner_text()
-        person.press("Upload 1 file")
-        person.page.locator("[data-summary]", has_text="1 uploaded.").wait_for()
-        # the browser notes the answer to the question
-        person.complaints.clear()
+    busy = {"status": 503, "body": "busy"}
+    ana.page.route("**/upload/check/", lambda route: route.fulfill(**busy), times=1)
+    ana.open(UPLOAD)
+    choose(ana, made)
+    assert "This could not be checked before" in row_of(ana, made).inner_text()
+    ana.press("Upload 1 file")
+    ana.page.locator("[data-summary]", has_text="1 uploaded.").wait_for()
+    # the browser notes the answer to the question
+    ana.complaints.clear()
 
     assert site.get("/simple/not-checked/").status_code == 200
 
@@ -160,23 +146,20 @@ def test_a_page_that_cannot_ask_sends_all_the_same(browser: Browser, site: Runni
     ("status", "may_help"), [(409, False), (403, False), (429, True), (503, True)]
 )
 def test_another_try_is_offered_where_it_can_help(
-    browser: Browser, site: RunningServer, status: int, *, may_help: bool
+    ana: Person, status: int, *, may_help: bool
 ) -> None:
     """A file that is refused for what it is has no button *Try again*, and any other one has."""
     made = make_wheel(f"tried-{status}", "1.0")
-    with browser.person(site.url) as person:
-        sign_in(person)
-        person.open(UPLOAD)
-        choose(person, made)
-        answer = {"status": status, "json": {"message": "Not now."}}
-        person.page.route("**/-/upload/", lambda route: route.fulfill(**answer))
-        person.press("Upload 1 file")
-        person.page.locator("[data-summary]", has_text="1 not uploaded.").wait_for()
-        again = row_of(person, made).get_by_role("button", name="Try again")
-        assert again.is_visible() == may_help
-        if may_help:
-            person.page.unroute("**/-/upload/")
-            again.click()
-            person.page.locator("[data-summary]", has_text="1 uploaded.").wait_for()
-        # the browser notes the answer to the form
-        person.complaints.clear()
+    ana.open(UPLOAD)
+    choose(ana, made)
+    answer = {"status": status, "json": {"message": "Not now."}}
+    ana.page.route("**/-/upload/", lambda route: route.fulfill(**answer), times=1)
+    ana.press("Upload 1 file")
+    ana.page.locator("[data-summary]", has_text="1 not uploaded.").wait_for()
+    again = row_of(ana, made).get_by_role("button", name="Try again")
+    assert again.is_visible() == may_help
+    if may_help:
+        again.click()
+        ana.page.locator("[data-summary]", has_text="1 uploaded.").wait_for()
+    # the browser notes the answer to the form
+    ana.complaints.clear()
