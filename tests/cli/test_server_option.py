@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,17 @@ def test_administrators_manage_tokens(remote: Typed, local: Typed, server: Runni
     assert re.search(
         r"ends .* UTC; instead of it:\nToken \w{10}, read,upload,manage", rotated.stderr
     )
+    tokens = json.loads(remote("token", "list", "--json").stdout)["tokens"]
+    made, until = (
+        {token["id"]: datetime.fromisoformat(token[name]) for token in tokens}
+        for name in ("created", "expires")
+    )
+    # rounded, as each of the times is of a moment of its own
+    lifetime = until[hours.stdout[4:14]] - made[hours.stdout[4:14]]
+    assert round(lifetime / timedelta(hours=1)) == 36
+    assert until[created[3].stdout[4:14]] - made[created[3].stdout[4:14]] == timedelta(weeks=8)
+    overlap = until[rotate[2]] - made[rotated.stdout[4:14]]
+    assert round(overlap / timedelta(minutes=1)) == 30
     assert "was rotated already" in remote(*rotate).stderr
     assert "tokens are called 'ci'" in remote("token", "rotate", "ci").stderr
     short = remote("token", "rotate", "short", "--overlap", "0")

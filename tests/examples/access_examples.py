@@ -33,6 +33,7 @@ GRANTED: Final = Request(access_operations.add_grant, NOTHING, GRANT)
 GROUP: Final = {"change": "set", "name": "team", "who": ["htpasswd:reader"]}
 PERSON: Final = {"who": "htpasswd:leaver", "note": "has left"}
 ENDED: Final = Request(people_operations.end_person, NOTHING, PERSON)
+BACK: Final = {**PERSON, "note": "is back"}
 LIST: Final = Request(people_operations.list_people, NOTHING, {"search": "leaver"})
 PEOPLE: Final = "/-/admin/people/"
 DEMO_BYTES: Final = sum(len(made.body) for made in PACKAGES["main"])
@@ -52,7 +53,7 @@ def _may_read(who: str, *, is_allowed: bool) -> tuple[Request, Json]:
     return Request(access_operations.explain_access, NOTHING, question), {"allowed": is_allowed}
 
 
-def _last_change(after: int, what: str, **fields: str) -> tuple[Request, Json]:
+def _last_change(after: int, what: str, **fields: object) -> tuple[Request, Json]:
     """Return the question for the changes of rights after a number, and the one that there is."""
     commits = [{"event": {"what": what, **fields}}]
     return (
@@ -176,9 +177,13 @@ EXAMPLES: Final = (
     ),
     Example(
         promise="grants rights",
-        request=GRANTED,
+        request=Request(access_operations.add_grant, NOTHING, {**GRANT, "note": "T-7"}),
         who=ADMINISTRATORS,
-        after=(_may_read("reader", is_allowed=True), _may_read("uploader", is_allowed=False)),
+        after=(
+            _last_change(5, "granted", grant={"note": "T-7"}),
+            _may_read("reader", is_allowed=True),
+            _may_read("uploader", is_allowed=False),
+        ),
         refusals=(
             Refusal(body={"who": []}, code="invalid_field", words="who"),
             Refusal(
@@ -236,7 +241,7 @@ EXAMPLES: Final = (
                 fields={"note": "two\nlines"},
             ),
         ),
-        command=Command(line="access grant htpasswd:reader --project tool* --can read"),
+        command=Command(line="access grant htpasswd:reader --project tool* --can read --note T-7"),
         form=Form(
             page="/-/admin/grants/",
             fields={
@@ -245,6 +250,7 @@ EXAMPLES: Final = (
                 "who": "reader",
                 "projects": "tool*",
                 "can": "read",
+                "note": "T-7",
             },
             shows=Words(done="tool*"),
         ),
@@ -252,10 +258,10 @@ EXAMPLES: Final = (
     Example(
         promise="revokes a grant",
         before=(GRANTED,),
-        request=Request(access_operations.revoke_grant, NOTHING, {"id": "{id}"}),
+        request=Request(access_operations.revoke_grant, NOTHING, {"id": "{id}", "note": "T-7"}),
         who=ADMINISTRATORS,
         again=Refusal(code="not_found", words="There is no grant '{id}'"),
-        after=(_may_read("reader", is_allowed=False), _last_change(6, "revoked", id="{id}")),
+        after=(_may_read("reader", is_allowed=False), _last_change(6, "revoked", note="T-7")),
         refusals=(
             Refusal(
                 body={"id": "g0"},
@@ -272,10 +278,10 @@ EXAMPLES: Final = (
                 fields={"note": "two\nlines"},
             ),
         ),
-        command=Command(line="access revoke {id}", prints=Words(done="{id}: revoked")),
+        command=Command(line="access revoke {id} --note T-7", prints=Words(done="{id}: revoked")),
         form=Form(
             page="/-/admin/grants/",
-            fields={"action": "revoke", "id": "{id}"},
+            fields={"action": "revoke", "id": "{id}", "note": "T-7"},
             shows=Words(done="Grant {id} is revoked"),
         ),
     ),
@@ -349,13 +355,13 @@ EXAMPLES: Final = (
     ),
     Example(
         promise="deletes a group that no grant names",
-        after=(_last_change(8, "group-deleted", name="team"),),
+        after=(_last_change(8, "group-deleted", name="team", note="T-7"),),
         before=(
             TEAM,
             _group_of("set", name="used"),
             Request(access_operations.add_grant, NOTHING, {**GRANT, "who": ["group:used"]}),
         ),
-        request=_group_of("delete"),
+        request=_group_of("delete", note="T-7"),
         who=ADMINISTRATORS,
         again=Refusal(code="not_found", words="There is no group 'team'"),
         refusals=(
@@ -368,10 +374,10 @@ EXAMPLES: Final = (
                 fields={"group": "used"},
             ),
         ),
-        command=Command(line="access group delete team"),
+        command=Command(line="access group delete team --note T-7"),
         form=Form(
             page=GROUPS,
-            fields={"action": "delete", "group": "team"},
+            fields={"action": "delete", "group": "team", "note": "T-7"},
             shows=Words(done="The group team is deleted"),
         ),
     ),
@@ -382,6 +388,7 @@ EXAMPLES: Final = (
         answer={"principal": "htpasswd:leaver", "state": "ended"},
         after=(
             (LIST, _person("ended")),
+            _last_change(5, "person-ended", note="has left"),
             (
                 Request(journal_operations.list_entries, NOTHING, {"what": "person-ended"}),
                 {"entries": [{"what": "person-ended"}]},
@@ -400,13 +407,13 @@ EXAMPLES: Final = (
     Example(
         promise="admits a person again",
         before=(ENDED,),
-        request=Request(people_operations.admit_person, NOTHING, PERSON),
+        request=Request(people_operations.admit_person, NOTHING, BACK),
         who=ADMINISTRATORS,
         answer={"principal": "htpasswd:leaver", "state": "active"},
-        after=((LIST, _person("active")),),
+        after=((LIST, _person("active")), _last_change(6, "person-admitted", note="is back")),
         refusals=(_nobody("admit"), _wrong_note("admit")),
         command=Command(
-            line="people admit htpasswd:leaver",
+            line="people admit htpasswd:leaver --note 'is back'",
             prints=Words(done="htpasswd:leaver: active"),
         ),
         form=Form(

@@ -23,7 +23,7 @@ LIST: Final = Request(public_package_operations.list_decisions)
 NO_VERSION: Final = "'not-a-version' is not a version"
 
 
-def _decided(verdict: str, **fields: str) -> Json:
+def _decided(verdict: str, **fields: object) -> Json:
     """Return the list with a decision on the package."""
     return {"decisions": [{"verdict": verdict, "project": "demo-public", **fields}]}
 
@@ -111,7 +111,7 @@ EXAMPLES: Final = (
         who=APPROVERS,
         answer=_decided("approved"),
         does_again=True,
-        after=((LIST, _decided("approved", version="2.0")),),
+        after=((LIST, _decided("approved", version="2.0", reason="broken", sha256=[DIGEST])),),
         refusals=(
             Refusal(
                 body={"version": "not-a-version"},
@@ -139,7 +139,7 @@ EXAMPLES: Final = (
             ),
         ),
         command=Command(
-            line=f"upstream approve demo-public 2.0 --sha256 {DIGEST}",
+            line=f"upstream approve demo-public 2.0 --sha256 {DIGEST} --reason broken",
             prints=Words(done="demo-public 2.0: approved"),
         ),
     ),
@@ -158,7 +158,7 @@ EXAMPLES: Final = (
         trial={"decided": [{"project": "demo-public"}], "unchanged": []},
         answer={"decided": [{"project": "demo-public"}], "unchanged": []},
         again={"decided": [], "unchanged": [{"project": "demo-public"}]},
-        after=((LIST, _decided("blocked")),),
+        after=((LIST, _decided("blocked", reason="broken")),),
         refusals=(
             Refusal(body={"verdict": "odd"}, code="invalid_field", words="verdict must be one of"),
             Refusal(

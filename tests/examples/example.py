@@ -141,6 +141,12 @@ class Example(Struct, frozen=True, kw_only=True):
         return filled
 
     @property
+    def as_trial(self) -> "Example":
+        """The example with the request of its dry run."""
+        body = {**self.request.body, "dry_run": True}
+        return replace(self, request=replace(self.request, body=body))
+
+    @property
     def statuses(self) -> tuple[int, int]:
         """The statuses of the API for an answer, and for none."""
         return self.request.row.status, 204

@@ -14,7 +14,7 @@ from html import unescape
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode
 
-from msgspec import to_builtins
+from msgspec import UNSET, to_builtins
 from msgspec.structs import replace
 
 from tests.cli.conftest import called
@@ -48,8 +48,8 @@ class Outcome:
     """What a person reads: the message of an error, the output of a command, or a page."""
     code: str | None = None
     """The code of the error, or None where a face does not tell it."""
-    answer: Any = None
-    """The JSON of the answer, or None where a face does not tell it."""
+    answer: Any = UNSET
+    """The JSON of the answer, or UNSET where a face does not tell it."""
     warnings: str = ""
     """What a command that has done its work says on its standard error."""
 
@@ -87,8 +87,7 @@ class Face(ABC):
         """Return the example as its dry run, or None if there is none."""
         if example.trial is None:
             return None
-        body = {**example.request.body, "dry_run": True}
-        return replace(example, request=replace(example.request, body=body))
+        return example.as_trial
 
     def refused(self, example: Example, refusal: Refusal) -> Example | None:
         """Return the example as the call that is refused, or None if it cannot be made so."""

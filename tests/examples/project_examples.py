@@ -133,10 +133,10 @@ def _entries_of_name(*entries: Json) -> tuple[Request, Json]:
     return request, {"entries": entries}
 
 
-def _journal(what: str) -> tuple[Request, Json]:
+def _journal(what: str, after: int = 3, reason: str = RELEASE["reason"]) -> tuple[Request, Json]:
     """Return the question for the last commit of the project, and the answer that has a change."""
-    commits = [{"events": [{"what": what, "reason": RELEASE["reason"]}]}]
-    return Request(operations.get_journal, DEMO, {"after": "3"}), {"commits": commits}
+    commits = [{"events": [{"what": what, "reason": reason}]}]
+    return Request(operations.get_journal, DEMO, {"after": str(after)}), {"commits": commits}
 
 
 EXAMPLES: Final = (
@@ -275,10 +275,10 @@ EXAMPLES: Final = (
         trial={"revision": 4, "changed": _files(yanked="broken")},
         answer={"revision": 5, "changed": _files(yanked="broken")},
         again={"revision": 5, "changed": []},
-        after=(NOT_YANKED,),
+        after=(NOT_YANKED, _journal("unyanked", 4)),
         refusals=_refusals("unyank"),
         command=Command(
-            line="unyank demo 1.0",
+            line="unyank demo 1.0 --reason broken",
             prints=Words(
                 done=f"demo 1.0: no longer yanked  {WHEEL.filename}", again="demo 1.0: not yanked"
             ),
@@ -318,9 +318,10 @@ EXAMPLES: Final = (
         trial={"revision": 4, "changed": _files()},
         answer={"revision": 5, "changed": _files()},
         again={"revision": 5, "changed": []},
+        after=(_journal("unpinned", 4),),
         refusals=_refusals("unpin"),
         command=Command(
-            line="unpin demo 1.0",
+            line="unpin demo 1.0 --reason broken",
             prints=Words(
                 done=f"demo 1.0: no longer pinned  {WHEEL.filename}", again="demo 1.0: not pinned"
             ),
@@ -384,7 +385,7 @@ EXAMPLES: Final = (
         trial={"revision": 4, "changed": _files()},
         answer={"revision": 5, "changed": _files()},
         again={"revision": 5, "changed": []},
-        after=(NOT_YANKED,),
+        after=(NOT_YANKED, _journal("restored", 4)),
         refusals=_refusals("restore"),
         command=Command(
             line="restore demo 1.0 --reason broken",
@@ -405,7 +406,10 @@ EXAMPLES: Final = (
         who=ADMINISTRATORS,
         trial=NOTHING,
         again=NOTHING,
-        after=((SHOWN, {"files": [{"filename": SDIST.filename}, {"version": "2.0"}]}),),
+        after=(
+            (SHOWN, {"files": [{"filename": SDIST.filename}, {"version": "2.0"}]}),
+            _journal("deleted", reason="a secret"),
+        ),
         refusals=(
             Refusal(
                 body={"sha256": "0" * 64},

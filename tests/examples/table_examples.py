@@ -65,9 +65,9 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
     operations, noun, name = table.operations, table.operations.kind.noun, table.name
     key = {table.name_key: name}
     page = f"/-/admin/{operations.kind.plural}/"
-    added = Request(operations.add, NOTHING, {noun: {**key, **table.keys}})
-    made: Json = {**key, noun: {**key, **table.keys}}
-    changed: Json = {**key, noun: {**key, **table.keys, **table.change}}
+    added = Request(operations.add, NOTHING, {noun: {**key, **table.keys}, "note": "T-7"})
+    made: Json = {**key, noun: {**key, **table.keys}, "note": "T-7"}
+    changed: Json = {**key, noun: {**key, **table.keys, **table.change}, "note": "T-8"}
     none = Refusal(code="not_found", words=f"There is no {noun} '{name}'")
 
     def nobody(line: str) -> Refusal:
@@ -116,38 +116,53 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
                 ),
                 *table.wrong,
             ),
-            command=Command(line=f"{noun} {table.add}", prints=Words(done=name)),
-            form=Form(page=page, fields={**key, **table.add_form}, shows=Words(done=name)),
+            command=Command(line=f"{noun} {table.add} --note T-7", prints=Words(done=name)),
+            form=Form(
+                page=page,
+                fields={**key, **table.add_form, "note": "T-7"},
+                shows=Words(done=name),
+            ),
         ),
         Example(
             promise="gives keys of a table other values",
             before=(added,),
-            request=Request(operations.change, NOTHING, {**key, noun: table.change}),
+            request=Request(operations.change, NOTHING, {**key, noun: table.change, "note": "T-8"}),
             who=ADMINISTRATORS,
             answer=changed,
             after=((Request(operations.list), {operations.kind.plural: [*listed, changed]}),),
             refusals=(nobody(table.edit), *table.wrong_change),
-            command=Command(line=f"{noun} {table.edit}", prints=Words(done=name)),
+            command=Command(line=f"{noun} {table.edit} --note T-8", prints=Words(done=name)),
             form=Form(
                 page=page,
                 shown_on=f"{page}?change={name}",
-                fields={**key, **table.edit_form},
+                fields={**key, **table.edit_form, "note": "T-8"},
                 shows=Words(done=name),
             ),
         ),
         Example(
             promise="removes a table",
             before=(added,),
-            request=Request(operations.remove, NOTHING, key),
+            request=Request(operations.remove, NOTHING, {**key, "note": "T-9"}),
             who=ADMINISTRATORS,
             answer=table.removed,
             again=none,
-            after=((Request(operations.list), {operations.kind.plural: listed}),),
+            after=(
+                (Request(operations.list), {operations.kind.plural: listed}),
+                (
+                    Request(operations.history, NOTHING, {"after": str(table.others + 1)}),
+                    {"commits": [{"event": {"note": "T-9"}}]},
+                ),
+            ),
             refusals=(nobody(f"{table.remove} {name}"), *table.wrong_removal),
             command=Command(
-                line=f"{noun} {table.remove} {name}", prints=Words(done=f"{name}: removed")
+                line=f"{noun} {table.remove} {name} --note T-9",
+                prints=Words(done=f"{name}: removed"),
             ),
-            form=Form(page=page, fields={**key, "action": "remove"}, shows=Words(done=name)),
+            form=Form(
+                page=page,
+                fields={**key, "action": "remove", "note": "T-9"},
+                shows=Words(done=name),
+            ),
         ),
     )
 
@@ -418,15 +433,21 @@ EXAMPLES: Final = (
     Example(
         promise="makes another secret for a webhook",
         before=(HOOK,),
-        request=Request(webhook_operations.make_secret, NOTHING, {"name": "hook"}),
+        request=Request(webhook_operations.make_secret, NOTHING, {"name": "hook", "note": "T-7"}),
         who=ADMINISTRATORS,
         answer={"name": "hook", "secret_from": "store"},
         does_again=True,
+        after=(
+            (
+                Request(WEBHOOKS.history, NOTHING, {"after": "1"}),
+                {"commits": [{"event": {"note": "another secret: T-7"}}]},
+            ),
+        ),
         refusals=(_no_hook("webhook new-secret nobody", {"name": "nobody"}),),
-        command=Command(line="webhook new-secret hook", prints=Words(done="whsec_")),
+        command=Command(line="webhook new-secret hook --note T-7", prints=Words(done="whsec_")),
         form=Form(
             page=HOOKS,
-            fields={"action": "new-secret", "name": "hook"},
+            fields={"action": "new-secret", "name": "hook", "note": "T-7"},
             shows=Words(done="whsec_"),
         ),
     ),

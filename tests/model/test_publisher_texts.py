@@ -69,7 +69,7 @@ def test_values_of_texts(provider: str, key: str, text: str, value: object) -> N
     ],
 )
 def test_what_makes_no_sense_is_refused(provider: str, texts: dict[str, str], field: str) -> None:
-    """An unknown provider or key, and a claim without a value, are refused by name."""
+    """An unknown provider or key, and half a claim or the same twice, are refused by name."""
     with pytest.raises(Invalid) as refused:
         keys_of_texts(provider, texts)
 

@@ -25,6 +25,9 @@ CHANGES: dict[str, Change] = {
     "yank": lambda life, who, why="broken": life.change("yank", who, DEMO, FIRST, why).project,
     "unyank": lambda life, who, why="": life.change("unyank", who, DEMO, FIRST, why).project,
     "delete": lambda life, who, why="": life.change("delete", who, DEMO, FIRST, why).project,
+    "dry run": lambda life, who, why="": (
+        life.change("delete", who, DEMO, FIRST, why, dry_run=True).project
+    ),
     "status": lambda life, who, why="done": life.set_status(who, DEMO, Status.ARCHIVED, why),
 }
 
@@ -103,6 +106,7 @@ def test_a_set_changes(
     assert sorted({file.version for file in gone.files}) == expected
     assert [file.filename for file in trial.files] == [file.filename for file in gone.files]
     assert (trial.project, trial.files) == (before, marked.files)
+    assert trial.keep_until is not None
     assert gone.project.revision == before.revision + 2
     kept = [file.filename for file in gone.project.files]
     assert sorted([*kept, *gone.project.deleted_filenames]) == sorted(before.by_filename)
@@ -166,7 +170,7 @@ def test_a_reason_in_any_script(life: Lifecycle, reason: str) -> None:
 
 @pytest.mark.parametrize("change", list(CHANGES))
 def test_changes_need_the_right_to_manage(life: Lifecycle, change: str) -> None:
-    """A caller with the right to upload, and not to manage, changes no release and no status."""
+    """A caller with the right to upload alone changes no release and no status, and tries none."""
     before = life.projects.get(DEMO)
     uploader = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,), (MAIN,))
     for scopes in ((), (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),), (uploader,)):

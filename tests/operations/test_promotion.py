@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -218,7 +219,8 @@ def test_a_release_is_promoted_as_a_whole_or_not_at_all(
     change(indexes)
     before = indexes.harness.snapshot()
 
-    assert refusal(indexes.promote) == expected
+    for dry_run in (True, False):
+        assert refusal(partial(indexes.promote, dry_run=dry_run)) == expected
 
     assert indexes.harness.snapshot() == before
 

@@ -198,15 +198,17 @@ def test_only_managers_restore_and_only_administrators_remove(
     life.change("delete", MANAGER, DEMO, FIRST, "")
     deletion, before = harness.opened(seed=6).immediate_deletion, harness.snapshot()
 
-    with pytest.raises(Forbidden):
-        life.change("restore", READER, DEMO, FIRST, "")
-    for caller in (READER, MANAGER, OWN_ADMIN):
-        with pytest.raises(Forbidden):
-            deletion.delete({MAIN: caller}.__getitem__, DEMO, WHEEL.sha256, "")
     of_dev = {"dev": ADMIN_OF_DEV, MAIN: MANAGER}
-    elsewhere = replace(deletion, index="dev")
-    with pytest.raises(Forbidden, match="administrators of the server"):
-        elsewhere.delete(of_dev.__getitem__, DEMO, WHEEL.sha256, "", everywhere=True)
+    elsewhere = partial(replace(deletion, index="dev").delete, of_dev.__getitem__, everywhere=True)
+    for dry_run in (True, False):
+        with pytest.raises(Forbidden):
+            life.change("restore", READER, DEMO, FIRST, "", dry_run=dry_run)
+        for caller in (READER, MANAGER, OWN_ADMIN):
+            callers = {MAIN: caller}
+            with pytest.raises(Forbidden):
+                deletion.delete(callers.__getitem__, DEMO, WHEEL.sha256, "", dry_run=dry_run)
+        with pytest.raises(Forbidden, match="administrators of the server"):
+            elsewhere(DEMO, WHEEL.sha256, "", dry_run=dry_run)
     assert harness.snapshot() == before
 
 

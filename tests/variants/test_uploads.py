@@ -289,7 +289,7 @@ def test_a_promotion_looks_again_in_its_commit(harness: IndexHarness) -> None:
 
 
 def test_a_copy_has_them(servers: Servers) -> None:
-    """A copy of a store has the `variant.json` of each wheel, so that its pages are the same."""
+    """A copy of a store has the `variant.json` of a wheel, and needs no repair."""
     servers.upload(V3)
     target = Servers(servers.folder)
     copy_whole(servers.index(), target.index())

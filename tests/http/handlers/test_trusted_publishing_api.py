@@ -204,7 +204,7 @@ def test_garbage_keeps_no_job_out(fresh_ci: Ci) -> None:
 
 
 def test_only_minted_tokens_burn(ci: Ci) -> None:
-    """Only minted tokens with the right secret can be revoked here."""
+    """Neither a token that was not minted nor one with a wrong secret is revoked here."""
     lasting, minted = ci.server.token, ci.token()
     wrong = minted[:20] + lasting[20:]
 

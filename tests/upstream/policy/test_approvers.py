@@ -59,11 +59,12 @@ def test_approver_decides_about_some_names(harness: IndexHarness) -> None:
         bo.call(packages.approve, packages.Approval(REQUESTS, "1.0"))
     assert "--can approve --project requests" in in_terminal(unfit.value)
     several = (packages.DecidedPackage(NUMPY), packages.DecidedPackage(REQUESTS))
-    with refused(Forbidden, "may not approve 'requests'"):
-        bo.call(
-            packages.decide,
-            packages.SeveralDecisions(verdict=Verdict.BLOCKED, packages=several),
+    for dry_run in (True, False):
+        decisions = packages.SeveralDecisions(
+            verdict=Verdict.BLOCKED, packages=several, dry_run=dry_run
         )
+        with refused(Forbidden, "may not approve 'requests'"):
+            bo.call(packages.decide, decisions)
     names = (NUMPY, REQUESTS, "flask", "numba")
     with refused(Forbidden, "may not approve 'flask', 'requests', so nothing was decided"):
         bo.call(
