@@ -125,7 +125,7 @@ class Position:
         self._next: dict[object, Position] = {}
         self._run = run or _Run(writer, start, replies, start)
         self._made = self._run.call_after(len(replies))
-        self.call = self._made and self._made.call
+        self.call: Call | None = self._made.call if self._made else None
         self.answer = None if self._made else self._run.answer
         self.surprise = None if self._made else self._run.surprise
 
