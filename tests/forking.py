@@ -30,12 +30,18 @@ from wheelyard.cli.main import main
 FORKS = multiprocessing.get_context("forkserver")
 IMPORTED = (
     "tests.forking",
+    "wheelyard.cli.apply_commands",
     "wheelyard.cli.serve",
+    "wheelyard.cli.store_commands",
     "wheelyard.cli.upload_command",
     "wheelyard.http.app",
     "wheelyard.http.web_server",
+    "wheelyard.storage.gcs.connect",
+    "wheelyard.storage.objects.connect",
 )
 """The modules that are there before the first fork."""
+# here, as the first process may be any function
+FORKS.set_forkserver_preload(list(IMPORTED))
 CHANGES = frozenset({"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"})
 """Audit events of Python that come before a change of a folder; opening a file is another."""
 PROGRAM = """\
@@ -78,7 +84,6 @@ def fork(arguments: Sequence[str], dependencies: ProcessEnvironment) -> BaseProc
     """Start `wheelyard` with these arguments."""
     for file in (dependencies.output, dependencies.errors):
         file.touch(0o600)
-    FORKS.set_forkserver_preload(list(IMPORTED))
     process = FORKS.Process(target=_run, args=(arguments, dependencies))
     process.start()
     return process
@@ -115,7 +120,6 @@ def run_forked(
         environment: All that it finds in its environment.
         streams: Descriptors of its standard input, output and error.
     """
-    FORKS.set_forkserver_preload(list(IMPORTED))
     given = [_Descriptor(each) for each in streams]
     process = FORKS.Process(target=_run_with, args=(arguments, folder, environment, given))
     process.start()

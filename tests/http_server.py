@@ -76,6 +76,10 @@ class Launched:
         """Send a signal to the whole process group, as a terminal does."""
         os.killpg(self.process.pid, number)
 
+    def join(self) -> int:
+        """Wait for its end, and return its status."""
+        return self.process.wait(TIMEOUT_SECONDS)
+
     def end(self) -> None:
         """End it as a service manager does, and assert a clean exit."""
         stop(self.process)
@@ -92,6 +96,9 @@ class Forked:
     """A `wheelyard serve` that was forked, which saves the time of its imports."""
 
     process: BaseProcess
+    log: Path
+    """Its standard error."""
+    port: int
 
     @property
     def pid(self) -> int:
@@ -102,6 +109,26 @@ class Forked:
     def is_alive(self) -> bool:
         """Return whether it has not ended."""
         return self.process.is_alive()
+
+    def wait_until_healthy(self) -> None:
+        """Wait until it answers; where it ends or takes too long, fail with its log."""
+        address = f"127.0.0.1:{self.port}"
+        until(
+            lambda: is_healthy(address) or not self.is_alive(),
+            self.log.read_text,
+            timeout=START_SECONDS,
+        )
+        assert self.is_alive(), self.log.read_text()
+
+    def join(self) -> int | None:
+        """Wait for its end, and return its status, or None if it goes on."""
+        self.process.join(TIMEOUT_SECONDS)
+        return self.process.exitcode
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.process.kill()
+        self.process.join(TIMEOUT_SECONDS)
 
     def end(self) -> None:
         """End it as a service manager does, and assert a clean exit."""
@@ -163,7 +190,27 @@ def launch(
 
 def fork_server(*options: str, port: int, dependencies: ProcessEnvironment) -> Forked:
     """Fork `wheelyard serve`, without waiting until it answers."""
-    return Forked(fork(["serve", "--port", str(port), *options], dependencies))
+    process = fork(["serve", "--port", str(port), *options], dependencies)
+    return Forked(process, dependencies.errors, port)
+
+
+def begin_server(*options: str, dependencies: ProcessEnvironment) -> Launched | Forked:
+    """
+    Start `wheelyard serve` at a free port, without waiting until it answers.
+
+    It is forked, but for several workers, which need the program itself to begin them.
+    """
+    port = free_port()
+    if "--workers" not in options:
+        return fork_server(*options, port=port, dependencies=dependencies)
+    return launch_server(
+        *options,
+        folder=dependencies.folder,
+        environment=dependencies.environment,
+        log=dependencies.errors,
+        printed=dependencies.output,
+        port=port,
+    )
 
 
 @contextmanager

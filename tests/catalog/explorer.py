@@ -325,6 +325,15 @@ def verify(index: Index) -> None:
     assert index.changes.unmarked({DEMO: made}) == {}
 
 
+@dataclass(frozen=True)
+class Turn:
+    """A schedule that is not played yet."""
+
+    schedule: Schedule
+    before: LoneWriters | None = None
+    """The stage before its last step; None where all has to be played from the start."""
+
+
 @dataclass
 class ExplorationResult:
     """The size of an exploration."""
@@ -348,7 +357,7 @@ class Explorer:
 
     def explore(self) -> ExplorationResult:
         """Play every schedule."""
-        stack: list[Schedule] = [()]
+        stack = [Turn(())]
         while stack:
             stack += self._play(stack.pop())
         self.result.states = len(self._seen)
@@ -369,11 +378,11 @@ class Explorer:
                 self._end(stage, schedule)
         return self.result
 
-    def _play(self, schedule: Schedule) -> list[Schedule]:
+    def _play(self, turn: Turn) -> list[Turn]:
         """Play a schedule and go on smoothly to the end; return the turns that were not taken."""
-        turns: list[Schedule] = []
-        with self.scenario.stage() as stage:
-            stage.replay(schedule)
+        turns = list[Turn]()
+        schedule = turn.schedule
+        with self._stage(turn) as stage:
             while True:
                 state = (stage.state(), _used(schedule))
                 if state in self._seen:
@@ -387,9 +396,22 @@ class Explorer:
                 if self.scenario.together and _used(schedule) < self.faults:
                     self._heal(stage, schedule)  # as after a crash: it would end all writers
                     steps = [step for step in steps if step[1] is not CallOutcome.CRASH]
-                turns += [(*schedule, step) for step in steps[1:]]
+                before = stage.copy() if isinstance(stage, LoneWriters) and steps[1:] else None
+                turns += [Turn((*schedule, step), before) for step in steps[1:]]
                 stage.let(*steps[0])
                 schedule = (*schedule, steps[0])
+
+    @contextmanager
+    def _stage(self, turn: Turn) -> Iterator[Stage]:
+        """Yield the stage after a schedule."""
+        if turn.before is not None:
+            stage = turn.before.copy()
+            stage.let(*turn.schedule[-1])
+            yield stage
+            return
+        with self.scenario.stage() as first:
+            first.replay(turn.schedule)
+            yield first
 
     def _steps(self, stage: Stage, schedule: Schedule) -> list[Step]:
         may_fail = _used(schedule) < self.faults

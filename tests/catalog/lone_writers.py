@@ -2,9 +2,9 @@
 Writers of separate processes, played without threads: each is a function of what it was told.
 
 What a writer does next depends on the replies of its store so far, and on nothing else. So it is
-run alone, from its beginning, against a store that repeats these replies, and stopped at the first
-call that has none. Its place is remembered: in every other schedule in which it is told the same,
-it asks for the same, and none of its code runs again.
+run from its beginning, against a store that repeats these replies, and then goes on to its end, on
+a copy of the store that nobody else uses. All its places are remembered: in every other schedule in
+which it is told the same, it asks for the same, and none of its code runs again.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,6 @@ from tests.catalog.scheduler import (
     LATE,
     Call,
     CallOutcome,
-    Crash,
     OrdinalStore,
     Schedule,
     Work,
@@ -45,22 +44,23 @@ def is_immediate(call: Call) -> bool:
 @dataclass
 class _Script(WrappedStore):
     """
-    Repeats the replies that a writer got, and stops it at the next call.
+    Repeats the replies that a writer got; then the writer goes on alone, which is recorded.
 
-    It has no plan, as `FakeStore` has: what a call becomes is chosen long after its writer stopped.
+    It has no plan, as `FakeStore` has: what a call becomes is chosen long after its writer ended.
     """
 
     inner: Store
     replies: Iterator[object] | None = None
     """None before the writer begins: what is read then is there in every schedule."""
-    asked: tuple[Call, Callable[[], object]] | None = None
+    made: list["_Made"] = field(default_factory=list)
+    """The calls after those that got the replies."""
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream that can be repeated."""
         return iter(self._call("read", key, lambda: [*self.inner.read(key, start, stop)]))
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
-        """Write the bytes that a file has now: its writer may be stopped, and remove it."""
+        """Write the bytes that a file has now: its writer removes it in the end."""
         super().put_file(key, body.read_bytes() if isinstance(body, Path) else body, kind)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
@@ -73,14 +73,40 @@ class _Script(WrappedStore):
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         if self.replies is None:
             return act()
-        if self.asked is not None:  # it is unwinding
-            raise Crash
-        for reply in self.replies:
-            if isinstance(reply, WheelyardError):
-                raise reply.with_traceback(None)
-            return reply  # type: ignore[return-value] # what the same call returned before
-        self.asked = Call(verb, key), act
-        raise Crash
+        reply = next(self.replies, self)
+        if reply is self:  # none is left
+            reply = reply_to(CallOutcome.DONE, act)
+            self.made.append(_Made(Call(verb, key), act, told(reply)))
+        if isinstance(reply, WheelyardError):
+            raise reply.with_traceback(None)
+        return reply  # type: ignore[return-value] # what the same call returned
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A call of a writer that went on alone, and what it was told."""
+
+    call: Call
+    act: Callable[[], object]
+    told: object
+
+
+class _Run:
+    """What a writer does that gets these replies, and then goes on alone, on a copy of a store."""
+
+    def __init__(
+        self, writer: Writer, start: Store, replies: tuple[object, ...], store: OrdinalStore
+    ) -> None:
+        self.script = _Script(start)
+        work = writer(self.script)
+        self.script.replies = iter(replies)
+        self.script.inner = store.copy()
+        self.answer, self.surprise = answer_of(work)
+        self._repeated = len(replies)
+
+    def call_after(self, replies: int) -> _Made | None:
+        """Return the call after so many replies, at least those that were repeated."""
+        return next(islice(self.script.made, replies - self._repeated, None), None)
 
 
 class Position:
@@ -89,39 +115,33 @@ class Position:
     def __init__(
         self,
         writer: Writer,
-        start: Store,
+        start: OrdinalStore,
         replies: tuple[object, ...] = (),
         is_immediate: Callable[[Call], bool] = is_immediate,
+        run: _Run | None = None,
     ) -> None:
         self._writer, self._start, self._replies = writer, start, replies
         self._is_immediate = is_immediate
         self._next: dict[object, Position] = {}
-        self._script = _Script(start)
-        work = writer(self._script)
-        self._script.replies = iter(replies)
-        answer, self.surprise = answer_of(work)
-        asked = self._script.asked
-        self.answer = None if asked else answer
-        self.call: Call | None = None
-        if asked is not None:
-            self.call, self._act = asked
+        self._run = run or _Run(writer, start, replies, start)
+        self._made = self._run.call_after(len(replies))
+        self.call: Call | None = self._made.call if self._made else None
+        self.answer = None if self._made else self._run.answer
+        self.surprise = None if self._made else self._run.surprise
 
     def finish(self, store: Store) -> None:
         """Make the call now; its writer was told long before that the answer is lost."""
-        self._script.inner = store
-        reply_to(CallOutcome.DONE, self._act)
+        self._ask(store, CallOutcome.DONE)
 
-    def after(self, store: Store, outcome: CallOutcome) -> "Position":
+    def after(self, store: OrdinalStore, outcome: CallOutcome) -> "Position":
         """Make the call on a store, and return where the reply leads the writer."""
         assert self.call is not None
         if outcome is CallOutcome.CRASH:
             return CRASHED
-        self._script.inner = store
-        reply = reply_to(outcome, self._act)
+        reply = self._ask(store, outcome)
         name = told(reply)
         if name not in self._next:
-            replies = (*self._replies, reply)
-            self._next[name] = Position(self._writer, self._start, replies, self._is_immediate)
+            self._next[name] = self._led_by(reply, name, store)
         position = self._next[name]
         is_next = position.call is not None and (
             self._is_immediate(position.call)
@@ -132,6 +152,20 @@ class Position:
             )
         )
         return position.after(store, CallOutcome.DONE) if is_next else position
+
+    def _ask(self, store: Store, outcome: CallOutcome) -> object:
+        assert self._made is not None
+        self._run.script.inner = store
+        return reply_to(outcome, self._made.act)
+
+    def _led_by(self, reply: object, name: object, store: OrdinalStore) -> "Position":
+        """Return where a reply leads the writer, which is known if it got that alone."""
+        assert self._made is not None
+        replies = (*self._replies, reply)
+        run = self._run
+        if name != self._made.told:
+            run = _Run(self._writer, self._start, replies, store)
+        return Position(self._writer, self._start, replies, self._is_immediate, run)
 
 
 class _Crashed(Position):
@@ -168,6 +202,10 @@ class LoneWriters:
         """Play a schedule."""
         for step in schedule:
             self.let(*step)
+
+    def copy(self) -> "LoneWriters":
+        """Return the same moment, to go on from it in another way."""
+        return LoneWriters(self.store.copy(), dict(self.writers), dict(self.late))
 
     def let(self, name: str, outcome: CallOutcome) -> None:
         """Give a writer's call its outcome, and run until the writer asks again."""

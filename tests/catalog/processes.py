@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import enumerate as enumerate_threads
 
 from msgspec.structs import replace
 
@@ -30,7 +31,11 @@ def opened(
     """
     runtime = replace(fake_runtime(clock or Clock(), seed), monotonic=ticking())
     stores, spool, traits = Stores.of(store), Spool(folder), StoreTraits()
-    return build_index(stores, spool, Settings(), runtime, traits, is_server=is_server)
+    index = build_index(stores, spool, Settings(), runtime, traits, is_server=is_server)
+    for thread in enumerate_threads():
+        if thread.name == "search-index":  # it reads the store, which is no part of a schedule
+            thread.join()
+    return index
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,14 @@ class OrdinalStore(MemoryStore):
         self._ordinals[key] += 1
         return version
 
+    def copy(self) -> "OrdinalStore":
+        """Return a store with the same objects and versions."""
+        copy = OrdinalStore({})
+        copy._objects = dict(self._objects)
+        copy._keys = list(self._keys)
+        copy._ordinals = Counter(self._ordinals)
+        return copy
+
     def state(self) -> object:
         """Return all that is stored, and the versions that the next writes get."""
         held = frozenset((key, stored) for key, (stored, _) in self._objects.items())

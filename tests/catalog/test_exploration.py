@@ -52,7 +52,7 @@ def test_an_upload_that_fails_three_times_can_be_repeated(tmp_path: Path) -> Non
         pytest.param("first uploads of a project", "together", 0, 900, marks=pytest.mark.weekly),
         pytest.param("first uploads of a project", "far", 1, 1_400, marks=pytest.mark.weekly),
         pytest.param("upload beside a delete", "far", 1, 1_100, marks=pytest.mark.weekly),
-        pytest.param("upload and delete of one file", "far", 1, 700, marks=pytest.mark.weekly),
+        pytest.param("upload and delete of one file", "far", 1, 650, marks=pytest.mark.weekly),
         pytest.param("same filename, other bytes", "together", 0, 600, marks=pytest.mark.weekly),
         pytest.param("same filename, same bytes", "together", 0, 1_200, marks=pytest.mark.weekly),
         pytest.param("upload beside a delete", "together", 0, 380, marks=pytest.mark.weekly),

@@ -11,7 +11,8 @@ from pathlib import Path
 from threading import Event, Lock
 
 from tests.distributions import Distribution
-from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
+from tests.forking import ProcessEnvironment
+from tests.http_server import TOKEN, WHEELYARD, Forked, Launched, begin_server
 from tests.waiting import TIMEOUT_SECONDS
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -34,17 +35,18 @@ def wheelyard(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, capture_output=True, text=True, env=environment())
 
 
-def start(store: Path, log: Path, *options: str) -> Launched:
+def start(store: Path, log: Path, *options: str) -> Launched | Forked:
     """Start a server, and wait until it answers."""
-    server = launch_server(
-        "--store", str(store), *options, folder=Path.cwd(), environment=environment(), log=log
+    dependencies = ProcessEnvironment(
+        folder=Path.cwd(), environment=environment(), output=log, errors=log
     )
+    server = begin_server("--store", str(store), *options, dependencies=dependencies)
     server.wait_until_healthy()
     return server
 
 
 @contextmanager
-def server(store: Path, log: Path, *options: str) -> Iterator[Launched]:
+def server(store: Path, log: Path, *options: str) -> Iterator[Launched | Forked]:
     """Run a server, and kill it afterwards."""
     running = start(store, log, *options)
     try:

@@ -90,14 +90,14 @@ def test_a_killed_command_opens_nothing(tmp_path: Path) -> None:
         assert before != after
         assert read_by_anybody(one.port) == after
         for steps in count(1):
-            first, second = (EARLIER, LATER) if steps % 2 else (LATER, EARLIER)
-            apply(store, first)
-            status = apply(store, second, steps)
+            # each turn leads from what the one before it has left to the other
+            text, then = (EARLIER, before) if steps % 2 else (LATER, after)
+            status = apply(store, text, steps)
             for serving in (one, other):
                 assert read_by_anybody(serving.port) <= before | after
-            apply(store, second)
+            apply(store, text)
             for serving in (one, other):
-                assert read_by_anybody(serving.port) == (after if steps % 2 else before)
+                assert read_by_anybody(serving.port) == then
             if status == 0:
                 break
             assert steps < MOST_STEPS

@@ -20,7 +20,7 @@ from tests.waiting import until
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
 
-KILLS = 60
+KILLS = 40
 CLIENTS = 4
 MOST_CHANGES = 100
 """Changes of the store before a server kills itself; its start makes 8, and an upload 14."""

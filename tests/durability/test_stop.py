@@ -1,5 +1,6 @@
 """A server stopped in the middle of uploads: answered uploads are stored, and it exits with 0."""
 
+import os
 import signal
 from contextlib import suppress
 from functools import partial
@@ -10,7 +11,7 @@ import pytest
 
 from tests.distributions import Distribution, make_wheel
 from tests.durability.serving import Crowd, first_token, get, post, server, start, wheelyard
-from tests.waiting import TIMEOUT_SECONDS, until
+from tests.waiting import until
 
 ROUNDS = 3
 CLIENTS = 6
@@ -33,8 +34,7 @@ def test_no_answered_upload_is_lost(tmp_path: Path, options: list[str]) -> None:
         with crowd.publishing(CLIENTS):
             enough = partial(crowd.has_answered, 2 + 3 * round_)
             until(enough, log.read_text)
-            running.process.send_signal(signal.SIGTERM)
-            assert running.process.wait(TIMEOUT_SECONDS) == 0
+            running.end()
         answered += crowd.answered
 
     assert len(answered) > ROUNDS
@@ -55,12 +55,12 @@ def test_an_upload_that_is_under_way(tmp_path: Path, options: list[str]) -> None
         # what was sent may still wait to be accepted, and is then no upload that has begun; that
         # one has shows as soon as more has arrived than is gathered first
         until(lambda: any(store.joinpath(".spool").iterdir()), log.read_text)
-        running.process.send_signal(signal.SIGTERM)
+        os.kill(running.pid, signal.SIGTERM)
         # from then on it accepts no connection
         until(lambda: get(running.port, "/health")[0] == 0, log.read_text)
 
     assert post(running.port, token, distribution, stop) == 200
-    assert running.process.wait(TIMEOUT_SECONDS) == 0
+    assert running.join() == 0
     with server(store, log) as last:
         assert distribution.sha256 in get(last.port, "/simple/demo/")[1].decode()
 
@@ -71,8 +71,8 @@ def test_a_manager_that_is_killed(tmp_path: Path) -> None:
     store, log = tmp_path / "store", tmp_path / "log"
     running = start(store, log, "--workers", "2")
     try:
-        running.process.kill()
-        running.process.wait()
+        os.kill(running.pid, signal.SIGKILL)
+        running.join()
         until(lambda: log.read_text().count("was killed") >= 2, log.read_text)
         until(lambda: get(running.port, "/health")[0] == 0, log.read_text)
     finally:

@@ -18,7 +18,7 @@ from tests.fake_store import FakeStore
 from tests.fake_time import Clock
 from tests.http.packages import PYTHON
 from tests.operations.fake_sources import FakeFiles, FakeSource
-from tests.operations.in_memory_index import ALICE
+from tests.operations.in_memory_index import ALICE, objects
 from tests.operations.old_files import EGG, INSTALLER, list_old_file
 from wheelyard.catalog import keys
 from wheelyard.concurrency.runtime import Runtime
@@ -84,6 +84,10 @@ class StoreFolder:
     def index(self) -> Index:
         """The index, opened in this process."""
         return open_index(Settings(store=StoreSettings(location=str(self.store))))
+
+    def objects(self) -> dict[str, bytes]:
+        """Return every object of the store."""
+        return dict(objects(self.index.server.catalog.stores.documents))
 
     def publish(self, *packages: Distribution) -> None:
         """Upload packages."""

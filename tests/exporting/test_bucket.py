@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.distributions import make_wheel
-from tests.exporting.export_fixture import export_to, publish, stock
+from tests.exporting.export_fixture import StoreFolder, export_to, publish
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.storage.gcs.opened import EMULATOR
@@ -47,10 +47,13 @@ def objects(cloud: FakeGcs) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("location", [BUCKET, "{}/store"], ids=["a bucket", "a folder"])
-def test_a_bucket_has_what_a_folder_has(cloud: FakeGcs, tmp_path: Path, location: str) -> None:
+def test_a_bucket_has_what_a_folder_has(
+    cloud: FakeGcs, stocked: StoreFolder, tmp_path: Path, location: str
+) -> None:
     """A bucket has what a folder has, each page of a folder a second time; changes cost little."""
+    for key, body in stocked.objects().items():
+        cloud.bucket("wheels").put(f"store/{key}", body)
     index = index_at(StoreSettings(location=location.format(tmp_path)))
-    stock(index, tmp_path)
     export_to(index, SITE)
     export_to(index, tmp_path / "site")
     assert objects(cloud) == tree(tmp_path / "site")

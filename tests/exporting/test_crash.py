@@ -47,7 +47,7 @@ class Killer:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.weekly)])
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.weekly)])
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
 def test_a_killed_export_is_finished_by_the_next(
     harness: ExportHarness, *, is_first: bool, step: int

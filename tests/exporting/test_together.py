@@ -33,7 +33,7 @@ from wheelyard.exporting.site_folder import (
 from wheelyard.model.project import Status
 from wheelyard.storage.base import Key, Stored
 
-SEEDS = 10
+SEEDS = 6
 
 
 def changes(harness: ExportHarness) -> list[Callable[[], None]]:

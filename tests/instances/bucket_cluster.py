@@ -5,9 +5,7 @@ All processes of a cluster share a home folder, which also holds their scratch f
 """
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from itertools import count
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,21 +21,44 @@ from tests.cli.conftest import called
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.distributions import Distribution
 from tests.durability.serving import get, post
-from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
+from tests.forking import ProcessEnvironment, fork
+from tests.http_server import TOKEN, Forked, Launched, begin_server
 from tests.services.service import BucketView, Service
 from tests.waiting import TIMEOUT_SECONDS
 
 METRIC = re.compile(r'\{class="(\w+)",operation="(\w+)"\} ([0-9.]+)')
 
 Done = subprocess.CompletedProcess[str]
-Process = subprocess.Popen[str]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that runs in a process of its own, which is forked."""
+
+    process: BaseProcess
+    output: Path
+    errors: Path
+
+    def finish(self) -> Done:
+        """Wait for its end, and return what it printed; kill it if it goes on."""
+        self.process.join(TIMEOUT_SECONDS)
+        self.kill()
+        status = self.process.exitcode
+        assert status is not None
+        texts = (file.read_text() for file in (self.output, self.errors))
+        return Done((), status, *texts)
+
+    def kill(self) -> None:
+        """Kill it at once, unless it has ended."""
+        self.process.kill()
+        self.process.join()
 
 
 @dataclass
 class Instance:
     """A server that answers, and a token for it."""
 
-    server: Launched
+    server: Launched | Forked
     token: str
 
     @property
@@ -132,9 +154,7 @@ class BucketCluster:
         """Run a command to its end, one that is no server inside this process."""
         if "serve" not in arguments:
             return called(self.folder, self.environment(), *arguments)
-        process = self.begin(*arguments)
-        out, errors = process.communicate(timeout=TIMEOUT_SECONDS)
-        return Done(process.args, process.returncode, out, errors)
+        return self.begin(*arguments).finish()
 
     def succeed(self, *arguments: str | Path) -> str:
         """Run a command that has to succeed in silence; return what it printed."""
@@ -142,18 +162,12 @@ class BucketCluster:
         assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
         return done.stdout
 
-    def begin(self, *arguments: str | Path) -> Process:
-        """Start a command, in a process group of its own."""
-        return subprocess.Popen(
-            [*WHEELYARD, *arguments],
-            cwd=self.folder,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    def begin(self, *arguments: str | Path) -> Command:
+        """Start a command."""
+        number = next(self._numbers)
+        output, errors = (self.folder / f"{name}-{number}.txt" for name in ("output", "errors"))
+        typed = [str(argument) for argument in arguments]
+        return Command(fork(typed, self._dependencies(output, errors)), output, errors)
 
     def written(self, *distributions: Distribution) -> list[Path]:
         """Write distributions under their own names, in a new folder."""
@@ -206,25 +220,17 @@ class BucketCluster:
 
     def _started(self, token: str, *options: str) -> Instance:
         log = self.folder / f"server-{next(self._numbers)}.log"
-        server = launch_server(
-            *options, folder=self.folder, environment=self.environment(), log=log
+        return Instance(begin_server(*options, dependencies=self._dependencies(log, log)), token)
+
+    def _dependencies(self, output: Path, errors: Path) -> ProcessEnvironment:
+        return ProcessEnvironment(
+            folder=self.folder, environment=self.environment(), output=output, errors=errors
         )
-        return Instance(server, token)
 
 
 def cluster_at(service: Service, folder: Path, path: str = "wheels") -> BucketCluster:
     """Return a cluster at `BUCKET` or `BUCKET/PREFIX` of a service."""
     return BucketCluster(service.location(path), service.environment(), folder)
-
-
-def end_now(process: Process) -> None:
-    """Kill a process and whatever it has started, at once."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(TIMEOUT_SECONDS)
-    for pipe in (process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
 
 
 def assert_dense(bucket: BucketView, name: str) -> int:

@@ -21,7 +21,6 @@ from tests.instances.bucket_cluster import (
     cluster_at,
     contents,
     data_of,
-    end_now,
     put_all,
 )
 from tests.services.service import BucketView, Service
@@ -115,7 +114,7 @@ def die(service: Service, cluster: BucketCluster, moment: KillPoint, *command: s
     try:
         hold.wait()
     finally:
-        end_now(process)
+        process.kill()
     # what was on its way when the process died is lost
     hold.abandon()
     service.faults.clear()

@@ -24,7 +24,13 @@ ROUNDS = 3
 Pair = tuple[Instance, Instance]
 
 
-@pytest.fixture(scope="module", params=[*ALL, "fake-gcs-server"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        *("google", "s3"),
+        *(pytest.param(name, marks=pytest.mark.weekly) for name in ("azure", "fake-gcs-server")),
+    ],
+)
 def cluster(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,

@@ -72,8 +72,8 @@ def test_workers_end_with_their_manager(cluster: BucketCluster) -> None:
     with cluster.serving("", "--workers", "3") as instance:
         until(lambda: len(workers_of(instance.server.pid)) == 3)
         workers = workers_of(instance.server.pid)
-        instance.server.process.kill()
-        instance.server.process.wait()
+        os.kill(instance.server.pid, signal.SIGKILL)
+        instance.server.join()
         until(lambda: not any(map(is_running, workers)))
 
 

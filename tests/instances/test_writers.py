@@ -10,9 +10,8 @@ import pytest
 from tests.distributions import Distribution, make_wheel
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
-from tests.instances.bucket_cluster import BucketCluster, assert_dense, data_of, end_now
+from tests.instances.bucket_cluster import BucketCluster, assert_dense, data_of
 from tests.services.service import BucketView, Service
-from tests.waiting import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -46,16 +45,10 @@ def releases(process: int, count: int) -> list[Distribution]:
 def upload_all(cluster: BucketCluster, *shares: list[Distribution]) -> None:
     """Upload each share by a command of its own, all at once; none may be refused anything."""
     commands = [cluster.begin("upload", *cluster.written(*share)) for share in shares]
-    try:
-        with ThreadPoolExecutor(len(commands)) as pool:
-            ends = [pool.submit(each.communicate, timeout=TIMEOUT_SECONDS) for each in commands]
-            printed = [end.result() for end in ends]
-    finally:
-        for command in commands:
-            end_now(command)
-    messages = [errors for _, errors in printed]
-    assert [each.returncode for each in commands] == [0] * len(commands), "\n".join(messages)
-    assert [len(out.splitlines()) for out, _ in printed] == [len(share) for share in shares]
+    ends = [command.finish() for command in commands]
+    messages = [end.stderr for end in ends]
+    assert [end.returncode for end in ends] == [0] * len(ends), "\n".join(messages)
+    assert [len(end.stdout.splitlines()) for end in ends] == [len(share) for share in shares]
 
 
 def assert_clean(cluster: BucketCluster) -> None:

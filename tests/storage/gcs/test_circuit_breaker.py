@@ -12,6 +12,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Stored
 from wheelyard.storage.bucket_store import COOL_DOWN_SECONDS, READ_RETRY_SECONDS
 from wheelyard.storage.failures import Failure, FailureKind
+from wheelyard.storage.gcs import store as gcs_store
 
 pytestmark = pytest.mark.integration
 
@@ -91,12 +92,16 @@ def test_a_bucket_that_refuses_connections(server: FakeGcs, opened_bucket: Opene
 
 
 @pytest.mark.slow
-def test_a_bucket_that_is_dead(opener: Opener, server: FakeGcs) -> None:
+def test_a_bucket_that_is_dead(
+    opener: Opener, server: FakeGcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a call to a silent bucket has timed out, the next one fails, and later ones work."""
     bucket = opener(clock=RunningClock())
     server.die()
-    with pytest.raises(Unavailable, match="gs://wheels does not answer"):
-        bucket.store.get(A)
+    with monkeypatch.context() as hasty:
+        hasty.setattr(gcs_store, "READ_TIMEOUTS", (3.0, 0.5))
+        with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+            bucket.store.get(A)
     # however long a slow machine takes from here to the next line, the rest is not over
     bucket.time.advance(seconds=-LONG)
 
