@@ -162,9 +162,9 @@ def forking_program() -> Path:
     Returns:
         Its file, which is alone in its folder.
     """
-    home = Path(mkdtemp())  # as the address of a socket has to be short
-    atexit.register(shutil.rmtree, home)
-    address, program = str(home / "socket"), home / "bin" / "wheelyard"
+    folder = Path(mkdtemp())  # as the address of a socket has to be short
+    atexit.register(shutil.rmtree, folder)
+    address, program = str(folder / "socket"), folder / "bin" / "wheelyard"
     program.parent.mkdir()
     program.write_text(PROGRAM.format(python=sys.executable, address=address))
     program.chmod(0o755)

@@ -107,9 +107,17 @@ def unmet(store: Store, answers: Mapping[str, str], number: int) -> Iterator[str
 
 
 def explore(
-    folder: Path, tables: Sequence[dict[str, Any]], changes: Mapping[str, Change], faults: int = 0
+    folder: Path,
+    tables: Sequence[dict[str, Any]],
+    changes: Mapping[str, Change],
+    faults: int = 0,
+    after_a_crash: str = "",
 ) -> ExplorationResult:
-    """Play every order of changes of a store that has these indexes."""
+    """
+    Play every order of changes of a store that has these indexes.
+
+    A crash may leave a problem that has the words `after_a_crash`, if there are any.
+    """
     store = OrdinalStore({})
     put_tables(opened(store, folder, 90), toml_of(main=OPEN_MAIN, index=tuple(tables)))
 
@@ -136,7 +144,9 @@ def explore(
             with suppress(Conflict, Invalid, NotFound):
                 change(index)
         yield from unfit(store)
-        yield from index.server.check.run().problems
+        for problem in index.server.check.run().problems:
+            if not (faults and after_a_crash and after_a_crash in problem):
+                yield problem
 
     processes = {
         name: Process(partial(begun, seed=number, change=change), meets)
@@ -150,10 +160,10 @@ FAULTS = [0, pytest.param(1, marks=pytest.mark.weekly)]
 
 @pytest.mark.parametrize("faults", FAULTS)
 def test_an_index_and_a_project_never_have_one_name(tmp_path: Path, faults: int) -> None:
-    """Of an index and a project that get one name at once, never both stay."""
+    """Of an index and a project that get one name at once, never both stay without a report."""
     changes = {"make dev": make("dev"), "upload of dev": upload(make_wheel("dev"))}
 
-    answers = explore(tmp_path, (), changes, faults).answers
+    answers = explore(tmp_path, (), changes, faults, "a project of main has this name").answers
 
     assert any(made == "ok" and uploaded != "ok" for made, uploaded in answers)
     assert any(made != "ok" and uploaded == "ok" for made, uploaded in answers)

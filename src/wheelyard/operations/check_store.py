@@ -337,7 +337,7 @@ class Check(Struct, frozen=True):
         for name in sorted(in_force.names & main.existing_projects):
             findings.problems.append(
                 f"index {name}: a project of main has this name, too; its page at /{name}/ is that "
-                "of the index"
+                "of the index; remove one of them"
             )
 
     def _check_counts(self, findings: Findings) -> None:

@@ -6,7 +6,8 @@ time keep to that by this rule: each writes first, and then looks for what the o
 An upload of a new project puts its mark, and looks for a definition before its commit. The process
 that makes an index commits the definition, looks for marks, names and documents, and takes the
 definition back if it finds any. So the index and the project never both stay. If both are refused,
-one of them succeeds when it tries again.
+one of them succeeds when it tries again. If the process that makes the index dies between its two
+steps, both may stay, and a check of the store reports it.
 
 An index is not removed while it has packages. An upload to it while it is removed may stay in the
 store. Nothing of the upload is shown or deleted, and once the index is made again, it has the
