@@ -89,7 +89,31 @@ def fork(arguments: Sequence[str], dependencies: ProcessEnvironment) -> BaseProc
     return process
 
 
+class ForkedProgram:
+    """A program that was forked, with what one has that `subprocess` has started."""
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """The number of the process, and of its group."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Return its exit status, or None while it runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end; return its exit status."""
+        self._process.join(timeout)
+        assert self._process.exitcode is not None, f"{self.pid} has not ended in {timeout} s"
+        return self._process.exitcode
+
+
 def _run(arguments: Sequence[str], dependencies: ProcessEnvironment) -> None:
+    os.setsid()  # as of a started one, signals of a terminal reach it by its group alone
     for descriptor, file in ((1, dependencies.output), (2, dependencies.errors)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), descriptor)
     if dependencies.steps:

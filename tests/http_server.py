@@ -28,7 +28,7 @@ from starlette.types import ASGIApp
 from tests.clients.harness import Sandbox
 from tests.forking import ProcessEnvironment, fork
 from tests.ports import free_port
-from tests.waiting import START_SECONDS, TIMEOUT_SECONDS, until
+from tests.waiting import START_SECONDS, TIMEOUT_SECONDS, Process, until
 from wheelyard.http.web_server import embedded_server
 from wheelyard.settings.sections import ServerSettings
 
@@ -287,7 +287,7 @@ class _HandlerServer(ThreadingHTTPServer):
         """Ignore clients that close the connection."""
 
 
-def until_healthy(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+def until_healthy(process: Process, address: str, log: Path) -> None:
     """Wait until a server answers; one that ends, or takes too long, fails the test by its log."""
     until(lambda: is_healthy(address), log.read_text, process, START_SECONDS)
 

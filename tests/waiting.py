@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from subprocess import Popen
+from typing import Protocol
 
 TIMEOUT_SECONDS = 45.0
 """
@@ -22,10 +22,17 @@ FIRST_PAUSE, LAST_PAUSE = 0.01, 0.05
 """Seconds between two looks at a condition: first, and after some seconds, as each look costs."""
 
 
+class Process(Protocol):
+    """A process that may have ended."""
+
+    def poll(self) -> int | None:
+        """Return its exit status, or None while it runs."""
+
+
 def until(
     holds: Callable[[], bool],
     explain: Callable[[], str] = str,
-    process: "Popen[bytes] | Popen[str] | None" = None,
+    process: Process | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> None:
     """

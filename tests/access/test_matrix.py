@@ -7,6 +7,7 @@ is 401 to anonymous callers. Behind IAP, assertions are accepted by the web UI o
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from urllib.parse import urlencode
@@ -178,21 +179,31 @@ def status_of(role: str, name: str, route: RouteCase, *, is_open: bool) -> int:
 
 
 INDEXES = ("partly open", "closed", "below a prefix")
+PREFIXES = {"below a prefix": "/python"}
 
 
-@pytest.fixture(scope="module", params=INDEXES)
-def harness(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[AccessHarness]:
+@pytest.fixture(scope="module")
+def harnesses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, AccessHarness]]:
     """Three indexes: with public projects, fully private, and below a path prefix."""
-    server: dict[str, object] = {"roots": ["acme"]}
-    if request.param == "below a prefix":
-        server["path_prefix"] = "/python"
-    folder = tmp_path_factory.mktemp("place")
-    is_partly_open = request.param != "closed"
     others: list[dict[str, object]] = [{"name": "lab"}, {"name": "vault"}]
-    with open_harness(folder, is_open=is_partly_open, server=server, indexes=others) as harness:
-        yield harness
+    with ExitStack() as stack:
+        yield {
+            index: stack.enter_context(
+                open_harness(
+                    tmp_path_factory.mktemp("place"),
+                    is_open=index != "closed",
+                    server={"roots": ["acme"], "path_prefix": PREFIXES.get(index, "")},
+                    indexes=others,
+                )
+            )
+            for index in INDEXES
+        }
+
+
+@pytest.fixture(params=INDEXES)
+def harness(request: pytest.FixtureRequest, harnesses: dict[str, AccessHarness]) -> AccessHarness:
+    """One of the three indexes."""
+    return harnesses[request.param]
 
 
 def is_open(harness: AccessHarness) -> bool:
@@ -210,63 +221,59 @@ def is_first(person: Requester) -> bool:
     return person is next(requester for requester in REQUESTERS if requester.role == person.role)
 
 
-def assert_reads(harness: AccessHarness, person: Requester) -> None:
+def params() -> Iterator[object]:
     """
-    See that every read of a project has the status of the matrix, HEAD as GET.
+    Yield everybody, with each index that they ask.
+
+    Who somebody is does not depend on the index: in the others, one of each role asks each time.
+    """
+    for index in INDEXES:
+        for person in REQUESTERS:
+            is_daily = index == INDEXES[0] or is_first(person)
+            marks = [] if is_daily else [pytest.mark.weekly]
+            yield pytest.param(index, person, id=f"{index}-{person}", marks=marks)
+
+
+BY_EVERYBODY = pytest.mark.parametrize(("harness", "person"), [*params()], indirect=["harness"])
+
+
+@BY_EVERYBODY
+def test_reads_have_the_status_of_the_matrix(harness: AccessHarness, person: Requester) -> None:
+    """
+    Every read of a project by everybody has the status of the matrix, HEAD as GET.
 
     A project that one may not read and one that does not exist: the same to the last byte.
     """
     headers, wrong, denied = person.headers(harness), list[str](), 0
     number = REQUESTERS.index(person)
-    # all conditions with the first credential of a role in one index, else one after the other
-    is_thorough = is_first(person) and is_open(harness) and not harness.prefix
-    for there, not_there in zip(EXISTING, MISSING, strict=True):
+    is_whole = is_open(harness) and not harness.prefix
+    # one condition after the other, and all of them where each kind of answer is met first
+    is_thorough = is_whole and is_first(person) and person.role in {ANONYMOUS, STRANGER, MANAGERS}
+    # another credential of a role asks there about one kind of project after the other
+    step = len(KINDS) if is_whole and not is_first(person) else 1
+    for kind, (there, not_there) in enumerate(zip(EXISTING, MISSING, strict=True)):
         is_denied = not may_read(person.role, there, is_open=is_open(harness))
         missing_routes = reads(harness, not_there)
-        for turn, (title, route) in enumerate(reads(harness, there).items(), number):
+        routes = [*enumerate(reads(harness, there).items(), number)]
+        for turn, (title, route) in routes[(number + kind) % step :: step]:
             pair = ((there, route), (not_there, missing_routes[title]))
             answers = [harness.request("GET", case.path, headers) for _, case in pair]
             for (name, case), answer in zip(pair, answers, strict=True):
                 expected = status_of(person.role, name, case, is_open=is_open(harness))
                 wrong += _differences(f"{title} of {name}", answer, expected)
-                if is_first(person):
+                if is_thorough:
                     head = harness.request("HEAD", case.path, headers)
                     if comparable_parts(head) != (answer.status, b"", comparable_parts(answer)[2]):
                         wrong.append(f"HEAD of {title} of {name}: {head}, not {answer}")
             if not is_denied:
                 continue
             wrong += _tells(f"{title} of {there}", (there, not_there), answers)
-            for more in CONDITIONS if is_thorough else CONDITIONS[turn % 4 :][:1]:
+            for more in CONDITIONS if is_thorough else CONDITIONS[(turn + kind) % 4 :][:1]:
                 answers = [harness.request("GET", case.path, (*headers, *more)) for _, case in pair]
                 wrong += _tells(f"{title} of {there}, {more}", (there, not_there), answers)
             denied += 1
     assert wrong == []
     assert denied or person.role in {READERS, *WRITERS}
-
-
-@pytest.mark.parametrize("person", [*filter(is_first, REQUESTERS)], ids=str)
-def test_reads_have_the_status_of_the_matrix(harness: AccessHarness, person: Requester) -> None:
-    """Every read of a project by everybody has the status of the matrix."""
-    assert_reads(harness, person)
-
-
-OTHERS = [person for person in REQUESTERS if not is_first(person)]
-"""Who has the rights of somebody before them, by another kind of credential."""
-
-
-@pytest.mark.parametrize("person", OTHERS, ids=str)
-@pytest.mark.parametrize("harness", INDEXES[:1], indirect=True)
-def test_reads_with_every_credential(harness: AccessHarness, person: Requester) -> None:
-    """Every read has the status of the matrix, whatever the credential is."""
-    assert_reads(harness, person)
-
-
-@pytest.mark.weekly  # who somebody is does not depend on the index
-@pytest.mark.parametrize("person", OTHERS, ids=str)
-@pytest.mark.parametrize("harness", INDEXES[1:], indirect=True)
-def test_reads_with_every_credential_anywhere(harness: AccessHarness, person: Requester) -> None:
-    """Every credential has its status in a private index and below a prefix, too."""
-    assert_reads(harness, person)
 
 
 def test_refusal_of_a_cached_page_reads_nothing(harness: AccessHarness) -> None:
@@ -287,7 +294,7 @@ def test_redirect_to_what_is_not_for_me(harness: AccessHarness) -> None:
     assert harness.request("GET", "/simple/secret-lib", stranger).status == 403
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_path_without_slash_is_answered_alike(harness: AccessHarness, person: Requester) -> None:
     """A path that lacks its slash is answered the same whatever is there, with no look at it."""
     headers = person.headers(harness)
@@ -301,7 +308,7 @@ def test_path_without_slash_is_answered_alike(harness: AccessHarness, person: Re
                 assert one.status == 401
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_list_has_the_readable_projects(harness: AccessHarness, person: Requester) -> None:
     """The list has the projects that a caller may read; every known caller gets one."""
     headers = (*person.headers(harness), V1)
@@ -318,7 +325,7 @@ def test_list_has_the_readable_projects(harness: AccessHarness, person: Requeste
             assert (page in {200, 301}) is (name in names), (path, name)
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_lists_for_people_and_programs(harness: AccessHarness, person: Requester) -> None:
     """The page for people, what it searches in, and the API list what the Simple API lists."""
     expected = visible_projects(person, is_open=is_open(harness))
@@ -334,7 +341,7 @@ def test_lists_for_people_and_programs(harness: AccessHarness, person: Requester
     assert setup.status == (401 if is_unknown(person, harness) else 200)
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_documentation_is_for_everybody(harness: AccessHarness, person: Requester) -> None:
     """Everybody gets the same documentation, whatever the credential, and no look at the store."""
     for path, status in (("", 200), ("tokens/", 200), ("images/overview.svg", 200), ("no/", 404)):
@@ -345,7 +352,7 @@ def test_documentation_is_for_everybody(harness: AccessHarness, person: Requeste
         assert not any(name.encode() in answer.body for name in EXISTING)
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_only_readers_of_everything_see_changes(harness: AccessHarness, person: Requester) -> None:
     """Only who may read all projects, also new ones, is told which have changed."""
     answer = harness.request("GET", "/api/v1/changes", person.headers(harness))
@@ -373,7 +380,7 @@ def visible_projects(person: Requester, *, is_open: bool) -> list[str]:
     return [*public, OTHER] if is_of_other else public
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_uploads_have_the_status_of_the_matrix(harness: AccessHarness, person: Requester) -> None:
     """An allowed upload succeeds for new and existing names; a refusal does not tell them apart."""
     headers = person.headers(harness)
@@ -393,7 +400,7 @@ def test_uploads_have_the_status_of_the_matrix(harness: AccessHarness, person: R
             assert len({answer.without(name) for name, answer in answers.items()}) == 1
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_nonsense_is_refused_unread(harness: AccessHarness, person: Requester) -> None:
     """Nonsense is a bad request to those who may publish, and refused unread to all others."""
     headers = (*person.headers(harness), ("content-type", "multipart/form-data; boundary=x"))
@@ -405,7 +412,7 @@ def test_nonsense_is_refused_unread(harness: AccessHarness, person: Requester) -
     assert answer.status == (400 if may_somewhere else refused)
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_only_managers_change_a_project(harness: AccessHarness, person: Requester) -> None:
     """Only who manages a project yanks, pins, deletes or archives it; others learn nothing."""
     headers, wrong = (*person.headers(harness), JSON), list[str]()
@@ -437,7 +444,7 @@ def test_only_managers_change_a_project(harness: AccessHarness, person: Requeste
     assert wrong == []
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_only_administrators_remove_bytes(harness: AccessHarness, person: Requester) -> None:
     """Only administrators remove bytes for good; others learn nothing of a project."""
     headers, body = (*person.headers(harness), JSON), b'{"sha256": "%s"}' % (b"0" * 64)
@@ -453,7 +460,7 @@ def test_only_administrators_remove_bytes(harness: AccessHarness, person: Reques
 
 
 @pytest.mark.parametrize("target", ["lab", "vault"])
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_only_writers_promote(harness: AccessHarness, person: Requester, target: str) -> None:
     """Only who may also upload to the other index promotes; a refusal says nothing of a project."""
     headers = (*person.headers(harness), JSON)
@@ -472,7 +479,7 @@ def test_only_writers_promote(harness: AccessHarness, person: Requester, target:
         assert not any("projects/" in key for key in (*first.store_keys, *second.store_keys))
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_manager_pages_are_refused_to_others(harness: AccessHarness, person: Requester) -> None:
     """The pages of a project's managers are refused to others, without a look at the project."""
     headers = person.headers(harness)
@@ -489,7 +496,7 @@ def test_manager_pages_are_refused_to_others(harness: AccessHarness, person: Req
             assert first.without(there) == second.without(not_there)
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_wrong_method_is_refused_by_the_path_alone(
     harness: AccessHarness, person: Requester
 ) -> None:
@@ -507,7 +514,7 @@ def test_wrong_method_is_refused_by_the_path_alone(
             assert len(both) == 1
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_unknown_path_tells_nothing(harness: AccessHarness, person: Requester) -> None:
     """Health is public; unknown paths are 401 to callers without any read access, and else 404."""
     headers = person.headers(harness)
@@ -518,7 +525,7 @@ def test_unknown_path_tells_nothing(harness: AccessHarness, person: Requester) -
         assert harness.request("GET", path, headers).status == (401 if is_refused else 404)
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_what_only_administrators_do(harness: AccessHarness, person: Requester) -> None:
     """Only administrators see and change rights and names; approvers make decisions, too."""
     headers = (*person.headers(harness), JSON)
@@ -540,7 +547,7 @@ def test_what_only_administrators_do(harness: AccessHarness, person: Requester) 
             assert answer.status == refused, example
 
 
-@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+@BY_EVERYBODY
 def test_managers_reserve_names(harness: AccessHarness, person: Requester) -> None:
     """Only who manages a project may reserve its name."""
     headers = (*person.headers(harness), JSON)

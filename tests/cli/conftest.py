@@ -4,21 +4,28 @@ import base64
 import hashlib
 import os
 import re
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from tests.clients.harness import SOURCE, Sandbox
-from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
+from tests.forking import ForkedProgram, ProcessEnvironment, fork
+from tests.http_server import TOKEN, WHEELYARD, launch, until_healthy
 from tests.index_tables import put_tables_at
 from tests.settings.written import PUBLISHER
 from tests.waiting import TIMEOUT_SECONDS, until
+from wheelyard import api_client
+from wheelyard.cli import login_commands
 from wheelyard.cli.main import main
 
 PASSWORD = "correct horse battery staple"
@@ -72,6 +79,7 @@ actions = ["read"]
 """What the store has of rights."""
 
 WHERE = SOURCE
+PORT = re.compile(r"http://[^/]*:(\d+)/")
 SERVERS = {"serve", "run"}
 """Commands that need a process of their own: they change its limits, its signals and its log."""
 
@@ -84,7 +92,9 @@ def called(folder: Path, environment: Mapping[str, str], *arguments: str | Path)
     Run a command to its end, inside the process of the tests; servers need one of their own.
 
     To start a process takes half a second of processor time, and more where the command imports
-    Google's library. Arguments, environment, folder, output and status are the command's own.
+    Google's library. Arguments, environment, folder, output and status are the command's own. The
+    keyring of the tests' own environment is hidden, unless a backend is named: each question to it
+    starts a process.
     """
     typed = [str(argument) for argument in arguments]
     with (
@@ -99,6 +109,9 @@ def called(folder: Path, environment: Mapping[str, str], *arguments: str | Path)
             patch.setenv(name, value)
         patch.setattr(tempfile, "tempdir", environment["TMPDIR"])
         patch.setattr(sys, "argv", ["wheelyard", *typed])
+        if "PYTHON_KEYRING_BACKEND" not in environment:
+            for module in (api_client, login_commands):
+                patch.setattr(module, "keyring_path", _keyring_in_path)
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", errors)
         with pytest.raises(SystemExit) as ended:
@@ -110,6 +123,36 @@ def called(folder: Path, environment: Mapping[str, str], *arguments: str | Path)
         return subprocess.CompletedProcess(
             typed, int(str(ended.value.code)), out.read(), errors.read()
         )
+
+
+def _keyring_in_path(environ: Mapping[str, str]) -> str | None:
+    return shutil.which("keyring", path=environ["PATH"])
+
+
+def forked(sandbox: Sandbox, *arguments: str, **environment: str) -> Done:
+    """Run a command that changes its process to its end, in one that is forked."""
+    with tempfile.TemporaryDirectory() as folder:
+        output, errors = Path(folder, "output"), Path(folder, "errors")
+        program = fork_beside(sandbox, arguments, environment, output, errors)
+        status = program.wait(TIMEOUT_SECONDS)
+        return subprocess.CompletedProcess(
+            arguments, status, output.read_text(), errors.read_text()
+        )
+
+
+def fork_beside(
+    sandbox: Sandbox,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    output: Path,
+    errors: Path,
+) -> ForkedProgram:
+    """Fork `wheelyard` in a sandbox."""
+    variables = {**sandbox.environment(), **WHERE, **environment}
+    dependencies = ProcessEnvironment(
+        folder=sandbox.folder, environment=variables, output=output, errors=errors
+    )
+    return ForkedProgram(fork(arguments, dependencies))
 
 
 @pytest.fixture
@@ -140,17 +183,50 @@ def wheelyard(sandbox: Sandbox) -> Typed:
 
     def run(*arguments: str | Path, **environment: str) -> Done:
         if arguments[0] in SERVERS:
-            return sandbox.attempt(*WHEELYARD, *arguments, **WHERE, **environment)
+            return forked(sandbox, *map(str, arguments), **environment)
         return called(sandbox.folder, sandbox.environment() | environment, *arguments)
 
     return run
 
 
-@dataclass(frozen=True)
-class Serving(Launched):
-    """A server, and its standard output."""
+class Program(Protocol):
+    """A program that was started, or forked."""
 
+    @property
+    def pid(self) -> int:
+        """The number of the process, and of its group."""
+
+    def poll(self) -> int | None:
+        """Return its exit status, or None while it runs."""
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end; return its exit status."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A server, its log, and its standard output."""
+
+    process: Program
+    log: Path
     printed: Path
+
+    @property
+    def port(self) -> int:
+        """The port that it prints."""
+        match = PORT.search(self.printed.read_text())
+        assert match is not None
+        return int(match[1])
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the whole process group, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        """Kill the whole process group."""
+        with suppress(ProcessLookupError):
+            self.send_signal(signal.SIGKILL)
+        self.process.wait(TIMEOUT_SECONDS)
 
     @property
     def token(self) -> str:
@@ -171,32 +247,32 @@ Serve = Callable[..., Serving]
 
 @pytest.fixture
 def serve(sandbox: Sandbox) -> Iterator[Serve]:
-    """Start a server on a free port, and wait until it answers."""
-    started: list[Launched] = []
+    """Run a server on a free port, and wait until it answers."""
+    running: list[Serving] = []
 
     def run(
         *options: str, host: str = "127.0.0.1", command: str = "serve", **environment: str
     ) -> Serving:
         log, printed = sandbox.folder / "log.txt", sandbox.folder / "printed.txt"
         printed.unlink(missing_ok=True)
-        launched = launch_server(
-            *("--host", host, *options),
-            folder=sandbox.folder,
-            environment=sandbox.environment() | WHERE | environment,
-            log=log,
-            printed=printed,
-            port=0,
-            command=command,
-        )
-        started.append(launched)
-        url = re.compile(r"http://[^/]*:(\d+)/")
-        until(lambda: url.search(printed.read_text()) is not None, log.read_text, launched.process)
-        port = url.search(printed.read_text())
-        assert port is not None
-        serving = Serving(launched.process, log, int(port[1]), printed)
-        serving.wait_until_healthy()
+        arguments = [command, "--port", "0", "--host", host, *options]
+        process: Program
+        if "--workers" in options or "PYTHONIOENCODING" in environment:  # it has to be started
+            process = launch(
+                [*WHEELYARD, *arguments],
+                folder=sandbox.folder,
+                environment=sandbox.environment() | WHERE | environment,
+                log=log,
+                printed=printed,
+            ).process
+        else:
+            process = fork_beside(sandbox, arguments, environment, printed, log)
+        serving = Serving(process, log, printed)
+        running.append(serving)
+        until(lambda: PORT.search(printed.read_text()) is not None, log.read_text, process)
+        until_healthy(process, f"127.0.0.1:{serving.port}", log)
         return serving
 
     yield run
-    for serving in started:
+    for serving in running:
         serving.kill()

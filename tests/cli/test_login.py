@@ -7,7 +7,7 @@ import pty
 import re
 import subprocess
 import termios
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,8 +24,6 @@ from tests.http_server import TOKEN, WHEELYARD
 from tests.logins import LoginServer, make_token, running_login_server, shown, typed_login
 from tests.sources.web.fake_server import CannedResponse, running_fake_server
 from tests.waiting import TIMEOUT_SECONDS, until
-from wheelyard.api_client import keyring_path
-from wheelyard.cli import login_commands
 from wheelyard.model.api_token import new_token, parse_token
 from wheelyard.model.grants import GrantFields
 
@@ -58,16 +56,6 @@ def keyring(sandbox: Sandbox) -> dict[str, str]:
 
 NO_KEYRING = dict[str, str]()
 FAILING_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
-
-
-@pytest.fixture(autouse=True)
-def _no_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the keyring of the tests' own environment, which takes half a second for each answer."""
-
-    def path(environ: Mapping[str, str]) -> str | None:
-        return keyring_path(environ) if "PYTHON_KEYRING_BACKEND" in environ else None
-
-    monkeypatch.setattr(login_commands, "keyring_path", path)
 
 
 def test_a_token_is_stored_in_netrc(index: LoginServer, sandbox: Sandbox, wheelyard: Typed) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.cli.conftest import Typed
 from tests.clients.harness import REPOSITORY, Sandbox
 from wheelyard.cli.output import echo, print_line, print_message
 from wheelyard.cli.progress import show_progress
@@ -36,9 +37,10 @@ def typed(sandbox: Sandbox, line: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def tokens(sandbox: Sandbox) -> Sandbox:
+def tokens(sandbox: Sandbox, wheelyard: Typed) -> Sandbox:
     """A sandbox with a store that has two tokens."""
-    assert typed(sandbox, "wheelyard token create a; wheelyard token create b").returncode == 0
+    for name in ("a", "b"):
+        assert wheelyard("token", "create", name, WHEELYARD_STORE="wheelyard-data").returncode == 0
     return sandbox
 
 
@@ -78,23 +80,27 @@ def test_a_closed_pipe_is_no_failure(tokens: Sandbox, line: str) -> None:
         "create ci >first && wheelyard token rotate ci | true",
     ],
 )
-def test_a_token_that_was_not_shown_is_named(sandbox: Sandbox, lost: str) -> None:
+def test_a_token_that_was_not_shown_is_named(sandbox: Sandbox, wheelyard: Typed, lost: str) -> None:
     """A token that was made and could not be shown is named, so that it can be revoked."""
     done = typed(sandbox, f"wheelyard token {lost}")
 
     assert done.returncode == 1
-    match = re.search(r"'(\S+ -m wheelyard token revoke \w{10})' ends it", done.stderr)
+    match = re.search(r"'(\S+) -m wheelyard (token revoke \w{10})' ends it", done.stderr)
     assert match is not None
-    assert typed(sandbox, match[1]).returncode == 0
+    assert match[1] == sys.executable
+    ended = wheelyard(*match[2].split(), WHEELYARD_STORE="wheelyard-data")
+    assert ended.returncode == 0
 
 
-def test_letters_that_a_terminal_lacks_are_escaped(sandbox: Sandbox) -> None:
+def test_letters_that_a_terminal_lacks_are_escaped(sandbox: Sandbox, wheelyard: Typed) -> None:
     """A name in another script is escaped where the encoding of the output lacks it."""
     name = "\N{GREEK SMALL LETTER ALPHA}"
-    line = f"wheelyard token create {name}; PYTHONIOENCODING=latin-1 wheelyard token list"
+    assert wheelyard("token", "create", name, WHEELYARD_STORE="wheelyard-data").returncode == 0
 
-    assert "\\u03b1" in typed(sandbox, line).stdout
-    assert os.linesep in typed(sandbox, "wheelyard token list").stdout
+    done = typed(sandbox, "PYTHONIOENCODING=latin-1 wheelyard token list")
+
+    assert "\\u03b1" in done.stdout
+    assert os.linesep in done.stdout
 
 
 @pytest.mark.parametrize("is_quiet", [False, True])

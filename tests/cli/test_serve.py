@@ -28,7 +28,7 @@ from wheelyard.errors import DOCUMENTATION
 
 pytestmark = pytest.mark.integration
 
-WORKERS = [[], ["--workers", "4"]]
+WORKERS = [[], ["--workers", "2"]]
 ADVICE = (
     "anyone who can reach this address may read every package; close reading with access.private: "
     f"{DOCUMENTATION}/hardening.md"

@@ -15,7 +15,7 @@ from tests.waiting import TIMEOUT_SECONDS, until
 
 pytestmark = pytest.mark.integration
 
-WORKERS = [[], ["--workers", "4"]]
+WORKERS = [[], ["--workers", "2"]]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def wait_for(serving: Serving, *distributions: Distribution) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [["--watch-every", "1"], ["--workers", "4"]])
+@pytest.mark.parametrize("options", [["--watch-every", "1"], ["--workers", "2"]])
 def test_a_file_is_dropped(
     packages: Path, sandbox: Sandbox, serve: Serve, options: list[str]
 ) -> None:
@@ -84,7 +84,7 @@ def test_a_signal_ends_an_import_at_once(
     packages, waiting = sandbox.folder / "packages", sandbox.folder / "waiting"
     for folder in (packages, waiting):
         folder.mkdir()
-    names = [f"project{number}" for number in range(400)]
+    names = [f"project{number}" for number in range(200)]
     for name in names:
         make_wheel(name).write(waiting)
     serving = serve("--watch", str(packages), "--watch-every", "1", *options)

@@ -311,5 +311,5 @@ def private_settings(folder: Path) -> Settings:
     return Settings(access=access)
 
 
-LayersMachine.TestCase.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)
+LayersMachine.TestCase.settings = settings(max_examples=6, stateful_step_count=20, deadline=None)
 TestLayers = LayersMachine.TestCase

@@ -42,6 +42,8 @@ def test_hangs():
     Event().wait(60)
 """
 PLUGINS = "pytest_plugins = ['tests.plugins.' + n for n in ('isolation', 'results', 'scheduling')]"
+ALONE = {"PYTHONPATH": str(REPOSITORY), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""The environment of a run without the plugins of others, which take time to import."""
 Run = Callable[..., tuple[int, str]]
 
 
@@ -49,12 +51,12 @@ Run = Callable[..., tuple[int, str]]
 def run(sandbox: Sandbox) -> Run:
     """Run pytest in a folder; return its exit status and the last line that it prints."""
     settings = sandbox.folder / "pytest.ini"
-    settings.write_text("[pytest]\nmarkers = integration\naddopts = -p no:randomly\n")
+    settings.write_text("[pytest]\nmarkers = integration\n")
     (sandbox.folder / "conftest.py").write_text(PLUGINS)
 
     def run(*options: str | Path) -> tuple[int, str]:
         command = (sys.executable, "-m", "pytest", *options)
-        done = sandbox.attempt(*command, PYTHONPATH=str(REPOSITORY))
+        done = sandbox.attempt(*command, **ALONE, PYTEST_PLUGINS="xdist.plugin")
         return done.returncode, done.stdout.strip().rpartition("\n")[2]
 
     return run
@@ -76,21 +78,28 @@ def test_crashed_worker_fails_one_test(
 
 
 @pytest.mark.parametrize(
-    ("fast", "other", "statuses", "counted"),
+    ("workers", "fast", "other", "statuses", "counted"),
     [
-        ("assert False", "pass", (1, 0), "1 failed, 1 passed"),
-        ("pytest.skip()", "assert False", (0, 1), "1 failed, 1 skipped"),
+        ("1", "assert False", "pass", (1, 0), "1 failed, 1 passed"),
+        ("0", "pytest.skip()", "assert False", (0, 1), "1 failed, 1 skipped"),
     ],
 )
 def test_each_test_runs_in_one_of_two_parts(
-    sandbox: Sandbox, run: Run, fast: str, other: str, statuses: tuple[int, int], counted: str
+    sandbox: Sandbox,
+    run: Run,
+    *,
+    workers: str,
+    fast: str,
+    other: str,
+    statuses: tuple[int, int],
+    counted: str,
 ) -> None:
     """Each test runs in one of the two parts, and the summary of the second one counts all."""
     (sandbox.folder / "test_m.py").write_text(TWO.format(fast=fast, other=other))
     results = f"--results={sandbox.home}/results.json"
 
-    first, _ = run("-n", "1", "--fast", results)
-    second, summary = run("-n", "1", "--rest", results)
+    first, _ = run("-n", workers, "--fast", results)
+    second, summary = run("-n", workers, "--rest", results)
 
     assert (first, second) == statuses
     assert f" {counted} in " in summary
@@ -126,9 +135,9 @@ def test_the_limit_of_a_test_is_not_for_what_is_made_once(sandbox: Sandbox) -> N
     (sandbox.folder / "test_m.py").write_text(SLOW)
     (sandbox.folder / "conftest.py").write_text("pytest_plugins = ['tests.plugins.limit']")
     limit = ("faulthandler_timeout=1", "faulthandler_exit_on_timeout=true")
-    options = ("-v", "-p", "no:randomly", *(part for each in limit for part in ("-o", each)))
+    options = ("-v", *(part for each in limit for part in ("-o", each)))
 
-    done = sandbox.attempt(sys.executable, "-m", "pytest", *options, PYTHONPATH=str(REPOSITORY))
+    done = sandbox.attempt(sys.executable, "-m", "pytest", *options, **ALONE)
 
     assert done.returncode == 1
     assert "test_first_of_many PASSED" in done.stdout

@@ -96,7 +96,7 @@ MANAGERS = {
 
 @pytest.mark.parametrize(
     "client",
-    ["uv", "poetry", *(pytest.param(c, marks=pytest.mark.weekly) for c in ("pdm", "pipenv"))],
+    ["uv", *(pytest.param(c, marks=pytest.mark.weekly) for c in ("poetry", "pdm", "pipenv"))],
 )
 def test_one_index_in_a_project(
     index: RunningServer, public: FakeUpstream, sandbox: Sandbox, client: str

@@ -1,11 +1,13 @@
 """What pip and uv install of sdists whose version has a hyphen: from us, and from the upstream."""
 
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
-from tests.clients.harness import Sandbox
+from tests.clients.harness import Sandbox, site_packages
 from tests.http.servers import RunningServer, running_server
 from tests.operations.old_sdists import REAL, old_sdist
 from tests.upstream.fake_pages import FakeFile
@@ -48,10 +50,11 @@ def index(
         yield server
 
 
-def installed(python: Path, project: str, sandbox: Sandbox) -> str:
-    """Return the version of an installed project."""
-    code = f"import importlib.metadata as m; print(m.version({project!r}))"
-    return sandbox.run(python, "-c", code).strip()
+def installed(python: Path, projects: list[str]) -> list[str]:
+    """Return the versions of installed projects."""
+    found = distributions(path=[str(site_packages(python))])
+    versions = {canonicalize_name(each.name): each.version for each in found}
+    return [versions[canonicalize_name(project)] for project in projects]
 
 
 def test_real_public_filenames(
@@ -69,7 +72,7 @@ def test_real_public_filenames(
                 else uv(python, "--prerelease=allow", "--no-deps", "--default-index", url, *names)
             )
             sandbox.run(*command)
-            versions[f"{client} {place}"] = [installed(python, name, sandbox) for name in names]
+            versions[f"{client} {place}"] = installed(python, names)
 
     assert versions["pip theirs"] == versions["uv theirs"] == [real for _, real in REAL.values()]
     assert versions["pip ours"] == versions["uv ours"] == versions["pip theirs"]
@@ -85,5 +88,5 @@ def test_files_of_our_own(index: RunningServer, sandbox: Sandbox) -> None:
     sandbox.run(*uv(second, "--no-deps", "--default-index", url, *exact))
 
     for python in (first, second):
-        for project, _, real in OWN:
-            assert installed(python, project, sandbox) == real
+        versions = installed(python, [project for project, _, _ in OWN])
+        assert versions == [real for _, _, real in OWN]

@@ -50,7 +50,7 @@ def provider() -> Iterator[FakeProvider]:
 
 def marked(setups: Mapping[str, Setup]) -> list[object]:
     """Return setups as parameters, of which those that others resemble run once a week."""
-    weekly = {"keep, no Host", "keep, no URL, IPv6"}
+    weekly = {"strip", "keep, no Host", "keep, no URL, IPv6"}
     return [
         pytest.param(setup, id=name, marks=[pytest.mark.weekly] if name in weekly else [])
         for name, setup in setups.items()
