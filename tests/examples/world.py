@@ -1,7 +1,9 @@
 """The index on which examples are played: people with each role, and some packages."""
 
+import os
 import re
 import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -118,7 +120,7 @@ class World:
         shutil.copytree(self.folder, folder)
         return World(folder)
 
-    @property
+    @cached_property
     def settings(self) -> Settings:
         """The settings of the file, with the store that is beside it."""
         overrides = {"store": {"location": str(self.store)}}
@@ -132,8 +134,9 @@ class World:
     def read_objects(self) -> dict[str, bytes]:
         """Return what is stored but for what readers write, by the path of each object."""
         found = dict[str, bytes]()
-        for path in sorted(self.store.rglob("*")):
-            name = str(path.relative_to(self.store))
-            if path.is_file() and not WRITTEN_BY_READERS.search(name):
-                found[name] = path.read_bytes()
+        for folder, _, files in os.walk(self.store):
+            for file in files:
+                name = os.path.relpath(f"{folder}/{file}", self.store)
+                if not WRITTEN_BY_READERS.search(name):
+                    found[name] = (self.store / name).read_bytes()
         return found

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -282,10 +283,15 @@ def test_further_indexes_and_days_take_no_routes_of_their_own(
 ) -> None:
     """However many indexes and days are asked for, a server makes its routes once."""
     server.publish_to("dev", OLD)
-    made = list[Route]()
-    monkeypatch.setattr(Route, "to_starlette", made.append)
-
     today = server.index.server.runtime.now().date()
+    for view in ("dev", f"as-of-{today - timedelta(days=1)}"):
+        _versions(server, f"/{view}/simple/demo/")
+    made = list[Route]()
+
+    def to_starlette(route: Route) -> None:
+        made.append(route)
+
+    monkeypatch.setattr(Route, "to_starlette", to_starlette)
     paths = [f"/{view}simple/demo/" for view in ("dev/", "prod/", f"as-of-{today}/")]
 
     assert [_versions(server, path) for path in paths] == [["1.0"], ["1.0"], []]

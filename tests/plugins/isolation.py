@@ -34,7 +34,9 @@ FOLDERS = frozenset(
 """Folders in which every test is an integration test."""
 LEFT_OUT = frozenset({"integration", "clients", "downloads", "services", "slow", "weekly"})
 """Markers of the tests that `--fast` leaves out."""
-_LEFT_OUT = re.compile(rf"mark\.({'|'.join(sorted(LEFT_OUT))})\b")
+_MARKER = rf"mark\.({'|'.join(sorted(LEFT_OUT))})\b"
+_LEFT_OUT = re.compile(_MARKER)
+_LEFT_OUT_AS_A_WHOLE = re.compile(rf"^pytestmark = \[?pytest\.{_MARKER}", re.MULTILINE)
 FORBIDDEN = frozenset(
     {
         "os.exec",
@@ -98,16 +100,29 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import what `--fast` leaves out as a whole, and the files that `--rest` does."""
-    if config.getoption("rest") and collection_path.name.startswith("test_"):
+    """Do not even import the folders and files that a run leaves out as a whole."""
+    is_test_file = collection_path.name.startswith("test_")
+    if config.getoption("rest") and is_test_file:
         return None if _may_be_left_out(collection_path) else True
-    return (config.getoption("fast") and collection_path.name in FOLDERS) or None
+    if config.getoption("fast"):
+        return (
+            collection_path.name in FOLDERS
+            or (is_test_file and _is_left_out_as_a_whole(collection_path))
+            or None
+        )
+    return None
 
 
 @cache
 def _may_be_left_out(file: Path) -> bool:
     """Return whether a test of a file may be one that `--fast` leaves out."""
     return not FOLDERS.isdisjoint(file.parts) or bool(_LEFT_OUT.search(file.read_text("utf-8")))
+
+
+@cache
+def _is_left_out_as_a_whole(file: Path) -> bool:
+    """Return whether a file seems to give all its tests a marker that `--fast` leaves out."""
+    return bool(_LEFT_OUT_AS_A_WHOLE.search(file.read_text("utf-8")))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -123,6 +138,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not _is_left_out(item)]
         config.hook.pytest_deselected(items=left_out)
     if config.getoption("rest"):
+        for file in {item.path for item in items if not _is_left_out(item)}:
+            if _is_left_out_as_a_whole(file):  # else nobody would run it
+                raise pytest.UsageError(f"{file}: begin no line of a text with pytestmark")
         items[:] = [item for item in items if _is_left_out(item)]
 
 

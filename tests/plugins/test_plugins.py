@@ -29,6 +29,22 @@ def test_fast():
 def test_other():
     {other}
 """
+HIDDEN_MARKER = """
+import pytest
+
+pytestmark = getattr(pytest.mark, 'slow')
+
+def test_it():
+    pass
+"""
+NO_MARKER = """
+TEXT = '''
+pytestmark = pytest.mark.slow
+'''
+
+def test_it():
+    pass
+"""
 SLOW = """
 from threading import Event
 
@@ -105,12 +121,14 @@ def test_each_test_runs_in_one_of_two_parts(
     assert f" {counted} in " in summary
 
 
-def test_a_marker_that_no_text_names(sandbox: Sandbox, run: Run) -> None:
-    """A test that neither part would run, as its file names no marker, stops the run."""
-    text = "import pytest\npytestmark = getattr(pytest.mark, 'slow')\ndef test_it():\n    pass\n"
+@pytest.mark.parametrize(("option", "text"), [("--fast", HIDDEN_MARKER), ("--rest", NO_MARKER)])
+def test_a_marker_that_the_text_does_not_tell(
+    sandbox: Sandbox, run: Run, option: str, text: str
+) -> None:
+    """A test that neither part would run, as the text of its file misleads, stops the run."""
     (sandbox.folder / "test_m.py").write_text(text)
 
-    status, _ = run("-n", "0", "--fast")
+    status, _ = run("-n", "0", option)
 
     assert status == pytest.ExitCode.USAGE_ERROR
 

@@ -144,8 +144,11 @@ class RouteTable:
         """Answers at the prefix without its slash, which is no path for Starlette."""
         self._root_paths = frozenset(route.path for route in self.rows if route.at_root)
         """The paths that also exist without the prefix."""
-        self._routers = _routers_by_segment(self.rows)
-        """The routers by the first segment of a path."""
+        segments = [_first_segment(route.path) for route in self.rows if route.path]
+        self._fixed_segments = frozenset(name for name in segments if not name.startswith("{"))
+        """The first segments of paths that are no parameter."""
+        self._routers = dict[str, routing.Router]()
+        """The routers by the first segment of a path, each made for the first request of it."""
 
     def router(self, path: str) -> ASGIApp:
         """Return the router for a path, which tries only routes with the same first segment."""
@@ -155,7 +158,13 @@ class RouteTable:
 
     def _router_of(self, path: str) -> routing.Router:
         """Return the router for the first segment of a path, or else the router for any segment."""
-        return self._routers.get(_first_segment(path)) or self._routers[""]
+        segment = _first_segment(path)
+        if segment not in self._fixed_segments:
+            segment = ""
+        router = self._routers.get(segment)
+        if router is None:
+            router = self._routers[segment] = _router(self.rows, segment)
+        return router
 
     def parse_path(self, raw_path: bytes, prefix: str) -> str:
         """
@@ -245,22 +254,16 @@ def _first_segment(path: str) -> str:
     return path.removeprefix("/").partition("/")[0]
 
 
-def _routers_by_segment(rows: Iterable[Route]) -> dict[str, routing.Router]:
-    """Return a router for each first segment in the paths of some rows that is no parameter."""
-    routes = [(_first_segment(row.path), row.to_starlette()) for row in rows if row.path]
-    fixed_segments = {segment for segment, _ in routes if not segment.startswith("{")}
-    routers: dict[str, routing.Router] = {}
-    for fixed_segment in fixed_segments:
-        # a router tries its routes one after the other, so each router has only the routes that may
-        # match, in the order of the table
-        possible_routes = list[routing.Route]()
-        for segment, route in routes:
-            if segment == fixed_segment or segment.startswith("{"):
-                possible_routes.append(route)
-        routers[fixed_segment] = routing.Router(
-            possible_routes, redirect_slashes=False, default=Endpoint(NO_ROUTE)
-        )
-    return routers
+def _router(rows: Iterable[Route], segment: str) -> routing.Router:
+    """Return a router for a first segment, with the rows that have it, or a parameter there."""
+    # a router tries its routes one after the other, so it has only the routes that may match, in
+    # the order of the table
+    routes = list[routing.Route]()
+    for row in rows:
+        row_segment = _first_segment(row.path)
+        if row.path and (row_segment == segment or row_segment.startswith("{")):
+            routes.append(row.to_starlette())
+    return routing.Router(routes, redirect_slashes=False, default=Endpoint(NO_ROUTE))
 
 
 class Endpoint(Struct, frozen=True):

@@ -1,6 +1,8 @@
 """The files that pages load: the style sheet, scripts and icons, and the logo of a brand."""
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -45,7 +47,8 @@ class Asset(Struct, frozen=True):
         return f"{ASSETS_PATH}/{self.name}"
 
 
-def load_assets(brand: Brand = DEFAULT_BRAND) -> dict[str, Asset]:
+@lru_cache(maxsize=1)  # all indexes of a process have the same brand
+def load_assets(brand: Brand = DEFAULT_BRAND) -> Mapping[str, Asset]:
     """
     Return every asset, by its name without the digest: `style.css`.
 
