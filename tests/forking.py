@@ -36,10 +36,13 @@ IMPORTED = (
     "wheelyard.cli.upload_command",
     "wheelyard.http.app",
     "wheelyard.http.web_server",
-    "wheelyard.storage.gcs.connect",
     "wheelyard.storage.objects.connect",
 )
-"""The modules that are there before the first fork."""
+"""
+The modules that are there before the first fork.
+
+Google's library is not among them, as it reads the environment when it is imported.
+"""
 # here, as the first process may be any function
 FORKS.set_forkserver_preload(list(IMPORTED))
 CHANGES = frozenset({"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"})

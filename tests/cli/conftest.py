@@ -171,7 +171,7 @@ def settings(sandbox: Sandbox) -> Path:
 
 
 @pytest.fixture
-def granted(settings: Path, sandbox: Sandbox) -> Path:
+def settings_with_grants(settings: Path, sandbox: Sandbox) -> Path:
     """The settings of `settings`, beside a store that has grants and a publisher."""
     put_tables_at(sandbox.folder / "wheelyard-data", TABLES, settings)
     return settings

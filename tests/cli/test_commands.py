@@ -30,7 +30,7 @@ HERE = "There is no store at ./wheelyard-data."
 
 
 @pytest.fixture
-def published(sandbox: Sandbox, wheelyard: Typed) -> Path:
+def published_wheel(sandbox: Sandbox, wheelyard: Typed) -> Path:
     """A wheel, published into `./wheelyard-data`."""
     wheel = sandbox.folder / WHEEL
     wheel.write_bytes(make_wheel("acme_core", "1.0").body)
@@ -38,19 +38,21 @@ def published(sandbox: Sandbox, wheelyard: Typed) -> Path:
     return wheel
 
 
-def test_upload_leaves_the_file_alone(published: Path, wheelyard: Typed) -> None:
+def test_upload_leaves_the_file_alone(published_wheel: Path, wheelyard: Typed) -> None:
     """A published file stays where it was, and changing it later changes nothing in the store."""
-    published.write_bytes(b"changed")
+    published_wheel.write_bytes(b"changed")
 
     assert wheelyard("check").returncode == 0
 
 
-def test_a_bad_file_keeps_none_out(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_a_bad_file_keeps_none_out(
+    published_wheel: Path, sandbox: Sandbox, wheelyard: Typed
+) -> None:
     """One bad file does not keep the others out, and the command says so and fails."""
     bad = sandbox.folder / "acme_core-2.0-py3-none-any.whl"
     bad.write_bytes(b"no archive")
 
-    done = wheelyard("upload", bad, sandbox.folder / "missing-1.0.tar.gz", published)
+    done = wheelyard("upload", bad, sandbox.folder / "missing-1.0.tar.gz", published_wheel)
 
     assert done.returncode == 1
     assert done.stdout.startswith(WHEEL)
@@ -58,29 +60,29 @@ def test_a_bad_file_keeps_none_out(published: Path, sandbox: Sandbox, wheelyard:
     assert output == [bad.name, "missing-1.0.tar.gz"]
 
 
-def test_upload_says_what_is_new(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_upload_says_what_is_new(published_wheel: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """`upload` says of each file whether it is new, and of a pattern that nothing matched."""
     (sandbox.folder / "dist").mkdir()
     new = sandbox.folder / "dist" / "acme_core-2.0-py3-none-any.whl"
     new.write_bytes(make_wheel("acme_core", "2.0").body)
 
-    done = wheelyard("upload", published, "dist/*", "build/*.whl", published)
+    done = wheelyard("upload", published_wheel, "dist/*", "build/*.whl", published_wheel)
 
-    there = f"{WHEEL}  sha256:{sha256(published.read_bytes()).hexdigest()}  already there"
+    there = f"{WHEEL}  sha256:{sha256(published_wheel.read_bytes()).hexdigest()}  already there"
     added = f"{new.name}  sha256:{sha256(new.read_bytes()).hexdigest()}  uploaded"
     assert done.stdout.splitlines() == [there, added, there]
     assert re.fullmatch(r"wheelyard: build/\*.whl: Nothing matched .*\n", done.stderr)
     assert done.returncode == 1
 
 
-def test_upload_prints_json(published: Path, wheelyard: Typed) -> None:
+def test_upload_prints_json(published_wheel: Path, wheelyard: Typed) -> None:
     """`upload --json` has the facts of each file, and of the refreshed site."""
-    done = wheelyard("upload", published, "x/*.whl", "--json", "--export", "site")
+    done = wheelyard("upload", published_wheel, "x/*.whl", "--json", "--export", "site")
 
     files = json.loads(done.stdout)["files"]
-    digest = sha256(published.read_bytes()).hexdigest()
+    digest = sha256(published_wheel.read_bytes()).hexdigest()
     assert files[0] == {
-        "path": str(published),
+        "path": str(published_wheel),
         "status": "there",
         "filename": WHEEL,
         "sha256": digest,
@@ -96,9 +98,11 @@ def test_upload_prints_json(published: Path, wheelyard: Typed) -> None:
 @pytest.mark.parametrize(
     "line", ["upload WHEEL", "import .", "export site", "check"], ids=lambda line: line.split()[0]
 )
-def test_quiet_commands_say_what_went_wrong(published: Path, wheelyard: Typed, line: str) -> None:
+def test_quiet_commands_say_what_went_wrong(
+    published_wheel: Path, wheelyard: Typed, line: str
+) -> None:
     """With `--quiet` a command says only what went wrong; with `--json` too, its JSON alone."""
-    typed = line.replace("WHEEL", published.name).split()
+    typed = line.replace("WHEEL", published_wheel.name).split()
 
     quiet = wheelyard(*typed, "--quiet")
     program = wheelyard(*typed, "-q", "--json")
@@ -123,10 +127,10 @@ def test_quiet_commands_say_what_went_wrong(published: Path, wheelyard: Typed, l
     ids=" ".join,
 )
 def test_a_store_of_an_older_format_is_refused_by_each_command(
-    published: Path, sandbox: Sandbox, wheelyard: Typed, arguments: list[str]
+    published_wheel: Path, sandbox: Sandbox, wheelyard: Typed, arguments: list[str]
 ) -> None:
     """A store of an older format is refused by the server and each command, and left as it was."""
-    store = published.parent / "wheelyard-data"
+    store = published_wheel.parent / "wheelyard-data"
     (store / "wheelyard.json").write_text('{"format":2}\n')
     before = contents(store)
 
@@ -166,9 +170,9 @@ def shown_until(terminal: int, words: str) -> str:
     return shown
 
 
-def test_delete_asks_on_a_terminal(published: Path, sandbox: Sandbox) -> None:
+def test_delete_asks_on_a_terminal(published_wheel: Path, sandbox: Sandbox) -> None:
     """On a terminal, `delete` shows the files, and deletes them only after their name was typed."""
-    named = f"{WHEEL}  sha256:{sha256(published.read_bytes()).hexdigest()}"
+    named = f"{WHEEL}  sha256:{sha256(published_wheel.read_bytes()).hexdigest()}"
     terminal, end = os.openpty()
     for typed, status in (b"acme\n", 1), (b"acme-core\n", 0):
         os.write(terminal, typed)
@@ -190,9 +194,11 @@ def test_delete_asks_on_a_terminal(published: Path, sandbox: Sandbox) -> None:
     os.close(end)
 
 
-def test_unseen_files_are_not_deleted(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_unseen_files_are_not_deleted(
+    published_wheel: Path, sandbox: Sandbox, wheelyard: Typed
+) -> None:
     """A file that is published while `delete` asks is not deleted, and neither are the others."""
-    del published
+    del published_wheel
     newer = make_wheel("acme_core", "1.1").write(sandbox.folder)
     terminal, end = os.openpty()
     asking = subprocess.Popen(
@@ -297,10 +303,10 @@ def test_some_principals_own_none(wheelyard: Typed, sandbox: Sandbox, owner: str
 
 
 def test_stored_control_characters_never_reach_the_terminal(
-    published: Path, sandbox: Sandbox, wheelyard: Typed
+    published_wheel: Path, sandbox: Sandbox, wheelyard: Typed
 ) -> None:
     """Control characters that an older version stored never reach the terminal."""
-    del published
+    del published_wheel
     settings = Settings(store=StoreSettings(location=str(sandbox.folder / "wheelyard-data")))
     index, name = open_index(settings), parse_name("acme-core")
     at, by = index.server.runtime.now(), "local:\x1b[1m"
@@ -410,9 +416,11 @@ def test_publishing_makes_a_store(wheelyard: Typed, sandbox: Sandbox, line: str)
     assert MADE not in wheelyard(*line.split(), place).stderr
 
 
-def test_publishing_makes_the_folder(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_publishing_makes_the_folder(
+    published_wheel: Path, sandbox: Sandbox, wheelyard: Typed
+) -> None:
     """Where the folder for tokens is missing, reading commands say so, and publishing makes it."""
-    del published
+    del published_wheel
     apart = {"WHEELYARD_ACCESS_CREDENTIALS_STORE": "tokens"}
 
     for command in ("list", "token list"):
@@ -426,9 +434,11 @@ def test_publishing_makes_the_folder(published: Path, sandbox: Sandbox, wheelyar
     assert wheelyard("list", **apart).stdout == "acme-core\n"
 
 
-def test_check_names_strays_safely(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_check_names_strays_safely(
+    published_wheel: Path, sandbox: Sandbox, wheelyard: Typed
+) -> None:
     """A stray file's name can neither colour a terminal nor forge a line of a check's report."""
-    del published
+    del published_wheel
     stray = sandbox.folder / "wheelyard-data" / "files" / "e\x1b[31m\nwheelyard: problem: forged"
     stray.write_bytes(b"")
     folder = os.fsencode(sandbox.folder / "wheelyard-data" / "projects")

@@ -33,9 +33,9 @@ def check(wheelyard: Typed, settings: Path) -> Configured:
     return run
 
 
-def test_warnings_are_no_failure(check: Configured, granted: Path) -> None:
+def test_warnings_are_no_failure(check: Configured, settings_with_grants: Path) -> None:
     """Warnings go to standard error, and are no failure."""
-    (granted.parent / "tokens.toml").chmod(0o644)
+    (settings_with_grants.parent / "tokens.toml").chmod(0o644)
 
     done = check('\n[server]\nhost = "0.0.0.0"\n')
 

@@ -20,12 +20,14 @@ from wheelyard.wiring.index import Index
 
 
 @pytest.fixture
-def explain(wheelyard: Typed, granted: Path, index: Index) -> Typed:
+def explain(wheelyard: Typed, settings_with_grants: Path, index: Index) -> Typed:
     """Ask who may do what; in what is printed, grants have their numbers in place of their ids."""
     ids = [grant.id for grant in index.server.access.show().grants]
 
     def type_question(*arguments: str) -> Done:
-        return numbered(wheelyard("access", "explain", *arguments, "--config", granted), ids)
+        return numbered(
+            wheelyard("access", "explain", *arguments, "--config", settings_with_grants), ids
+        )
 
     return type_question
 
@@ -71,12 +73,12 @@ def test_allowed_access_names_its_grant(
     assert f"\n  {reason}" in done.stdout
 
 
-def test_through_a_group(wheelyard: Typed, bare: Index) -> None:
+def test_through_a_group(wheelyard: Typed, index_without_rights: Index) -> None:
     """For access by a group, the output names the grant, the group and the member."""
     table = {"who": ["group:team"], "projects": ["ml-*"], "actions": ["upload"]}
     members = ["htpasswd:ml-ci", "domain:acme.dev"]
-    put_tables(bare, toml_of(grant=[table], groups={"team": members}))
-    ids = [grant.id for grant in bare.server.access.show().grants]
+    put_tables(index_without_rights, toml_of(grant=[table], groups={"team": members}))
+    ids = [grant.id for grant in index_without_rights.server.access.show().grants]
 
     def explain_to(who: str) -> Done:
         asked = ("access", "explain", who, "ml-core", "upload")
@@ -144,9 +146,9 @@ def test_other_principals_are_named(explain: Typed, who: str, project: str, hint
     assert all(line.startswith(f"  {hint}") for line in hints)
 
 
-def test_without_the_passwords(explain: Typed, granted: Path) -> None:
+def test_without_the_passwords(explain: Typed, settings_with_grants: Path) -> None:
     """Access is explained although the password file is missing."""
-    (granted.parent / "users").unlink()
+    (settings_with_grants.parent / "users").unlink()
 
     done = explain("htpasswd:ml-ci", "tools", "upload")
 
@@ -187,14 +189,16 @@ def test_a_token_without_a_store(wheelyard: Typed) -> None:
 
 
 @pytest.fixture
-def index(sandbox: Sandbox, granted: Path) -> Index:
+def index(sandbox: Sandbox, settings_with_grants: Path) -> Index:
     """The store that the commands use."""
     store = {"location": str(sandbox.folder / "wheelyard-data")}
-    return open_index(load_settings(file=granted, overrides={"store": store}, environ={}).settings)
+    return open_index(
+        load_settings(file=settings_with_grants, overrides={"store": store}, environ={}).settings
+    )
 
 
 @pytest.fixture
-def bare(sandbox: Sandbox) -> Index:
+def index_without_rights(sandbox: Sandbox) -> Index:
     """A store without rights."""
     place = StoreSettings(location=str(sandbox.folder / "wheelyard-data"))
     return open_index(Settings(store=place))
@@ -266,7 +270,7 @@ def test_person_is_shown_in_columns(wheelyard: Typed, index: Index) -> None:
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_whoever_reads_anything_reads_public_packages(
-    wheelyard: Typed, bare: Index, *, is_open: bool
+    wheelyard: Typed, index_without_rights: Index, *, is_open: bool
 ) -> None:
     """Whoever may read anything may read public packages, of which no grant has a word."""
     variables = {
@@ -282,7 +286,7 @@ def test_whoever_reads_anything_reads_public_packages(
         """
     }
     table = {"who": ["htpasswd:ml-ci"], "projects": ["acme-*"], "actions": ["read"]}
-    put_tables(bare, toml_of(grant=[table]))
+    put_tables(index_without_rights, toml_of(grant=[table]))
     if is_open:
         wheelyard("token", "create", "ci", **variables)
 

@@ -21,7 +21,7 @@ EVERYWHERE = (*REMOVE, "--everywhere")
 
 
 @pytest.fixture
-def typed(wheelyard: Typed, sandbox: Sandbox) -> Typed:
+def type_command(wheelyard: Typed, sandbox: Sandbox) -> Typed:
     """Type commands for a store whose indexes dev and prod have a release of one file."""
     (sandbox.folder / "wheelyard.toml").write_text('[store]\nlocation = "there"\n')
     indexes = [{"name": name} for name in ("dev", "prod", "lab")]
@@ -50,47 +50,47 @@ def lines(would: str = "", *indexes: str) -> str:
 
 
 @pytest.mark.parametrize("asked", [(), ("--index", "dev"), ("--index", "lab")])
-def test_a_removal_from_all_indexes_names_them(typed: Typed, asked: tuple[str, ...]) -> None:
+def test_a_removal_from_all_indexes_names_them(type_command: Typed, asked: tuple[str, ...]) -> None:
     """`delete --everywhere` names each file and each index, before and after it removes them."""
-    trial = typed(*EVERYWHERE, *asked, "--dry-run")
-    done = typed(*EVERYWHERE, *asked, "--yes")
-    again = typed(*EVERYWHERE, *asked, "--yes")
+    trial = type_command(*EVERYWHERE, *asked, "--dry-run")
+    done = type_command(*EVERYWHERE, *asked, "--yes")
+    again = type_command(*EVERYWHERE, *asked, "--yes")
 
     assert trial.stdout == lines("would be ", "dev", "prod")
     assert done.stdout == lines("", "dev", "prod")
     assert "the bytes are gone from the store" in done.stderr
     assert (again.stdout, again.returncode) == ("demo: already removed\n", 0)
-    assert typed("list", "demo", "--index", "prod").stdout == ""
+    assert type_command("list", "demo", "--index", "prod").stdout == ""
 
 
 def test_the_digest_that_a_deletion_prints_removes_the_bytes(
-    typed: Typed, sandbox: Sandbox
+    type_command: Typed, sandbox: Sandbox
 ) -> None:
     """`delete` and `restore` print the digest of each deleted file, which `--now` takes."""
-    upload(typed, sandbox, SDIST, "lab")
+    upload(type_command, sandbox, SDIST, "lab")
     of_lab = ("--index", "lab")
 
-    deleted = typed("delete", "demo", "1.0", "--yes", *of_lab)
+    deleted = type_command("delete", "demo", "1.0", "--yes", *of_lab)
 
     line = f"demo 1.0: deleted  {SDIST.filename}  sha256:{SDIST.sha256}\n"
     assert deleted.stdout == line
     digest = f"sha256:{SDIST.sha256}"
     assert f"'wheelyard delete demo {digest} --now --index lab'" in deleted.stderr
-    assert typed("restore", "demo", *of_lab).stdout.rstrip("\n").endswith(f"\t{digest}")
-    removed = typed("delete", "demo", digest, "--now", "--yes", *of_lab)
+    assert type_command("restore", "demo", *of_lab).stdout.rstrip("\n").endswith(f"\t{digest}")
+    removed = type_command("delete", "demo", digest, "--now", "--yes", *of_lab)
     assert removed.stdout == f"demo: removed from lab  {SDIST.filename}\n"
-    assert typed("restore", "demo", *of_lab).stdout == ""
+    assert type_command("restore", "demo", *of_lab).stdout == ""
 
 
-def test_what_a_killed_removal_has_left_is_counted(typed: Typed, sandbox: Sandbox) -> None:
+def test_what_a_killed_removal_has_left_is_counted(type_command: Typed, sandbox: Sandbox) -> None:
     """`delete --now` says how many objects it removes that no index has any more."""
-    assert typed(*EVERYWHERE, "--yes").returncode == 0
+    assert type_command(*EVERYWHERE, "--yes").returncode == 0
     left = sandbox.folder / "there" / "files" / "demo" / WHEEL.sha256 / WHEEL.filename
     left.parent.mkdir(parents=True, exist_ok=True)
     left.write_bytes(WHEEL.body)
 
-    trial = typed(*REMOVE, "--dry-run")
-    done = typed(*REMOVE, "--yes")
+    trial = type_command(*REMOVE, "--dry-run")
+    done = type_command(*REMOVE, "--yes")
 
     assert trial.stdout == "demo: would be removed  1 object that no index has\n"
     assert done.stdout == "demo: removed  1 object that no index has\n"
@@ -121,50 +121,52 @@ def test_a_removal_takes_a_digest_alone(wheelyard: Typed, line: str, advice: str
 
 @pytest.mark.parametrize("meanwhile", ["upload", "promotion", "nothing"])
 def test_a_removal_is_of_what_was_shown(
-    typed: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+    type_command: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
     """A file that comes to another index while `delete --everywhere` asks stops the removal."""
 
     def confirm(name: str, consequence: str) -> bool:
         del name, consequence
         if meanwhile == "upload":
-            upload(typed, sandbox, WHEEL, "lab")
+            upload(type_command, sandbox, WHEEL, "lab")
         elif meanwhile == "promotion":
-            promote(typed, "lab")
+            promote(type_command, "lab")
         return True
 
     monkeypatch.setattr(release_commands, "is_interactive", lambda: True)
     monkeypatch.setattr(output, "confirm_name", confirm)
-    done = typed(*EVERYWHERE)
+    done = type_command(*EVERYWHERE)
 
     assert done.stderr.startswith(lines("would be ", "dev", "prod"))
     is_stopped = "meanwhile the files have changed" in done.stderr
     assert (is_stopped, done.returncode) == ((False, 0) if meanwhile == "nothing" else (True, 1))
-    assert (WHEEL.filename in typed("list", "demo", "--index", "dev").stdout) == is_stopped
+    assert (WHEEL.filename in type_command("list", "demo", "--index", "dev").stdout) == is_stopped
 
 
-def test_a_deletion_promises_no_removal_of_bytes_that_others_have(typed: Typed) -> None:
+def test_a_deletion_promises_no_removal_of_bytes_that_others_have(type_command: Typed) -> None:
     """`delete` says that `--now` keeps bytes that another index has, and `--now` refuses these."""
     asked = ("delete", "demo", "1.0", "--index", "dev")
 
-    done = typed(*asked, "--yes")
+    done = type_command(*asked, "--yes")
 
     assert "removes the bytes now, unless another index has the files" in done.stderr
     assert "--everywhere" not in done.stderr
-    refused = typed(*REMOVE, "--index", "dev", "--dry-run")
+    refused = type_command(*REMOVE, "--index", "dev", "--dry-run")
     assert (refused.returncode, "just promoted in other indexes: prod." in refused.stderr) == (
         1,
         True,
     )
 
 
-def test_advice_after_a_deletion_is_about_the_same_files(typed: Typed, sandbox: Sandbox) -> None:
+def test_advice_after_a_deletion_is_about_the_same_files(
+    type_command: Typed, sandbox: Sandbox
+) -> None:
     """What `delete` advises is about the file, the index and the store of its own command line."""
-    upload(typed, sandbox, SDIST)
+    upload(type_command, sandbox, SDIST)
     what = f"demo 1.0 --file {WHEEL.filename}"
     place = "--index dev --store there --config wheelyard.toml"
 
-    done = typed("delete", *what.split(), *place.split(), "--yes")
+    done = type_command("delete", *what.split(), *place.split(), "--yes")
 
     assert f"'wheelyard restore {what} {place}'" in done.stderr
     assert f"'wheelyard delete demo sha256:{WHEEL.sha256} --now {place}'" in done.stderr
@@ -211,13 +213,15 @@ def test_where_everybody_can_read_the_bucket(
         ),
     ],
 )
-def test_advice_names_the_index(typed: Typed, sandbox: Sandbox, line: str, advice: str) -> None:
+def test_advice_names_the_index(
+    type_command: Typed, sandbox: Sandbox, line: str, advice: str
+) -> None:
     """A command that a message advises has the index that the message is about."""
-    upload(typed, sandbox, TWO)
-    assert typed("delete", "demo", "2.0", "--index", "dev", "--yes").returncode == 0
-    assert typed("status", "demo", "archived", "--index", "prod").returncode == 0
+    upload(type_command, sandbox, TWO)
+    assert type_command("delete", "demo", "2.0", "--index", "dev", "--yes").returncode == 0
+    assert type_command("status", "demo", "archived", "--index", "prod").returncode == 0
 
-    done = typed(*line.split())
+    done = type_command(*line.split())
 
     assert (done.returncode, advice in done.stderr) == (1, True), done.stderr
 
@@ -237,13 +241,13 @@ def test_advice_names_the_index(typed: Typed, sandbox: Sandbox, line: str, advic
     ],
 )
 def test_the_journal_is_filtered_by_what_it_shows(
-    typed: Typed, index: str, what: str, columns: list[str]
+    type_command: Typed, index: str, what: str, columns: list[str]
 ) -> None:
     """`journal --what` takes what the third column has, without the name of an index."""
-    assert typed("status", "demo", "archived", "--index", "prod").returncode == 0
-    assert typed(*EVERYWHERE, "--yes").returncode == 0
+    assert type_command("status", "demo", "archived", "--index", "prod").returncode == 0
+    assert type_command(*EVERYWHERE, "--yes").returncode == 0
 
-    done = typed("journal", "demo", "--index", index, "--what", what)
+    done = type_command("journal", "demo", "--index", index, "--what", what)
 
     assert (done.returncode, [line.split("\t")[2] for line in done.stdout.splitlines()]) == (
         0,
@@ -251,22 +255,22 @@ def test_the_journal_is_filtered_by_what_it_shows(
     )
 
 
-def test_what_no_journal_has_is_refused(typed: Typed) -> None:
+def test_what_no_journal_has_is_refused(type_command: Typed) -> None:
     """A word for `--what` that no entry has is refused, with the words that there are."""
-    done = typed("journal", "--what", "promoted to prod")
+    done = type_command("journal", "--what", "promoted to prod")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "has no entries 'promoted to prod'. Choose one of: uploaded, imported" in done.stderr
 
 
-def test_the_summary_goes_with_the_last_file(typed: Typed, sandbox: Sandbox) -> None:
+def test_the_summary_goes_with_the_last_file(type_command: Typed, sandbox: Sandbox) -> None:
     """A project whose files are all deleted has no summary, until one of them is restored."""
     raw = b"Metadata-Version: 2.2\nName: told\nVersion: 1.0\nSummary: The secret\n"
-    upload(typed, sandbox, make_wheel("told", metadata=raw))
+    upload(type_command, sandbox, make_wheel("told", metadata=raw))
     of_told = ("told", "--index", "dev")
-    shown = [typed("list", *of_told, "--json").stdout]
+    shown = [type_command("list", *of_told, "--json").stdout]
     for line in ("delete told 1.0 --index dev --yes", "restore told 1.0 --index dev"):
-        assert typed(*line.split()).returncode == 0
-        shown.append(typed("list", *of_told, "--json").stdout)
+        assert type_command(*line.split()).returncode == 0
+        shown.append(type_command("list", *of_told, "--json").stdout)
 
     assert ["The secret" in answer for answer in shown] == [True, False, True]

@@ -19,7 +19,7 @@ OURS: Final = "https://github.com/acme/widget"
 
 
 @pytest.fixture
-def verified(sandbox: Sandbox, wheelyard: Typed, identity: Identity) -> Path:
+def attested_wheel(sandbox: Sandbox, wheelyard: Typed, identity: Identity) -> Path:
     """A wheel with an attestation, in a store whose settings name the trusted root."""
     wheel = signed_wheel(sandbox.folder, identity)
     assert wheelyard("upload", wheel).returncode == 0
@@ -42,15 +42,15 @@ def signed_wheel(folder: Path, identity: Identity) -> Path:
 
 
 @pytest.mark.parametrize("identity", [github()])
-def test_the_root_is_that_of_the_settings(verified: Path, wheelyard: Typed) -> None:
+def test_the_root_is_that_of_the_settings(attested_wheel: Path, wheelyard: Typed) -> None:
     """With a store, the trusted root of the settings counts, unless another one is named."""
-    done = wheelyard("verify", verified, "--repository", OURS)
-    other = verified.with_name("other.json")
+    done = wheelyard("verify", attested_wheel, "--repository", OURS)
+    other = attested_wheel.with_name("other.json")
     other.write_text(Authority("other.invalid").trusted_root)
-    refused = wheelyard("verify", verified, "--trusted-root", other)
+    refused = wheelyard("verify", attested_wheel, "--trusted-root", other)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{verified.name}: signed by {OURS}/.github/")
+    assert done.stdout.startswith(f"{attested_wheel.name}: signed by {OURS}/.github/")
     assert refused.returncode == 1
     assert f"another authority than {other}, or" in refused.stderr
     assert "with --trusted-root" in refused.stderr
@@ -65,9 +65,9 @@ def test_the_root_is_that_of_the_settings(verified: Path, wheelyard: Typed) -> N
     ],
     ids=["github", "google"],
 )
-def test_another_repository_is_refused(verified: Path, wheelyard: Typed, named: str) -> None:
+def test_another_repository_is_refused(attested_wheel: Path, wheelyard: Typed, named: str) -> None:
     """A file of another repository than the expected one fails, and the message has both."""
-    done = wheelyard("verify", verified, "--repository", "https://github.com/acme/core")
+    done = wheelyard("verify", attested_wheel, "--repository", "https://github.com/acme/core")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert named in done.stderr
@@ -84,10 +84,10 @@ def test_another_repository_is_refused(verified: Path, wheelyard: Typed, named: 
     ],
 )
 def test_a_repository_has_several_spellings(
-    verified: Path, wheelyard: Typed, spelling: str
+    attested_wheel: Path, wheelyard: Typed, spelling: str
 ) -> None:
     """A slash or `.git` at the end of a repository, and the case of its letters, do not matter."""
-    done = wheelyard("verify", verified, "--repository", spelling)
+    done = wheelyard("verify", attested_wheel, "--repository", spelling)
 
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -105,11 +105,11 @@ def test_what_is_no_repository_is_a_usage_error(wheelyard: Typed, text: str) -> 
 
 
 @pytest.mark.parametrize("identity", [github()])
-def test_another_file_of_the_name_is_refused(verified: Path, wheelyard: Typed) -> None:
+def test_another_file_of_the_name_is_refused(attested_wheel: Path, wheelyard: Typed) -> None:
     """A file with other bytes than those that were signed fails, and must not be used."""
-    verified.write_bytes(b"other")
+    attested_wheel.write_bytes(b"other")
 
-    done = wheelyard("verify", verified)
+    done = wheelyard("verify", attested_wheel)
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "another SHA-256. Do not use the file until you know why." in done.stderr

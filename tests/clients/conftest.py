@@ -58,7 +58,7 @@ def projects(build: Builder, tool: Built, base: Built) -> list[Built]:
 
 
 @pytest.fixture
-def stocked(index: Server, projects: list[Built]) -> Server:
+def stocked_server(index: Server, projects: list[Built]) -> Server:
     """The server with these projects."""
     publish(index, *projects)
     return index

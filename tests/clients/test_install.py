@@ -18,7 +18,7 @@ pytestmark = pytest.mark.clients
 
 
 def test_pip_require_hashes(
-    stocked: Server, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built
+    stocked_server: Server, public: PublicIndex, sandbox: Sandbox, tool: Built, base: Built
 ) -> None:
     """
     A requirements file with hashes installs, and with a wrong hash it does not.
@@ -31,7 +31,7 @@ def test_pip_require_hashes(
     (sandbox.folder / "good.txt").write_text(good)
     (sandbox.folder / "bad.txt").write_text(re.sub("[0-9a-f]{64}", "0" * 64, good))
     python = sandbox.python()
-    indexes = ("--index-url", public.url, "--extra-index-url", stocked.index_url)
+    indexes = ("--index-url", public.url, "--extra-index-url", stocked_server.index_url)
     command = (*pip_command(python), *indexes, "--require-hashes", "-r")
 
     refused = sandbox.attempt(*command, "bad.txt")
@@ -41,10 +41,10 @@ def test_pip_require_hashes(
     assert_installed(python, tool, base)
 
 
-def test_uv_pip_compile(stocked: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
+def test_uv_pip_compile(stocked_server: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
     """`uv pip compile` locks with the hashes of what was published, and `sync` installs that."""
     (sandbox.folder / "requirements.in").write_text("acme-tool\n")
-    where = ("--default-index", stocked.index_url)
+    where = ("--default-index", stocked_server.index_url)
     python = sandbox.python()
 
     uv_pip(sandbox, "compile", "--generate-hashes", *where, "requirements.in", "-o", "lock.txt")
@@ -55,12 +55,12 @@ def test_uv_pip_compile(stocked: Server, sandbox: Sandbox, tool: Built, base: Bu
     assert_installed(python, tool, base)
 
 
-def test_uv_exclude_newer(stocked: Server, sandbox: Sandbox, tool: Built) -> None:
+def test_uv_exclude_newer(stocked_server: Server, sandbox: Sandbox, tool: Built) -> None:
     """`uv --exclude-newer` goes by the time of upload: nothing is from before today."""
     python = sandbox.python()
     command = (
         *(program("uv"), "pip", "install", "--python", python, "--no-deps"),
-        *("--default-index", stocked.index_url, "acme-tool"),
+        *("--default-index", stocked_server.index_url, "acme-tool"),
     )
 
     refused = sandbox.attempt(*command, "--exclude-newer", "2020-01-01T00:00:00Z")
@@ -74,7 +74,7 @@ def test_uv_exclude_newer(stocked: Server, sandbox: Sandbox, tool: Built) -> Non
 # by pip, it is the environment of docs/access.md, which test_docs.py has daily
 @pytest.mark.parametrize("installer", [pytest.param("pip", marks=pytest.mark.weekly), "uv"])
 def test_a_hatch_environment_is_filled_from_the_index(
-    stocked: Server, sandbox: Sandbox, tool: Built, base: Built, installer: str
+    stocked_server: Server, sandbox: Sandbox, tool: Built, base: Built, installer: str
 ) -> None:
     """Hatch fills an environment from the index that the environment variables name."""
     (sandbox.folder / "pyproject.toml").write_text(
@@ -83,8 +83,8 @@ def test_a_hatch_environment_is_filled_from_the_index(
         + f'installer = "{installer}"\ndependencies = ["acme-tool"]\n'
     )
     settings = {
-        "PIP_INDEX_URL": stocked.index_url,
-        "UV_DEFAULT_INDEX": stocked.index_url,
+        "PIP_INDEX_URL": stocked_server.index_url,
+        "UV_DEFAULT_INDEX": stocked_server.index_url,
         "HATCH_UV": find_uv_bin(),
     }
 
@@ -96,15 +96,17 @@ def test_a_hatch_environment_is_filled_from_the_index(
 
 
 @pytest.mark.parametrize("has_netrc", [True, False], ids=["netrc", "variable"])
-def test_pip_section_for_conda(stocked: Server, sandbox: Sandbox, *, has_netrc: bool) -> None:
+def test_pip_section_for_conda(
+    stocked_server: Server, sandbox: Sandbox, *, has_netrc: bool
+) -> None:
     """The documented `pip:` section of conda installs from here, with netrc or a variable."""
     page = (REPOSITORY / "docs/conda.md").read_text()
     section = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
     options, _ = section["dependencies"][-1]["pip"]
-    address = stocked.address
+    address = stocked_server.address
     if has_netrc:
         netrc = sandbox.home / ".netrc"
-        netrc.write_text(f"machine 127.0.0.1 login __token__ password {stocked.token}\n")
+        netrc.write_text(f"machine 127.0.0.1 login __token__ password {stocked_server.token}\n")
         netrc.chmod(0o600)
     else:
         address = f"__token__:${{TOKEN}}@{address}"
@@ -113,7 +115,7 @@ def test_pip_section_for_conda(stocked: Server, sandbox: Sandbox, *, has_netrc: 
     (sandbox.folder / "requirements.txt").write_text(f"{options}\nacme-tool>=1\n")
 
     python = sandbox.python()
-    sandbox.run(*pip_command(python), "-r", "requirements.txt", TOKEN=stocked.token)
+    sandbox.run(*pip_command(python), "-r", "requirements.txt", TOKEN=stocked_server.token)
     assert (site_packages(python) / "acme_tool").is_dir()
 
 

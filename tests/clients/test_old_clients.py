@@ -60,7 +60,7 @@ class Releases:
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[Releases]:
+def releases(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[Releases]:
     """An index that anyone may read, with something of each kind."""
     folder = tmp_path_factory.mktemp("published")
     base, source = build("flit-core", "yard-base", "2.0"), build("flit-core", "yard-source")
@@ -86,41 +86,41 @@ def published(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Itera
         pytest.param(NEWEST, marks=pytest.mark.weekly),
     ],
 )
-def test_old_pip_installs(client: str, published: Releases, sandbox: Sandbox) -> None:
+def test_old_pip_installs(client: str, releases: Releases, sandbox: Sandbox) -> None:
     """Old and new pip install a wheel with what it depends on, an sdist, and nothing yanked."""
     python = sandbox.python()
     pip, backend = (program(each, "python") for each in (client, "build"))
 
     sandbox.run(
         *(python, "-m", "pip", "install", "--no-cache-dir", "--no-build-isolation"),
-        *("--index-url", published.index_url, published.tool.name, published.source.name),
+        *("--index-url", releases.index_url, releases.tool.name, releases.source.name),
         PYTHONPATH=":".join(str(site_packages(each)) for each in (pip, backend)),
     )
 
-    for project in (published.tool, published.base, published.source):
+    for project in (releases.tool, releases.base, releases.source):
         project.assert_installed(python)
 
 
 @pytest.mark.weekly
-def test_the_oldest_uv_installs(published: Releases, sandbox: Sandbox) -> None:
+def test_the_oldest_uv_installs(releases: Releases, sandbox: Sandbox) -> None:
     """The oldest uv installs a wheel and what it depends on, and nothing yanked."""
     python = sandbox.python()
 
     sandbox.run(
         *(program("uv-0.0.5", "uv"), "pip", "install"),
-        *("--index-url", published.index_url, published.tool.name),
+        *("--index-url", releases.index_url, releases.tool.name),
         VIRTUAL_ENV=str(python.parent.parent),
     )
 
-    for project in (published.tool, published.base):
+    for project in (releases.tool, releases.base):
         project.assert_installed(python)
 
 
 @pytest.mark.weekly
 @needs_python_311
-def test_the_oldest_poetry_locks_and_installs(published: Releases, sandbox: Sandbox) -> None:
+def test_the_oldest_poetry_locks_and_installs(releases: Releases, sandbox: Sandbox) -> None:
     """The oldest Poetry locks a wheel and what it depends on, and installs them."""
-    (sandbox.folder / "pyproject.toml").write_text(PYPROJECT.format(url=published.index_url))
+    (sandbox.folder / "pyproject.toml").write_text(PYPROJECT.format(url=releases.index_url))
 
     for command in (("lock",), ("install", "--no-root")):
         sandbox.run(
@@ -128,5 +128,5 @@ def test_the_oldest_poetry_locks_and_installs(published: Releases, sandbox: Sand
             POETRY_VIRTUALENVS_IN_PROJECT="true",
         )
 
-    for project in (published.tool, published.base):
+    for project in (releases.tool, releases.base):
         project.assert_installed(sandbox.folder / ".venv" / "bin" / "python")

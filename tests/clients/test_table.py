@@ -53,7 +53,7 @@ def bucket(
     [pytest.param(client, marks=WEEKLY * (client == "pipenv")) for client in CLIENTS],
 )
 def test_a_client_installs_from_a_folder(
-    stocked: Server,
+    stocked_server: Server,
     public: PublicIndex,
     sandbox: Sandbox,
     tool: Built,
@@ -61,7 +61,7 @@ def test_a_client_installs_from_a_folder(
     client: str,
 ) -> None:
     """Every client installs from a private index in a folder by the printed settings."""
-    CLIENTS[client](stocked, public, sandbox, tool, base)
+    CLIENTS[client](stocked_server, public, sandbox, tool, base)
 
 
 # pipenv has pip install

@@ -35,7 +35,7 @@ def download(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def stocked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An index of ours that has wheelyard, as it is in this clone, and all that it needs."""
     folder = tmp_path_factory.mktemp("tools")
     build = (sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "dist")
@@ -50,12 +50,14 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("runner", ["uvx", pytest.param("pipx", marks=pytest.mark.weekly)])
-def test_an_index_without_installing_it(runner: str, stocked: Server, sandbox: Sandbox) -> None:
+def test_an_index_without_installing_it(
+    runner: str, stocked_server: Server, sandbox: Sandbox
+) -> None:
     """One line makes an index in the working folder, and prints its first token; Ctrl-C ends it."""
     uvx = program("uv", "uvx")
     commands = {"uvx": (uvx, "wheelyard"), "pipx": (program("pipx"), "run", "wheelyard")}
     environment = sandbox.environment()
-    environment |= {"UV_DEFAULT_INDEX": stocked.index_url, "UV_PYTHON": sys.executable}
+    environment |= {"UV_DEFAULT_INDEX": stocked_server.index_url, "UV_PYTHON": sys.executable}
     # pipx installs with uv where it is on the path, else with pip
     environment["PATH"] = f"{Path(find_uv_bin()).parent}:{environment['PATH']}"
     log = sandbox.folder / "log.txt"

@@ -85,7 +85,7 @@ def installed(sandbox: Sandbox, index: Server, client: str, **environment: str) 
 
 
 @pytest.fixture(scope="module")
-def stocked(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Server:
+def stocked_server(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """The index with wheels for two drivers, for none, and without a label."""
     folder = tmp_path_factory.mktemp("published")
     sandbox = Sandbox(folder, folder)
@@ -99,26 +99,26 @@ def stocked(index: Server, tmp_path_factory: pytest.TempPathFactory) -> Server:
     ("driver", "label"), [("13.1", "cu13"), ("12.4", "cu12"), ("11.8", "null")]
 )
 def test_uv_takes_the_wheel_for_the_machine(
-    stocked: Server, sandbox: Sandbox, driver: str, label: str
+    stocked_server: Server, sandbox: Sandbox, driver: str, label: str
 ) -> None:
     """Uv with its preview takes the best wheel for the machine, by the document of the index."""
     environment = {**PREVIEW, DRIVER: driver}
-    assert installed(sandbox, stocked, "uv", **environment) == label
+    assert installed(sandbox, stocked_server, "uv", **environment) == label
 
 
 @pytest.mark.parametrize("client", ["uv", "pip"])
 def test_others_take_the_wheel_without_a_label(
-    stocked: Server, sandbox: Sandbox, client: str
+    stocked_server: Server, sandbox: Sandbox, client: str
 ) -> None:
     """A client that knows no wheel variants takes the wheel without a label of the same page."""
-    assert installed(sandbox, stocked, client, **{DRIVER: "13.1"}) == "plain"
+    assert installed(sandbox, stocked_server, client, **{DRIVER: "13.1"}) == "plain"
 
 
 @pytest.mark.parametrize("client", ["uv", "twine"])
 def test_clients_show_why_a_wheel_is_refused(
-    stocked: Server, sandbox: Sandbox, client: str
+    stocked_server: Server, sandbox: Sandbox, client: str
 ) -> None:
     """A client that publishes a contradicting wheel variant shows what contradicts."""
-    status, printed = publish(client, stocked, sandbox, CONTRADICTION)
+    status, printed = publish(client, stocked_server, sandbox, CONTRADICTION)
     assert status != 0
     assert "the label 'cu12' has other properties" in printed

@@ -56,7 +56,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["written", pytest.param("sent", marks=pytest.mark.weekly)])
-def deployed(
+def deployment(
     request: pytest.FixtureRequest, tmp_path: Path, sandbox: Sandbox
 ) -> Iterator[Deployed]:
     """Yield the index, started by its entry point: from this clone, or as the builder installs."""
@@ -174,18 +174,18 @@ def test_bundle_that_fails(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.slow
-def test_the_deployed_app_serves_and_takes_uploads(deployed: Deployed, sandbox: Sandbox) -> None:
+def test_the_deployed_app_serves_and_takes_uploads(deployment: Deployed, sandbox: Sandbox) -> None:
     """The deployed app is private, takes uploads, and refuses one of 33 MB with advice."""
     small = make_wheel("acme-core")
 
-    assert _publish(sandbox, deployed, small)[0] == "200"
+    assert _publish(sandbox, deployment, small)[0] == "200"
     status, output = _publish(
-        sandbox, deployed, make_wheel("acme-large", content=bytes(33_000_000))
+        sandbox, deployment, make_wheel("acme-large", content=bytes(33_000_000))
     )
 
     curl = (system_program("curl"), "-sSf", "--noproxy", "*")
-    assert small.filename in sandbox.run(*curl, f"{deployed.trusted_url}/simple/acme-core/")
-    assert "401" in sandbox.attempt(*curl, f"{deployed.url}/simple/acme-core/").stderr
+    assert small.filename in sandbox.run(*curl, f"{deployment.trusted_url}/simple/acme-core/")
+    assert "401" in sandbox.attempt(*curl, f"{deployment.url}/simple/acme-core/").stderr
     assert status == "413"
     assert "the limit is 31 MiB" in output
     assert "wheelyard upload" in output

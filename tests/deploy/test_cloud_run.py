@@ -97,7 +97,7 @@ def cloud() -> Iterator[FakeGcs]:
 
 
 @pytest.fixture(scope="module")
-def deployed(cloud: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def deployment(cloud: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Yield the container of the definition, with its secret mounted, its port and its account."""
     folder = tmp_path_factory.mktemp("deployed")
     sandbox = new_sandbox(folder / "render")
@@ -157,24 +157,26 @@ def test_both_files_are_mounted(service: Service, sandbox: Sandbox) -> None:
     assert volumes["settings"]["secretName"] != volumes["index"]["secretName"]
 
 
-@pytest.mark.usefixtures("deployed")
+@pytest.mark.usefixtures("deployment")
 def test_the_index_file_is_in_force(cloud: FakeGcs) -> None:
     """A container that answers has put its index file into force."""
     assert lets_publisher_in(cloud)
 
 
-def test_container_serves_both(deployed: Deployed, service: Service, sandbox: Sandbox) -> None:
+def test_container_serves_both(deployment: Deployed, service: Service, sandbox: Sandbox) -> None:
     """The container comes up on `$PORT`, private; its probes answer over HTTP/1.1 and HTTP/2."""
-    assert _status(sandbox, f"{deployed.url}/simple/") == "401"
-    assert _status(sandbox, f"{deployed.url}/ready") == "200"
+    assert _status(sandbox, f"{deployment.url}/simple/") == "401"
+    assert _status(sandbox, f"{deployment.url}/ready") == "200"
     for name in ("startupProbe", "livenessProbe"):
         probe = service.container[name]["httpGet"]
         for version in ("--http1.1", "--http2-prior-knowledge"):
-            assert _status(sandbox, version, f"{deployed.url}{probe['path']}") == "200"
+            assert _status(sandbox, version, f"{deployment.url}{probe['path']}") == "200"
 
 
 @pytest.mark.slow
-def test_large_wheel_arrives_by_http2(deployed: Deployed, cloud: FakeGcs, sandbox: Sandbox) -> None:
+def test_large_wheel_arrives_by_http2(
+    deployment: Deployed, cloud: FakeGcs, sandbox: Sandbox
+) -> None:
     """A wheel too large for HTTP/1.1 comes in over HTTP/2, and goes out by a redirect."""
     large = make_wheel(
         "acme-large", content=bytes(40_000_000)
@@ -182,9 +184,9 @@ def test_large_wheel_arrives_by_http2(deployed: Deployed, cloud: FakeGcs, sandbo
     (sandbox.folder / large.filename).write_bytes(large.body)
     form = ("--http2-prior-knowledge", "-F", f"content=@{large.filename}")
 
-    status = _status(sandbox, *form, f"{deployed.trusted_url}/legacy/")
+    status = _status(sandbox, *form, f"{deployment.trusted_url}/legacy/")
     command = ("--head", "-sS", "-X", "GET", "-o", "-", "--noproxy", "*")
-    path = f"{deployed.trusted_url}/files/acme-large/{large.filename}"
+    path = f"{deployment.trusted_url}/files/acme-large/{large.filename}"
     answer = sandbox.run(system_program("curl"), *command, path)
 
     assert status == "200"

@@ -112,17 +112,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def refused(server: Server, archives: list[Path]) -> dict[str, str]:
+def refusals(server: Server, archives: list[Path]) -> dict[str, str]:
     """Publish them all; holds what the server did not take, with its reason."""
     return {file.name: reason for file in archives if (reason := refusal(server, file))}
 
 
-def test_real_archives_are_accepted(refused: dict[str, str]) -> None:
+def test_real_archives_are_accepted(refusals: dict[str, str]) -> None:
     """Archives that the public registry took are accepted here."""
-    assert refused == {}
+    assert refusals == {}
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("refusals")
 def test_real_archives_are_listed(server: Server, archives: list[Path]) -> None:
     """Each file is on its project's page with its digest, and comes back with these bytes."""
     projects = {project_of(file) for file in archives}
@@ -134,7 +134,7 @@ def test_real_archives_are_listed(server: Server, archives: list[Path]) -> None:
         assert hashlib.sha256(fetch(files[name].url)).hexdigest() == digest, name
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("refusals")
 def test_metadata_is_that_of_the_wheel(server: Server, archives: list[Path]) -> None:
     """The `.metadata` of each wheel is its METADATA, byte for byte."""
     wheels = {file.name: file for file in archives if file.suffix == ".whl"}
@@ -146,7 +146,7 @@ def test_metadata_is_that_of_the_wheel(server: Server, archives: list[Path]) -> 
         assert fetch(f"{url}.metadata") == metadata_in(wheels[name]), name
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("refusals")
 @pytest.mark.parametrize("wanted", ALL_WANTED, ids=lambda wanted: wanted.folder)
 def test_pip_downloads_the_same_files(
     server: Server, tmp_path: Path, wanted: DownloadRequest

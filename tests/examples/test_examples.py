@@ -29,15 +29,15 @@ BY_FACE: Final = [
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+def unchanged_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Make a world, which no test changes."""
     return World.make(tmp_path_factory.mktemp("world") / "made")
 
 
 @pytest.fixture
-def world(made: World, tmp_path: Path) -> World:
+def world(unchanged_world: World, tmp_path: Path) -> World:
     """Return a copy of the world."""
-    return made.copy_to(tmp_path / "world")
+    return unchanged_world.copy_to(tmp_path / "world")
 
 
 @pytest.fixture

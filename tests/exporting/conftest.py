@@ -26,7 +26,7 @@ def stocked_template(tmp_path_factory: pytest.TempPathFactory) -> StoreFolder:
 
 
 @pytest.fixture
-def stocked(tmp_path: Path, stocked_template: StoreFolder) -> StoreFolder:
+def stocked_store(tmp_path: Path, stocked_template: StoreFolder) -> StoreFolder:
     """A copy of the store with something of everything in it, for one test alone."""
     copytree(stocked_template.store, tmp_path / "store")
     return StoreFolder(tmp_path)

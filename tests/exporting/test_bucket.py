@@ -48,10 +48,10 @@ def objects(cloud: FakeGcs) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("location", [BUCKET, "{}/store"], ids=["a bucket", "a folder"])
 def test_a_bucket_has_what_a_folder_has(
-    cloud: FakeGcs, stocked: StoreFolder, tmp_path: Path, location: str
+    cloud: FakeGcs, stocked_store: StoreFolder, tmp_path: Path, location: str
 ) -> None:
     """A bucket has what a folder has, each page of a folder a second time; changes cost little."""
-    for key, body in stocked.objects().items():
+    for key, body in stocked_store.objects().items():
         cloud.bucket("wheels").put(f"store/{key}", body)
     index = index_at(StoreSettings(location=location.format(tmp_path)))
     export_to(index, SITE)

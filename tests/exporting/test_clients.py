@@ -42,7 +42,7 @@ def dist(build: Builder, tool: Built, base: Built) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def exported(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site_folder(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a site."""
     folder = tmp_path_factory.mktemp("www")
     sandbox = new_sandbox(folder)
@@ -66,9 +66,9 @@ def nginx(heading: str, folder: Path, **replaced: str) -> Iterator[Server]:
 
 
 @pytest.fixture
-def web(exported: Path, tmp_path: Path) -> Iterator[Server]:
+def web(site_folder: Path, tmp_path: Path) -> Iterator[Server]:
     """Yield nginx before a folder."""
-    with nginx("Serving with nginx", tmp_path, **{"/srv/packages": str(exported)}) as server:
+    with nginx("Serving with nginx", tmp_path, **{"/srv/packages": str(site_folder)}) as server:
         yield server
 
 

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.integration
 AT = ("--base-url", BASE)
 
 
-def test_export_says_what_it_wrote(stocked: StoreFolder, wheelyard: Typed) -> None:
+def test_export_says_what_it_wrote(stocked_store: StoreFolder, wheelyard: Typed) -> None:
     """`export` says in one line what it wrote, and warns where it knows no URL."""
-    store, site = ("--store", stocked.store), stocked.site
+    store, site = ("--store", stocked_store.store), stocked_store.site
 
     first = wheelyard("export", site, *store, *AT)
     again = wheelyard("export", site, *store)
-    bare = wheelyard("export", stocked.folder / "bare", *store)
+    bare = wheelyard("export", stocked_store.folder / "bare", *store)
 
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.startswith(f"{site}: 13 projects, 13 of them exported anew, ")
@@ -56,60 +56,66 @@ actions = ["read"]
     ],
 )
 def test_a_private_index_warns_of_a_public_site(
-    stocked: StoreFolder, wheelyard: Typed, text: str, tables: str, *, is_told: bool
+    stocked_store: StoreFolder, wheelyard: Typed, text: str, tables: str, *, is_told: bool
 ) -> None:
     """For a private index, one warning says that every reader of the site can read everything."""
-    put_tables_at(stocked.store, toml_of(main={"read": "granted"}))
-    config = stocked.folder / "settings.toml"
+    put_tables_at(stocked_store.store, toml_of(main={"read": "granted"}))
+    config = stocked_store.folder / "settings.toml"
     config.write_text(text)
-    put_tables_at(stocked.store, tables, config)
+    put_tables_at(stocked_store.store, tables, config)
 
-    done = wheelyard("export", stocked.site, "--store", stocked.store, "--config", config)
+    done = wheelyard(
+        "export", stocked_store.site, "--store", stocked_store.store, "--config", config
+    )
 
     assert done.returncode == 0, done.stderr
-    assert (f"whoever can read {stocked.site} reads everything" in done.stderr) is is_told
-    assert "demo/" in (stocked.site / "simple/index.html").read_text()
+    assert (f"whoever can read {stocked_store.site} reads everything" in done.stderr) is is_told
+    assert "demo/" in (stocked_store.site / "simple/index.html").read_text()
 
 
 @pytest.mark.parametrize("option", ["--files", "--base-url"])
-def test_a_bad_url_writes_nothing(stocked: StoreFolder, wheelyard: Typed, option: str) -> None:
+def test_a_bad_url_writes_nothing(
+    stocked_store: StoreFolder, wheelyard: Typed, option: str
+) -> None:
     """A URL that is none for the web is refused in one line, before anything is written."""
     names = ("packages.example.com", "ftp://x.example", "https://", "//x.example/y", "link")
     odd = ("https://x.example/?a=b", "https://x.example/#f", "https://[x.example", "http://a:b@x/")
     wrong = ("https://x.example/a b", "https://x.example:99999/")
     for url in (*names, *odd, *wrong):
-        done = wheelyard("export", stocked.site, "--store", stocked.store, option, url)
+        done = wheelyard("export", stocked_store.site, "--store", stocked_store.store, option, url)
 
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
         assert "is no address" in done.stderr
-    assert not stocked.site.exists()
+    assert not stocked_store.site.exists()
 
 
-def test_what_is_lost_is_line_and_rest_is_exported(stocked: StoreFolder, wheelyard: Typed) -> None:
+def test_what_is_lost_is_line_and_rest_is_exported(
+    stocked_store: StoreFolder, wheelyard: Typed
+) -> None:
     """What cannot be exported is an error, a line each, and all else is exported."""
     for name in ("only_source", "half_gone"):
         # also those of deleted files
-        for path in list((stocked.store / "files").rglob(f"{name}*")):
+        for path in list((stocked_store.store / "files").rglob(f"{name}*")):
             path.unlink()
 
-    done = wheelyard("export", stocked.site, "--store", stocked.store, *AT)
+    done = wheelyard("export", stocked_store.site, "--store", stocked_store.store, *AT)
 
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 2)
     assert "only_source-0.1" in done.stderr
-    assert '"zope-2-x"' in (stocked.site / "search.json").read_text()
+    assert '"zope-2-x"' in (stocked_store.site / "search.json").read_text()
 
 
-def test_an_export_goes_on_after_a_full_disk(stocked: StoreFolder, wheelyard: Typed) -> None:
+def test_an_export_goes_on_after_a_full_disk(stocked_store: StoreFolder, wheelyard: Typed) -> None:
     """An export to a full disk ends with one sentence, works so far, and can be completed."""
-    with small_disk(stocked.folder, "size=160k") as site:
-        done = wheelyard("export", site, "--store", stocked.store, *AT)
+    with small_disk(stocked_store.folder, "size=160k") as site:
+        done = wheelyard("export", site, "--store", stocked_store.store, *AT)
 
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
         assert "no room left" in done.stderr
         assert broken(tree(site), is_written_now=True) == []
         subprocess.run(["mount", "-o", "remount,size=4m", site], check=True)
-        stocked.export_patiently(site)  # there was no room to give back the lease
-        assert tree(site) == stocked.fresh()
+        stocked_store.export_patiently(site)  # there was no room to give back the lease
+        assert tree(site) == stocked_store.fresh()
 
 
 def test_an_upload_can_refresh_a_site(sandbox: Sandbox, wheelyard: Typed) -> None:
@@ -154,56 +160,62 @@ def test_a_wrong_site_publishes_nothing(sandbox: Sandbox, wheelyard: Typed) -> N
     assert wheelyard("list").stdout == ""
 
 
-def test_each_index_is_a_folder(stocked: StoreFolder, wheelyard: Typed) -> None:
+def test_each_index_is_a_folder(stocked_store: StoreFolder, wheelyard: Typed) -> None:
     """Each index has its pages in a folder of its name, which stays unless one wants it to go."""
-    place = (stocked.site, "--store", stocked.store, *AT)
+    place = (stocked_store.site, "--store", stocked_store.store, *AT)
     dev, prod = ({"name": name, "layers": [name, ""]} for name in ("dev", "prod"))
-    put_tables_at(stocked.store, toml_of(index=(dev, prod)))
+    put_tables_at(stocked_store.store, toml_of(index=(dev, prod)))
     first = wheelyard("export", *place)
     # as if an earlier version had dev in its settings
-    (stocked.store / keys.INDEX_LIST).unlink()
-    rmtree(stocked.store / keys.INDEX_LIST_JOURNAL)
-    put_tables_at(stocked.store, toml_of(index=(prod,)))
+    (stocked_store.store / keys.INDEX_LIST).unlink()
+    rmtree(stocked_store.store / keys.INDEX_LIST_JOURNAL)
+    put_tables_at(stocked_store.store, toml_of(index=(prod,)))
     kept = wheelyard("export", *place)
     again = wheelyard("export", *place, "--all")
 
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
     assert "warning: dev/ of the site stays as it is" in kept.stderr
     assert "warning: deleted dev/ of the site" in again.stderr
-    assert f"{stocked.site}/dev: 13 projects" in first.stdout
-    assert f"{stocked.site}/prod: 13 projects, 13 of them exported anew, 0 pages" in kept.stdout
-    assert not (stocked.site / "dev").exists()
-    page = (stocked.site / "prod/project/demo/index.html").read_text()
+    assert f"{stocked_store.site}/dev: 13 projects" in first.stdout
+    assert (
+        f"{stocked_store.site}/prod: 13 projects, 13 of them exported anew, 0 pages" in kept.stdout
+    )
+    assert not (stocked_store.site / "dev").exists()
+    page = (stocked_store.site / "prod/project/demo/index.html").read_text()
     assert '<a href="../../../project/demo/">the index main</a>' in page
-    home = (stocked.site / "index.html").read_text()
+    home = (stocked_store.site / "index.html").read_text()
     assert '<a href="./prod/">prod</a>' in home
     assert "dev/" not in home
 
 
-def test_a_private_index_among_public_ones(stocked: StoreFolder, wheelyard: Typed) -> None:
+def test_a_private_index_among_public_ones(stocked_store: StoreFolder, wheelyard: Typed) -> None:
     """One warning names the indexes of a site that need a credential, and no others."""
-    config = stocked.folder / "settings.toml"
+    config = stocked_store.folder / "settings.toml"
     indexes = ({"name": "dev", "read": "anyone"}, {"name": "prod"})
-    put_tables_at(stocked.store, toml_of(index=indexes))
+    put_tables_at(stocked_store.store, toml_of(index=indexes))
     private = "[access]\nprivate = false\n"
     grant = '[[grant]]\nwho = ["{}"]\nprojects = ["*"]\nactions = ["read"]\n{}\n'
     of_prod = grant.format("user:ana@acme.dev", 'index = "prod"')
     config.write_text(private)
-    put_tables_at(stocked.store, grant.format("anonymous", "") + of_prod, config)
+    put_tables_at(stocked_store.store, grant.format("anonymous", "") + of_prod, config)
 
-    done = wheelyard("export", stocked.site, "--store", stocked.store, "--config", config)
+    done = wheelyard(
+        "export", stocked_store.site, "--store", stocked_store.store, "--config", config
+    )
 
     assert "warning: reading prod needs a credential" in done.stderr
     assert done.stderr.count("without --base-url") == 1
 
 
-def test_a_view_lists_what_it_shows(stocked: StoreFolder, wheelyard: Typed) -> None:
+def test_a_view_lists_what_it_shows(stocked_store: StoreFolder, wheelyard: Typed) -> None:
     """The folder of a view has the projects of which the view shows a file, and no others."""
     view = {"name": "only", "layers": [""], "allow": ["demo"]}
-    put_tables_at(stocked.store, toml_of(index=(view,)))
+    put_tables_at(stocked_store.store, toml_of(index=(view,)))
 
-    done = wheelyard("export", stocked.site, "--store", stocked.store, *AT)
+    done = wheelyard("export", stocked_store.site, "--store", stocked_store.store, *AT)
 
-    assert f"{stocked.site}/only: 1 project, " in done.stdout
-    folders = [path.name for path in (stocked.site / "only/simple").iterdir() if path.is_dir()]
+    assert f"{stocked_store.site}/only: 1 project, " in done.stdout
+    folders = [
+        path.name for path in (stocked_store.site / "only/simple").iterdir() if path.is_dir()
+    ]
     assert folders == ["demo"]

@@ -81,7 +81,7 @@ def test_a_killed_export_is_finished_by_the_next(
 
 
 @pytest.fixture
-def large(tmp_path: Path) -> StoreFolder:
+def large_store(tmp_path: Path) -> StoreFolder:
     """A store with so many projects that there is time to end an export of it."""
     store, files = StoreFolder(tmp_path), FakeFiles()
     offers = [files.offer(make_wheel(f"demo{number}")) for number in range(100)]
@@ -98,10 +98,10 @@ def large(tmp_path: Path) -> StoreFolder:
     ],
 )
 def test_ctrl_c_and_kill_leave_a_site_that_works(
-    large: StoreFolder, number: signal.Signals, status: int, message: str, waits: int
+    large_store: StoreFolder, number: signal.Signals, status: int, message: str, waits: int
 ) -> None:
     """Ctrl-C ends an export with one line; after a kill, the next waits for the lease to end."""
-    line = ("export", str(large.site), "--store", str(large.store), "--base-url", BASE)
+    line = ("export", str(large_store.site), "--store", str(large_store.store), "--base-url", BASE)
     with subprocess.Popen(
         [sys.executable, "-c", HEEDING, *line],
         env=environment(),
@@ -109,14 +109,14 @@ def test_ctrl_c_and_kill_leave_a_site_that_works(
         text=True,
         start_new_session=True,
     ) as process:
-        until((large.site / "project").exists, process=process)
+        until((large_store.site / "project").exists, process=process)
         os.killpg(process.pid, number)  # as a terminal does
         _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
 
     assert (process.returncode, errors) == (status, message)
-    site = {path: body for path, body in tree(large.site).items() if "/.part-" not in path}
+    site = {path: body for path, body in tree(large_store.site).items() if "/.part-" not in path}
     assert broken(site, is_written_now=True) == []
     assert "simple/index.html" not in site
-    result, waited = large.export_patiently(large.site)
+    result, waited = large_store.export_patiently(large_store.site)
     assert (result.projects, waited) == (100, waits)
-    assert tree(large.site) == large.fresh()
+    assert tree(large_store.site) == large_store.fresh()

@@ -63,7 +63,7 @@ def release(version: str, name: str = "demo") -> set[str]:
 
 
 @pytest.fixture
-def filled(harness: ExportHarness) -> ExportHarness:
+def export_harness(harness: ExportHarness) -> ExportHarness:
     """An index with a few projects, and its site."""
     harness.publish(
         *(make_wheel("other", "0.9", "Requires-Dist: newcomer"), OLD, make_sdist("demo", "1.0")),
@@ -106,11 +106,11 @@ def test_a_site_offers_no_filter_that_nobody_answers(harness: ExportHarness) -> 
         assert b"classifier=" not in body
 
 
-def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
+def test_without_a_change_nothing_is_written(export_harness: ExportHarness) -> None:
     """Without a change nothing is written, not even the manifest."""
-    site, store = FakeStore(filled.site), FakeStore(filled.store)
+    site, store = FakeStore(export_harness.site), FakeStore(export_harness.store)
 
-    filled.opened_export(site, store).run(ignore)
+    export_harness.opened_export(site, store).run(ignore)
 
     assert set(site.calls) == {("get", MANIFEST)}
     assert {key for _, key in store.calls} == {
@@ -176,16 +176,16 @@ def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
     ids=["a file", "a newer file", "a project", "a user's status", "a user", "a yank", "a delete"],
 )
 def test_a_change_writes_only_the_pages_that_show_it(
-    filled: ExportHarness,
+    export_harness: ExportHarness,
     change: Callable[[ExportHarness], None],
     pages: set[str],
     brought: Distribution | None,
     gone: str | None,
 ) -> None:
     """A change costs the pages that show it, also of others, its file, and the lists."""
-    change(filled)
+    change(export_harness)
 
-    calls = filled.export()
+    calls = export_harness.export()
 
     written = [path for verb, path in calls if verb.startswith("put")]
     assert len(written) == len(set(written))
@@ -197,54 +197,56 @@ def test_a_change_writes_only_the_pages_that_show_it(
     assert names == ([gone, f"{gone}.metadata"] if gone else [])
     assert [path for _, path in calls[: len(files)]] == written[: len(files)]  # files come first
     assert calls[len(written) :] == [("delete", path) for path in deleted]  # and they go last
-    filled.assert_fresh()
+    export_harness.assert_fresh()
 
 
-def test_a_project_without_files_loses_its_json(filled: ExportHarness) -> None:
+def test_a_project_without_files_loses_its_json(export_harness: ExportHarness) -> None:
     """A project without files has no PyPI JSON in the site, and its pages say so."""
     for version in ("1.0", "1.1", "1!2.0+cu121.x"):
-        delete(filled.index, "demo", version)
+        delete(export_harness.index, "demo", version)
 
-    calls = filled.export()
+    calls = export_harness.export()
 
     assert ("delete", "pypi/demo/json") in calls
     kinds = [path.startswith("files/") for verb, path in calls if verb == "delete"]
     assert kinds == sorted(kinds)  # no page names a file that is deleted already
-    assert b"were deleted" in tree(filled.site)["project/demo/index.html"]
-    filled.assert_fresh()
+    assert b"were deleted" in tree(export_harness.site)["project/demo/index.html"]
+    export_harness.assert_fresh()
 
 
-def test_files_of_a_quarantined_project_leave_and_return(filled: ExportHarness) -> None:
+def test_files_of_a_quarantined_project_leave_and_return(export_harness: ExportHarness) -> None:
     """A quarantined project's files leave the site, and come back with it."""
-    files = filled.site.list("files/demo/")
+    files = export_harness.site.list("files/demo/")
     before = [entry.key for entry in files]
     for status, expected in ((Status.QUARANTINED, []), (Status.ACTIVE, before)):
-        set_status(filled.index, "demo", status)
+        set_status(export_harness.index, "demo", status)
 
-        filled.export()
+        export_harness.export()
 
-        assert [entry.key for entry in filled.site.list("files/demo/")] == expected
-        filled.assert_fresh()
+        assert [entry.key for entry in export_harness.site.list("files/demo/")] == expected
+        export_harness.assert_fresh()
 
 
 @pytest.mark.parametrize("is_gzipped", [True, False])
-def test_pages_follow_the_options(filled: ExportHarness, *, is_gzipped: bool) -> None:
+def test_pages_follow_the_options(export_harness: ExportHarness, *, is_gzipped: bool) -> None:
     """Compressed copies come and go with the option, and another URL is on every page."""
-    filled.options = replace(filled.options, is_gzipped=is_gzipped)
-    filled.export()
+    export_harness.options = replace(export_harness.options, is_gzipped=is_gzipped)
+    export_harness.export()
     foreign = {"simple/my-backup.tar.gz", "project/notes.gz", "other.gz", "files/dump.gz"}
     for path in foreign:
-        filled.site.put(Key(path), b"theirs", None)
+        export_harness.site.put(Key(path), b"theirs", None)
     url = "https://elsewhere.example.com"
-    filled.options = replace(filled.options, is_gzipped=not is_gzipped, base_url=url)
+    export_harness.options = replace(
+        export_harness.options, is_gzipped=not is_gzipped, base_url=url
+    )
 
-    filled.export()
+    export_harness.export()
 
-    assert (filled.result.projects, filled.result.total) == (2, 2)
-    left = tree(filled.site)
+    assert (export_harness.result.projects, export_harness.result.total) == (2, 2)
+    left = tree(export_harness.site)
     packed = [body for path, body in left.items() if path.endswith(".html.gz")]
     assert {body[4:8] for body in packed} <= {bytes(4)}  # the time of packing is not in there
-    assert left == filled.fresh() | dict.fromkeys(foreign, b"theirs")
+    assert left == export_harness.fresh() | dict.fromkeys(foreign, b"theirs")
     assert f"{url}/files/".encode() in left["pypi/demo/json"]
     assert not [path for path in left if b"/all/of/them/" in left[path]]
 
@@ -279,17 +281,19 @@ def test_what_is_no_page_stays(harness: ExportHarness) -> None:
 @pytest.mark.parametrize(
     "content", [None, b"", b'{"options": 1}', b"\xff\xfe", b"[]", b'{"format": 4}'], ids=repr
 )
-def test_lost_manifest_costs_no_written_page(filled: ExportHarness, content: bytes | None) -> None:
+def test_lost_manifest_costs_no_written_page(
+    export_harness: ExportHarness, content: bytes | None
+) -> None:
     """A lost or damaged manifest costs a whole export, which writes no page again."""
     if content is None:
-        filled.site.delete(Key(MANIFEST))
+        export_harness.site.delete(Key(MANIFEST))
     else:
-        filled.site.put(Key(MANIFEST), content, None)
+        export_harness.site.put(Key(MANIFEST), content, None)
 
-    calls = filled.export(everything=True)
+    calls = export_harness.export(everything=True)
 
-    assert (calls, filled.result.projects) == ([], 2)
-    filled.assert_fresh()
+    assert (calls, export_harness.result.projects) == ([], 2)
+    export_harness.assert_fresh()
 
 
 @pytest.mark.parametrize(
@@ -303,22 +307,26 @@ def test_lost_manifest_costs_no_written_page(filled: ExportHarness, content: byt
     ],
     ids=["another version", "another format", "a damaged lease", "a lease of nobody"],
 )
-def test_pages_of_other_versions_are_renewed(filled: ExportHarness, old: bytes, new: bytes) -> None:
+def test_pages_of_other_versions_are_renewed(
+    export_harness: ExportHarness, old: bytes, new: bytes
+) -> None:
     """Pages of another version, or beside a damaged lease, are made again at once."""
-    stored = filled.site.get(Key(MANIFEST))
+    stored = export_harness.site.get(Key(MANIFEST))
     assert isinstance(stored, Stored)
     assert old in stored.body
-    filled.site.put(Key(MANIFEST), stored.body.replace(old, new), None)
-    filled.site.put(Key("simple/demo/index.html"), b"as it used to be", None)
-    filled.site.put(Key("project/demo/0.9/index.html"), b"which is gone", None)
+    export_harness.site.put(Key(MANIFEST), stored.body.replace(old, new), None)
+    export_harness.site.put(Key("simple/demo/index.html"), b"as it used to be", None)
+    export_harness.site.put(Key("project/demo/0.9/index.html"), b"which is gone", None)
 
-    filled.export()
+    export_harness.export()
 
-    assert filled.waits == 0
-    filled.assert_fresh()
+    assert export_harness.waits == 0
+    export_harness.assert_fresh()
 
 
-def test_many_names_have_pages(filled: ExportHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_names_have_pages(
+    export_harness: ExportHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The list of all projects has several pages, which go when there are fewer projects."""
 
     def show(on_a_page: int) -> None:
@@ -327,40 +335,40 @@ def test_many_names_have_pages(filled: ExportHarness, monkeypatch: pytest.Monkey
             monkeypatch.setattr(module, "PROJECTS_ON_A_PAGE", on_a_page, raising=False)
 
     show(1)
-    filled.publish(make_wheel("third", "1.0"))
+    export_harness.publish(make_wheel("third", "1.0"))
 
-    filled.export()
+    export_harness.export()
 
     for number, name in enumerate(("demo", "other", "third"), 1):
-        page = tree(filled.site)[f"-/projects/{number}/index.html"]
+        page = tree(export_harness.site)[f"-/projects/{number}/index.html"]
         assert f"project/{name}/".encode() in page
-    assert b"-/projects/1/" in tree(filled.site)["index.html"]
-    filled.assert_fresh()
-    set_status(filled.index, "third", Status.DEPRECATED)
-    assert ("put", "-/projects/3/index.html") in filled.export()
+    assert b"-/projects/1/" in tree(export_harness.site)["index.html"]
+    export_harness.assert_fresh()
+    set_status(export_harness.index, "third", Status.DEPRECATED)
+    assert ("put", "-/projects/3/index.html") in export_harness.export()
     show(2)
-    filled.publish(make_wheel("fourth", "1.0"))
-    assert ("delete", "-/projects/3/index.html") in filled.export()
-    filled.assert_fresh()
+    export_harness.publish(make_wheel("fourth", "1.0"))
+    assert ("delete", "-/projects/3/index.html") in export_harness.export()
+    export_harness.assert_fresh()
 
 
-def test_all_mends_every_page_of_the_site(filled: ExportHarness) -> None:
+def test_all_mends_every_page_of_the_site(export_harness: ExportHarness) -> None:
     """With `--all`, what was removed, changed or added among the pages of the site is mended."""
-    before = tree(filled.site)
+    before = tree(export_harness.site)
     for path in (*LISTS, "project/demo/1.0/index.html"):
-        filled.site.put(Key(path), before[path][::-1], None)
+        export_harness.site.put(Key(path), before[path][::-1], None)
     for path in before:
         if path.startswith(("simple/demo/", "files/other/", "-/assets/")):
-            filled.site.delete(Key(path))
+            export_harness.site.delete(Key(path))
     file = next(path for path in before if path.startswith("files/demo/"))
-    filled.site.put(Key(file), before[file][:9], None)
-    filled.site.put(Key("simple/nobody/index.html"), b"gone long ago", None)
-    assert filled.export() == []
+    export_harness.site.put(Key(file), before[file][:9], None)
+    export_harness.site.put(Key("simple/nobody/index.html"), b"gone long ago", None)
+    assert export_harness.export() == []
 
-    filled.export(everything=True)
+    export_harness.export(everything=True)
 
-    assert tree(filled.site) == before
-    filled.assert_fresh()
+    assert tree(export_harness.site) == before
+    export_harness.assert_fresh()
 
 
 @pytest.mark.parametrize(
@@ -369,7 +377,7 @@ def test_all_mends_every_page_of_the_site(filled: ExportHarness) -> None:
 )
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
 def test_a_damaged_project_keeps_its_pages(
-    filled: ExportHarness,
+    export_harness: ExportHarness,
     lost: str,
     advice: str,
     *,
@@ -377,18 +385,20 @@ def test_a_damaged_project_keeps_its_pages(
 ) -> None:
     """A project whose document or file is lost keeps its pages, and without any is not listed."""
     if is_first:
-        filled.site = type(filled.site)(filled.clock.seconds)
-    before = {path: body for path, body in tree(filled.site).items() if "/demo/" in path}
-    filled.publish(make_wheel("demo", "2.0"), make_wheel("last", "1.0", "Requires-Dist: demo"))
-    bodies = {key: body for key, body in objects(filled.store, lost) if "1.0" not in key}
+        export_harness.site = type(export_harness.site)(export_harness.clock.seconds)
+    before = {path: body for path, body in tree(export_harness.site).items() if "/demo/" in path}
+    export_harness.publish(
+        make_wheel("demo", "2.0"), make_wheel("last", "1.0", "Requires-Dist: demo")
+    )
+    bodies = {key: body for key, body in objects(export_harness.store, lost) if "1.0" not in key}
     for key in bodies:
-        filled.store.delete(Key(key))
+        export_harness.store.delete(Key(key))
 
     for _ in range(2):
-        filled.export()
-        (message,) = filled.result.failed
+        export_harness.export()
+        (message,) = export_harness.result.failed
         assert advice in message
-    site = tree(filled.site)
+    site = tree(export_harness.site)
     assert [link for link in broken(site) if not link.startswith("feed.xml")] == []
     assert b"last/" in site["simple/index.html"]
     assert (b"demo/" in site["simple/index.html"]) is not is_first
@@ -396,27 +406,27 @@ def test_a_damaged_project_keeps_its_pages(
     assert before.items() <= site.items()
 
     for key, body in bodies.items():
-        filled.store.put(Key(key), body, None)
-    filled.export()
-    assert filled.result.failed == ()
-    filled.assert_fresh()
+        export_harness.store.put(Key(key), body, None)
+    export_harness.export()
+    assert export_harness.result.failed == ()
+    export_harness.assert_fresh()
 
 
-def test_a_project_of_a_newer_version_keeps_its_pages(filled: ExportHarness) -> None:
+def test_a_project_of_a_newer_version_keeps_its_pages(export_harness: ExportHarness) -> None:
     """A project that only a newer version can read keeps its pages; all others are exported."""
-    before = {path: body for path, body in tree(filled.site).items() if "/demo/" in path}
+    before = {path: body for path, body in tree(export_harness.site).items() if "/demo/" in path}
     key, codec = keys.project(CLAIMED), ProjectCodec()
-    project = filled.index.projects.get(CLAIMED)
+    project = export_harness.index.projects.get(CLAIMED)
     newer = replace(project, revision=project.revision + 1, needs={"promoted": "7.5"})
-    filled.store.put(key, codec.encode(newer), None)
-    filled.index.changes.mark({CLAIMED: newer.revision})
-    filled.publish(make_wheel("last", "1.0"))
+    export_harness.store.put(key, codec.encode(newer), None)
+    export_harness.index.changes.mark({CLAIMED: newer.revision})
+    export_harness.publish(make_wheel("last", "1.0"))
 
-    filled.export()
+    export_harness.export()
 
-    (message,) = filled.result.failed
+    (message,) = export_harness.result.failed
     assert "Upgrade to wheelyard 7.5" in message
-    site = tree(filled.site)
+    site = tree(export_harness.site)
     assert b"last/" in site["simple/index.html"]
     assert before.items() <= site.items()
 

@@ -42,96 +42,108 @@ def put(site: Path, *paths: str) -> None:
 
 
 @pytest.mark.parametrize("manifest", [EARLIER, OTHER], ids=["no lease", "another format"])
-def test_a_site_of_an_earlier_version_is_taken_over(stocked: StoreFolder, manifest: str) -> None:
+def test_a_site_of_an_earlier_version_is_taken_over(
+    stocked_store: StoreFolder, manifest: str
+) -> None:
     """A site of an earlier version is taken over with its options; leftovers of it go."""
     put(
-        stocked.site,
+        stocked_store.site,
         *("robots.txt", "health", "notes.txt", "simple/gone-by/index.html", ".spool/upload-x"),
         *("wheelyard-export/begun.json", "wheelyard-export/projects/demo.json", ".locks/02"),
         *("wheelyard-export/public.json", "wheelyard-export/.part-1"),
     )
-    (stocked.site / MANIFEST).write_text(manifest % BASE)
+    (stocked_store.site / MANIFEST).write_text(manifest % BASE)
 
-    export_to(stocked.index, stocked.site, RequestedOptions())
+    export_to(stocked_store.index, stocked_store.site, RequestedOptions())
 
-    expected = stocked.fresh(RequestedOptions(base_url=BASE, is_gzipped=True))
+    expected = stocked_store.fresh(RequestedOptions(base_url=BASE, is_gzipped=True))
     expected |= dict.fromkeys(("robots.txt", "notes.txt"), b"theirs")
     del expected["robots.txt.gz"]
-    assert tree(stocked.site) == expected
-    assert [path for path in stocked.site.iterdir() if path.name.startswith(".")] == []
-    assert export_to(stocked.index, stocked.site, RequestedOptions()).written == 0
+    assert tree(stocked_store.site) == expected
+    assert [path for path in stocked_store.site.iterdir() if path.name.startswith(".")] == []
+    assert export_to(stocked_store.index, stocked_store.site, RequestedOptions()).written == 0
 
 
-def test_files_beside_a_site_of_an_earlier_version(stocked: StoreFolder) -> None:
+def test_files_beside_a_site_of_an_earlier_version(stocked_store: StoreFolder) -> None:
     """Files beside a site of an earlier version with a URL of files stay."""
     foreign = f"files/gone/{'0' * 64}/gone-1.0.tar.gz"
-    put(stocked.site, foreign)
+    put(stocked_store.site, foreign)
     manifest = (EARLIER % BASE).replace('"files_url":""', f'"files_url":"{ELSEWHERE}"')
-    (stocked.site / "wheelyard-export").mkdir()
-    (stocked.site / MANIFEST).write_text(manifest)
+    (stocked_store.site / "wheelyard-export").mkdir()
+    (stocked_store.site / MANIFEST).write_text(manifest)
 
     for _ in range(2):
-        export_to(stocked.index, stocked.site, RequestedOptions())
+        export_to(stocked_store.index, stocked_store.site, RequestedOptions())
 
-        assert tree(stocked.site)[foreign] == b"theirs"
+        assert tree(stocked_store.site)[foreign] == b"theirs"
 
 
 @pytest.mark.parametrize("path", ["index.html", "simple/index.html", "simple/demo/index.html"])
-def test_pages_of_others_are_left_alone(stocked: StoreFolder, wheelyard: Typed, path: str) -> None:
+def test_pages_of_others_are_left_alone(
+    stocked_store: StoreFolder, wheelyard: Typed, path: str
+) -> None:
     """Pages that no export has made are not written over, however often one asks."""
-    put(stocked.site, path)
+    put(stocked_store.site, path)
 
     for _ in range(2):
-        done = wheelyard("export", stocked.site, "--store", stocked.store)
+        done = wheelyard("export", stocked_store.site, "--store", stocked_store.store)
 
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
         assert path in done.stderr
         assert "Choose an empty place" in done.stderr
-        assert tree(stocked.site) == {path: b"theirs"}
+        assert tree(stocked_store.site) == {path: b"theirs"}
 
-    assert wheelyard("export", stocked.site, "--store", stocked.store, "--all").returncode == 0
-    assert tree(stocked.site)[path] != b"theirs"
+    assert (
+        wheelyard("export", stocked_store.site, "--store", stocked_store.store, "--all").returncode
+        == 0
+    )
+    assert tree(stocked_store.site)[path] != b"theirs"
 
 
-def test_a_site_of_another_store_is_refused(stocked: StoreFolder, wheelyard: Typed) -> None:
+def test_a_site_of_another_store_is_refused(stocked_store: StoreFolder, wheelyard: Typed) -> None:
     """A site of another store is refused, and taken over where its manifest is removed."""
-    other = StoreFolder(stocked.folder / "other")
+    other = StoreFolder(stocked_store.folder / "other")
     other.folder.mkdir()
     other.publish(make_wheel("theirs", "1.0"), make_wheel("demo", "2.0"))
-    wheelyard("export", stocked.site, "--store", stocked.store, *AT)
-    before, manifest = tree(stocked.site), (stocked.site / MANIFEST).read_bytes()
-    assert str(stocked.store).encode() not in manifest
-    line = ("export", stocked.site, "--store", other.store)
+    wheelyard("export", stocked_store.site, "--store", stocked_store.store, *AT)
+    before, manifest = tree(stocked_store.site), (stocked_store.site / MANIFEST).read_bytes()
+    assert str(stocked_store.store).encode() not in manifest
+    line = ("export", stocked_store.site, "--store", other.store)
 
     done = wheelyard(*line)
 
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "another store" in done.stderr
     assert MANIFEST in done.stderr
-    assert (tree(stocked.site), (stocked.site / MANIFEST).read_bytes()) == (before, manifest)
-    link = stocked.folder / "link"
-    link.symlink_to(stocked.store)
-    assert wheelyard("export", stocked.site, "--store", link).returncode == 0  # another spelling
-    (stocked.site / MANIFEST).unlink()
+    assert (tree(stocked_store.site), (stocked_store.site / MANIFEST).read_bytes()) == (
+        before,
+        manifest,
+    )
+    link = stocked_store.folder / "link"
+    link.symlink_to(stocked_store.store)
+    assert (
+        wheelyard("export", stocked_store.site, "--store", link).returncode == 0
+    )  # another spelling
+    (stocked_store.site / MANIFEST).unlink()
     assert wheelyard(*line, "--all").returncode == 0
-    assert "theirs/" in (stocked.site / "simple/index.html").read_text()
+    assert "theirs/" in (stocked_store.site / "simple/index.html").read_text()
 
 
-def test_a_site_follows_a_restored_store(stocked: StoreFolder) -> None:
+def test_a_site_follows_a_restored_store(stocked_store: StoreFolder) -> None:
     """After a backup was restored, the site shows what the store has, and then is at rest."""
-    stocked.index.changes.since(0)
-    copytree(stocked.store, stocked.folder / "backup")
-    stocked.publish(
+    stocked_store.index.changes.since(0)
+    copytree(stocked_store.store, stocked_store.folder / "backup")
+    stocked_store.publish(
         *(
             make_wheel("demo", "3.0", "Summary: Later"),
             make_wheel("demo", "4.0"),
             make_wheel("newcomer", "1.0"),
         )
     )
-    export_to(stocked.index, stocked.site)
-    rmtree(stocked.store)
-    (stocked.folder / "backup").rename(stocked.store)
-    restored = StoreFolder(stocked.folder)
+    export_to(stocked_store.index, stocked_store.site)
+    rmtree(stocked_store.store)
+    (stocked_store.folder / "backup").rename(stocked_store.store)
+    restored = StoreFolder(stocked_store.folder)
 
     result = export_to(restored.index, restored.site)
 
@@ -140,9 +152,13 @@ def test_a_site_follows_a_restored_store(stocked: StoreFolder) -> None:
     assert export_to(restored.index, restored.site).written == 0
 
 
-def test_files_are_left_elsewhere(stocked: StoreFolder) -> None:
+def test_files_are_left_elsewhere(stocked_store: StoreFolder) -> None:
     """With a URL of files, an export deletes its copies, and nothing else."""
-    index, site, own = stocked.index, stocked.site, RequestedOptions(files_url=f"{BASE}/files")
+    index, site, own = (
+        stocked_store.index,
+        stocked_store.site,
+        RequestedOptions(files_url=f"{BASE}/files"),
+    )
     export_to(index, site, COPIED)
     export_to(index, site, own)  # the files are those that it has
     assert broken(tree(site)) == []
@@ -151,27 +167,31 @@ def test_files_are_left_elsewhere(stocked: StoreFolder) -> None:
     put(site, *foreign)
     delete(index, "demo", "1.0")
     index.changes.since(0)
-    in_store = tree(stocked.store)
+    in_store = tree(stocked_store.store)
 
     export_to(index, site, RequestedOptions(files_url=ELSEWHERE))
 
     left = tree(site)
     assert {path for path in left if path.startswith("files/")} == foreign
-    assert tree(stocked.store) == in_store
+    assert tree(stocked_store.store) == in_store
     for path in ("simple/demo/index.html", "simple/demo/index.json", "pypi/demo/json"):
         assert f"{ELSEWHERE}/demo/".encode() in left[path]
     assert export_to(index, site, RequestedOptions()).projects == 0
 
 
 def test_files_are_left_elsewhere_after_an_interrupted_export(
-    stocked: StoreFolder, monkeypatch: pytest.MonkeyPatch
+    stocked_store: StoreFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a URL of files, no copy stays, though the first such export was interrupted."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    index, site, elsewhere = stocked.index, stocked.site, RequestedOptions(files_url=ELSEWHERE)
+    index, site, elsewhere = (
+        stocked_store.index,
+        stocked_store.site,
+        RequestedOptions(files_url=ELSEWHERE),
+    )
     export_to(index, site, COPIED)
     with monkeypatch.context() as patch:
         patch.setattr(SiteWriter, "delete", interrupt)
@@ -180,8 +200,10 @@ def test_files_are_left_elsewhere_after_an_interrupted_export(
 
     export_to(index, site, RequestedOptions())
 
-    export_to(index, stocked.folder / "fresh", RequestedOptions(base_url=BASE, files_url=ELSEWHERE))
-    assert tree(site) == tree(stocked.folder / "fresh")
+    export_to(
+        index, stocked_store.folder / "fresh", RequestedOptions(base_url=BASE, files_url=ELSEWHERE)
+    )
+    assert tree(site) == tree(stocked_store.folder / "fresh")
 
 
 @pytest.mark.parametrize(
@@ -193,33 +215,33 @@ def test_files_are_left_elsewhere_after_an_interrupted_export(
     ],
 )
 def test_what_is_no_place_is_refused(
-    stocked: StoreFolder, wheelyard: Typed, place: str, words: str
+    stocked_store: StoreFolder, wheelyard: Typed, place: str, words: str
 ) -> None:
     """A place that is none, or that has or is in the store or the tokens, is refused."""
-    (stocked.folder / "link").symlink_to(stocked.store)
-    (stocked.folder / "file").write_text("")
-    (stocked.folder / "tokens").mkdir()
-    tokens = {"WHEELYARD_ACCESS_CREDENTIALS_STORE": str(stocked.folder / "tokens")}
-    before = tree(stocked.folder)
-    dest = place if "://" in place else stocked.folder / place
+    (stocked_store.folder / "link").symlink_to(stocked_store.store)
+    (stocked_store.folder / "file").write_text("")
+    (stocked_store.folder / "tokens").mkdir()
+    tokens = {"WHEELYARD_ACCESS_CREDENTIALS_STORE": str(stocked_store.folder / "tokens")}
+    before = tree(stocked_store.folder)
+    dest = place if "://" in place else stocked_store.folder / place
 
-    done = wheelyard("export", dest, "--store", stocked.store, **tokens)
+    done = wheelyard("export", dest, "--store", stocked_store.store, **tokens)
 
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert words in done.stderr
-    assert tree(stocked.folder) == before
+    assert tree(stocked_store.folder) == before
 
 
-def test_files_behind_a_link_are_not_exported(stocked: StoreFolder) -> None:
+def test_files_behind_a_link_are_not_exported(stocked_store: StoreFolder) -> None:
     """Files behind a link in the store are not exported, and the error names the link."""
-    kept, outside = stocked.store / "files" / "oldest", stocked.folder / "outside"
+    kept, outside = stocked_store.store / "files" / "oldest", stocked_store.folder / "outside"
     kept.rename(outside)
     for path in outside.rglob("*.*"):
         path.write_bytes(b"secret".ljust(path.stat().st_size, b"!"))
     kept.symlink_to(outside)
 
     with pytest.raises(Unavailable, match=r"files/oldest.* Put the file or the folder itself"):
-        export_to(stocked.index, stocked.site)
+        export_to(stocked_store.index, stocked_store.site)
 
-    brought = tree(stocked.site)
+    brought = tree(stocked_store.site)
     assert not [path for path in brought if brought[path].startswith(b"secret")]

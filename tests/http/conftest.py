@@ -33,7 +33,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
 
 
 @pytest.fixture(scope="module")
-def stocked(server: RunningServer) -> RunningServer:
+def stocked_server(server: RunningServer) -> RunningServer:
     """The open server with the projects demo (wheels and an sdist), epoch and local."""
     publish(
         server,

@@ -43,7 +43,7 @@ def server(store: RemoteStore, tmp_path: Path) -> Iterator[RunningServer]:
 
 
 @pytest.fixture
-def redirecting(store: RemoteStore, server: RunningServer) -> RunningServer:
+def redirecting_server(store: RemoteStore, server: RunningServer) -> RunningServer:
     """A server over a remote store that signs URLs, with one wheel."""
     store.url = SIGNED
     return server
@@ -52,10 +52,10 @@ def redirecting(store: RemoteStore, server: RunningServer) -> RunningServer:
 @pytest.mark.parametrize("headers", [(), ("Range: bytes=5-9",)])
 @pytest.mark.parametrize("path", [PATH, f"/packages/{DEMO.filename}", f"/simple{PATH}"])
 def test_client_is_sent_to_storage(
-    redirecting: RunningServer, path: str, headers: tuple[str, ...]
+    redirecting_server: RunningServer, path: str, headers: tuple[str, ...]
 ) -> None:
     """A file, or a range of it, is redirected to the storage by a URL that caches may not store."""
-    answer = raw_answer(redirecting, f"GET {path} HTTP/1.1", *headers)
+    answer = raw_answer(redirecting_server, f"GET {path} HTTP/1.1", *headers)
 
     assert (answer.status, answer.body) == (302, b"")
     assert answer.header("location") == SIGNED
@@ -74,31 +74,35 @@ def test_signed_url_holds_as_long_as_set(tmp_path: Path) -> None:
 
 
 def test_head_and_metadata_are_never_redirected(
-    redirecting: RunningServer, store: RemoteStore
+    redirecting_server: RunningServer, store: RemoteStore
 ) -> None:
     """HEAD, core metadata, "not modified" and a range behind the end come from the index itself."""
     etag = f'"{DEMO.sha256}"'
     for path in (PATH, f"{PATH}.metadata"):
-        head = raw_answer(redirecting, f"HEAD {path} HTTP/1.1")
+        head = raw_answer(redirecting_server, f"HEAD {path} HTTP/1.1")
         assert head.status == 200
         for line in (f"HEAD {path} HTTP/1.1", f"GET {path} HTTP/1.1"):
-            known = raw_answer(redirecting, line, f"If-None-Match: {head.header('etag')}")
+            known = raw_answer(redirecting_server, line, f"If-None-Match: {head.header('etag')}")
             assert (known.status, known.header("etag")) == (304, head.header("etag"))
         assert "location" not in dict(head.headers)
-    behind = raw_answer(redirecting, f"GET {PATH} HTTP/1.1", f"Range: bytes={len(DEMO.body)}-")
+    behind = raw_answer(
+        redirecting_server, f"GET {PATH} HTTP/1.1", f"Range: bytes={len(DEMO.body)}-"
+    )
     assert behind.status == 416
     assert "location" not in dict(behind.headers)
-    assert raw_answer(redirecting, f"HEAD {PATH} HTTP/1.1").header("etag") == etag
-    metadata = raw_answer(redirecting, f"GET {PATH}.metadata HTTP/1.1")
+    assert raw_answer(redirecting_server, f"HEAD {PATH} HTTP/1.1").header("etag") == etag
+    metadata = raw_answer(redirecting_server, f"GET {PATH}.metadata HTTP/1.1")
     assert (metadata.status, metadata.body) == (200, DEMO.metadata)
     assert store.asked("sign") == store.asked("read") == 0
 
 
-def test_withdrawn_file_is_not_signed(redirecting: RunningServer, store: RemoteStore) -> None:
+def test_withdrawn_file_is_not_signed(
+    redirecting_server: RunningServer, store: RemoteStore
+) -> None:
     """No URL is signed for a file that the index does not list any more."""
-    redirecting.change("demo", "delete", version="1.0")
+    redirecting_server.change("demo", "delete", version="1.0")
     for path in (PATH, f"{PATH}.metadata", f"/packages/{DEMO.filename}"):
-        assert redirecting.get(path).status_code == 404
+        assert redirecting_server.get(path).status_code == 404
     assert store.asked("sign") == 0
 
 

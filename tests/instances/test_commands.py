@@ -34,7 +34,7 @@ def one_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def stocked(
+def stocked_cluster(
     bucket: BucketView, cluster: BucketCluster, one_release: dict[str, bytes]
 ) -> BucketCluster:
     """The store, with one release in it."""
@@ -123,7 +123,7 @@ def test_journal_names_the_service_account(
 @at_google
 @pytest.mark.parametrize(("age", "swept"), [(0.9 * DAY, 0), (1.1 * DAY, 2)])
 def test_sweep_removes_old_leftovers(
-    server: FakeGcs, bucket: Bucket, stocked: BucketCluster, age: float, swept: int
+    server: FakeGcs, bucket: Bucket, stocked_cluster: BucketCluster, age: float, swept: int
 ) -> None:
     """A sweep removes what no project lists once it is a day old, and nothing else."""
     listed = set(bucket.names("files/"))
@@ -133,8 +133,10 @@ def test_sweep_removes_old_leftovers(
     bucket.put(f"{orphan}.metadata", b"")
     server.clock.advance(seconds=age)
 
-    assert "note: 2 objects under files/ belong to no listed file" in stocked.succeed("check")
-    findings = stocked.check("--sweep")
+    assert "note: 2 objects under files/ belong to no listed file" in stocked_cluster.succeed(
+        "check"
+    )
+    findings = stocked_cluster.check("--sweep")
 
     assert findings["swept"] == swept
     assert listed <= set(bucket.names("files/"))
@@ -180,19 +182,21 @@ def test_missing_credentials_are_explained(
 @pytest.mark.parametrize("command", ["upload", "yank"])
 @pytest.mark.parametrize("right", ["create", "delete"])
 def test_refused_write_leaves_nothing_half_done(
-    bucket: Bucket, server: FakeGcs, stocked: BucketCluster, command: str, right: str
+    bucket: Bucket, server: FakeGcs, stocked_cluster: BucketCluster, command: str, right: str
 ) -> None:
     """Without a permission to write nothing is half done; to replace an object takes two."""
     before = {name: data_of(bucket, name) for name in bucket.names("projects")}
     server.permissions.deny(f"storage.objects.{right}")
 
-    assert f"the permission storage.objects.{right} on gs://wheels" in tried(stocked, command)
+    assert f"the permission storage.objects.{right} on gs://wheels" in tried(
+        stocked_cluster, command
+    )
 
     assert {name: data_of(bucket, name) for name in bucket.names("projects")} == before
     assert len(bucket.names("journal/")) == 1
     server.permissions.allow()
-    stocked.succeed(*arguments(stocked, command))
-    assert stocked.check()["notes"] == []
+    stocked_cluster.succeed(*arguments(stocked_cluster, command))
+    assert stocked_cluster.check()["notes"] == []
 
 
 @everywhere

@@ -80,7 +80,7 @@ class InitialState:
 
 
 @pytest.fixture(scope="module")
-def initial(tmp_path_factory: pytest.TempPathFactory) -> InitialState:
+def initial_state(tmp_path_factory: pytest.TempPathFactory) -> InitialState:
     """The initial state of every test."""
     with running_fake_gcs("wheels") as server:
         cluster, bucket = (
@@ -93,16 +93,18 @@ def initial(tmp_path_factory: pytest.TempPathFactory) -> InitialState:
 
 
 @pytest.fixture
-def bucket(bucket: BucketView, initial: InitialState) -> BucketView:
+def bucket(bucket: BucketView, initial_state: InitialState) -> BucketView:
     """The bucket, with the empty store in it."""
-    put_all(bucket, initial.empty)
+    put_all(bucket, initial_state.empty)
     return bucket
 
 
 @pytest.fixture
-def stocked(cluster: BucketCluster, bucket: BucketView, initial: InitialState) -> BucketCluster:
+def stocked_cluster(
+    cluster: BucketCluster, bucket: BucketView, initial_state: InitialState
+) -> BucketCluster:
     """The bucket, with a store of two releases in it."""
-    put_all(bucket, initial.stocked)
+    put_all(bucket, initial_state.stocked)
     return cluster
 
 
@@ -179,18 +181,18 @@ def test_killed_upload_heals(
 
 @pytest.mark.parametrize("moment", DELETE, ids=str)
 def test_killed_delete_heals(
-    service: Service, bucket: BucketView, stocked: BucketCluster, moment: KillPoint
+    service: Service, bucket: BucketView, stocked_cluster: BucketCluster, moment: KillPoint
 ) -> None:
     """A delete of bytes, killed anywhere, is finished by the same again, and by a sweep."""
     removal = ("delete", "demo", f"sha256:{ONE.sha256}", "--now", "--yes")
-    die(service, stocked, moment, *removal)
+    die(service, stocked_cluster, moment, *removal)
     assert_nothing_dangles(bucket)
-    again = stocked.run(*removal)
+    again = stocked_cluster.run(*removal)
     assert again.returncode == 0
 
-    assert_healed(bucket, stocked.folder, ZERO.filename)
+    assert_healed(bucket, stocked_cluster.folder, ZERO.filename)
     left = {name for name in bucket.names("files/") if ONE.sha256 in name}
-    assert stocked.check("--sweep")["swept"] == len(left)
+    assert stocked_cluster.check("--sweep")["swept"] == len(left)
     assert {name.split("/")[2] for name in bucket.names("files/")} == {ZERO.sha256}
 
 
@@ -199,12 +201,12 @@ def test_killed_server_lists_whole_files_alone(
     service: Service,
     bucket: BucketView,
     cluster: BucketCluster,
-    initial: InitialState,
+    initial_state: InitialState,
     moment: KillPoint,
 ) -> None:
     """A server, killed anywhere in an upload, leaves pages whose files are all there."""
     hold = Hold(moment.when)
-    with cluster.serving(initial.token) as first, ThreadPoolExecutor(1) as pool:
+    with cluster.serving(initial_state.token) as first, ThreadPoolExecutor(1) as pool:
         service.faults.add(hold, moment.kind, moment.name)
         answer = pool.submit(first.post, ONE)
         hold.wait()

@@ -48,7 +48,7 @@ def token(cluster: BucketCluster) -> str:
 
 
 @pytest.fixture(scope="module")
-def patient(cluster: BucketCluster, token: str) -> Iterator[Instance]:
+def patient_server(cluster: BucketCluster, token: str) -> Iterator[Instance]:
     """A server that caches documents for a minute."""
     config = cluster.folder / "patient.toml"
     config.write_text("[store]\nfreshness = 60\n")
@@ -57,7 +57,7 @@ def patient(cluster: BucketCluster, token: str) -> Iterator[Instance]:
 
 
 @pytest.fixture(scope="module")
-def hasty(cluster: BucketCluster, token: str) -> Iterator[Instance]:
+def hasty_server(cluster: BucketCluster, token: str) -> Iterator[Instance]:
     """A server that caches documents for a second."""
     with cluster.serving(token) as instance:
         yield instance
@@ -106,20 +106,20 @@ def test_first_upload_costs_six(
         assert log.count("A") <= (6 if name == "demo" else 7)
 
 
-def test_further_uploads_cost_six(hasty: Instance, log: RequestLog) -> None:
+def test_further_uploads_cost_six(hasty_server: Instance, log: RequestLog) -> None:
     """Each further upload costs six class A; a new project seven."""
-    assert hasty.post(make_wheel("warm")) == 200
+    assert hasty_server.post(make_wheel("warm")) == 200
     log.clear()
-    assert hasty.post(make_wheel("warm", "2.0")) == 200
+    assert hasty_server.post(make_wheel("warm", "2.0")) == 200
     assert log.count("A") <= 6
     log.clear()
-    assert hasty.post(make_wheel("warmer")) == 200
+    assert hasty_server.post(make_wheel("warmer")) == 200
     assert log.count("A") <= 7
 
 
-def test_cached_pages_cost_nothing(patient: Instance, log: RequestLog) -> None:
+def test_cached_pages_cost_nothing(patient_server: Instance, log: RequestLog) -> None:
     """What is at hand costs nothing, but for one look a second at the changes in lists."""
-    listed = patient.page("demo").values()
+    listed = patient_server.page("demo").values()
     (file,) = (each for each in listed if each["filename"] == make_wheel().filename)
     url = urljoin("/simple/demo/", file["url"])
     pages = ("/simple/demo/", "/simple/", "/project/demo/", "/")
@@ -128,8 +128,8 @@ def test_cached_pages_cost_nothing(patient: Instance, log: RequestLog) -> None:
         for path in (*pages, f"{url}.metadata"):
             for method in ("GET", "HEAD"):
                 for accept in ("text/html", "application/vnd.pypi.simple.v1+json"):
-                    assert patient.ask(method, path, Accept=accept)[0] == 200
-        assert patient.ask("HEAD", url)[0] == 200
+                    assert patient_server.ask(method, path, Accept=accept)[0] == 200
+        assert patient_server.ask("HEAD", url)[0] == 200
 
     ask_for_everything()
     log.clear()
@@ -141,18 +141,18 @@ def test_cached_pages_cost_nothing(patient: Instance, log: RequestLog) -> None:
     assert max(looked_at.values(), default=0) <= checks(time.monotonic() - began)
 
 
-def test_a_page_with_a_serial_costs_one_look(patient: Instance, log: RequestLog) -> None:
+def test_a_page_with_a_serial_costs_one_look(patient_server: Instance, log: RequestLog) -> None:
     """PyPI's JSON of a project has its newest serial, of any server, for one conditional read."""
-    assert patient.ask("GET", "/pypi/demo/json")[0] == 200
+    assert patient_server.ask("GET", "/pypi/demo/json")[0] == 200
     log.clear()
-    assert patient.ask("GET", "/pypi/demo/json")[0] == 200
+    assert patient_server.ask("GET", "/pypi/demo/json")[0] == 200
 
     assert [(record.name, record.status) for record in log.records()] == [("changes.json", 304)]
 
 
-def test_hot_project_costs_one_look_a_second(hasty: Instance, log: RequestLog) -> None:
+def test_hot_project_costs_one_look_a_second(hasty_server: Instance, log: RequestLog) -> None:
     """Twenty clients of one project cost one look a second at each object, as one would."""
-    seconds = crowd(log, lambda _: hasty.page("demo"))
+    seconds = crowd(log, lambda _: hasty_server.page("demo"))
 
     assert log.count("A") == 0
     assert set(log.kinds()) == {"media"}
@@ -162,23 +162,25 @@ def test_hot_project_costs_one_look_a_second(hasty: Instance, log: RequestLog) -
         assert log.count("B", name=name) <= checks(seconds)
 
 
-def test_unknown_names_cost_one_read_a_second(hasty: Instance, log: RequestLog) -> None:
+def test_unknown_names_cost_one_read_a_second(hasty_server: Instance, log: RequestLog) -> None:
     """Any number of unknown names cost one read a second of the name list and of the indexes."""
-    seconds = crowd(log, lambda number: hasty.page(f"nobody-has-{number}"))
+    seconds = crowd(log, lambda number: hasty_server.page(f"nobody-has-{number}"))
 
     assert {each.name for each in log.records()} == {"projects.json", "index-list.json"}
     for name in ("projects.json", "index-list.json"):
         assert 0 < log.count("B", name=name) <= checks(seconds)
 
 
-def test_busy_token_is_read_once(hasty: Instance, cluster: BucketCluster, log: RequestLog) -> None:
+def test_busy_token_is_read_once(
+    hasty_server: Instance, cluster: BucketCluster, log: RequestLog
+) -> None:
     """A token that is used a hundred times in a few seconds is read once."""
     token = cluster.make_token("read")
     log.clear()
     began = time.monotonic()
 
     for _ in range(100):
-        assert hasty.ask("GET", "/simple/demo/", Authorization=f"Bearer {token}")[0] == 200
+        assert hasty_server.ask("GET", "/simple/demo/", Authorization=f"Bearer {token}")[0] == 200
 
     windows = int((time.monotonic() - began) / 15) + 1
     assert 0 < log.count(name="credentials/tokens/*") <= windows

@@ -19,7 +19,7 @@ NewGuide = Callable[..., GuideRunner]
 
 
 @pytest.fixture
-def old(build: Builder) -> Built:
+def old_release(build: Builder) -> Built:
     """The release of the old index: acme-core 1.0."""
     return build("flit-core", "acme-core")
 
@@ -31,15 +31,15 @@ def other(build: Builder) -> Built:
 
 
 @pytest.fixture
-def new(build: Builder) -> Built:
+def new_release(build: Builder) -> Built:
     """The release that is published after the migration: acme-core 1.1."""
     return build("flit-core", "acme-core", "1.1")
 
 
 @pytest.fixture
-def new_guide(sandbox: Sandbox, new: Built) -> NewGuide:
+def new_guide(sandbox: Sandbox, new_release: Built) -> NewGuide:
     """A function that makes the runner of a page of `docs/migration/`."""
-    shutil.copytree(new.folder / "dist", sandbox.folder / "dist")
+    shutil.copytree(new_release.folder / "dist", sandbox.folder / "dist")
     sandbox.python()
 
     def guide(name: str, stands_for: dict[str, str], **environment: str) -> GuideRunner:

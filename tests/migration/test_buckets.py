@@ -31,11 +31,16 @@ THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
 
 @pytest.mark.weekly
 def test_a_store_of_gaepypi_is_taken_over(
-    new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide,
+    cloud: FakeGcs,
+    old_release: Built,
+    other: Built,
+    python: Path,
+    sandbox: Sandbox,
 ) -> None:
     """Accounts, URLs and uploads of GAEPyPI go on, with names that were never normalised."""
     bucket = cloud.bucket("acme.appspot.com")
-    for built, folder in ((old, "acme-core"), (other, "acme_tools")):
+    for built, folder in ((old_release, "acme-core"), (other, "acme_tools")):
         for file in (built.wheel, built.sdist):
             bucket.put(f"packages/{folder}/1.0/{file.name}", file.read_bytes())
     account = {"username": "ana", "password": hashlib.sha1(PASSWORD.encode()).hexdigest()}  # noqa: S324 - GAEPyPI's
@@ -50,25 +55,25 @@ def test_a_store_of_gaepypi_is_taken_over(
         at_bo = f"http://bo:{PASSWORD}@{server.address}/packages"
         kept = fetch(f"{at_bo}/acme_tools/1.0/{other.sdist.name}")
         with pytest.raises(ErrorResponse, match="401"):
-            fetch(f"{server.url}/packages/acme-core/1.0/{old.wheel.name}")
+            fetch(f"{server.url}/packages/acme-core/1.0/{old_release.wheel.name}")
 
     assert kept == other.sdist.read_bytes()
-    assert (sandbox.folder / old.wheel.name).read_bytes() == old.wheel.read_bytes()
-    old.assert_installed(python)
+    assert (sandbox.folder / old_release.wheel.name).read_bytes() == old_release.wheel.read_bytes()
+    old_release.assert_installed(python)
     assert "acme_core-1.1.tar.gz" in guide.files("acme-core")
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
 @pytest.mark.weekly
 def test_a_store_of_backupni_is_taken_over(
-    new_guide: NewGuide, cloud: FakeGcs, old: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide, cloud: FakeGcs, old_release: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """A token of backupni opens index and `/raw/FILE` as before; dates and uploaders come along."""
-    wheel = old.wheel
+    wheel = old_release.wheel
     cloud.bucket("pypi-acme-packages").put(wheel.name, wheel.read_bytes())
     metadata = {
         "filename": wheel.name,
-        "hash": f"sha256={digests(old)[wheel.name]}",
+        "hash": f"sha256={digests(old_release)[wheel.name]}",
         "uploaded_by": "CI",
         "upload_timestamp": int(THEN.timestamp()),
     }
@@ -86,18 +91,23 @@ def test_a_store_of_backupni_is_taken_over(
         assert fetch(f"http://{TOKEN}:@{server.address}/raw/{wheel.name}") == wheel.read_bytes()
 
     assert (sandbox.folder / wheel.name).read_bytes() == wheel.read_bytes()
-    old.assert_installed(python)
+    old_release.assert_installed(python)
     file = guide.files("acme-core")[wheel.name]
     assert (file.uploaded_at, file.uploaded_by) == (THEN, "CI")
     assert "acme_core-1.1.tar.gz" in guide.files("acme-core")
 
 
 def test_a_store_of_pypicloud_is_taken_over(
-    new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide,
+    cloud: FakeGcs,
+    old_release: Built,
+    other: Built,
+    python: Path,
+    sandbox: Sandbox,
 ) -> None:
     """Passwords that pypicloud has hashed go on to open both index URLs; uploaders come along."""
     bucket = cloud.bucket("acme-pypicloud")
-    for built in (old, other):
+    for built in (old_release, other):
         for file in (built.wheel, built.sdist):
             _put_as_pypicloud(bucket, "pypi/", built, file)
     hashed = sandbox.run(program("pypiserver", "python"), "-c", HASHING).strip()
@@ -113,19 +123,19 @@ def test_a_store_of_pypicloud_is_taken_over(
         with pytest.raises(ErrorResponse, match="401"):
             fetch(f"{server.url}/simple/acme-core/")
 
-    old.assert_installed(python)
+    old_release.assert_installed(python)
     files = guide.files("acme-core")
-    assert files[old.wheel.name].uploaded_by == "ana"
+    assert files[old_release.wheel.name].uploaded_by == "ana"
     assert files["acme_core-1.1.tar.gz"].uploaded_by == "htpasswd:ana"
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
 def test_a_bucket_behind_nginx_is_taken_over(
-    new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path
+    new_guide: NewGuide, cloud: FakeGcs, old_release: Built, other: Built, python: Path
 ) -> None:
     """The index of a bucket behind nginx stays at the root; a file copied there is published."""
     bucket = cloud.bucket("acme-pypi")
-    for file in (old.wheel, old.sdist):
+    for file in (old_release.wheel, old_release.sdist):
         bucket.put(f"acme-core/{file.name}", file.read_bytes())
     bucket.put("acme-core/", b"")  # what gcsfuse makes of a folder
     bucket.put("acme-core/README.txt", b"not a package")
@@ -140,7 +150,7 @@ def test_a_bucket_behind_nginx_is_taken_over(
         until(lambda: listed(server, "acme-tools") == digests(other))
         assert b"acme_tools-1.0" in fetch(f"{server.url}/Acme_Tools/").lower()
 
-    old.assert_installed(python)
+    old_release.assert_installed(python)
     assert "acme_core-1.1.tar.gz" in guide.files("acme-core")
 
 

@@ -22,10 +22,10 @@ BEARER = Bearer(frozenset({"storage.objects.get", "storage.objects.create"}))
 
 
 def test_an_account_of_gemfury_is_taken_over(
-    new_guide: NewGuide, site: FakeServer, old: Built, other: Built, python: Path
+    new_guide: NewGuide, site: FakeServer, old_release: Built, other: Built, python: Path
 ) -> None:
     """A Gemfury account's root, both tokens and one-file push go on; only the host changes."""
-    stock = {"acme-core": old, "acme-tools": other}
+    stock = {"acme-core": old_release, "acme-tools": other}
     names = "".join(f'<a href="/acme/{name}/">{name}</a><br/>\n' for name in stock)
     site.page("/acme/", f"<html><body>{names}</body></html>")
     for name, built in stock.items():
@@ -47,19 +47,19 @@ def test_an_account_of_gemfury_is_taken_over(
             fetch(f"{server.url}/acme/acme-core/")
 
     assert "acme_core-1.1.tar.gz ... ok" in output
-    old.assert_installed(python)
+    old_release.assert_installed(python)
     files = guide.files("acme-core")
-    assert files[old.wheel.name].uploaded_at == THEN
+    assert files[old_release.wheel.name].uploaded_at == THEN
     assert files["acme_core-1.1-py3-none-any.whl"].uploaded_by == "static:push"
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
 @pytest.mark.weekly
 def test_an_artifact_registry_is_taken_over(
-    new_guide: NewGuide, site: FakeServer, old: Built, other: Built, python: Path
+    new_guide: NewGuide, site: FakeServer, old_release: Built, other: Built, python: Path
 ) -> None:
     """Paths of Artifact Registry and Google's access tokens go on, and digests are compared."""
-    stock = {"acme-core": old, "acme-tools": other}
+    stock = {"acme-core": old_release, "acme-tools": other}
     root = "/acme/python"
     names = "".join(f'<a href="{name}/">{name}</a>\n' for name in stock)
     site.page(f"{root}/simple/", f"<!DOCTYPE html>\n<html><body>{names}</body></html>")
@@ -85,6 +85,6 @@ def test_an_artifact_registry_is_taken_over(
             with pytest.raises(ErrorResponse, match="401"):
                 fetch(f"{server.url}{root}/simple/acme-core/")
 
-    old.assert_installed(python)
+    old_release.assert_installed(python)
     assert "acme_core-1.1.tar.gz" in guide.files("acme-core")
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)

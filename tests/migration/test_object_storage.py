@@ -29,14 +29,14 @@ def s3(emulators: Emulators) -> Iterator[Service]:
 def test_a_bucket_of_s3pypi_is_taken_over(
     new_guide: NewGuide,
     s3: Service,
-    old: Built,
+    old_release: Built,
     other: Built,
     sandbox: Sandbox,
     options: tuple[str, ...],
 ) -> None:
     """What s3pypi has uploaded comes along, with its digests, whichever pages it has written."""
     location = s3.location("acme-pypi")
-    files = [file for built in (old, other) for file in (built.wheel, built.sdist)]
+    files = [file for built in (old_release, other) for file in (built.wheel, built.sdist)]
     bucket = ("--bucket", location.removeprefix("s3://"), "--region", REGION, *options)
     sandbox.run(program("s3pypi"), "upload", *files, *bucket, **s3.environment())
     guide = new_guide("s3pypi", {"s3://acme-pypi": location}, **s3.environment())
@@ -49,6 +49,6 @@ def test_a_bucket_of_s3pypi_is_taken_over(
         assert b"acme_tools-1.0" in fetch(f"{server.url}/acme-tools/").lower()
 
     assert not [record.name for record in s3.log.records("media") if record.name.endswith(".whl")]
-    old.assert_installed(sandbox.folder / "venv" / "bin" / "python")
+    old_release.assert_installed(sandbox.folder / "venv" / "bin" / "python")
     assert "acme_core-1.1.tar.gz" in guide.files("acme-core")
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)

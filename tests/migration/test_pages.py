@@ -12,11 +12,13 @@ SYSTEMS = sorted(path.stem for path in PAGES.glob("*.md") if path.stem != "READM
 
 
 @pytest.mark.clients
-def test_the_way_over(new_guide: NewGuide, old: Built, new: Built, tmp_path: Path) -> None:
+def test_the_way_over(
+    new_guide: NewGuide, old_release: Built, new_release: Built, tmp_path: Path
+) -> None:
     """The migration steps end with a comparison that finds nothing missing, and all bytes alike."""
     place = tmp_path / "old"
     place.mkdir()
-    for file in (old.wheel, old.sdist, new.wheel):
+    for file in (old_release.wheel, old_release.sdist, new_release.wheel):
         (place / file.name).write_bytes(file.read_bytes())
     guide = new_guide("README", {"/srv/old": str(place)})
 
@@ -24,7 +26,9 @@ def test_the_way_over(new_guide: NewGuide, old: Built, new: Built, tmp_path: Pat
 
     assert f"{place}: imported 3 files\n" in output
     assert f"{place}: would import 0 files, 3 there already\n" in output
-    wanted = digests(old) | {new.wheel.name: digests(new)[new.wheel.name]}
+    wanted = digests(old_release) | {
+        new_release.wheel.name: digests(new_release)[new_release.wheel.name]
+    }
     assert {name: file.sha256 for name, file in guide.files("acme-core").items()} == wanted
 
 

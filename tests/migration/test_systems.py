@@ -27,7 +27,7 @@ REASON = 'it was "broken" & bad'
 
 
 def test_a_folder_of_pypiserver_is_taken_over(
-    new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide, old_release: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """What twine has sent to pypiserver comes along as it was, and so do passwords and paths."""
     packages = sandbox.folder / "packages"
@@ -41,9 +41,9 @@ def test_a_folder_of_pypiserver_is_taken_over(
     executable = str(program("pypiserver", "pypi-server"))
     command = [executable, "run", *listening, *closed, str(packages)]
     with running(sandbox, command, f"http://127.0.0.1:{port}/health"):
-        files = (old.wheel, old.sdist, other.wheel, other.sdist)
+        files = (old_release.wheel, old_release.sdist, other.wheel, other.sdist)
         twine(sandbox, f"http://127.0.0.1:{port}/", "ana", *files)
-    os.utime(packages / old.wheel.name, (THEN.timestamp(), THEN.timestamp()))
+    os.utime(packages / old_release.wheel.name, (THEN.timestamp(), THEN.timestamp()))
     stands_for = {"/data/packages": str(packages), "PASSWORD": PASSWORD}
     guide = new_guide("pypiserver", stands_for)
 
@@ -51,45 +51,50 @@ def test_a_folder_of_pypiserver_is_taken_over(
     with guide.serving("--private", "-P", str(passwords)) as server:
         guide.type("Client configuration")
         with pytest.raises(ErrorResponse, match="401"):
-            fetch(f"{server.url}/packages/{old.wheel.name}")
+            fetch(f"{server.url}/packages/{old_release.wheel.name}")
 
-    old.assert_installed(python)
-    assert (sandbox.folder / old.wheel.name).read_bytes() == old.wheel.read_bytes()
+    old_release.assert_installed(python)
+    assert (sandbox.folder / old_release.wheel.name).read_bytes() == old_release.wheel.read_bytes()
     kept = guide.files("acme-core")
-    assert kept[old.wheel.name].uploaded_at == THEN
+    assert kept[old_release.wheel.name].uploaded_at == THEN
     assert len(kept) == 4
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
 @pytest.mark.weekly
 def test_dumb_pypi_as_a_site(
-    new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide, old_release: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """A site of dumb-pypi goes on under its URLs, and publishing to it is one command."""
-    site, port = make_dumb_pypi(sandbox, old, other), free_port()
+    site, port = make_dumb_pypi(sandbox, old_release, other), free_port()
     url = f"http://127.0.0.1:{port}"
     guide = new_guide("dumb-pypi", {"/srv/site": str(site), "https://old.example.com": url})
     command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
     with running(sandbox, [*command, "--directory", str(site)], f"{url}/packages.json"):
-        install(sandbox, f"{url}/simple", old)
+        install(sandbox, f"{url}/simple", old_release)
         guide.wheelyard("import", f"{url}/packages.json", "--packages-url", "../../pool/")
         guide.type("Static site")
-        kept = fetch(f"{url}/pool/{old.wheel.name}")
+        kept = fetch(f"{url}/pool/{old_release.wheel.name}")
         page = fetch(f"{url}/simple/acme-core/index.html").decode()
         legacy = json.loads(fetch(f"{url}/pypi/acme-core/json"))
 
-    old.assert_installed(python)
-    assert kept == old.wheel.read_bytes()
+    old_release.assert_installed(python)
+    assert kept == old_release.wheel.read_bytes()
     assert "acme_core-1.1.tar.gz" in page
     assert legacy["info"]["version"] == "1.1"
-    assert old.sdist.name in {file["filename"] for file in legacy["releases"]["1.0"]}
+    assert old_release.sdist.name in {file["filename"] for file in legacy["releases"]["1.0"]}
 
 
 def test_dumb_pypi_as_a_server(
-    new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide,
+    cloud: FakeGcs,
+    old_release: Built,
+    other: Built,
+    python: Path,
+    sandbox: Sandbox,
 ) -> None:
     """Dates, uploaders and yanks of dumb-pypi come along from a bucket, a copy of it, and a URL."""
-    site, port = make_dumb_pypi(sandbox, old, other), free_port()
+    site, port = make_dumb_pypi(sandbox, old_release, other), free_port()
     bucket = cloud.bucket("acme-pypi")
     for path in filter(Path.is_file, site.rglob("*")):
         name = path.relative_to(site).as_posix()
@@ -106,9 +111,9 @@ def test_dumb_pypi_as_a_server(
 
     assert output.count("imported 4 files\n") == 1
     assert output.count("imported 0 files, 4 there already\n") == 2
-    old.assert_installed(python)
+    old_release.assert_installed(python)
     assert raw == other.wheel.read_bytes()
-    file = guide.files("acme-core")[old.wheel.name]
+    file = guide.files("acme-core")[old_release.wheel.name]
     assert (file.uploaded_at, file.uploaded_by, file.yanked) == (THEN, "ana", None)
     tools = guide.files("acme-tools")
     assert {name: file.sha256 for name, file in tools.items()} == digests(other)
@@ -118,7 +123,7 @@ def test_dumb_pypi_as_a_server(
 
 @pytest.mark.weekly
 def test_an_index_of_devpi_is_taken_over(
-    new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
+    new_guide: NewGuide, old_release: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """An index of devpi and its base become one, at the same URLs, with dates and the uploader."""
     devpi = new_devpi(sandbox)
@@ -132,9 +137,9 @@ def test_an_index_of_devpi_is_taken_over(
     guide.add_program("devpi-export", f'exec {program("devpi", "devpi-export")} "$@"')
     before = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - beside devpi's clock
     with devpi.serving():
-        stock(sandbox, devpi, old, other)
+        stock(sandbox, devpi, old_release, other)
         pages = f"{devpi.url}/ana/dev/+simple/"
-        install(sandbox, pages, old)
+        install(sandbox, pages, old_release)
         seen = guide.wheelyard("import", "--dry-run", pages)
     guide.settings.mkdir()
     digest = hashlib.sha1(PASSWORD.encode()).digest()  # noqa: S324 - the test's own file
@@ -146,9 +151,9 @@ def test_an_index_of_devpi_is_taken_over(
     with guide.serving():
         guide.type("Client configuration")
 
-    old.assert_installed(python)
+    old_release.assert_installed(python)
     files = {**guide.files("acme-core"), **guide.files("acme-tools")}
-    for name, digest_before in (digests(old) | digests(other)).items():
+    for name, digest_before in (digests(old_release) | digests(other)).items():
         assert files[name].sha256 == digest_before
         assert files[name].uploaded_by == "ana"
         assert before <= files[name].uploaded_at <= datetime.now(UTC)  # noqa: TID251

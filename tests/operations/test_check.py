@@ -61,7 +61,7 @@ def put(harness: IndexHarness, key: Key, body: bytes) -> None:
 
 
 @pytest.fixture
-def full(harness: IndexHarness) -> IndexHarness:
+def index_with_history(harness: IndexHarness) -> IndexHarness:
     """A store with a history: two files, one deleted, one yanked, a status."""
     for made in (WHEEL, SDIST):
         harness.upload(made)
@@ -102,103 +102,107 @@ DAMAGES: dict[str, Damage] = {
 }
 
 
-def test_a_store_with_a_history_is_clean(full: IndexHarness) -> None:
+def test_a_store_with_a_history_is_clean(index_with_history: IndexHarness) -> None:
     """A check of a healthy store finds nothing, counts what it read, and writes nothing."""
-    before = [*full.store.list("")]
+    before = [*index_with_history.store.list("")]
 
-    assert full.check(rebuild=True).rebuilt == 1
-    findings = full.check()
+    assert index_with_history.check(rebuild=True).rebuilt == 1
+    findings = index_with_history.check()
 
     assert (findings.problems, findings.notes, findings.repaired) == ([], [], [])
     assert (findings.projects, findings.files) == (1, 1)
     # those of the deleted file, too, as they are kept
-    assert findings.size == sum(map(len, full.snapshot("files/").values()))
-    assert [*full.store.list("")] == before
+    assert findings.size == sum(map(len, index_with_history.snapshot("files/").values()))
+    assert [*index_with_history.store.list("")] == before
 
 
 @pytest.mark.parametrize("damage", list(DAMAGES))
-def test_damage_is_found(full: IndexHarness, damage: str) -> None:
+def test_damage_is_found(index_with_history: IndexHarness, damage: str) -> None:
     """Each kind of damage is a problem, and a check does not make it worse."""
-    DAMAGES[damage](full)
-    before = full.snapshot()
+    DAMAGES[damage](index_with_history)
+    before = index_with_history.snapshot()
 
-    findings = full.check()
+    findings = index_with_history.check()
 
     assert findings.problems
     assert all("demo" in problem for problem in findings.problems)
-    assert full.snapshot() == before
+    assert index_with_history.snapshot() == before
 
 
 @pytest.mark.parametrize("damage", [damage for damage in DAMAGES if damage.startswith("document")])
-def test_a_damaged_document_is_rebuilt_from_its_journal(full: IndexHarness, damage: str) -> None:
+def test_a_damaged_document_is_rebuilt_from_its_journal(
+    index_with_history: IndexHarness, damage: str
+) -> None:
     """A document that is lost or damaged is folded again from its journal, byte for byte."""
-    healthy = full.snapshot()
-    DAMAGES[damage](full)
+    healthy = index_with_history.snapshot()
+    DAMAGES[damage](index_with_history)
 
-    findings = full.check(rebuild=True)
+    findings = index_with_history.check(rebuild=True)
 
-    assert full.snapshot() == healthy
+    assert index_with_history.snapshot() == healthy
     assert (findings.rebuilt, len(findings.repaired)) == (1, 1)
-    assert full.check().problems == []
+    assert index_with_history.check().problems == []
 
 
 @pytest.mark.parametrize("lost", ["entry", "list", "damaged"])
-def test_a_lost_name_is_listed_again(full: IndexHarness, lost: str) -> None:
+def test_a_lost_name_is_listed_again(index_with_history: IndexHarness, lost: str) -> None:
     """A name that is missing in the list, or the whole list, is put back."""
-    full.upload(make_wheel("other"))
-    healthy = full.index.projects.names.get_current()
+    index_with_history.upload(make_wheel("other"))
+    healthy = index_with_history.index.projects.names.get_current()
     if lost == "entry":
-        edit(full, keys.PROJECT_NAMES, b'"demo",', b"")
+        edit(index_with_history, keys.PROJECT_NAMES, b'"demo",', b"")
     elif lost == "list":
-        remove(full, keys.PROJECT_NAMES)
+        remove(index_with_history, keys.PROJECT_NAMES)
     else:
-        edit(full, keys.PROJECT_NAMES, b"{", b"[")
+        edit(index_with_history, keys.PROJECT_NAMES, b"{", b"[")
 
-    findings = full.check()
+    findings = index_with_history.check()
 
     assert findings.problems == []
     assert findings.repaired
-    mended = full.opened(seed=3).projects.names.get_current()
+    mended = index_with_history.opened(seed=3).projects.names.get_current()
     assert (mended.names, mended.write_id == healthy.write_id) == (healthy.names, False)
-    assert full.check().repaired == []
+    assert index_with_history.check().repaired == []
 
 
-def test_a_name_with_bytes_and_no_document_is_a_problem(full: IndexHarness) -> None:
+def test_a_name_with_bytes_and_no_document_is_a_problem(index_with_history: IndexHarness) -> None:
     """A listed name with bytes, whose document and journal are lost, is a problem."""
     vanished = NormalizedName("vanished")
-    full.index.projects.names.claim(vanished)
-    put(full, keys.distribution(vanished, "0" * 64, "vanished-1.0.tar.gz"), b"bytes")
+    index_with_history.index.projects.names.claim(vanished)
+    put(index_with_history, keys.distribution(vanished, "0" * 64, "vanished-1.0.tar.gz"), b"bytes")
 
-    assert full.check().problems == []  # an upload may be under way
-    full.clock.advance(days=2)
-    (problem,) = full.check().problems
+    assert index_with_history.check().problems == []  # an upload may be under way
+    index_with_history.clock.advance(days=2)
+    (problem,) = index_with_history.check().problems
 
     assert "vanished" in problem
 
 
-def test_a_claimed_name_is_a_note(full: IndexHarness) -> None:
+def test_a_claimed_name_is_a_note(index_with_history: IndexHarness) -> None:
     """A name that an upload has claimed, and that has nothing else, is a note."""
-    full.index.projects.names.claim(NormalizedName("claimed"))
+    index_with_history.index.projects.names.claim(NormalizedName("claimed"))
 
-    findings = full.check()
+    findings = index_with_history.check()
 
     assert findings.problems == []
     assert any("claimed: private, and nothing" in note for note in texts_of(findings.notes))
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_the_last_journal_entry_is_mended(full: IndexHarness, *, is_there: bool) -> None:
+def test_the_last_journal_entry_is_mended(
+    index_with_history: IndexHarness, *, is_there: bool
+) -> None:
     """The last journal entry is written from the document: a crash leaves it out, or empty."""
-    healthy = full.snapshot()
-    remove(full, LAST_ENTRY)
+    healthy = index_with_history.snapshot()
+    remove(index_with_history, LAST_ENTRY)
     if is_there:
-        put(full, LAST_ENTRY, b"")
+        put(index_with_history, LAST_ENTRY, b"")
 
-    findings = full.check()
+    findings = index_with_history.check()
 
     assert findings.problems == []
     assert len(findings.repaired) == 1
-    assert full.snapshot() == healthy
+    assert index_with_history.snapshot() == healthy
 
 
 def test_a_commit_that_nobody_made_is_not_journaled(harness: IndexHarness) -> None:
@@ -215,61 +219,61 @@ def test_a_commit_that_nobody_made_is_not_journaled(harness: IndexHarness) -> No
 
 
 @pytest.mark.parametrize("damage", ["document lost", "document unreadable"])
-def test_a_damaged_document_takes_no_uploads(full: IndexHarness, damage: str) -> None:
+def test_a_damaged_document_takes_no_uploads(index_with_history: IndexHarness, damage: str) -> None:
     """A project whose document is lost or damaged is unavailable, and is not begun anew."""
-    DAMAGES[damage](full)
-    before = full.snapshot(keys.PROJECTS)
-    for index in (full.index, full.opened(9)):
+    DAMAGES[damage](index_with_history)
+    before = index_with_history.snapshot(keys.PROJECTS)
+    for index in (index_with_history.index, index_with_history.opened(9)):
         with pytest.raises(Unavailable) as damaged:
             index.projects.get(DEMO)
         assert "'wheelyard check" in in_terminal(damaged.value)
     with pytest.raises(Unavailable) as caught:
-        full.opened(8).uploads.accept(LOST.arrival(full.folder), ALICE)
+        index_with_history.opened(8).uploads.accept(LOST.arrival(index_with_history.folder), ALICE)
 
     assert caught.value.code == "damaged_document"
-    assert full.snapshot(keys.PROJECTS) == before
-    full.check(rebuild=True)
-    full.opened(8).uploads.accept(LOST.arrival(full.folder), ALICE)
-    assert full.check().problems == []
-    assert full.store.get(commit_key(DEMO, LAST + 1)) is not None
+    assert index_with_history.snapshot(keys.PROJECTS) == before
+    index_with_history.check(rebuild=True)
+    index_with_history.opened(8).uploads.accept(LOST.arrival(index_with_history.folder), ALICE)
+    assert index_with_history.check().problems == []
+    assert index_with_history.store.get(commit_key(DEMO, LAST + 1)) is not None
 
 
-def test_foreign_files_are_noted(full: IndexHarness) -> None:
+def test_foreign_files_are_noted(index_with_history: IndexHarness) -> None:
     """Files that an editor or a person left in the store are noted, and are no damage."""
     strays = ["files/junk", "files/a/b.tmp", "projects/demo.json.bak", "projects/Demo.json"]
     strays += ["journal/demo/0000000001.json~", "journal/x"]
     strays += [f"{keys.TOKENS}note.txt", f"{keys.TOKENS}0123456789/a.json"]
     for stray in strays:
-        full.store.put(Key(stray), b"?", None)
+        index_with_history.store.put(Key(stray), b"?", None)
 
-    findings = full.check(rebuild=True, sweep=True)
+    findings = index_with_history.check(rebuild=True, sweep=True)
 
     assert findings.problems == []
     assert {note.message.split(" ")[0] for note in findings.notes} >= set(strays)
     document = Key("projects/readme.json")  # which makes no project
-    put(full, document, b"hello")
-    assert full.check().problems
-    remove(full, document)
-    assert full.check().problems == []
+    put(index_with_history, document, b"hello")
+    assert index_with_history.check().problems
+    remove(index_with_history, document)
+    assert index_with_history.check().problems == []
 
 
-def test_a_damaged_token_is_a_problem(full: IndexHarness) -> None:
+def test_a_damaged_token_is_a_problem(index_with_history: IndexHarness) -> None:
     """A token's record that cannot be read is a problem that says what to do."""
-    full.store.put(keys.token("0123456789"), b"?", None)
+    index_with_history.store.put(keys.token("0123456789"), b"?", None)
 
-    (problem,) = full.check().problems
+    (problem,) = index_with_history.check().problems
 
     assert "remove it" in problem
 
 
-def test_damaged_people_are_problems(full: IndexHarness) -> None:
+def test_damaged_people_are_problems(index_with_history: IndexHarness) -> None:
     """Records and names of people that cannot be read are problems; what is none is named."""
-    full.store.put(keys.person("acme", "0" * 32), b"?", None)
-    full.store.put(keys.person_name("acme", "0" * 64), b"{}", None)
+    index_with_history.store.put(keys.person("acme", "0" * 32), b"?", None)
+    index_with_history.store.put(keys.person_name("acme", "0" * 64), b"{}", None)
     for foreign in ("people/acme/ana.json", "person-names/acme.json"):
-        full.store.put(Key(f"credentials/{foreign}"), b"{}", None)
+        index_with_history.store.put(Key(f"credentials/{foreign}"), b"{}", None)
 
-    found = full.check()
+    found = index_with_history.check()
 
     assert [problem.partition(", so ")[0] for problem in found.problems] == [
         f"credentials/people/acme/{'0' * 32}.json is damaged",
@@ -282,77 +286,81 @@ def test_damaged_people_are_problems(full: IndexHarness) -> None:
 
 @pytest.mark.parametrize("what", [keys.distribution, keys.core_metadata])
 def test_the_same_file_again_brings_lost_bytes_back(
-    full: IndexHarness, what: Callable[[NormalizedName, str, str], Key]
+    index_with_history: IndexHarness, what: Callable[[NormalizedName, str, str], Key]
 ) -> None:
     """Uploading a listed file again restores what the store has lost of it."""
     made = make_wheel(version="7.0")
-    file = full.upload(made)
+    file = index_with_history.upload(made)
     key = what(DEMO, file.sha256, file.filename)
     for damage in (None, b"changed"):
         if damage is None:
-            full.store.delete(key)
+            index_with_history.store.delete(key)
         else:
-            full.store.put(key, damage, None)
-        assert full.check().problems != []
+            index_with_history.store.put(key, damage, None)
+        assert index_with_history.check().problems != []
 
-        assert full.upload(made) == file
-        assert full.check().problems == []
+        assert index_with_history.upload(made) == file
+        assert index_with_history.check().problems == []
 
 
-def test_a_document_behind_its_journal_takes_no_commit(full: IndexHarness) -> None:
+def test_a_document_behind_its_journal_takes_no_commit(index_with_history: IndexHarness) -> None:
     """A document that a restore left behind its journal takes no commit before it is folded."""
-    document = full.bytes_at(DOCUMENT)
-    full.upload(make_wheel(version="7.0"))
-    newer = full.bytes_at(DOCUMENT)
-    full.store.put(DOCUMENT, document, None)
-    restored = full.opened(seed=5)
-    arrival = make_wheel(version="8.0").arrival(full.folder)
+    document = index_with_history.bytes_at(DOCUMENT)
+    index_with_history.upload(make_wheel(version="7.0"))
+    newer = index_with_history.bytes_at(DOCUMENT)
+    index_with_history.store.put(DOCUMENT, document, None)
+    restored = index_with_history.opened(seed=5)
+    arrival = make_wheel(version="8.0").arrival(index_with_history.folder)
 
     with pytest.raises(Unavailable) as caught:
         restored.uploads.accept(arrival, ALICE)
 
     assert caught.value.code == "damaged_document"
-    assert full.bytes_at(DOCUMENT) == document
-    assert len(full.check().problems) == 1
-    assert full.check(rebuild=True).problems == []
-    assert full.bytes_at(DOCUMENT) == newer
+    assert index_with_history.bytes_at(DOCUMENT) == document
+    assert len(index_with_history.check().problems) == 1
+    assert index_with_history.check(rebuild=True).problems == []
+    assert index_with_history.bytes_at(DOCUMENT) == newer
 
 
-def test_an_entry_out_of_the_chain_is_damaged(full: IndexHarness) -> None:
+def test_an_entry_out_of_the_chain_is_damaged(index_with_history: IndexHarness) -> None:
     """A journal entry that does not follow the one before it is damaged, and not missing."""
     entry = commit_key(DEMO, 2)
-    full.store.put(entry, full.bytes_at(commit_key(DEMO, 3)).replace(b"3", b"2"), None)
+    index_with_history.store.put(
+        entry, index_with_history.bytes_at(commit_key(DEMO, 3)).replace(b"3", b"2"), None
+    )
 
-    problems = full.check().problems
+    problems = index_with_history.check().problems
 
     assert any(f"{entry} is damaged" in problem for problem in problems), problems
 
 
-def test_a_contradiction_is_not_written_over(full: IndexHarness) -> None:
+def test_a_contradiction_is_not_written_over(index_with_history: IndexHarness) -> None:
     """Where document and journal contradict each other, neither is written over."""
-    number = full.index.projects.get_for_update(DEMO).revision
+    number = index_with_history.index.projects.get_for_update(DEMO).revision
     entry = commit_key(DEMO, number)
-    other = IndexHarness(folder=full.folder)
+    other = IndexHarness(folder=index_with_history.folder)
     other.clock.advance(hours=1)
     for version in range(number):
         other.upload(make_wheel(version=f"{version + 1}.0", content=b"other"))
-    full.store.put(entry, other.bytes_at(entry), None)
-    before = full.snapshot(keys.PROJECTS)
+    index_with_history.store.put(entry, other.bytes_at(entry), None)
+    before = index_with_history.snapshot(keys.PROJECTS)
 
-    findings = full.check(rebuild=True, sweep=True)
+    findings = index_with_history.check(rebuild=True, sweep=True)
 
     assert any("different commits" in problem for problem in findings.problems)
-    assert full.snapshot(keys.PROJECTS) == before
+    assert index_with_history.snapshot(keys.PROJECTS) == before
     with pytest.raises(Unavailable):
-        full.opened(seed=6).uploads.accept(make_wheel(version="8.0").arrival(full.folder), ALICE)
+        index_with_history.opened(seed=6).uploads.accept(
+            make_wheel(version="8.0").arrival(index_with_history.folder), ALICE
+        )
 
 
-def test_a_store_without_its_format_is_refused(full: IndexHarness) -> None:
+def test_a_store_without_its_format_is_refused(index_with_history: IndexHarness) -> None:
     """A store that has lost `wheelyard.json` is not taken for a new one."""
-    full.store.delete(keys.FORMAT)
+    index_with_history.store.delete(keys.FORMAT)
 
     with pytest.raises(Invalid):
-        full.opened(seed=7)
+        index_with_history.opened(seed=7)
 
 
 def orphan(harness: IndexHarness) -> None:
@@ -363,103 +371,105 @@ def orphan(harness: IndexHarness) -> None:
     index.files.put(DEMO, [FileContent(file, LOST.arrival(harness.folder).path, b"metadata")])
 
 
-def test_a_sweep_removes_orphans_of_a_day(full: IndexHarness) -> None:
+def test_a_sweep_removes_orphans_of_a_day(index_with_history: IndexHarness) -> None:
     """Orphans are a note; a sweep removes those older than a day, and not a single listed file."""
-    healthy = full.snapshot()
-    orphan(full)
-    full.clock.advance(hours=23)
-    assert full.check(sweep=True).swept == 0
+    healthy = index_with_history.snapshot()
+    orphan(index_with_history)
+    index_with_history.clock.advance(hours=23)
+    assert index_with_history.check(sweep=True).swept == 0
 
-    full.clock.advance(hours=2)
-    unasked = full.check()
+    index_with_history.clock.advance(hours=2)
+    unasked = index_with_history.check()
     assert (unasked.problems, len(unasked.notes)) == ([], 1)
 
-    assert full.check(sweep=True).swept == 2
-    assert full.snapshot() == healthy
-    assert full.check(sweep=True).swept == 0
+    assert index_with_history.check(sweep=True).swept == 2
+    assert index_with_history.snapshot() == healthy
+    assert index_with_history.check(sweep=True).swept == 0
 
 
-def test_bytes_of_a_deleted_file_are_swept_at_once(full: IndexHarness) -> None:
+def test_bytes_of_a_deleted_file_are_swept_at_once(index_with_history: IndexHarness) -> None:
     """Bytes of a file that is not kept, left by a delete that died, are removed at once."""
-    remove_now(full.index, SDIST.sha256)
-    healthy = full.snapshot()
-    put(full, keys.distribution(DEMO, SDIST.sha256, SDIST.filename), SDIST.body)
+    remove_now(index_with_history.index, SDIST.sha256)
+    healthy = index_with_history.snapshot()
+    put(index_with_history, keys.distribution(DEMO, SDIST.sha256, SDIST.filename), SDIST.body)
 
-    assert full.check(sweep=True).swept == 1
-    assert full.snapshot() == healthy
+    assert index_with_history.check(sweep=True).swept == 1
+    assert index_with_history.snapshot() == healthy
 
 
-def test_old_scratch_files_are_swept(full: IndexHarness) -> None:
+def test_old_scratch_files_are_swept(index_with_history: IndexHarness) -> None:
     """Scratch files that a killed process left are removed after a day, younger ones are noted."""
-    path, sink = full.index.server.spool.create()
+    path, sink = index_with_history.index.server.spool.create()
     sink.close()
-    foreign = full.folder / "somebody-elses"
+    foreign = index_with_history.folder / "somebody-elses"
     foreign.touch()
-    full.clock.advance(days=32)
-    os.utime(path, (full.index.server.spool.time() - 90_000,) * 2)
-    assert full.opened(3).server.sweep.run(full.clock.now) == 2  # of the deleted file
-    assert any("scratch" in note for note in texts_of(full.check().notes))
+    index_with_history.clock.advance(days=32)
+    os.utime(path, (index_with_history.index.server.spool.time() - 90_000,) * 2)
+    assert (
+        index_with_history.opened(3).server.sweep.run(index_with_history.clock.now) == 2
+    )  # of the deleted file
+    assert any("scratch" in note for note in texts_of(index_with_history.check().notes))
 
-    assert full.check(sweep=True).swept == 1
+    assert index_with_history.check(sweep=True).swept == 1
     assert not path.exists()
     assert foreign.exists()
 
 
-def test_an_upload_renews_old_orphans(full: IndexHarness) -> None:
+def test_an_upload_renews_old_orphans(index_with_history: IndexHarness) -> None:
     """An upload that finds its bytes there writes them again, so that no sweep takes them."""
-    orphan(full)
-    full.clock.advance(hours=48)
-    full.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
+    orphan(index_with_history)
+    index_with_history.clock.advance(hours=48)
+    index_with_history.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
 
-    full.upload(LOST)
+    index_with_history.upload(LOST)
 
     key = keys.distribution(DEMO, LOST.sha256, LOST.filename)
-    (entry,) = [entry for entry in full.store.list(key) if entry.key == key]
-    assert entry.modified >= full.clock.seconds()
-    assert full.check(sweep=True).swept == 0
-    assert full.bytes_at(key) == LOST.body
+    (entry,) = [entry for entry in index_with_history.store.list(key) if entry.key == key]
+    assert entry.modified >= index_with_history.clock.seconds()
+    assert index_with_history.check(sweep=True).swept == 0
+    assert index_with_history.bytes_at(key) == LOST.body
 
 
-def test_a_sweep_spares_what_may_be_listed(full: IndexHarness) -> None:
+def test_a_sweep_spares_what_may_be_listed(index_with_history: IndexHarness) -> None:
     """While a project's document is missing, no sweep touches its bytes, however old."""
     key = keys.project(DEMO)
-    document = full.bytes_at(key)
-    before = full.snapshot(keys.FILES)
-    full.store.delete(key)
-    full.clock.advance(days=3)
+    document = index_with_history.bytes_at(key)
+    before = index_with_history.snapshot(keys.FILES)
+    index_with_history.store.delete(key)
+    index_with_history.clock.advance(days=3)
 
-    assert full.check(sweep=True).problems != []
-    assert full.snapshot(keys.FILES) == before
-    assert full.check(rebuild=True, sweep=True).problems == []
-    assert full.bytes_at(key) == document
+    assert index_with_history.check(sweep=True).problems != []
+    assert index_with_history.snapshot(keys.FILES) == before
+    assert index_with_history.check(rebuild=True, sweep=True).problems == []
+    assert index_with_history.bytes_at(key) == document
 
 
-def test_a_sweep_of_a_store_without_projects(full: IndexHarness) -> None:
+def test_a_sweep_of_a_store_without_projects(index_with_history: IndexHarness) -> None:
     """Where all documents and journals are lost, the bytes are kept: they may be all there is."""
-    before = full.snapshot(keys.FILES)
+    before = index_with_history.snapshot(keys.FILES)
     for prefix in (keys.PROJECTS, keys.JOURNAL, keys.PROJECT_NAMES):
-        for entry in full.store.list(prefix):
-            full.store.delete(entry.key)
-    full.clock.advance(days=3)
+        for entry in index_with_history.store.list(prefix):
+            index_with_history.store.delete(entry.key)
+    index_with_history.clock.advance(days=3)
 
-    full.check(sweep=True)
+    index_with_history.check(sweep=True)
 
-    assert full.snapshot(keys.FILES) == before
+    assert index_with_history.snapshot(keys.FILES) == before
 
 
-def test_a_sweep_spares_a_listed_project_that_is_lost(full: IndexHarness) -> None:
+def test_a_sweep_spares_a_listed_project_that_is_lost(index_with_history: IndexHarness) -> None:
     """While a project is in the list and nothing else is left of it, its bytes are kept."""
-    other = full.upload(make_wheel("other"))
+    other = index_with_history.upload(make_wheel("other"))
     for prefix in (keys.project(NormalizedName("other")), keys.journal(NormalizedName("other"))):
-        for entry in full.store.list(prefix):
-            full.store.delete(entry.key)
-    full.clock.advance(days=3)
+        for entry in index_with_history.store.list(prefix):
+            index_with_history.store.delete(entry.key)
+    index_with_history.clock.advance(days=3)
     key = keys.distribution(NormalizedName("other"), other.sha256, other.filename)
 
-    (problem,) = full.check(sweep=True).problems
+    (problem,) = index_with_history.check(sweep=True).problems
 
     assert "document and journal are gone" in problem
-    assert full.bytes_at(key)
+    assert index_with_history.bytes_at(key)
 
 
 PROJECTS = ("first", "second", "third")

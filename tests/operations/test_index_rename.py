@@ -49,7 +49,7 @@ def opened(harness: IndexHarness, store: Store | None = None) -> Index:
 
 
 @pytest.fixture
-def old(harness: IndexHarness) -> IndexHarness:
+def older_store(harness: IndexHarness) -> IndexHarness:
     """
     A store of an earlier version with an index `main`, in which `dev` shows it.
 
@@ -119,9 +119,9 @@ def versions(index: Index) -> dict[str, list[str]]:
     return {name: [file.version for file in one.files] for name, one in found.items() if one}
 
 
-def test_the_index_is_closed_until_it_is_renamed(old: IndexHarness) -> None:
+def test_the_index_is_closed_until_it_is_renamed(older_store: IndexHarness) -> None:
     """An index that was made as main gives nothing until it is renamed, and `check` says so."""
-    index = opened(old)
+    index = opened(older_store)
 
     assert [one.name for one in served(index)] == [MAIN, "root"]
     assert versions(index) == {MAIN: ["9.0"]}
@@ -130,14 +130,14 @@ def test_the_index_is_closed_until_it_is_renamed(old: IndexHarness) -> None:
     listed = {row.name: row.problem for row in index.server.index_administration.show()}
     assert "by the command index rename" in listed[MAIN]
     assert "former-main-" in listed["dev"]
-    said = [*texts_of(index_warnings(index)), *old.check().problems]
+    said = [*texts_of(index_warnings(index)), *older_store.check().problems]
     said += [part.text for part in show_health(Call(index=index, caller=ALICE)).parts]
     assert sum("by the command index rename" in text for text in said) == 3
 
 
-def test_nothing_new_names_main_meanwhile(old: IndexHarness) -> None:
+def test_nothing_new_names_main_meanwhile(older_store: IndexHarness) -> None:
     """No layer and no right can name main while nobody could tell which one it means."""
-    administration = opened(old).server.index_administration
+    administration = opened(older_store).server.index_administration
 
     with refused(Conflict, "index_in_use", "command index rename"):
         administration.add({"name": "new", "layers": ["new", MAIN]}, "local:bo")
@@ -159,49 +159,49 @@ def require_renamed(index: Index) -> None:
     assert list(index.stores.documents.list(keys.FORMER_MAIN_FOLDER)) == []
 
 
-def test_the_index_is_renamed_with_all_that_it_has(old: IndexHarness) -> None:
+def test_the_index_is_renamed_with_all_that_it_has(older_store: IndexHarness) -> None:
     """A renamed index has its packages, layers, grants, publishers and tokens as before."""
-    assert rename(opened(old)) == "team"
+    assert rename(opened(older_store)) == "team"
 
-    require_renamed(opened(old))
-    assert old.check().problems == []
+    require_renamed(opened(older_store))
+    assert older_store.check().problems == []
     with pytest.raises(NotFound, match="but the one at its root"):
-        rename(opened(old), "other")
+        rename(opened(older_store), "other")
 
 
-def test_a_renaming_that_dies_is_repeated(old: IndexHarness) -> None:
+def test_a_renaming_that_dies_is_repeated(older_store: IndexHarness) -> None:
     """Wherever a process dies, main gets no right, and the same command goes on."""
     dies_at_its_second_write = Fault(FaultKind.CRASH, WRITES, nth=2)
     for deaths in count():
         try:
-            rename(opened(old, FakeStore(old.store, dies_at_its_second_write)))
+            rename(opened(older_store, FakeStore(older_store.store, dies_at_its_second_write)))
         except ProcessCrash:
-            assert MAIN not in where(opened(old), ANA) | where(opened(old), "token")
+            assert MAIN not in where(opened(older_store), ANA) | where(opened(older_store), "token")
             assert deaths < 50
         else:
             break
 
-    require_renamed(opened(old))
+    require_renamed(opened(older_store))
     assert deaths > 5
 
 
 @pytest.mark.parametrize("name", ["dev", "demo", MAIN, "Team"])
-def test_the_new_name_has_to_be_free(old: IndexHarness, name: str) -> None:
+def test_the_new_name_has_to_be_free(older_store: IndexHarness, name: str) -> None:
     """A renaming to a name that is taken, or that no index can have, changes nothing."""
     with pytest.raises((Conflict, Invalid)):
-        rename(opened(old), name)
+        rename(opened(older_store), name)
 
-    assert rename(opened(old)) == "team"
+    assert rename(opened(older_store)) == "team"
 
 
-def test_documents_of_another_index_stay(old: IndexHarness) -> None:
+def test_documents_of_another_index_stay(older_store: IndexHarness) -> None:
     """An index cannot get the name of one whose journals are still in the store."""
-    old.store.put(Key("indexes/lab/projects/demo.json"), b"{}", None)
+    older_store.store.put(Key("indexes/lab/projects/demo.json"), b"{}", None)
 
     with refused(Conflict, "index_exists", "had documents before"):
-        rename(opened(old), "lab")
+        rename(opened(older_store), "lab")
 
-    assert rename(opened(old)) == "team"
+    assert rename(opened(older_store)) == "team"
 
 
 def test_an_index_with_a_filter_gets_another_name(harness: IndexHarness) -> None:

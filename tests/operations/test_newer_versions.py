@@ -60,7 +60,7 @@ def commit_event(harness: IndexHarness, event: Event) -> None:
 
 
 @pytest.fixture
-def newer(harness: IndexHarness) -> IndexHarness:
+def newer_store(harness: IndexHarness) -> IndexHarness:
     """A store with two projects; in one is an event that this version may pass over."""
     harness.upload(WHEEL)
     harness.upload(make_wheel("other"))
@@ -68,13 +68,15 @@ def newer(harness: IndexHarness) -> IndexHarness:
     return harness
 
 
-def test_an_unknown_event_is_passed_over(newer: IndexHarness) -> None:
+def test_an_unknown_event_is_passed_over(newer_store: IndexHarness) -> None:
     """A project with an unknown event is served and changed, and the event stays in its journal."""
-    newer.upload(SDIST)
+    newer_store.upload(SDIST)
 
-    project = newer.opened(3).projects.get(DEMO)
+    project = newer_store.opened(3).projects.get(DEMO)
     assert len(project.files) == 2
-    assert [event.what for commit in history(newer.index, DEMO) for event in commit.events] == [
+    assert [
+        event.what for commit in history(newer_store.index, DEMO) for event in commit.events
+    ] == [
         "uploaded",
         "promoted",
         "uploaded",
@@ -83,63 +85,67 @@ def test_an_unknown_event_is_passed_over(newer: IndexHarness) -> None:
 
 @pytest.mark.parametrize("rebuild", [False, True])
 @pytest.mark.parametrize("has_field", [False, True])
-def test_check_blames_no_event(newer: IndexHarness, *, rebuild: bool, has_field: bool) -> None:
+def test_check_blames_no_event(
+    newer_store: IndexHarness, *, rebuild: bool, has_field: bool
+) -> None:
     """`check` says that it cannot compare a project with an unknown event, and changes nothing."""
     if has_field:
-        write(newer, replace(stored(newer), other_fields=(("new", Raw(b"1")),)))
-    before = newer.snapshot()
+        write(newer_store, replace(stored(newer_store), other_fields=(("new", Raw(b"1")),)))
+    before = newer_store.snapshot()
 
-    findings = newer.check(rebuild=rebuild, sweep=True)
+    findings = newer_store.check(rebuild=rebuild, sweep=True)
 
     assert findings.problems == findings.repaired == []
     assert "cannot be compared with its journal" in findings.notes[0].message
     assert "does not know" in findings.notes[0].message
     assert "'promoted'" in findings.notes[0].message
-    assert newer.snapshot() == before
+    assert newer_store.snapshot() == before
 
 
-def test_a_lost_document_is_rebuilt_by_the_version_that_knows_it(newer: IndexHarness) -> None:
+def test_a_lost_document_is_rebuilt_by_the_version_that_knows_it(newer_store: IndexHarness) -> None:
     """A journal with unknown events is not folded into a document, which would lack something."""
-    newer.store.delete(keys.project(DEMO))
+    newer_store.store.delete(keys.project(DEMO))
 
-    findings = newer.check(rebuild=True)
+    findings = newer_store.check(rebuild=True)
 
     assert "check it with a newer version" in findings.problems[0]
-    assert newer.store.get(keys.project(DEMO)) is None
+    assert newer_store.store.get(keys.project(DEMO)) is None
 
 
 @pytest.mark.parametrize("is_local", [True, False])
-def test_a_needed_unknown_event_hides_its_project(newer: IndexHarness, *, is_local: bool) -> None:
+def test_a_needed_unknown_event_hides_its_project(
+    newer_store: IndexHarness, *, is_local: bool
+) -> None:
     """A project with an event that needs a newer version is not shown or changed; others are."""
-    index = newer.opened(3, is_local=is_local)
+    index = newer_store.opened(3, is_local=is_local)
     index.search.start = lambda work: work()
     index.projects.get(DEMO)
-    commit_newer(newer, needs=NEWER)
-    newer.clock.advance(seconds=60)
+    commit_newer(newer_store, needs=NEWER)
+    newer_store.clock.advance(seconds=60)
 
-    for index_now in (index, newer.opened(4, is_local=is_local)):
+    for index_now in (index, newer_store.opened(4, is_local=is_local)):
         index_now.search.start = lambda work: work()
         with pytest.raises(Unavailable, match=NEWER) as read:
             index_now.projects.get(DEMO)
         with pytest.raises(Unavailable, match=NEWER) as written:
-            index_now.uploads.accept(SDIST.arrival(newer.folder), ALICE)
+            index_now.uploads.accept(SDIST.arrival(newer_store.folder), ALICE)
         assert code_of(read.value) == code_of(written.value) == ("Unavailable", "newer_document")
         index_now.search.table()
         assert [facts.name for facts in index_now.search.table().projects] == [OTHER]
 
 
-def test_check_names_the_version_that_is_needed(newer: IndexHarness) -> None:
+def test_check_names_the_version_that_is_needed(newer_store: IndexHarness) -> None:
     """`check` names the version that can read a project, and deletes and rebuilds nothing of it."""
-    commit_newer(newer, needs=NEWER)
-    newer.clock.advance(days=9)
-    before = newer.snapshot()
+    commit_newer(newer_store, needs=NEWER)
+    newer_store.clock.advance(days=9)
+    before = newer_store.snapshot()
 
-    findings = newer.check(rebuild=True, sweep=True)
+    findings = newer_store.check(rebuild=True, sweep=True)
 
     (problem,) = findings.problems
     assert f"Upgrade to wheelyard {NEWER} or newer" in problem
     assert "cannot be compared with its journal" in problem
-    assert newer.snapshot() == before
+    assert newer_store.snapshot() == before
 
 
 def with_sidecar(file: File, content: bytes) -> tuple[File, str]:
@@ -212,33 +218,33 @@ def unknown_field(harness: IndexHarness, key: Key) -> object:
     return decode(harness.bytes_at(key))["new"]
 
 
-def test_the_list_of_names_and_the_feed_keep_unknown_fields(newer: IndexHarness) -> None:
+def test_the_list_of_names_and_the_feed_keep_unknown_fields(newer_store: IndexHarness) -> None:
     """Unknown fields of the list of names and the feed stay when a project is published."""
-    newer.index.changes.newest()
+    newer_store.index.changes.newest()
     for key in (keys.PROJECT_NAMES, keys.CHANGES):
-        add_field(newer, key)
+        add_field(newer_store, key)
 
-    newer.upload(make_wheel("third"))
-    changes, _ = newer.opened(3).changes.since(0)
+    newer_store.upload(make_wheel("third"))
+    changes, _ = newer_store.opened(3).changes.since(0)
 
     assert "third" in {change.project for change in changes}
     for key in (keys.PROJECT_NAMES, keys.CHANGES):
-        assert unknown_field(newer, key) == {"a": [1]}
-    assert newer.check().problems == []
+        assert unknown_field(newer_store, key) == {"a": [1]}
+    assert newer_store.check().problems == []
 
 
-def test_the_feed_is_not_written_without_what_an_entry_has(newer: IndexHarness) -> None:
+def test_the_feed_is_not_written_without_what_an_entry_has(newer_store: IndexHarness) -> None:
     """An entry of a newer version is not cut off: the list of changes is refused."""
-    newer.index.changes.newest()
-    before = newer.bytes_at(keys.CHANGES).replace(b"]]", b',"new"]]')
-    newer.store.put(keys.CHANGES, before, None)
-    newer.upload(make_wheel("third"))
+    newer_store.index.changes.newest()
+    before = newer_store.bytes_at(keys.CHANGES).replace(b"]]", b',"new"]]')
+    newer_store.store.put(keys.CHANGES, before, None)
+    newer_store.upload(make_wheel("third"))
 
     with pytest.raises(Unavailable, match=r"changes\.json is damaged") as caught:
-        newer.opened(3).changes.newest()
+        newer_store.opened(3).changes.newest()
     assert caught.value.code == "damaged_document"
 
-    assert newer.bytes_at(keys.CHANGES) == before
+    assert newer_store.bytes_at(keys.CHANGES) == before
 
 
 def test_a_token_with_an_unknown_field(harness: IndexHarness) -> None:

@@ -16,7 +16,7 @@ FIRST = Selection(parse_version("1.0"))
 
 
 @pytest.fixture
-def old(harness: IndexHarness, tmp_path: Path) -> IndexHarness:
+def index_of_old_files(harness: IndexHarness, tmp_path: Path) -> IndexHarness:
     """An index whose document lists a wheel, an egg and an installer for Windows."""
     harness.upload(make_wheel())
     for made in (EGG, INSTALLER):
@@ -30,22 +30,22 @@ def listed(index: IndexHarness) -> dict[str, str | None]:
     return {file.filename: file.yanked for file in project.files}
 
 
-def test_it_is_yanked_and_deleted(old: IndexHarness) -> None:
+def test_it_is_yanked_and_deleted(index_of_old_files: IndexHarness) -> None:
     """An egg that a store has is yanked and deleted, and its name is listed as a deleted one."""
-    marked = old.index.lifecycle.change("yank", ALICE, DEMO, FIRST, "old")
+    marked = index_of_old_files.index.lifecycle.change("yank", ALICE, DEMO, FIRST, "old")
     assert {file.yanked for file in marked.project.files} == {"old"}
 
     one = Selection(parse_version("1.0"), frozenset({EGG.filename}))
-    gone = old.index.lifecycle.change("delete", ALICE, DEMO, one, "")
+    gone = index_of_old_files.index.lifecycle.change("delete", ALICE, DEMO, one, "")
     assert gone.project.deleted_filenames == (EGG.filename,)
-    assert sorted(listed(old)) == [make_wheel().filename, INSTALLER.filename]
-    assert old.check().problems == []
+    assert sorted(listed(index_of_old_files)) == [make_wheel().filename, INSTALLER.filename]
+    assert index_of_old_files.check().problems == []
 
 
-def test_an_import_names_new_ones(old: IndexHarness, files: FakeFiles) -> None:
+def test_an_import_names_new_ones(index_of_old_files: IndexHarness, files: FakeFiles) -> None:
     """An import skips and names new files of these formats; those that it has are there already."""
     report = taken(
-        old,
+        index_of_old_files,
         files.offer(EGG, algorithms=("sha256",)),
         files.offer(Distribution("demo-2.0.egg", EGG.body)),
         files.offer(Distribution("demo-2.0.tar.bz2", b"BZh")),
@@ -61,9 +61,12 @@ def test_an_import_names_new_ones(old: IndexHarness, files: FakeFiles) -> None:
 
 
 @pytest.mark.parametrize("filename", [EGG.filename, "demo-2.0.egg", "demo-2.0.tar.xz"])
-def test_an_upload_is_refused(old: IndexHarness, filename: str) -> None:
+def test_an_upload_is_refused(index_of_old_files: IndexHarness, filename: str) -> None:
     """An upload of such a file is refused by its name, also where the store lists it."""
-    for uploads in (old.index.uploads, old.index.uploads.with_waivers):
+    for uploads in (
+        index_of_old_files.index.uploads,
+        index_of_old_files.index.uploads.with_waivers,
+    ):
         with pytest.raises(Invalid) as raised:
             uploads.authorize(filename, ALICE)
         assert raised.value.code == "invalid_filename"

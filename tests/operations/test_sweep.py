@@ -31,7 +31,7 @@ def file_key(made: Distribution) -> Key:
 
 
 @pytest.fixture
-def stocked(harness: IndexHarness) -> IndexHarness:
+def stocked_index(harness: IndexHarness) -> IndexHarness:
     """A store with two projects, and with the bytes of an upload that died two days ago."""
     harness.upload(KEPT)
     harness.upload(OTHER)
@@ -57,75 +57,77 @@ def daily(harness: IndexHarness, seed: int, store: Store | None = None) -> Daily
     return DailySweep(index.server.sweep, index.changes, index.server.runtime)
 
 
-def test_leftovers_go_and_nothing_else(stocked: IndexHarness) -> None:
+def test_leftovers_go_and_nothing_else(stocked_index: IndexHarness) -> None:
     """Bytes that no project lists are removed when they are a day old."""
-    before = stocked.snapshot()
-    leave(stocked, make_wheel(version="8.0"))  # under way
-    young = stocked.snapshot().keys() - before.keys()
+    before = stocked_index.snapshot()
+    leave(stocked_index, make_wheel(version="8.0"))  # under way
+    young = stocked_index.snapshot().keys() - before.keys()
 
-    assert sweep(stocked) == 2
+    assert sweep(stocked_index) == 2
 
     gone = {file_key(LOST), f"{file_key(LOST)}.metadata"}
-    assert stocked.snapshot().keys() == before.keys() - gone | young
-    assert sweep(stocked) == 0
+    assert stocked_index.snapshot().keys() == before.keys() - gone | young
+    assert sweep(stocked_index) == 0
 
 
-def test_files_of_another_index_are_kept(stocked: IndexHarness) -> None:
+def test_files_of_another_index_are_kept(stocked_index: IndexHarness) -> None:
     """Files are shared by all indexes of a store, also by those that no setting names."""
-    elsewhere = IndexHarness(stocked.folder)
+    elsewhere = IndexHarness(stocked_index.folder)
     elsewhere.upload(LOST)
     for prefix in ("projects", "journal"):
         for key, body in elsewhere.snapshot(prefix).items():
-            stocked.store.put(Key(f"{DEV}{key}"), body, None)
+            stocked_index.store.put(Key(f"{DEV}{key}"), body, None)
     metadata = f"{file_key(LOST)}.metadata"
-    stocked.clock.advance(days=2)
-    leave(stocked, gone := make_wheel(version="8.0"))
-    stocked.clock.advance(days=2)
+    stocked_index.clock.advance(days=2)
+    leave(stocked_index, gone := make_wheel(version="8.0"))
+    stocked_index.clock.advance(days=2)
 
-    assert sweep(stocked) == 2
+    assert sweep(stocked_index) == 2
 
-    assert {file_key(LOST), metadata} <= stocked.snapshot().keys()
-    assert file_key(gone) not in stocked.snapshot()
+    assert {file_key(LOST), metadata} <= stocked_index.snapshot().keys()
+    assert file_key(gone) not in stocked_index.snapshot()
 
 
-def test_a_deleted_file_is_kept_until_its_time(stocked: IndexHarness) -> None:
+def test_a_deleted_file_is_kept_until_its_time(stocked_index: IndexHarness) -> None:
     """A deleted file that is kept until a certain time goes with the first sweep after that."""
-    (file,) = stocked.index.projects.get_for_update(DEMO).files
-    stocked.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("1.0")), "")
-    removal = stocked.opened(seed=3).server.sweep.removal
+    (file,) = stocked_index.index.projects.get_for_update(DEMO).files
+    stocked_index.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("1.0")), "")
+    removal = stocked_index.opened(seed=3).server.sweep.removal
 
     # a restoration that began in the last moment may take a day until its commit
-    stocked.clock.advance(days=30.9)
+    stocked_index.clock.advance(days=30.9)
     assert removal.remove(DEMO, [file_key(KEPT)]) == 0
-    stocked.clock.advance(days=0.1)
+    stocked_index.clock.advance(days=0.1)
     assert removal.remove(DEMO, [file_key(KEPT)]) == 1
-    assert file.filename in stocked.index.projects.get(DEMO).deleted_filenames
+    assert file.filename in stocked_index.index.projects.get(DEMO).deleted_filenames
 
 
-def test_a_delete_keeps_what_another_index_lists(stocked: IndexHarness) -> None:
+def test_a_delete_keeps_what_another_index_lists(stocked_index: IndexHarness) -> None:
     """A deleted file's bytes stay as long as another index lists the file."""
-    stocked.store.put(Key(f"{DEV}{keys.project(DEMO)}"), stocked.bytes_at(keys.project(DEMO)), None)
+    stocked_index.store.put(
+        Key(f"{DEV}{keys.project(DEMO)}"), stocked_index.bytes_at(keys.project(DEMO)), None
+    )
     selection = Selection(parse_version("1.0"))
 
-    stocked.index.lifecycle.change("delete", ALICE, DEMO, selection, "")
-    assert stocked.bytes_at(file_key(KEPT)) == KEPT.body
-    assert sweep(stocked) == 2  # the leftovers
-    stocked.clock.advance(days=31)
-    assert sweep(stocked) == 0
+    stocked_index.index.lifecycle.change("delete", ALICE, DEMO, selection, "")
+    assert stocked_index.bytes_at(file_key(KEPT)) == KEPT.body
+    assert sweep(stocked_index) == 2  # the leftovers
+    stocked_index.clock.advance(days=31)
+    assert sweep(stocked_index) == 0
 
-    for key in stocked.snapshot(DEV):
-        stocked.store.delete(Key(key))
-    assert sweep(stocked) == 2
-    assert file_key(KEPT) not in stocked.snapshot()
+    for key in stocked_index.snapshot(DEV):
+        stocked_index.store.delete(Key(key))
+    assert sweep(stocked_index) == 2
+    assert file_key(KEPT) not in stocked_index.snapshot()
 
 
-def test_each_index_of_a_store_is_found(stocked: IndexHarness) -> None:
+def test_each_index_of_a_store_is_found(stocked_index: IndexHarness) -> None:
     """Each index is found by its first key, whatever else is near it."""
     for key in ("indexes/a-b/x", "indexes/a/projects.json", "indexes/a/x/y", "indexes/a0/x"):
-        stocked.store.put(Key(key), b"", None)
-    stocked.store.put(Key("indexes/stray"), b"", None)
+        stocked_index.store.put(Key(key), b"", None)
+    stocked_index.store.put(Key("indexes/stray"), b"", None)
 
-    prefixes = [*stocked.opened(seed=3).server.sweep.removal.indexes()]
+    prefixes = [*stocked_index.opened(seed=3).server.sweep.removal.indexes()]
 
     assert prefixes == ["", "indexes/a-b/", "indexes/a/", "indexes/a0/"]
 
@@ -137,34 +139,36 @@ def test_each_index_of_a_store_is_found(stocked: IndexHarness) -> None:
 @pytest.mark.parametrize(
     "body", [b"{", b'{"name":"somebody"}', b'{"name":"other","needs":{"hidden":"99.0"}}']
 )
-def test_an_unreadable_document_stops_it(stocked: IndexHarness, key: str, body: bytes) -> None:
+def test_an_unreadable_document_stops_it(
+    stocked_index: IndexHarness, key: str, body: bytes
+) -> None:
     """A document that cannot be read, in any index, stops the sweep before anything is removed."""
-    stocked.store.put(Key(key), body, None)
-    before = stocked.snapshot()
+    stocked_index.store.put(Key(key), body, None)
+    before = stocked_index.snapshot()
 
     with pytest.raises(Unavailable, match=key):
-        sweep(stocked)
+        sweep(stocked_index)
 
-    assert stocked.snapshot() == before
-    assert any(key in note for note in texts_of(stocked.check(sweep=True).notes))
+    assert stocked_index.snapshot() == before
+    assert any(key in note for note in texts_of(stocked_index.check(sweep=True).notes))
 
 
-def test_files_that_only_the_journal_lists_are_kept(stocked: IndexHarness) -> None:
+def test_files_that_only_the_journal_lists_are_kept(stocked_index: IndexHarness) -> None:
     """After an older document was restored, what only the journal lists is not removed."""
-    old = stocked.bytes_at(keys.project(DEMO))
-    stocked.upload(newer := make_wheel(version="2.0"))
-    stocked.store.put(keys.project(DEMO), old, None)
-    stocked.clock.advance(days=2)
+    old = stocked_index.bytes_at(keys.project(DEMO))
+    stocked_index.upload(newer := make_wheel(version="2.0"))
+    stocked_index.store.put(keys.project(DEMO), old, None)
+    stocked_index.clock.advance(days=2)
 
-    assert sweep(stocked) == 0
-    assert stocked.bytes_at(file_key(newer)) == newer.body
+    assert sweep(stocked_index) == 0
+    assert stocked_index.bytes_at(file_key(newer)) == newer.body
 
 
-def test_a_killed_sweep_loses_nothing(stocked: IndexHarness) -> None:
+def test_a_killed_sweep_loses_nothing(stocked_index: IndexHarness) -> None:
     """Wherever a server dies in a sweep, nothing that is listed is gone; another does the rest."""
     for nth in count():
-        harness = IndexHarness(stocked.folder)
-        for key, body in stocked.snapshot().items():
+        harness = IndexHarness(stocked_index.folder)
+        for key, body in stocked_index.snapshot().items():
             harness.store.put(Key(key), body, None)
         harness.clock.advance(days=2)
         store = FakeStore(harness.store)
@@ -184,50 +188,50 @@ def test_a_killed_sweep_loses_nothing(stocked: IndexHarness) -> None:
     assert nth > 30
 
 
-def test_several_servers_sweep_once(stocked: IndexHarness) -> None:
+def test_several_servers_sweep_once(stocked_index: IndexHarness) -> None:
     """Of several servers, one sweeps a day, and after a day whichever looks first."""
-    servers = [daily(stocked, seed) for seed in (5, 6, 7)]
+    servers = [daily(stocked_index, seed) for seed in (5, 6, 7)]
     assert [server.sweep_if_due() for server in servers] == [EVERY] * 3
-    assert file_key(LOST) not in stocked.snapshot()
-    leave(stocked, LOST)
-    stocked.clock.advance(hours=23)
+    assert file_key(LOST) not in stocked_index.snapshot()
+    leave(stocked_index, LOST)
+    stocked_index.clock.advance(hours=23)
 
     assert [server.sweep_if_due() for server in servers] == [timedelta(hours=1)] * 3
-    stocked.clock.advance(hours=2)
+    stocked_index.clock.advance(hours=2)
     assert servers[1].sweep_if_due() == EVERY
-    assert file_key(LOST) not in stocked.snapshot()
+    assert file_key(LOST) not in stocked_index.snapshot()
 
 
-def test_old_descriptions_of_each_index_go(stocked: IndexHarness) -> None:
+def test_old_descriptions_of_each_index_go(stocked_index: IndexHarness) -> None:
     """What was rendered long ago is removed from all indexes of the store."""
     for prefix in ("", DEV):
-        stocked.store.put(Key(f"{prefix}{keys.description('renderer', '0')}"), b"", None)
-    stocked.clock.advance(days=91)
+        stocked_index.store.put(Key(f"{prefix}{keys.description('renderer', '0')}"), b"", None)
+    stocked_index.clock.advance(days=91)
 
-    daily(stocked, 5).sweep_if_due()
+    daily(stocked_index, 5).sweep_if_due()
 
-    assert not any(keys.DESCRIPTIONS in key for key in stocked.snapshot())
+    assert not any(keys.DESCRIPTIONS in key for key in stocked_index.snapshot())
 
 
-def test_a_server_that_lost_its_lease_stops(stocked: IndexHarness) -> None:
+def test_a_server_that_lost_its_lease_stops(stocked_index: IndexHarness) -> None:
     """A server that wakes up after its lease was taken stops, and leaves the lease alone."""
     lost = make_wheel("other", "9.0")
     others = keys.distribution(NormalizedName("other"), lost.sha256, lost.filename)
-    stocked.store.put_file(others, b"")
-    stocked.clock.advance(days=2)
+    stocked_index.store.put_file(others, b"")
+    stocked_index.clock.advance(days=2)
     taken = list[timedelta]()
 
     def sweep_later() -> None:
-        stocked.clock.advance(hours=1)
-        taken.append(daily(stocked, 6).sweep_if_due())
+        stocked_index.clock.advance(hours=1)
+        taken.append(daily(stocked_index, 6).sweep_if_due())
 
-    store = FakeStore(stocked.store, Before(sweep_later, "delete", file_key(LOST)))
-    assert daily(stocked, 5, store).sweep_if_due() == EVERY
+    store = FakeStore(stocked_index.store, Before(sweep_later, "delete", file_key(LOST)))
+    assert daily(stocked_index, 5, store).sweep_if_due() == EVERY
 
     assert taken == [EVERY]
-    holder = json.loads(stocked.bytes_at(keys.lease("sweep")))["holder"]
-    assert holder == daily(stocked, 6)._lease._holder  # noqa: SLF001 - same seed, same id
-    assert {file_key(LOST), others}.isdisjoint(stocked.snapshot())
+    holder = json.loads(stocked_index.bytes_at(keys.lease("sweep")))["holder"]
+    assert holder == daily(stocked_index, 6)._lease._holder  # noqa: SLF001 - same seed, same id
+    assert {file_key(LOST), others}.isdisjoint(stocked_index.snapshot())
 
 
 def test_a_new_store_stays_untouched(harness: IndexHarness) -> None:
@@ -238,25 +242,27 @@ def test_a_new_store_stays_untouched(harness: IndexHarness) -> None:
     assert harness.snapshot() == before
 
 
-def test_a_fast_clock_removes_no_young_upload(stocked: IndexHarness) -> None:
+def test_a_fast_clock_removes_no_young_upload(stocked_index: IndexHarness) -> None:
     """A server whose clock is days ahead of the store's removes no upload that is under way."""
-    leave(stocked, new := make_wheel(version="8.0"))
-    index = stocked.opened(5)
-    ahead = replace(index.server.runtime, now=lambda: stocked.clock.now + timedelta(days=3))
+    leave(stocked_index, new := make_wheel(version="8.0"))
+    index = stocked_index.opened(5)
+    ahead = replace(index.server.runtime, now=lambda: stocked_index.clock.now + timedelta(days=3))
 
     DailySweep(index.server.sweep, index.changes, ahead).sweep_if_due()
 
-    assert file_key(LOST) not in stocked.snapshot()
-    assert file_key(new) in stocked.snapshot()
+    assert file_key(LOST) not in stocked_index.snapshot()
+    assert file_key(new) in stocked_index.snapshot()
 
 
-def test_a_sweep_logs_one_line(stocked: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sweep_logs_one_line(
+    stocked_index: IndexHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """A sweep that has removed something is one line with the count, and any other one is none."""
     caplog.set_level(logging.INFO, "wheelyard")
-    server = daily(stocked, 5)
+    server = daily(stocked_index, 5)
     for _ in range(3):
         server.sweep_if_due()
-        stocked.clock.advance(hours=25)
+        stocked_index.clock.advance(hours=25)
 
     assert [record.getMessage() for record in caplog.records] == [
         "swept 2 leftovers of uploads and deletions"
@@ -264,47 +270,47 @@ def test_a_sweep_logs_one_line(stocked: IndexHarness, caplog: pytest.LogCaptureF
 
 
 def test_a_server_that_may_not_delete_says_so_once(
-    stocked: IndexHarness, caplog: pytest.LogCaptureFixture
+    stocked_index: IndexHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A server without the right to delete says so once, and not each day."""
     denied = Unavailable("The account may not delete.", code=STORAGE_DENIED)
-    store = FakeStore(stocked.store, Fault(denied, "delete", times=ALWAYS))
-    server = daily(stocked, 5, store)
+    store = FakeStore(stocked_index.store, Fault(denied, "delete", times=ALWAYS))
+    server = daily(stocked_index, 5, store)
     for _ in range(3):
         assert server.sweep_if_due() == EVERY
-        stocked.clock.advance(hours=25)
+        stocked_index.clock.advance(hours=25)
 
     (record,) = caplog.records
     assert record.getMessage().startswith("this server may not delete, so leftovers")
 
 
-def test_a_failed_sweep_is_tried_again(stocked: IndexHarness) -> None:
+def test_a_failed_sweep_is_tried_again(stocked_index: IndexHarness) -> None:
     """A server whose store fails tries again later, and then sweeps."""
-    faulty = FakeStore(stocked.store)
-    server = daily(stocked, 5, faulty)
+    faulty = FakeStore(stocked_index.store)
+    server = daily(stocked_index, 5, faulty)
     faulty.follow(Fault(FaultKind.NOT_DONE, times=9999))
     assert server.sweep_if_due() < EVERY
     faulty.follow()
 
     assert server.sweep_if_due() == EVERY
-    assert file_key(LOST) not in stocked.snapshot()
+    assert file_key(LOST) not in stocked_index.snapshot()
 
 
 class _Ended(Exception):
     """A server was ended."""
 
 
-def test_servers_do_not_sweep_at_one_time(stocked: IndexHarness) -> None:
+def test_servers_do_not_sweep_at_one_time(stocked_index: IndexHarness) -> None:
     """A server first waits a while after its start, and then a day and a random part of an hour."""
     pauses = list[float]()
 
     def pause(seconds: float) -> None:
         pauses.append(seconds)
-        stocked.clock.advance(seconds=seconds)
+        stocked_index.clock.advance(seconds=seconds)
         if len(pauses) > 3:
             raise _Ended
 
-    index = stocked.opened(5)
+    index = stocked_index.opened(5)
     runtime = replace(index.server.runtime, pause=pause)
     with pytest.raises(_Ended):
         DailySweep(index.server.sweep, index.changes, runtime).run()
@@ -315,21 +321,21 @@ def test_servers_do_not_sweep_at_one_time(stocked: IndexHarness) -> None:
     assert len(set(pauses)) == len(pauses)
 
 
-def test_the_lease_is_renewed(stocked: IndexHarness) -> None:
+def test_the_lease_is_renewed(stocked_index: IndexHarness) -> None:
     """A sweep that takes long keeps its lease."""
     for number in range(30):
-        stocked.upload(make_wheel(f"p{number}"))
-    leave(stocked, LOST)
-    stocked.clock.advance(days=2)
+        stocked_index.upload(make_wheel(f"p{number}"))
+    leave(stocked_index, LOST)
+    stocked_index.clock.advance(days=2)
 
     def sweep_later() -> None:
-        stocked.clock.advance(minutes=1)
-        with_lease.append(daily(stocked, 6).sweep_if_due())
+        stocked_index.clock.advance(minutes=1)
+        with_lease.append(daily(stocked_index, 6).sweep_if_due())
 
     with_lease = list[timedelta]()
     slow = Before(sweep_later, "get", f"{keys.PROJECTS}*", times=ALWAYS)
-    daily(stocked, 5, FakeStore(stocked.store, slow)).sweep_if_due()
+    daily(stocked_index, 5, FakeStore(stocked_index.store, slow)).sweep_if_due()
 
     assert len(with_lease) > 30
     assert all(timedelta() < pause < EVERY for pause in with_lease)
-    assert file_key(LOST) not in stocked.snapshot()
+    assert file_key(LOST) not in stocked_index.snapshot()

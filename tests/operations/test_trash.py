@@ -432,7 +432,7 @@ def test_one_index_deletes_and_another_serves(harness: IndexHarness, life: Lifec
 
 
 @pytest.fixture
-def begun(harness: IndexHarness) -> TwoIndexes:
+def begun_promotion(harness: IndexHarness) -> TwoIndexes:
     """A promotion from dev to prod that died between its two commits."""
     indexes = TwoIndexes(harness)
     indexes.upload(WHEEL)
@@ -443,37 +443,37 @@ def begun(harness: IndexHarness) -> TwoIndexes:
 
 
 def test_what_comes_instead_of_a_promoted_file_stays(
-    harness: IndexHarness, begun: TwoIndexes
+    harness: IndexHarness, begun_promotion: TwoIndexes
 ) -> None:
     """Other bytes that are uploaded instead of a promoted file stay, also just before a removal."""
-    deletion = begun.dev.immediate_deletion
+    deletion = begun_promotion.dev.immediate_deletion
 
     def projects_of(index: str) -> Projects:
-        begun.upload(OTHER_BYTES, begun.prod)  # after the removal was planned
+        begun_promotion.upload(OTHER_BYTES, begun_promotion.prod)  # after the removal was planned
         return deletion.projects_of(index)
 
     busy = replace(deletion, projects_of=projects_of)
     busy.delete(lambda _: ALICE, DEMO, WHEEL.sha256, "", everywhere=True)
 
-    assert [file.sha256 for file in begun.listed().values()] == [OTHER_BYTES.sha256]
+    assert [file.sha256 for file in begun_promotion.listed().values()] == [OTHER_BYTES.sha256]
     assert {key.split("/")[2] for key in objects_of(harness, WHEEL)} == {OTHER_BYTES.sha256}
 
 
 def test_a_public_bucket_deletes_nothing_that_is_being_promoted(
-    harness: IndexHarness, begun: TwoIndexes
+    harness: IndexHarness, begun_promotion: TwoIndexes
 ) -> None:
     """Where bytes go at once, a release is not deleted until its promotion has ended."""
-    life = begun.dev.lifecycle
+    life = begun_promotion.dev.lifecycle
     public = replace(life, removal=replace(life.removal, keeps_deleted=False))
 
     for dry_run in (True, False):
         with pytest.raises(Conflict, match="being promoted to prod"):
             public.change("delete", ALICE, DEMO, FIRST, "", dry_run=dry_run)
-    begun.promote()
+    begun_promotion.promote()
     public.change("delete", ALICE, DEMO, FIRST, "")
 
     assert len(objects_of(harness, WHEEL)) == 2
-    assert list(begun.listed()) == [WHEEL.filename]
+    assert list(begun_promotion.listed()) == [WHEEL.filename]
 
 
 def test_a_promoted_file_is_restored_and_removed(harness: IndexHarness) -> None:

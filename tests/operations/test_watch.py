@@ -72,7 +72,9 @@ class WatchHarness:
 
 
 @pytest.fixture
-def watched(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture) -> WatchHarness:
+def watched_folder(
+    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
+) -> WatchHarness:
     """An empty folder that is watched for an index in memory."""
     return WatchHarness(harness, folder, log)
 
@@ -83,53 +85,53 @@ def scan(watch: FolderWatch, times: int) -> None:
         watch.scan()
 
 
-def test_new_files_are_imported_when_two_looks_agree(watched: WatchHarness) -> None:
+def test_new_files_are_imported_when_two_looks_agree(watched_folder: WatchHarness) -> None:
     """What is there is imported at the first look, what appears as soon as two looks agree."""
-    watched.settle(WHEEL.write(watched.folder))
-    watch = watched.watch()
+    watched_folder.settle(WHEEL.write(watched_folder.folder))
+    watch = watched_folder.watch()
 
     watch.scan()
-    assert watched.listed() == {WHEEL.filename}
-    (watched.folder / "deeper").mkdir()
-    watched.settle(SDIST.write(watched.folder / "deeper"))
+    assert watched_folder.listed() == {WHEEL.filename}
+    (watched_folder.folder / "deeper").mkdir()
+    watched_folder.settle(SDIST.write(watched_folder.folder / "deeper"))
     watch.scan()
-    assert watched.listed() == {WHEEL.filename}
+    assert watched_folder.listed() == {WHEEL.filename}
     watch.scan()
 
-    assert watched.listed() == {WHEEL.filename, SDIST.filename}
-    assert watched.log == ["imported 1 file", "imported 1 file"]
+    assert watched_folder.listed() == {WHEEL.filename, SDIST.filename}
+    assert watched_folder.log == ["imported 1 file", "imported 1 file"]
 
 
-def test_a_growing_file_waits(watched: WatchHarness) -> None:
+def test_a_growing_file_waits(watched_folder: WatchHarness) -> None:
     """A file that grows waits until two looks have found it the same."""
-    watch = watched.watch()
+    watch = watched_folder.watch()
     watch.scan()
-    path = watched.folder / WHEEL.filename
+    path = watched_folder.folder / WHEEL.filename
     for stop in range(100, len(WHEEL.body), 100):
         path.write_bytes(WHEEL.body[:stop])
-        watched.settle(path)
+        watched_folder.settle(path)
         watch.scan()
     path.write_bytes(WHEEL.body)
     watch.scan()
-    assert watched.listed() == set()
+    assert watched_folder.listed() == set()
 
     watch.scan()
 
-    assert watched.listed() == {WHEEL.filename}
-    assert watched.log[1:] == ["imported 1 file"]
+    assert watched_folder.listed() == {WHEEL.filename}
+    assert watched_folder.log[1:] == ["imported 1 file"]
 
 
-def test_a_file_of_the_last_second_waits(watched: WatchHarness) -> None:
+def test_a_file_of_the_last_second_waits(watched_folder: WatchHarness) -> None:
     """What is there at the first look waits if it was touched within the last second."""
-    touched = WHEEL.write(watched.folder).stat().st_ctime
-    watched.index.clock.now = datetime.fromtimestamp(touched + SETTLE_SECONDS / 2, UTC)
-    watch = watched.watch()
+    touched = WHEEL.write(watched_folder.folder).stat().st_ctime
+    watched_folder.index.clock.now = datetime.fromtimestamp(touched + SETTLE_SECONDS / 2, UTC)
+    watch = watched_folder.watch()
     watch.scan()
-    assert watched.listed() == set()
+    assert watched_folder.listed() == set()
 
     watch.scan()
 
-    assert watched.listed() == {WHEEL.filename}
+    assert watched_folder.listed() == {WHEEL.filename}
 
 
 class CountingFolder(FolderTree, frozen=True):
@@ -145,15 +147,15 @@ class CountingFolder(FolderTree, frozen=True):
             yield chunks
 
 
-def test_an_idle_look_opens_nothing(watched: WatchHarness) -> None:
+def test_an_idle_look_opens_nothing(watched_folder: WatchHarness) -> None:
     """A look at what is known asks the store nothing and opens nothing, refused files included."""
-    bad = watched.folder / "bad-1.0.tar.gz"
+    bad = watched_folder.folder / "bad-1.0.tar.gz"
     bad.write_bytes(b"no archive")
-    watched.settle(bad, WHEEL.write(watched.folder))
-    store = FakeStore(watched.index.store)
-    watched.index.index = watched.index.opened(5, store)
-    place = CountingFolder(watched.folder)
-    watch = watched.watch(place)
+    watched_folder.settle(bad, WHEEL.write(watched_folder.folder))
+    store = FakeStore(watched_folder.index.store)
+    watched_folder.index.index = watched_folder.index.opened(5, store)
+    place = CountingFolder(watched_folder.folder)
+    watch = watched_folder.watch(place)
     watch.scan()
     assert sorted(place.opened) == [bad.name, WHEEL.filename]
     store.calls.clear()
@@ -165,23 +167,23 @@ def test_an_idle_look_opens_nothing(watched: WatchHarness) -> None:
     assert (store.calls, place.opened) == ([], [])
 
 
-def test_files_of_another_process_are_skipped(watched: WatchHarness) -> None:
+def test_files_of_another_process_are_skipped(watched_folder: WatchHarness) -> None:
     """Files that another process imported are skipped, and later ones are imported."""
-    watched.settle(WHEEL.write(watched.folder))
-    watch = watched.watch()
+    watched_folder.settle(WHEEL.write(watched_folder.folder))
+    watch = watched_folder.watch()
     watch.skip_existing()
     assert watch.scan().is_idle
 
-    watched.settle(SDIST.write(watched.folder))
+    watched_folder.settle(SDIST.write(watched_folder.folder))
     scan(watch, 2)
 
-    assert watched.listed() == {SDIST.filename}
-    assert watched.log == ["imported 1 file"]
+    assert watched_folder.listed() == {SDIST.filename}
+    assert watched_folder.log == ["imported 1 file"]
 
 
 @pytest.mark.integration
 def test_a_bucket_is_watched_by_one_request_a_look(
-    watched: WatchHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watched_folder: WatchHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is put into a bucket is imported at the next look; a look is one request."""
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -190,7 +192,7 @@ def test_a_bucket_is_watched_by_one_request_a_look(
         bucket = server.bucket("drop")
         bucket.put("in/demo-1.0-py3-none-any.whl", WHEEL.body)
         place = open_watched_tree("gs://drop/in", (), "files/", Clock().runtime())
-        watch = watched.watch(place)
+        watch = watched_folder.watch(place)
         watch.scan()
         bucket.put("in/deeper/demo-1.0.tar.gz", SDIST.body)
         bucket.put("out/demo-2.0-py3-none-any.whl", make_wheel(version="2.0").body)
@@ -203,135 +205,135 @@ def test_a_bucket_is_watched_by_one_request_a_look(
         server.stop()
         scan(watch, 2)
 
-    assert watched.listed() == {WHEEL.filename, SDIST.filename}
+    assert watched_folder.listed() == {WHEEL.filename, SDIST.filename}
     for words in ("was not imported: File already", "does not answer"):
-        assert len([message for message in watched.log if words in message]) == 1
+        assert len([message for message in watched_folder.log if words in message]) == 1
 
 
-def test_refused_once(watched: WatchHarness) -> None:
+def test_refused_once(watched_folder: WatchHarness) -> None:
     """A refusal is told once, and again only when the file was touched; mended, it is taken."""
-    path = watched.folder / WHEEL.filename
+    path = watched_folder.folder / WHEEL.filename
     path.write_bytes(b"no wheel")
-    watched.settle(path)
-    watch = watched.watch()
+    watched_folder.settle(path)
+    watch = watched_folder.watch()
 
     scan(watch, 3)
-    refusal, summary = watched.log
+    refusal, summary = watched_folder.log
     assert refusal.startswith(f"{path} was not imported: ")
     assert summary == "imported 0 files, 1 refused"
-    watched.settle(WHEEL.write(watched.folder))
+    watched_folder.settle(WHEEL.write(watched_folder.folder))
     scan(watch, 2)
 
-    assert watched.listed() == {WHEEL.filename}
+    assert watched_folder.listed() == {WHEEL.filename}
 
 
-def test_a_broken_link_is_told_once(watched: WatchHarness) -> None:
+def test_a_broken_link_is_told_once(watched_folder: WatchHarness) -> None:
     """A link that leads nowhere, or in circles, is told once, and hides nothing else."""
     for name in ("loop", "loop-1.0.tar.gz"):
-        (watched.folder / name).symlink_to(name)
-    watched.settle(watched.folder)
-    outside = watched.index.folder
-    (watched.folder / WHEEL.filename).symlink_to(outside / WHEEL.filename)
-    watch = watched.watch()
+        (watched_folder.folder / name).symlink_to(name)
+    watched_folder.settle(watched_folder.folder)
+    outside = watched_folder.index.folder
+    (watched_folder.folder / WHEEL.filename).symlink_to(outside / WHEEL.filename)
+    watch = watched_folder.watch()
     scan(watch, 3)
-    assert len(watched.log) == 3
+    assert len(watched_folder.log) == 3
 
-    watched.settle(WHEEL.write(outside))
+    watched_folder.settle(WHEEL.write(outside))
     scan(watch, 2)
 
-    assert watched.listed() == {WHEEL.filename}
+    assert watched_folder.listed() == {WHEEL.filename}
 
 
-def test_files_wait_during_an_outage(watched: WatchHarness) -> None:
+def test_files_wait_during_an_outage(watched_folder: WatchHarness) -> None:
     """While the store does not answer files wait; that is told once, and once that it is over."""
-    watched.settle(WHEEL.write(watched.folder))
-    store = FakeStore(watched.index.store, Fault(FaultKind.NOT_DONE, verb="put", times=1000))
-    watched.index.index = watched.index.opened(5, store)
-    watch = watched.watch()
+    watched_folder.settle(WHEEL.write(watched_folder.folder))
+    store = FakeStore(watched_folder.index.store, Fault(FaultKind.NOT_DONE, verb="put", times=1000))
+    watched_folder.index.index = watched_folder.index.opened(5, store)
+    watch = watched_folder.watch()
     scan(watch, 4)
-    assert len(watched.log) == 1
+    assert len(watched_folder.log) == 1
     store.follow()
 
     scan(watch, 2)
 
-    assert watched.listed() == {WHEEL.filename}
-    assert watched.log[1:] == ["the errors of the last scan are gone", "imported 1 file"]
-    assert not list(watched.index.folder.glob("upload-*"))
+    assert watched_folder.listed() == {WHEEL.filename}
+    assert watched_folder.log[1:] == ["the errors of the last scan are gone", "imported 1 file"]
+    assert not list(watched_folder.index.folder.glob("upload-*"))
 
 
-def test_a_missing_folder_is_told_once(watched: WatchHarness) -> None:
+def test_a_missing_folder_is_told_once(watched_folder: WatchHarness) -> None:
     """A folder that is gone is told of once; when it is back, nothing is told a second time."""
-    bad = watched.folder / "bad-1.0.tar.gz"
+    bad = watched_folder.folder / "bad-1.0.tar.gz"
     bad.write_bytes(b"no archive")
-    watched.settle(bad)
-    watch = watched.watch()
+    watched_folder.settle(bad)
+    watch = watched_folder.watch()
     watch.scan()
-    elsewhere = watched.folder.rename(watched.index.folder / "elsewhere")
+    elsewhere = watched_folder.folder.rename(watched_folder.index.folder / "elsewhere")
     scan(watch, 3)
-    missing = f"The folder {str(watched.folder)!a} cannot be read: {os.strerror(2)}."
-    assert watched.log[2:] == [missing]
-    elsewhere.rename(watched.folder)
+    missing = f"The folder {str(watched_folder.folder)!a} cannot be read: {os.strerror(2)}."
+    assert watched_folder.log[2:] == [missing]
+    elsewhere.rename(watched_folder.folder)
 
     watch.scan()
-    watched.settle(WHEEL.write(watched.folder))
+    watched_folder.settle(WHEEL.write(watched_folder.folder))
     scan(watch, 2)
 
-    assert watched.log[3:] == ["the errors of the last scan are gone", "imported 1 file"]
+    assert watched_folder.log[3:] == ["the errors of the last scan are gone", "imported 1 file"]
 
 
-def test_an_unreadable_folder_hides_no_other(watched: WatchHarness) -> None:
+def test_an_unreadable_folder_hides_no_other(watched_folder: WatchHarness) -> None:
     """A folder below the watched one that cannot be read is told once, and hides no other."""
-    make_unreadable(watched.folder / "a")
-    (watched.folder / "b").mkdir()
-    watched.settle(WHEEL.write(watched.folder / "b"))
-    watch = watched.watch()
+    make_unreadable(watched_folder.folder / "a")
+    (watched_folder.folder / "b").mkdir()
+    watched_folder.settle(WHEEL.write(watched_folder.folder / "b"))
+    watch = watched_folder.watch()
 
     scan(watch, 2)
-    watched.settle(SDIST.write(watched.folder))
+    watched_folder.settle(SDIST.write(watched_folder.folder))
     scan(watch, 2)
 
-    assert watched.listed() == {WHEEL.filename, SDIST.filename}
-    assert [message.count("The folder") for message in watched.log] == [1, 0, 0]
+    assert watched_folder.listed() == {WHEEL.filename, SDIST.filename}
+    assert [message.count("The folder") for message in watched_folder.log] == [1, 0, 0]
 
 
-def test_a_removed_file_stays_published(watched: WatchHarness) -> None:
+def test_a_removed_file_stays_published(watched_folder: WatchHarness) -> None:
     """What is removed from the folder stays published; what was deleted here stays deleted."""
-    path = WHEEL.write(watched.folder)
-    watched.settle(path)
-    watch = watched.watch()
+    path = WHEEL.write(watched_folder.folder)
+    watched_folder.settle(path)
+    watch = watched_folder.watch()
     watch.scan()
     path.unlink()
     watch.scan()
-    assert watched.listed() == {path.name}
+    assert watched_folder.listed() == {path.name}
     release = Selection(parse_version("1.0"), None)
-    watched.index.index.lifecycle.change("delete", ALICE, DEMO, release, "")
-    watched.settle(WHEEL.write(watched.folder))
+    watched_folder.index.index.lifecycle.change("delete", ALICE, DEMO, release, "")
+    watched_folder.settle(WHEEL.write(watched_folder.folder))
 
     scan(watch, 3)
 
-    assert watched.listed() == set()
-    assert watched.log[1:] == ["imported 0 files, 1 deleted here before"]
+    assert watched_folder.listed() == set()
+    assert watched_folder.log[1:] == ["imported 0 files, 1 deleted here before"]
 
 
-def test_a_closed_project_is_tried_again_in_silence(watched: WatchHarness) -> None:
+def test_a_closed_project_is_tried_again_in_silence(watched_folder: WatchHarness) -> None:
     """A file that is refused for another reason than itself is tried again, in silence."""
-    lifecycle = watched.index.index.lifecycle
-    watched.index.upload(WHEEL)
+    lifecycle = watched_folder.index.index.lifecycle
+    watched_folder.index.upload(WHEEL)
     lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
-    watched.settle(SDIST.write(watched.folder))
-    watch = watched.watch()
+    watched_folder.settle(SDIST.write(watched_folder.folder))
+    watch = watched_folder.watch()
     watch.scan()
     assert watch.scan().is_idle
     for _ in range(10):
-        watched.index.clock.advance(seconds=RETRY_SECONDS / 2)
+        watched_folder.index.clock.advance(seconds=RETRY_SECONDS / 2)
         watch.scan()
-    assert len(watched.log) == 2
+    assert len(watched_folder.log) == 2
     lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
-    watched.index.clock.advance(hours=1)
+    watched_folder.index.clock.advance(hours=1)
 
     watch.scan()
 
-    assert SDIST.filename in watched.listed()
+    assert SDIST.filename in watched_folder.listed()
 
 
 class InterruptedFolder:
@@ -350,35 +352,35 @@ class InterruptedFolder:
             yield item
 
 
-def test_a_mistake_of_the_code_is_told_once(watched: WatchHarness) -> None:
+def test_a_mistake_of_the_code_is_told_once(watched_folder: WatchHarness) -> None:
     """A mistake in the code itself is told once, with where it is, and does not end the watch."""
 
     def fail() -> None:
         raise RuntimeError("a mistake")
 
     for made in (WHEEL, SDIST):
-        made.write(watched.folder)
-    place = InterruptedFolder(watched.folder, fail)
-    watch = watched.watch(place)
+        made.write(watched_folder.folder)
+    place = InterruptedFolder(watched_folder.folder, fail)
+    watch = watched_folder.watch(place)
 
     scan(watch, 2)
-    assert [record.exc_info is not None for record in watched.caplog.records] == [True]
+    assert [record.exc_info is not None for record in watched_folder.caplog.records] == [True]
     place.happens = lambda: None
     watch.scan()
 
-    assert watched.listed() == {WHEEL.filename, SDIST.filename}
+    assert watched_folder.listed() == {WHEEL.filename, SDIST.filename}
 
 
-def test_a_stopped_watch_leaves_nothing_behind(watched: WatchHarness) -> None:
+def test_a_stopped_watch_leaves_nothing_behind(watched_folder: WatchHarness) -> None:
     """When it is stopped a watch gives up what it has in hand, and leaves nothing behind."""
     for version in ("1.0", "2.0"):
-        make_wheel(version=version).write(watched.folder)
-    place = InterruptedFolder(watched.folder, Event().set)
-    watch = watched.watch(place)
+        make_wheel(version=version).write(watched_folder.folder)
+    place = InterruptedFolder(watched_folder.folder, Event().set)
+    watch = watched_folder.watch(place)
     place.happens = watch.stop
 
     watch.run()
 
-    assert watched.listed() == set()
-    assert not list(watched.index.folder.glob("upload-*"))
-    assert watched.index.check().problems == []
+    assert watched_folder.listed() == set()
+    assert not list(watched_folder.index.folder.glob("upload-*"))
+    assert watched_folder.index.check().problems == []

@@ -163,24 +163,24 @@ def test_both_packages_have_one_version() -> None:
 
 
 @pytest.fixture(scope="module")
-def built(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built_folder(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what was built of the files as they are now."""
     folder = tmp_path_factory.mktemp("built")
     build_twice(clone, folder / "first", folder / "again")
     return folder / "first"
 
 
-def test_builds_give_the_same_bytes(clone: Path, built: Path) -> None:
+def test_builds_give_the_same_bytes(clone: Path, built_folder: Path) -> None:
     """Two builds of a commit give the same bytes; an sdist has all files, a wheel its package."""
-    check_contents(clone, built)
+    check_contents(clone, built_folder)
 
-    names = [path.name.partition("-")[0] for path in distributions(built)]
+    names = [path.name.partition("-")[0] for path in distributions(built_folder)]
     assert names == ["wheelyard", "wheelyard", "wheelyard_keyring", "wheelyard_keyring"]
 
 
-def test_a_file_too_many_is_noticed(clone: Path, built: Path, tmp_path: Path) -> None:
+def test_a_file_too_many_is_noticed(clone: Path, built_folder: Path, tmp_path: Path) -> None:
     """A release has no wheel with more than a package, and no sdist with a file that git lacks."""
-    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(built_folder, tmp_path, dirs_exist_ok=True)
     wheel, archive = distributions(tmp_path, "wheelyard")
     git(clone, "rm", "--quiet", "--cached", "docs/tls.md")
     try:

@@ -13,7 +13,9 @@ NAME = "projects/a+b c.json"
 
 
 @pytest.fixture(params=DIALECTS)
-def emulated(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[ProxiedService]:
+def emulated_service(
+    request: pytest.FixtureRequest, emulators: Emulators
+) -> Iterator[ProxiedService]:
     """A service behind the proxy."""
     with emulators.serving(request.param, "wheels") as service:
         assert isinstance(service, ProxiedService)
@@ -32,19 +34,22 @@ def emulated(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[P
     ],
 )
 def test_a_planned_fault_happens_once(
-    emulated: ProxiedService, fault: Fault, status: int, *, is_written: bool
+    emulated_service: ProxiedService, fault: Fault, status: int, *, is_written: bool
 ) -> None:
     """A write that is planned to fail fails before the service has it or after, and only once."""
-    planned = emulated.faults.add(fault, "insert", "projects/*")
+    planned = emulated_service.faults.add(fault, "insert", "projects/*")
 
-    assert asked(emulated, "PUT", "other", b"x") == (201 if is_azure(emulated) else 200, b"")
-    assert asked(emulated, "PUT", NAME, b"x")[0] == status
+    assert asked(emulated_service, "PUT", "other", b"x") == (
+        201 if is_azure(emulated_service) else 200,
+        b"",
+    )
+    assert asked(emulated_service, "PUT", NAME, b"x")[0] == status
 
     assert planned.taken == 1
-    assert (NAME in emulated.bucket("wheels").names()) is is_written
-    assert [each.status for each in emulated.log.records("insert", NAME)] == [status]
-    assert asked(emulated, "PUT", NAME, b"y")[0] in {200, 201}
-    assert asked(emulated, "GET", NAME) == (200, b"y")
+    assert (NAME in emulated_service.bucket("wheels").names()) is is_written
+    assert [each.status for each in emulated_service.log.records("insert", NAME)] == [status]
+    assert asked(emulated_service, "PUT", NAME, b"y")[0] in {200, 201}
+    assert asked(emulated_service, "GET", NAME) == (200, b"y")
 
 
 def is_azure(service: ProxiedService) -> bool:

@@ -19,7 +19,7 @@ DECIDED = "[access]\nprivate = false\n"
 
 
 @pytest.fixture
-def typed(sandbox: Sandbox) -> Typed:
+def type_command(sandbox: Sandbox) -> Typed:
     """Type a command; the answer has its exit status and what it printed."""
 
     def run(*arguments: str, **environment: str) -> CompletedProcess[str]:
@@ -31,9 +31,13 @@ def typed(sandbox: Sandbox) -> Typed:
 
 
 @pytest.mark.parametrize("command", [["list"], ["config", "check"], ["serve"], ["run", "."]])
-def test_a_wrong_setting_is_one_line_without_a_secret(typed: Typed, command: list[str]) -> None:
+def test_a_wrong_setting_is_one_line_without_a_secret(
+    type_command: Typed, command: list[str]
+) -> None:
     """A setting that is none ends every command with status 1 and one line, without a secret."""
-    done = typed(*command, WHEELYARD_SERVER_PUBLIC_URL="https://user:hunter2@packages.example.com")
+    done = type_command(
+        *command, WHEELYARD_SERVER_PUBLIC_URL="https://user:hunter2@packages.example.com"
+    )
 
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
@@ -70,19 +74,19 @@ CLOSED = '[main]\nread = "granted"\n'
     ],
 )
 def test_who_reads_main_is_said(
-    typed: Typed, sandbox: Sandbox, toml: str, tables: str, words: str
+    type_command: Typed, sandbox: Sandbox, toml: str, tables: str, words: str
 ) -> None:
     """Checking the settings tells who may read the index at the root."""
     (sandbox.folder / "users").write_text("")
     if tables:
         put_tables_at(sandbox.folder / "wheelyard-data", tables)
 
-    done = typed("config", "check", WHEELYARD_TOML=toml)
+    done = type_command("config", "check", WHEELYARD_TOML=toml)
 
     assert done.stdout.splitlines().count(f"reading main: {words}") == 1
 
 
-def test_each_changed_setting_names_its_source(typed: Typed, sandbox: Sandbox) -> None:
+def test_each_changed_setting_names_its_source(type_command: Typed, sandbox: Sandbox) -> None:
     """Checking the settings tells who decided each that is not the default, and no secret."""
     (sandbox.folder / "wheelyard.toml").write_text(
         "[server]\nport = 1\nworkers = 2\n[http]\npage_cache = 20\n"
@@ -94,7 +98,7 @@ def test_each_changed_setting_names_its_source(typed: Typed, sandbox: Sandbox) -
         "WHEELYARD_ACCESS_PRIVATE": "1",
     }
 
-    done = typed("config", "check", "--store", "x", **environ)
+    done = type_command("config", "check", "--store", "x", **environ)
 
     assert done.returncode == 0
     assert done.stdout.splitlines()[3:] == [
@@ -109,27 +113,29 @@ def test_each_changed_setting_names_its_source(typed: Typed, sandbox: Sandbox) -
     ]
 
 
-def test_a_variable_for_the_file(typed: Typed, sandbox: Sandbox) -> None:
+def test_a_variable_for_the_file(type_command: Typed, sandbox: Sandbox) -> None:
     """Checking the settings tells that WHEELYARD_TOML has them, and not a file in the folder."""
     (sandbox.folder / "wheelyard.toml").write_text("[server]\nport = 1\n")
 
-    done = typed("config", "check", WHEELYARD_TOML="[server]\nport = 2\n")
+    done = type_command("config", "check", WHEELYARD_TOML="[server]\nport = 2\n")
 
     assert done.stdout.startswith("settings: WHEELYARD_TOML, and the environment\n")
     assert "server.port = 2, from WHEELYARD_TOML\n" in done.stdout
     assert done.stderr == ""
 
 
-def test_a_wrong_variable_is_named(typed: Typed) -> None:
+def test_a_wrong_variable_is_named(type_command: Typed) -> None:
     """An invalid value in a variable is reported with the variable's name."""
-    done = typed("config", "check", PORT="many")
+    done = type_command("config", "check", PORT="many")
 
     assert done.returncode == 1
     assert "expected a number from 0 to 65535, and found 'many' (PORT)." in done.stderr
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_telemetry_without_its_library(typed: Typed, sandbox: Sandbox, *, is_there: bool) -> None:
+def test_telemetry_without_its_library(
+    type_command: Typed, sandbox: Sandbox, *, is_there: bool
+) -> None:
     """A collector without the extra that talks to it is found out before a server starts."""
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
     hidden = sandbox.folder / "hiding" / "opentelemetry"
@@ -137,7 +143,7 @@ def test_telemetry_without_its_library(typed: Typed, sandbox: Sandbox, *, is_the
     (hidden / "__init__.py").touch()
     path = [str(REPOSITORY / "src"), *([] if is_there else [str(hidden.parent)])]
 
-    done = typed(
+    done = type_command(
         "config",
         "check",
         WHEELYARD_TELEMETRY_OTLP_ENDPOINT="http://127.0.0.1:4318",

@@ -51,7 +51,7 @@ def store(root: Path) -> LocalStore:
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Path:
+def outside_folder(tmp_path: Path) -> Path:
     """Return a folder beside the store, with what the store must not show."""
     folder = tmp_path / "outside"
     (folder / "b").mkdir(parents=True)
@@ -82,10 +82,10 @@ PLANT: list[Callable[[Path, Path], None]] = [_upper, _lower, _relative, _inside]
 
 @pytest.mark.parametrize("plant", PLANT)
 def test_a_linked_folder(
-    store: LocalStore, root: Path, outside: Path, plant: Callable[[Path, Path], None]
+    store: LocalStore, root: Path, outside_folder: Path, plant: Callable[[Path, Path], None]
 ) -> None:
     """A link in the place of a folder leads no verb anywhere, be it out of the store or not."""
-    plant(root, outside)
+    plant(root, outside_folder)
     scratch, sink = store.spool.create()
     sink.close()
     store.delete(Key("none"))  # makes the reserve
@@ -111,10 +111,10 @@ def test_a_linked_folder(
 
 @pytest.mark.parametrize("plant", PLANT)
 def test_a_listing_of_everything(
-    store: LocalStore, root: Path, outside: Path, plant: Callable[[Path, Path], None]
+    store: LocalStore, root: Path, outside_folder: Path, plant: Callable[[Path, Path], None]
 ) -> None:
     """In a listing a link is one object, which cannot be read, and nothing behind it is there."""
-    plant(root, outside)
+    plant(root, outside_folder)
 
     keys = [each.key for each in store.list("")]
 
@@ -127,10 +127,10 @@ def test_a_listing_of_everything(
     assert list(root.parent.rglob("secret"))
 
 
-def test_a_linked_file(store: LocalStore, root: Path, outside: Path) -> None:
+def test_a_linked_file(store: LocalStore, root: Path, outside_folder: Path) -> None:
     """A link in the place of a file is never read, and a write or delete takes only the link."""
     for name in ("1", "2", "3"):
-        (root / "real" / f"link{name}").symlink_to(outside / "b" / "secret")
+        (root / "real" / f"link{name}").symlink_to(outside_folder / "b" / "secret")
     link = Key("real/link1")
 
     for call in (lambda: store.get(link), lambda: store.read(link)):
@@ -140,7 +140,7 @@ def test_a_linked_file(store: LocalStore, root: Path, outside: Path) -> None:
     store.delete(link)
     store.put(Key("real/link2"), b"2", None)
     store.delete(Key("real/link3"))
-    assert (outside / "b" / "secret").read_bytes() == b"secret"
+    assert (outside_folder / "b" / "secret").read_bytes() == b"secret"
     assert [each.key for each in store.list("")] == ["real/1", "real/link2"]
 
 
@@ -187,35 +187,35 @@ def test_the_root_may_be_a_link(tmp_path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("name", [".spool", ".locks"])
-def test_the_folders_of_the_store_itself(root: Path, outside: Path, name: str) -> None:
+def test_the_folders_of_the_store_itself(root: Path, outside_folder: Path, name: str) -> None:
     """A store whose folder for scratch files or locks is a link is not opened."""
     root.mkdir()
-    (root / name).symlink_to(outside / "b")
+    (root / name).symlink_to(outside_folder / "b")
 
     with pytest.raises(Unavailable, match=f"{name} is a link"):
         LocalStore(root, Random())
-    assert [path.name for path in (outside / "b").iterdir()] == ["secret"]
+    assert [path.name for path in (outside_folder / "b").iterdir()] == ["secret"]
 
 
-def test_a_linked_lock(store: LocalStore, root: Path, outside: Path) -> None:
+def test_a_linked_lock(store: LocalStore, root: Path, outside_folder: Path) -> None:
     """A link in the place of a lock makes no file elsewhere."""
     for number in range(256):
         lock = root / ".locks" / f"{number:02x}"
         lock.unlink(missing_ok=True)
-        lock.symlink_to(outside / "made")
+        lock.symlink_to(outside_folder / "made")
 
     with pytest.raises(Unavailable):
         store.put(Key("real/1"), b"2", None)
-    assert not (outside / "made").exists()
+    assert not (outside_folder / "made").exists()
 
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("store")
-def test_links_are_not_followed_without_proc(root: Path, outside: Path) -> None:
+def test_links_are_not_followed_without_proc(root: Path, outside_folder: Path) -> None:
     """Where the system does not say where an open file is, links are not followed either."""
     if os.getuid() or not sys.platform.startswith("linux") or not shutil.which("unshare"):
         pytest.skip("needs root on Linux, to take /proc away")
-    _upper(root, outside)
+    _upper(root, outside_folder)
     hidden = 'mount -t tmpfs none /proc && exec "$@"'
     command = ["unshare", "--mount", "sh", "-c", hidden, "sh", sys.executable, "-c", NO_PROC]
 

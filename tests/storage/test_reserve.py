@@ -173,7 +173,7 @@ def test_other_failures_leave_it(disk: Path) -> None:
 
 
 @pytest.fixture
-def full(tmp_path: Path, disk: Path) -> IndexHarness:
+def index_on_full_disk(tmp_path: Path, disk: Path) -> IndexHarness:
     """
     An index on a full disk.
 
@@ -193,9 +193,9 @@ def full(tmp_path: Path, disk: Path) -> IndexHarness:
     return harness
 
 
-def test_releases_are_deleted(full: IndexHarness, disk: Path) -> None:
+def test_releases_are_deleted(index_on_full_disk: IndexHarness, disk: Path) -> None:
     """On a full disk one can yank, delete and remove releases, and upload nothing."""
-    index = full.opened(seed=3)
+    index = index_on_full_disk.opened(seed=3)
     first, second, third, _ = VERSIONS
 
     index.lifecycle.change("yank", ALICE, DEMO, Selection(parse_version(first)), "it is broken")
@@ -203,17 +203,17 @@ def test_releases_are_deleted(full: IndexHarness, disk: Path) -> None:
     remove_now(index, make_wheel(version=third).sha256)
 
     with refused(Unavailable, STORAGE_FULL):
-        full.upload(make_wheel(version="5.0"))
+        index_on_full_disk.upload(make_wheel(version="5.0"))
     assert_is_full(disk)
-    project = full.opened(seed=4).projects.get(DEMO)
+    project = index_on_full_disk.opened(seed=4).projects.get(DEMO)
     assert [file.version for file in project.files] == ["1.0", "4.0"]
     assert [file.version for file in project.trash] == ["2.0"]
-    assert full.check().problems == []
+    assert index_on_full_disk.check().problems == []
 
 
-def test_retention_deletes_on_a_full_disk(full: IndexHarness) -> None:
+def test_retention_deletes_on_a_full_disk(index_on_full_disk: IndexHarness) -> None:
     """Rules delete old releases on a full disk."""
-    retention = full.opened(seed=3).server.retention
+    retention = index_on_full_disk.opened(seed=3).server.retention
     assert retention is not None
 
     report = retention.run(ALICE)
@@ -222,22 +222,22 @@ def test_retention_deletes_on_a_full_disk(full: IndexHarness) -> None:
     assert len(report.deleted) == len(VERSIONS) - 1
 
 
-def test_a_sweep_frees_a_full_disk(full: IndexHarness, disk: Path) -> None:
+def test_a_sweep_frees_a_full_disk(index_on_full_disk: IndexHarness, disk: Path) -> None:
     """The daily sweep of a full disk frees it, and makes the reserve as large as it was."""
-    index = full.opened(seed=3)
+    index = index_on_full_disk.opened(seed=3)
 
     swept = DailySweep(index.server.sweep, index.changes, index.server.runtime).sweep_if_due()
 
     assert swept == EVERY
-    assert ORPHAN not in full.snapshot()
+    assert ORPHAN not in index_on_full_disk.snapshot()
     assert reserve_of(disk).stat().st_size == RESERVE_BYTES
-    full.upload(make_wheel(version="5.0"))
+    index_on_full_disk.upload(make_wheel(version="5.0"))
 
 
-def test_access_ends_on_a_full_disk(full: IndexHarness, disk: Path) -> None:
+def test_access_ends_on_a_full_disk(index_on_full_disk: IndexHarness, disk: Path) -> None:
     """On a full disk one can revoke tokens and grants, end people, and remove publishers."""
     (disk / "filler").unlink()
-    index = full.opened(seed=3)
+    index = index_on_full_disk.opened(seed=3)
     token, _ = index.tokens.create(TokenRequest(name="ci"), "local:ana")
     fields = GrantFields(who=("htpasswd:bo",), projects=("*",), actions=("upload",))
     grant = index.server.access.grant(fields, "local:ana")
@@ -252,19 +252,19 @@ def test_access_ends_on_a_full_disk(full: IndexHarness, disk: Path) -> None:
     index.server.publishers.remove("gh-mylib", "local:ana")
 
     assert_is_full(disk)
-    index = full.opened(seed=4)
+    index = index_on_full_disk.opened(seed=4)
     assert not index.tokens.any_active()
     rules = index.server.access.records.get("current").value
     assert rules is not None
     assert rules.grants == ()
     assert index.server.publishers.show() == ()
     assert [ended.who for ended in rules.ended] == ["htpasswd:bo"]
-    assert full.check().problems == []
+    assert index_on_full_disk.check().problems == []
 
 
-def test_installations_stop_on_a_full_disk(full: IndexHarness, disk: Path) -> None:
+def test_installations_stop_on_a_full_disk(index_on_full_disk: IndexHarness, disk: Path) -> None:
     """On a full disk one can put a project into quarantine, and block a public package."""
-    index = full.opened(seed=3)
+    index = index_on_full_disk.opened(seed=3)
     with refused(Unavailable, STORAGE_FULL):
         index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "it is old")
 
@@ -274,15 +274,15 @@ def test_installations_stop_on_a_full_disk(full: IndexHarness, disk: Path) -> No
     )
 
     assert_is_full(disk)
-    assert full.opened(seed=5).projects.get(DEMO).status is Status.QUARANTINED
+    assert index_on_full_disk.opened(seed=5).projects.get(DEMO).status is Status.QUARANTINED
 
 
-def test_several_processes_delete_at_once(full: IndexHarness, disk: Path) -> None:
+def test_several_processes_delete_at_once(index_on_full_disk: IndexHarness, disk: Path) -> None:
     """Deletions of several processes succeed, while no upload among them does."""
     is_over = Event()
 
     def delete(number: int, version: str) -> None:
-        index = full.opened(number, store_on(disk))
+        index = index_on_full_disk.opened(number, store_on(disk))
         index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version(version)), "")
 
     def upload() -> int:
@@ -301,4 +301,4 @@ def test_several_processes_delete_at_once(full: IndexHarness, disk: Path) -> Non
         is_over.set()
         assert uploads.result() == 0
 
-    assert len(full.opened(seed=5).projects.get(DEMO).trash) == len(VERSIONS)
+    assert len(index_on_full_disk.opened(seed=5).projects.get(DEMO).trash) == len(VERSIONS)

@@ -41,7 +41,7 @@ wheelyard = _wheelyard
 
 
 @pytest.fixture(params=kept_versions(), scope="module")
-def kept(request: pytest.FixtureRequest) -> KeptStore:
+def kept_store(request: pytest.FixtureRequest) -> KeptStore:
     """The store of a version."""
     return read_kept_store(request.param)
 
@@ -61,14 +61,16 @@ def faults(folder: Path, kept: KeptStore, store: Store, *, read_only: bool = Fal
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-def test_everything_in_it_is_seen(kept: KeptStore, tmp_path: Path, *, read_only: bool) -> None:
+def test_everything_in_it_is_seen(
+    kept_store: KeptStore, tmp_path: Path, *, read_only: bool
+) -> None:
     """Every page, file, right, token and journal of an older version is answered as it was."""
-    assert faults(tmp_path, kept, kept.in_memory(), read_only=read_only) == []
+    assert faults(tmp_path, kept_store, kept_store.in_memory(), read_only=read_only) == []
 
 
-def test_it_is_changed(kept: KeptStore, tmp_path: Path) -> None:
+def test_it_is_changed(kept_store: KeptStore, tmp_path: Path) -> None:
     """An older store is published to, and takes each other change; its check finds nothing."""
-    harness = IndexHarness(tmp_path, other=kept.in_memory())
+    harness = IndexHarness(tmp_path, other=kept_store.in_memory())
     assert harness.check().problems == harness.check().repaired == []
     index = harness.index
 
@@ -88,9 +90,9 @@ def test_it_is_changed(kept: KeptStore, tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_commands(kept: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
+def test_commands(kept_store: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
     """The commands check, publish to, copy with credentials and export a store of a folder."""
-    store = kept.in_folder(tmp_path / "store")
+    store = kept_store.in_folder(tmp_path / "store")
     (tmp_path / "wheelyard.toml").write_text(SETTINGS_FILE)
     new = make_wheel("demo", "5.0")
     (tmp_path / new.filename).write_bytes(new.body)
@@ -110,15 +112,15 @@ def test_commands(kept: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
     copied = LocalStore(copy, Random(1))
     # what can be fetched again from an upstream index is not copied, and serials are new
     private = KeptAnswers(
-        tokens=kept.seen.tokens,
+        tokens=kept_store.seen.tokens,
         answers={
             path: answer
-            for path, answer in kept.seen.answers.items()
+            for path, answer in kept_store.seen.answers.items()
             if path not in {CHANGES, "/simple/idna/"}
         },
-        files={path: sha for path, sha in kept.seen.files.items() if "/idna/" not in path},
+        files={path: sha for path, sha in kept_store.seen.files.items() if "/idna/" not in path},
     )
-    wanted = KeptStore(kept.version, kept.objects, private)
+    wanted = KeptStore(kept_store.version, kept_store.objects, private)
     assert faults(tmp_path, wanted, copied) == []
 
 

@@ -59,7 +59,7 @@ wheelyard = _wheelyard
 
 
 @pytest.fixture(scope="module")
-def kept() -> KeptStore:
+def kept_store() -> KeptStore:
     """The store, as it was made."""
     return read_kept_store("removed")
 
@@ -72,16 +72,18 @@ def secrets() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def loaded() -> LoadedSettings:
+def loaded_settings() -> LoadedSettings:
     """The settings that the store was made under, as this version reads them."""
     return load_settings(file=SETTINGS_FILE, environ=VARIABLES, passes_over_index=True)
 
 
 @pytest.fixture
-def server(kept: KeptStore, loaded: LoadedSettings, tmp_path: Path) -> Iterator[InProcessServer]:
+def server(
+    kept_store: KeptStore, loaded_settings: LoadedSettings, tmp_path: Path
+) -> Iterator[InProcessServer]:
     """Serve a copy of the store."""
-    store = kept.in_memory()
-    settings, sources = loaded.settings, loaded.sources
+    store = kept_store.in_memory()
+    settings, sources = loaded_settings.settings, loaded_settings.sources
     with in_process(tmp_path, settings, store=store, sources=sources, tables=TABLES) as opened:
         yield opened
 
@@ -125,11 +127,15 @@ def versions(server: InProcessServer, root: str, token: tuple[str, str]) -> list
     return list(json.decode(answer.body)["versions"])
 
 
-def test_what_stays_is_seen(kept: KeptStore, loaded: LoadedSettings, tmp_path: Path) -> None:
+def test_what_stays_is_seen(
+    kept_store: KeptStore, loaded_settings: LoadedSettings, tmp_path: Path
+) -> None:
     """Pages, files, tokens and journals of a store with removed features are answered as before."""
     wanted, seen = (
-        kept.seen,
-        answers_of_this_version(tmp_path, kept.in_memory(), kept.seen, loaded.settings),
+        kept_store.seen,
+        answers_of_this_version(
+            tmp_path, kept_store.in_memory(), kept_store.seen, loaded_settings.settings
+        ),
     )
     # those of the settings are not in a store before somebody applies their file
     rights = wanted.answers["/api/v1/access"]
@@ -147,9 +153,9 @@ def test_a_check_finds_nothing(server: InProcessServer) -> None:
         assert findings.problems == findings.repaired == []
 
 
-def test_it_is_changed(server: InProcessServer, kept: KeptStore) -> None:
+def test_it_is_changed(server: InProcessServer, kept_store: KeptStore) -> None:
     """A store with removed features takes uploads, yanks, deletions and promotions without harm."""
-    admin = bearer(kept, "admin")
+    admin = bearer(kept_store, "admin")
     post(server, "/api/v1/indexes/make", admin, index={"name": "open"})
     publish(server, "/dev", "4.0", admin)
     post(server, "/dev/api/v1/projects/shop/yank", admin, version="1.0", reason="broken")
@@ -164,9 +170,9 @@ def test_it_is_changed(server: InProcessServer, kept: KeptStore) -> None:
     assert findings.problems == findings.repaired == []
 
 
-def test_a_removed_rule_keeps_releases_back(server: InProcessServer, kept: KeptStore) -> None:
+def test_a_removed_rule_keeps_releases_back(server: InProcessServer, kept_store: KeptStore) -> None:
     """Nothing is promoted to prod until the command of the refusal takes its rules away."""
-    admin = bearer(kept, "admin")
+    admin = bearer(kept_store, "admin")
     release: dict[str, Any] = {"version": "3.0", "to": "prod"}
     post(server, "/dev/api/v1/projects/shop/restore", admin, version="3.0", reason="needed")
 
@@ -187,10 +193,10 @@ def test_a_removed_rule_keeps_releases_back(server: InProcessServer, kept: KeptS
     assert versions(server, "/prod", admin) == ["1.0", "3.0"]
 
 
-def test_counts_lose_files_and_installers(server: InProcessServer, kept: KeptStore) -> None:
+def test_counts_lose_files_and_installers(server: InProcessServer, kept_store: KeptStore) -> None:
     """Counts stay as they were, and have no filename and no installer once they are written."""
     store, path = server.index.stores.documents, "/dev/api/v1/projects/shop/downloads?days=400"
-    admin = bearer(kept, "admin")
+    admin = bearer(kept_store, "admin")
     before = json.decode(server.get(path, admin).body)
     assert sum(count["downloads"] for count in before["by_version"]) == before["downloads"] > 1
 
@@ -207,18 +213,20 @@ def test_counts_lose_files_and_installers(server: InProcessServer, kept: KeptSto
         assert not re.search(rb"\.whl|\.tar\.gz|pip |uv ", gzip.decompress(stored.body)), key
 
 
-def test_the_token_of_a_login_works(server: InProcessServer, kept: KeptStore) -> None:
+def test_the_token_of_a_login_works(server: InProcessServer, kept_store: KeptStore) -> None:
     """A token that a login by browser has made reads and uploads, until it expires."""
-    token = bearer(kept, "of-login")
+    token = bearer(kept_store, "of-login")
     publish(server, "", "1.0", token)
     assert versions(server, "", token) == ["1.0"]
 
 
-def test_a_description_with_pictures_is_deleted(server: InProcessServer, kept: KeptStore) -> None:
+def test_a_description_with_pictures_is_deleted(
+    server: InProcessServer, kept_store: KeptStore
+) -> None:
     """A removal at once also deletes what was stored to show a description with pictures."""
     documents = server.index.stores.documents
     assert any(documents.list(keys.DESCRIPTIONS))
-    admin = bearer(kept, "admin")
+    admin = bearer(kept_store, "admin")
     accept = ("Accept", "application/vnd.pypi.simple.v1+json")
     files = json.decode(server.get("/simple/home/", admin, accept).body)["files"]
     (digest,) = (file["hashes"]["sha256"] for file in files if "-2.0" in file["filename"])
@@ -227,9 +235,9 @@ def test_a_description_with_pictures_is_deleted(server: InProcessServer, kept: K
     assert not any(documents.list(keys.DESCRIPTIONS))
 
 
-def test_removed_settings_are_named(server: InProcessServer, kept: KeptStore) -> None:
+def test_removed_settings_are_named(server: InProcessServer, kept_store: KeptStore) -> None:
     """Health names each setting that has no effect any more."""
-    answer = server.get("/api/v1/health", bearer(kept, "admin"))
+    answer = server.get("/api/v1/health", bearer(kept_store, "admin"))
     warnings = "\n".join(warning["message"] for warning in json.decode(answer.body)["warnings"])
     for name in ("web.pictures", "notifications.mail_to", "notifications.smtp_host"):
         assert f"{name}, from {SETTINGS_FILE}: it was removed" in warnings
@@ -241,15 +249,15 @@ def may_sign_in(server: InProcessServer, name: str, password: str) -> bool:
 
 
 def test_who_had_changed_a_password_needs_another_line(
-    kept: KeptStore, secrets: dict[str, Any], loaded: LoadedSettings, tmp_path: Path
+    kept_store: KeptStore, secrets: dict[str, Any], loaded_settings: LoadedSettings, tmp_path: Path
 ) -> None:
     """Neither password of Ana counts until her line is replaced; then a sweep ends it all."""
     file = tmp_path / "htpasswd"
     file.write_bytes((FOLDER / "removed.htpasswd").read_bytes())
-    settings = loaded.settings
+    settings = loaded_settings.settings
     own = replace(settings, access=replace(settings.access, htpasswd_file=str(file)))
     passwords = secrets["passwords"]
-    with in_process(tmp_path, own, store=kept.in_memory(), clock=Clock()) as server:
+    with in_process(tmp_path, own, store=kept_store.in_memory(), clock=Clock()) as server:
         assert not any(may_sign_in(server, "ana", passwords[name]) for name in ("ana", "before"))
         assert all(may_sign_in(server, name, passwords[name]) for name in ("bo", "cy"))
         for name, status in (("ana", 401), ("cy", 200)):
@@ -284,9 +292,9 @@ def test_logins_that_wait_are_refused(server: InProcessServer, secrets: dict[str
 
 
 @pytest.mark.integration
-def test_commands(kept: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
+def test_commands(kept_store: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
     """Commands check, copy, publish to and export a store with removed features."""
-    store, copy = kept.in_folder(tmp_path / "store"), tmp_path / "copy"
+    store, copy = kept_store.in_folder(tmp_path / "store"), tmp_path / "copy"
     new = make_wheel("shop", "5.0")
     (tmp_path / new.filename).write_bytes(new.body)
     config = tmp_path / "removed.toml"

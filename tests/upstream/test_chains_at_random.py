@@ -105,7 +105,7 @@ class Model:
 
 
 @pytest.fixture
-def second() -> Iterator[FakeUpstream]:
+def second_upstream() -> Iterator[FakeUpstream]:
     """The second upstream index."""
     with running_fake_upstream() as running:
         yield running
@@ -113,16 +113,18 @@ def second() -> Iterator[FakeUpstream]:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_owners_at_random(
-    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path, seed: int
+    upstream: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path, seed: int
 ) -> None:
     """Files of a name come from its owner alone, or from all where it is merged, and stay equal."""
-    model = Model(Random(seed), {FIRST: upstream, SECOND: second})
+    model = Model(Random(seed), {FIRST: upstream, SECOND: second_upstream})
     store, clock = MemoryStore(Clock().seconds), Clock()
-    for each in (upstream, second):
+    for each in (upstream, second_upstream):
         each.publish(public_wheel(PRIVATE, "99.0"))
     for _ in range(RESTARTS):
         with chained(
-            *(tmp_path, upstream, second, ONE, BACK, OVER, MIXED), store=store, check_upload=False
+            *(tmp_path, upstream, second_upstream, ONE, BACK, OVER, MIXED),
+            store=store,
+            check_upload=False,
         ) as server:
             if model.made == 0:
                 server.publish_to("one", make_wheel("acme_core", "1.0"))
@@ -133,4 +135,4 @@ def test_owners_at_random(
             assert server.index.upstream is not None
             server.index.upstream.pages.flush()
     assert model.seen > 20
-    assert upstream.asked(PRIVATE) == second.asked(PRIVATE) == []
+    assert upstream.asked(PRIVATE) == second_upstream.asked(PRIVATE) == []

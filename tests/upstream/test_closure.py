@@ -37,7 +37,7 @@ def wheels() -> Path:
 
 
 @pytest.fixture(scope="module")
-def recorded(wheels: Path) -> Iterator[FakeUpstream]:
+def recorded_upstream(wheels: Path) -> Iterator[FakeUpstream]:
     """An upstream with the wheels of the public packages."""
     with running_fake_upstream() as upstream:
         upstream.publish_folder(wheels)
@@ -46,7 +46,7 @@ def recorded(wheels: Path) -> Iterator[FakeUpstream]:
 
 @pytest.fixture(scope="module")
 def index(
-    recorded: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
+    recorded_upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
     """
     An index before that upstream, with a private package that needs all the public ones.
@@ -54,11 +54,11 @@ def index(
     Afterwards a stranger publishes a package of that name.
     """
     folder = tmp_path_factory.mktemp("closure")
-    with running_server(folder, config=upstream_settings(recorded)) as server:
+    with running_server(folder, config=upstream_settings(recorded_upstream)) as server:
         needs = (f"Requires-Dist: {each}" for each in roots())
         publish(server, private_wheel("acme-app", "1.0", *needs))
-        recorded.publish(public_wheel("acme-app", "99.0"))
-        recorded.requests.clear()
+        recorded_upstream.publish(public_wheel("acme-app", "99.0"))
+        recorded_upstream.requests.clear()
         yield server
 
 
@@ -167,10 +167,10 @@ def test_each_client_installs_from_the_public_registry(
     client(registry, sandbox, wheels)
 
 
-def test_each_file_was_fetched_once(recorded: FakeUpstream) -> None:
+def test_each_file_was_fetched_once(recorded_upstream: FakeUpstream) -> None:
     """Each file came from the upstream once, and the private name never was asked for."""
-    asked = [each.path for each in recorded.requests if each.path.endswith(".whl")]
+    asked = [each.path for each in recorded_upstream.requests if each.path.endswith(".whl")]
 
     assert len(asked) == len(set(asked))
-    assert recorded.asked("acme-app") == []
-    assert recorded.asked_stranger() == []
+    assert recorded_upstream.asked("acme-app") == []
+    assert recorded_upstream.asked_stranger() == []

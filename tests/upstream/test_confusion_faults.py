@@ -45,7 +45,7 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def stocked(store: MemoryStore, upstream: FakeUpstream, tmp_path: Path) -> MemoryStore:
+def stocked_store(store: MemoryStore, upstream: FakeUpstream, tmp_path: Path) -> MemoryStore:
     """A store with `acme-core` 1.0; the upstream has 99.0 of it and `requests`."""
     upstream.publish(public_wheel("requests", "2.0"))
     with front(tmp_path, upstream, store=store, enabled=False) as early:
@@ -84,10 +84,10 @@ def test_upstream_is_off(upstream: FakeUpstream, tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("name", ["acme-core", "requests"])
 def test_store_does_not_answer(
-    stocked: MemoryStore, upstream: FakeUpstream, tmp_path: Path, fault: StoreFault, name: str
+    stocked_store: MemoryStore, upstream: FakeUpstream, tmp_path: Path, fault: StoreFault, name: str
 ) -> None:
     """While the store does not say whether a name is private, no public package is shown."""
-    faulty = FakeStore(stocked)
+    faulty = FakeStore(stocked_store)
     with front(tmp_path, upstream, store=faulty) as server:
         faulty.follow(fault)
         for target in (f"/simple/{name}/", f"/pypi/{name}/json", f"/project/{name}/"):
@@ -240,12 +240,12 @@ def test_names_of_each_upstream(
 
 
 def test_restored_list_of_names(
-    stocked: MemoryStore, upstream: FakeUpstream, tmp_path: Path
+    stocked_store: MemoryStore, upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """A project that an older list of names lacks, after a restore, still is private."""
-    stocked.put(keys.PROJECT_NAMES, b'{"projects": []}', None)
+    stocked_store.put(keys.PROJECT_NAMES, b'{"projects": []}', None)
     for patterns in ((), ("acme-*",)):
-        with front(tmp_path, upstream, store=stocked, private=patterns) as server:
+        with front(tmp_path, upstream, store=stocked_store, private=patterns) as server:
             assert list(page_of(server, "acme-core").files) == ["acme_core-1.0-py3-none-any.whl"]
             listed = json.loads(
                 look(server, "/simple/", accept="application/vnd.pypi.simple.v1+json").body
@@ -371,15 +371,15 @@ def test_rights(upstream: FakeUpstream, tmp_path: Path) -> None:
     assert len(upstream.asked("team-old")) == 1
 
 
-def test_release(stocked: MemoryStore, upstream: FakeUpstream, tmp_path: Path) -> None:
+def test_release(stocked_store: MemoryStore, upstream: FakeUpstream, tmp_path: Path) -> None:
     """A name without files stays private after a restart without a cache, until it is released."""
-    with front(tmp_path, upstream, store=stocked) as server:
+    with front(tmp_path, upstream, store=stocked_store) as server:
         server.index.lifecycle.change("delete", ALICE, NAME, FIRST, "")
         assert page_of(server, NAME).page["files"] == []
-    for stored in list(stocked.list("upstream/")):
-        stocked.delete(stored.key)
+    for stored in list(stocked_store.list("upstream/")):
+        stocked_store.delete(stored.key)
 
-    with front(tmp_path, upstream, store=stocked) as server:
+    with front(tmp_path, upstream, store=stocked_store) as server:
         assert page_of(server, NAME).page["files"] == []
         assert upstream.asked(NAME) == []
         server.index.names.release(ALICE, NAME, "given up")

@@ -57,7 +57,7 @@ def unknowing(
 
 
 @pytest.fixture
-def asking(upstream: FakeUpstream) -> Iterator[Asking]:
+def asking_process(upstream: FakeUpstream) -> Iterator[Asking]:
     """A process that does not know the hosts of files."""
     with closing(unknowing(upstream)) as made:
         yield made
@@ -74,14 +74,14 @@ def known_hosts(asking: Asking) -> tuple[str, ...] | None:
     return asking.clients.in_order[0].server.file_hosts
 
 
-def test_one_page_says_them(upstream: FakeUpstream, asking: Asking) -> None:
+def test_one_page_says_them(upstream: FakeUpstream, asking_process: Asking) -> None:
     """One request, for a project that nearly every index has, tells the hosts of its files."""
     upstream.publish(public_wheel("pip", "26.0"), IDNA)
-    assert found(asking) == FoundHosts("pip", (upstream.file_host,))  # type: ignore[arg-type]
+    assert found(asking_process) == FoundHosts("pip", (upstream.file_host,))  # type: ignore[arg-type]
     assert [each.path for each in upstream.requests] == ["/simple/pip/"]
 
     upstream.behave("pip", Fault.RELATIVE_URL)
-    assert found(asking) == FoundHosts("pip", ())  # type: ignore[arg-type]
+    assert found(asking_process) == FoundHosts("pip", ())  # type: ignore[arg-type]
 
 
 def test_an_index_without_that_project(upstream: FakeUpstream) -> None:
@@ -98,11 +98,11 @@ def test_an_index_without_that_project(upstream: FakeUpstream) -> None:
         assert found(asking) is None
 
 
-def test_an_index_that_refuses_that_project(upstream: FakeUpstream, asking: Asking) -> None:
+def test_an_index_that_refuses_that_project(upstream: FakeUpstream, asking_process: Asking) -> None:
     """Of an index that refuses pip and nothing else, another project tells the hosts of files."""
     upstream.publish(IDNA)
     upstream.refuse("pip", b"not here")
-    hosts = found(asking)
+    hosts = found(asking_process)
     assert hosts == FoundHosts("idna", (upstream.file_host,))  # type: ignore[arg-type]
 
 
@@ -157,12 +157,12 @@ def test_all_workers_find_the_same(
     assert caplog.text.count(f'file_hosts = ["{upstream.file_host}"]') == 2
 
 
-def test_a_redirect_says_nothing(upstream: FakeUpstream, asking: Asking) -> None:
+def test_a_redirect_says_nothing(upstream: FakeUpstream, asking_process: Asking) -> None:
     """A page that leads to another host is not followed there, as nobody has named that host."""
     upstream.publish(public_wheel("pip", "26.0"))
     upstream.behave("pip", Fault.REDIRECT_OTHER)
     with pytest.raises(FetchError, match="if its URL only leads there, use the URL there"):
-        found(asking)
+        found(asking_process)
     assert upstream.asked_stranger() == []
 
 

@@ -40,7 +40,7 @@ ROOTS = [
 
 
 @pytest.fixture
-def silent(upstream: FakeUpstream) -> FakeUpstream:
+def silent_upstream(upstream: FakeUpstream) -> FakeUpstream:
     """An upstream that has `six`, and whose root shows nothing."""
     upstream.publish(SIX)
     upstream.root = ROOTS[0]
@@ -48,9 +48,9 @@ def silent(upstream: FakeUpstream) -> FakeUpstream:
 
 
 @pytest.fixture
-def asking(silent: FakeUpstream) -> Iterator[Asking]:
+def asking_process(silent_upstream: FakeUpstream) -> Iterator[Asking]:
     """One process that asks the upstream."""
-    asking = Asking((server_of(silent),))
+    asking = Asking((server_of(silent_upstream),))
     yield asking
     asking.close()
 
@@ -63,79 +63,81 @@ def refuses(asking: Asking, name: str = "new") -> bool:
         return fault.code == "upstream_unproven"
 
 
-def test_a_host_that_answers_everything(asking: Asking, silent: FakeUpstream) -> None:
+def test_a_host_that_answers_everything(
+    asking_process: Asking, silent_upstream: FakeUpstream
+) -> None:
     """Where no answer can be used, an upload is told that the URL may be wrong, not the answer."""
-    silent.root = PORTAL
-    silent.behave("new", Fault.NAME_MISMATCH)
-    silent.publish(public_wheel("new", "1.0"))
+    silent_upstream.root = PORTAL
+    silent_upstream.behave("new", Fault.NAME_MISMATCH)
+    silent_upstream.publish(public_wheel("new", "1.0"))
 
-    assert refuses(asking)
+    assert refuses(asking_process)
     with pytest.raises(Unavailable, match="cannot be used"):
-        asking.page("new")
+        asking_process.page("new")
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=str)
 def test_a_root_that_shows_nothing(
-    asking: Asking, silent: FakeUpstream, root: tuple[int, str, bytes]
+    asking_process: Asking, silent_upstream: FakeUpstream, root: tuple[int, str, bytes]
 ) -> None:
     """No name is free before one page of the index was read; then names are, in each process."""
-    silent.root = root
-    assert refuses(asking)
-    other = asking.again()
+    silent_upstream.root = root
+    assert refuses(asking_process)
+    other = asking_process.again()
     assert refuses(other)
 
-    asking.page("six")
+    asking_process.page("six")
 
-    asked = len(silent.requests)
-    for process in (asking, other, asking.again()):
+    asked = len(silent_upstream.requests)
+    for process in (asking_process, other, asking_process.again()):
         assert not refuses(process)
-    assert [each.path for each in silent.requests[asked:]] == ["/simple/new/"] * 3
+    assert [each.path for each in silent_upstream.requests[asked:]] == ["/simple/new/"] * 3
 
 
-def test_a_root_that_shows_an_index(asking: Asking, silent: FakeUpstream) -> None:
+def test_a_root_that_shows_an_index(asking_process: Asking, silent_upstream: FakeUpstream) -> None:
     """A root that lists projects is enough; it is asked for once, and only before an upload."""
-    silent.root = None
-    assert asking.found("new") is None
-    assert [each.path for each in silent.requests] == ["/simple/new/"]
+    silent_upstream.root = None
+    assert asking_process.found("new") is None
+    assert [each.path for each in silent_upstream.requests] == ["/simple/new/"]
 
     for _ in range(2):
-        assert not asking.pages.ask(NEW)
-    assert [each.path for each in silent.requests].count("/simple/") == 1
+        assert not asking_process.pages.ask(NEW)
+    assert [each.path for each in silent_upstream.requests].count("/simple/") == 1
 
 
-def test_a_huge_root(asking: Asking, silent: FakeUpstream) -> None:
+def test_a_huge_root(asking_process: Asking, silent_upstream: FakeUpstream) -> None:
     """Of a root that never ends the start is read."""
     start = b'{"meta": {"api-version": "1.0"}, "projects": ['
-    silent.root = (200, JSON, start + b'{"name": "six"}, ' * 500_000)
+    silent_upstream.root = (200, JSON, start + b'{"name": "six"}, ' * 500_000)
 
-    assert not refuses(asking)
+    assert not refuses(asking_process)
 
 
-def test_a_root_that_is_corrected(asking: Asking, silent: FakeUpstream) -> None:
+def test_a_root_that_is_corrected(asking_process: Asking, silent_upstream: FakeUpstream) -> None:
     """A root that showed nothing is not asked for by each upload, and again some seconds later."""
     for _ in range(3):
-        assert refuses(asking)
-    assert [each.path for each in silent.requests].count("/simple/") == 1
-    silent.root = None
-    asking.clock.advance(seconds=6)
+        assert refuses(asking_process)
+    assert [each.path for each in silent_upstream.requests].count("/simple/") == 1
+    silent_upstream.root = None
+    asking_process.clock.advance(seconds=6)
 
-    assert not refuses(asking)
+    assert not refuses(asking_process)
 
 
-def test_a_page_without_files(asking: Asking, silent: FakeUpstream) -> None:
+def test_a_page_without_files(asking_process: Asking, silent_upstream: FakeUpstream) -> None:
     """A page without files proves nothing: the list of all projects looks like one, too."""
-    silent.behave("six", Fault.QUARANTINED)
-    silent.projects["six"].files = []
-    asking.page("six")
+    silent_upstream.behave("six", Fault.QUARANTINED)
+    silent_upstream.projects["six"].files = []
+    asking_process.page("six")
 
-    assert refuses(asking)
-    assert refuses(asking.again())
+    assert refuses(asking_process)
+    assert refuses(asking_process.again())
 
 
-def test_each_of_several(silent: FakeUpstream) -> None:
+def test_each_of_several(silent_upstream: FakeUpstream) -> None:
     """Each index that is asked for a name has to be one; another URL or label begins anew."""
-    first = server_of(silent)
-    second = replace(first, label="second", url=parse_url(f"{silent.places.index}/wrong/"))
+    first = server_of(silent_upstream)
+    second = replace(first, label="second", url=parse_url(f"{silent_upstream.places.index}/wrong/"))
     asking = Asking((first, second))
     asking.page("six")
     assert not refuses(Asking((first,), store=asking.store))
@@ -162,39 +164,39 @@ def test_a_wrong_url(upstream: FakeUpstream, tmp_path: Path, path: str) -> None:
     assert private.status_code == 200
 
 
-def test_what_nobody_is_asked_for(silent: FakeUpstream, tmp_path: Path) -> None:
+def test_what_nobody_is_asked_for(silent_upstream: FakeUpstream, tmp_path: Path) -> None:
     """Without `check_upload`, or in `shadow` or `private`, a name needs no upstream index."""
     rules: tuple[dict[str, Any], ...] = ({"check_upload": False}, {"shadow": ("six",)})
     for number, more in enumerate(rules):
-        with front(tmp_path, silent, **more) as server:
+        with front(tmp_path, silent_upstream, **more) as server:
             server.publish(private_wheel("six", f"{number}.1"))
-    with front(tmp_path, silent, offline=True) as server:
+    with front(tmp_path, silent_upstream, offline=True) as server:
         server.publish(private_wheel("team-six", "1.0"))
         with pytest.raises(Unavailable, match="Nobody can say"):
             server.publish(private_wheel("six", "1.0"))
-    assert silent.requests == []
+    assert silent_upstream.requests == []
 
 
-def test_pages_open_it(silent: FakeUpstream, tmp_path: Path) -> None:
+def test_pages_open_it(silent_upstream: FakeUpstream, tmp_path: Path) -> None:
     """After a client has opened one page, uploads of new names are taken, also after a restart."""
     store = LocalStore(tmp_path / "store", Random(1))
-    with front(tmp_path, silent, store=store) as server:
+    with front(tmp_path, silent_upstream, store=store) as server:
         with pytest.raises(Unavailable, match="has not shown that it is an index"):
             server.publish(private_wheel("new", "1.0"))
         assert page_of(server, "six").status == 200
         server.publish(private_wheel("new", "1.0"))
-    with front(tmp_path, silent, store=store) as server:
+    with front(tmp_path, silent_upstream, store=store) as server:
         server.publish(private_wheel("newer", "1.0"))
 
 
 def test_commands_refuse_new_names_as_a_server_does(
-    silent: FakeUpstream,
+    silent_upstream: FakeUpstream,
     wheelyard: Typed,  # noqa: F811
     sandbox: Sandbox,
 ) -> None:
     """Commands that write into the store refuse new names as a server does, and say why."""
     config = sandbox.folder / "wheelyard.toml"
-    config.write_text(f'[store]\nlocation = "store"\n{upstream_settings(silent)}')
+    config.write_text(f'[store]\nlocation = "store"\n{upstream_settings(silent_upstream)}')
     folder = sandbox.folder / "packages"
     folder.mkdir()
     packages = [private_wheel(name, "1.0") for name in ("new", "newer", "team-core")]
@@ -217,18 +219,18 @@ def test_commands_refuse_new_names_as_a_server_does(
     assert "upstream public: at its root" in wheelyard("config", "check").stdout
     imported = wheelyard("import", folder, "--json")
     assert (imported.returncode, '"new":2' in imported.stdout.replace(" ", "")) == (0, True)
-    silent.root = None
+    silent_upstream.root = None
     assert "public: its root is a list of projects" in wheelyard("config", "check").stdout
 
 
 @pytest.mark.parametrize("root", [PORTAL, None])
 def test_a_server_starts_beside_a_root_that_shows_no_index(
-    silent: FakeUpstream, tmp_path: Path, root: tuple[int, str, bytes] | None
+    silent_upstream: FakeUpstream, tmp_path: Path, root: tuple[int, str, bytes] | None
 ) -> None:
     """A server starts beside an upstream index whose root shows something else."""
-    silent.root = root
+    silent_upstream.root = root
     warning = "has not shown that it is an index: its root is a page of another kind"
-    with running_server(tmp_path, config=upstream_settings(silent)) as server:
+    with running_server(tmp_path, config=upstream_settings(silent_upstream)) as server:
         answer = post(server, private_wheel("new", "1.0"))
         assert answer.status_code == (503 if root else 200)
         assert (warning in answer.text) == (root is not None)

@@ -36,18 +36,20 @@ OLD: Final = START - timedelta(days=30)
 
 
 @pytest.fixture
-def second() -> Iterator[FakeUpstream]:
+def second_upstream() -> Iterator[FakeUpstream]:
     """The second upstream index, such as the public one."""
     with running_fake_upstream() as running:
         yield running
 
 
 @pytest.fixture
-def torch(upstream: FakeUpstream, second: FakeUpstream) -> FakeUpstream:
+def torch(upstream: FakeUpstream, second_upstream: FakeUpstream) -> FakeUpstream:
     """The first upstream index, which has a build of its own; the second one has the releases."""
     upstream.publish(public_wheel("torch", "2.0+cu121", "Summary: GPU"), public_wheel("six", "1.0"))
-    second.publish(public_wheel("torch", "2.0"), public_wheel("torch", "2.1", "Summary: CPU"))
-    second.publish(public_wheel("six", "9.0"))
+    second_upstream.publish(
+        public_wheel("torch", "2.0"), public_wheel("torch", "2.1", "Summary: CPU")
+    )
+    second_upstream.publish(public_wheel("six", "9.0"))
     return upstream
 
 
@@ -60,17 +62,17 @@ def links(server: InProcessServer, index: str, name: str = "torch") -> dict[str,
 
 @pytest.mark.parametrize("index", ["ml", "over"])
 def test_files_come_from_all(
-    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path, index: str
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path, index: str
 ) -> None:
     """A merged name has the files of each upstream index, and each file is sent by its own one."""
-    with chained(tmp_path, torch, second, ML, OVER) as server:
+    with chained(tmp_path, torch, second_upstream, ML, OVER) as server:
         for _ in range(3):
             assert versions(server, index, "torch") == ["2.0", "2.0+cu121", "2.1"]
             assert versions(server, index, "six") == ["1.0"]
             assert versions(server, "", "torch") == ["2.0+cu121"]
             server.clock.advance(seconds=601)
         for filename, link in links(server, index).items():
-            place = torch if "cu121" in filename else second
+            place = torch if "cu121" in filename else second_upstream
             assert look(server, link).status == 200
             assert look(server, f"{link}.metadata").status == 200
             assert any(filename in unquote(asked.path) for asked in place.asked_files("torch"))
@@ -84,25 +86,27 @@ def test_files_come_from_all(
 
 
 def test_one_that_does_not_answer(
-    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """If one upstream index does not answer, a merged name is 503, and never a part of it."""
-    for silent in (torch, second):
+    for silent in (torch, second_upstream):
         silent.behave("torch", 503)
         (tmp_path / str(id(silent))).mkdir()
-        with chained(tmp_path / str(id(silent)), torch, second, ML) as server:
+        with chained(tmp_path / str(id(silent)), torch, second_upstream, ML) as server:
             assert versions(server, "ml", "torch") == ["503"]
             silent.behave("torch")
             server.clock.advance(seconds=61)
             assert versions(server, "ml", "torch") == ["2.0", "2.0+cu121", "2.1"]
 
 
-def test_equal_filenames(upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path) -> None:
+def test_equal_filenames(
+    upstream: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
+) -> None:
     """Of equal filenames with other bytes, those of the first layer are shown and sent."""
     ours, theirs = (public_wheel("torch", "1.0", f"Summary: {who}") for who in ("ours", "theirs"))
     upstream.publish(ours)
-    second.publish(theirs, public_wheel("torch", "2.0"))
-    with chained(tmp_path, upstream, second, ML) as server:
+    second_upstream.publish(theirs, public_wheel("torch", "2.0"))
+    with chained(tmp_path, upstream, second_upstream, ML) as server:
         link = links(server, "ml")[ours.filename]
         assert ours.sha256 in link
         assert look(server, link).body == ours.body
@@ -115,13 +119,13 @@ def test_equal_filenames(upstream: FakeUpstream, second: FakeUpstream, tmp_path:
 
 
 def test_a_project_that_is_gone(
-    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
+    upstream: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """What a project that is gone had listed is not filled in, and the reasons agree with that."""
     upstream.publish(public_wheel("torch", "1.0", "Summary: ours"))
     theirs = public_wheel("torch", "1.0", "Summary: theirs")
-    second.publish(theirs, public_wheel("torch", "2.0"))
-    with chained(tmp_path, upstream, second, ML) as server:
+    second_upstream.publish(theirs, public_wheel("torch", "2.0"))
+    with chained(tmp_path, upstream, second_upstream, ML) as server:
         assert versions(server, "ml", "torch") == ["1.0", "2.0"]
         upstream.drop("torch")
         server.clock.advance(seconds=601)
@@ -134,20 +138,22 @@ def test_a_project_that_is_gone(
 
 
 def test_a_project_that_is_gone_and_forgotten(
-    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
+    upstream: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """A running server follows soon if an operator has what was gone forgotten elsewhere."""
     upstream.publish(public_wheel("torch", "1.0"))
-    second.publish(public_wheel("torch", "1.0", "Summary: theirs"), public_wheel("torch", "2.0"))
+    second_upstream.publish(
+        public_wheel("torch", "1.0", "Summary: theirs"), public_wheel("torch", "2.0")
+    )
     store = MemoryStore(Clock().seconds)
-    with chained(tmp_path, upstream, second, ML, store=store) as server:
+    with chained(tmp_path, upstream, second_upstream, ML, store=store) as server:
         versions(server, "ml", "torch")
         upstream.drop("torch")
         server.clock.advance(seconds=601)
         assert versions(server, "ml", "torch") == ["2.0"]
         assert server.index.upstream is not None
         server.index.upstream.pages.flush()
-        with chained(tmp_path, upstream, second, ML, store=store) as other:
+        with chained(tmp_path, upstream, second_upstream, ML, store=store) as other:
             assert other.index.upstream is not None
             other.index.upstream.pages.forget(canonicalize_name("torch"))
         server.clock.advance(seconds=6)
@@ -155,39 +161,39 @@ def test_a_project_that_is_gone_and_forgotten(
 
 
 def test_a_name_that_one_of_them_has(
-    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
+    upstream: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """A merged name that one upstream index has is shown, and one that none has is 404."""
-    second.publish(public_wheel("torchvision", "1.0"))
-    with chained(tmp_path, upstream, second, ML) as server:
+    second_upstream.publish(public_wheel("torchvision", "1.0"))
+    with chained(tmp_path, upstream, second_upstream, ML) as server:
         assert versions(server, "ml", "torchvision") == ["1.0"]
         assert versions(server, "ml", "torchaudio") == ["404"]
         upstream.publish(public_wheel("torchvision", "2.0"))
         server.clock.advance(seconds=61)
         assert versions(server, "ml", "torchvision") == ["1.0", "2.0"]
-        second.drop("torchvision")
+        second_upstream.drop("torchvision")
         server.clock.advance(seconds=601)
         assert versions(server, "ml", "torchvision") == ["2.0"]
 
 
 @pytest.mark.parametrize("place", ["ml", "over"])
 def test_a_private_name_is_never_merged(
-    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path, place: str
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path, place: str
 ) -> None:
     """A name that is private in any layer asks no upstream index, although `merge` has it."""
-    with chained(tmp_path, torch, second, ML, OVER, check_upload=False) as server:
+    with chained(tmp_path, torch, second_upstream, ML, OVER, check_upload=False) as server:
         server.publish_to(place, make_wheel("torch", "0.1"))
         assert versions(server, "over", "torch") == ["0.1"]
-        assert torch.asked("torch") == second.asked("torch") == []
+        assert torch.asked("torch") == second_upstream.asked("torch") == []
         shown = {"ml": ["0.1"], "over": ["2.0", "2.0+cu121", "2.1"]}
         assert versions(server, "ml", "torch") == shown[place]
 
 
 def test_a_merged_name_that_becomes_private(
-    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """Once a merged name is published here, its public files are gone, also by their links."""
-    with chained(tmp_path, torch, second, ML, check_upload=False) as server:
+    with chained(tmp_path, torch, second_upstream, ML, check_upload=False) as server:
         public = links(server, "ml")
         assert all(look(server, link).status == 200 for link in public.values())
         server.publish_to("ml", make_wheel("torch", "0.1"))
@@ -209,7 +215,7 @@ def test_a_merged_name_that_becomes_private(
 @pytest.mark.parametrize("is_policy", [True, False])
 def test_rules_hold_for_each(
     upstream: FakeUpstream,
-    second: FakeUpstream,
+    second_upstream: FakeUpstream,
     tmp_path: Path,
     rules: dict[str, Any],
     shown: list[str],
@@ -220,7 +226,7 @@ def test_rules_hold_for_each(
     gpu = public_wheel("torch", "2.0+cu121", "License: AGPL-3.0")
     upstream.publish(FakeFile.of(gpu, START - timedelta(days=1)))
     mit = "License: MIT"
-    second.publish(
+    second_upstream.publish(
         FakeFile.of(public_wheel("torch", "2.0", mit), OLD),
         FakeFile.of(public_wheel("torch", "2.1", mit), START - timedelta(days=1)),
     )
@@ -228,7 +234,7 @@ def test_rules_hold_for_each(
         shown = ["404"]
     more: dict[str, Any] = rules if is_policy else {}
     index = ML if is_policy else {**ML, **rules}
-    with chained(tmp_path, upstream, second, index, **more) as server:
+    with chained(tmp_path, upstream, second_upstream, index, **more) as server:
         if not (is_policy and "blocked_licenses" in rules):  # which is found out with the file
             assert versions(server, "ml", "torch") == shown
         public = links(server, "ml") if shown != ["404"] else {}
@@ -239,25 +245,29 @@ def test_rules_hold_for_each(
 
 
 def test_what_each_of_them_is_asked_for(
-    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """`allow` and `deny` of an upstream index hold for merged names, too."""
-    second.publish(public_wheel("torch-extra", "1.0"))
+    second_upstream.publish(public_wheel("torch-extra", "1.0"))
     torch.publish(public_wheel("torch-extra", "2.0"))
     tables: tuple[dict[str, Any], ...] = ({"allow": ["torch"]}, {})
-    with chained(tmp_path, torch, second, ML, tables=tables) as server:
+    with chained(tmp_path, torch, second_upstream, ML, tables=tables) as server:
         assert versions(server, "ml", "torch-extra") == ["1.0"]
         assert versions(server, "ml", "torch") == ["2.0", "2.0+cu121", "2.1"]
     assert torch.asked("torch-extra") == []
 
 
-def test_why_and_refresh(torch: FakeUpstream, second: FakeUpstream, tmp_path: Path) -> None:
+def test_why_and_refresh(
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
+) -> None:
     """What clients get of a merged name is explained for all of its files."""
 
     def why(server: InProcessServer) -> ReadResponse:
         return look(server, "/ml/api/v1/upstream/why?project=torch")
 
-    with chained(tmp_path, torch, second, ML, store=MemoryStore(Clock().seconds)) as server:
+    with chained(
+        tmp_path, torch, second_upstream, ML, store=MemoryStore(Clock().seconds)
+    ) as server:
         explained = json.loads(why(server).body)
         assert sorted(file["version"] for file in explained["files"] if file["shown"]) == [
             *("2.0", "2.0+cu121", "2.1"),
@@ -268,7 +278,7 @@ def test_why_and_refresh(torch: FakeUpstream, second: FakeUpstream, tmp_path: Pa
         renewed = asked.refresh(canonicalize_name("torch"), may_read=True)
         assert (renewed.upstream, renewed.files) == ("first and second", 4)
         assert renewed.new == ("torch-3.0-py3-none-any.whl",)
-        second.behave("torch", 503)
+        second_upstream.behave("torch", 503)
         server.clock.advance(days=3)
         explained = json.loads(why(server).body)
         assert explained["answer"] == "unavailable"
@@ -284,23 +294,27 @@ def test_why_and_refresh(torch: FakeUpstream, second: FakeUpstream, tmp_path: Pa
     ],
 )
 def test_all_upstream_indexes_are_one_layer(
-    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path, layers: list[str], shown: list[str]
+    torch: FakeUpstream,
+    second_upstream: FakeUpstream,
+    tmp_path: Path,
+    layers: list[str],
+    shown: list[str],
 ) -> None:
     """Versions of the upstream indexes in `upstream` are not mixed, although `merge` has a name."""
     over = {"name": "over", "layers": ["over", "upstream"], "read": "anyone"}
     low = {"name": "low", "layers": ["low", SECOND], "read": "anyone"}
     whole = {"name": "all", "layers": layers, "merge": ["*"], "read": "anyone"}
-    with chained(tmp_path, torch, second, whole, over, low) as server:
+    with chained(tmp_path, torch, second_upstream, whole, over, low) as server:
         for _ in range(2):
             assert versions(server, "all", "torch") == shown
             server.clock.advance(seconds=601)
 
 
 def test_search_finds_the_newest_of_all(
-    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """A search tells the newest version of a merged name, whichever upstream index has it."""
-    with chained(tmp_path, torch, second, ML, OVER) as server:
+    with chained(tmp_path, torch, second_upstream, ML, OVER) as server:
         page(server, "ml", "torch")
         assert server.index.upstream is not None
         server.index.upstream.pages.flush()
@@ -310,11 +324,11 @@ def test_search_finds_the_newest_of_all(
 
 
 def test_an_approval_of_what_another_index_shows(
-    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """An approval of a version is about the first upstream index that has it, beside the owner."""
     name = canonicalize_name("torch")
-    with chained(tmp_path, torch, second, ML, approval=True) as server:
+    with chained(tmp_path, torch, second_upstream, ML, approval=True) as server:
         assert versions(server, "ml", "torch") == []
         deciding = Deciding(server.index.server.decisions, "local:bo", None, server.index.upstream)
         for version in ("2.1", "2.0+cu121"):

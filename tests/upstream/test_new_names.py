@@ -51,7 +51,7 @@ def server(sandbox: Sandbox, public: FakeUpstream, tmp_path: Path) -> Iterator[I
 
 
 @pytest.fixture
-def typed(wheelyard: Typed, sandbox: Sandbox, public: FakeUpstream) -> Typed:  # noqa: F811
+def type_command(wheelyard: Typed, sandbox: Sandbox, public: FakeUpstream) -> Typed:  # noqa: F811
     """Type a command, with the settings of the server."""
     config = sandbox.folder / "wheelyard.toml"
     config.write_text(f'[store]\nlocation = "store"\n{upstream_settings(public)}')
@@ -68,14 +68,14 @@ def written(folder: Path, *packages: Distribution) -> list[Path]:
 
 def test_the_upload_command_refuses_a_public_name(
     server: InProcessServer,
-    typed: Typed,
+    type_command: Typed,
     public: FakeUpstream,
     sandbox: Sandbox,
 ) -> None:
     """`wheelyard upload` refuses a public name, and takes all other files."""
     packages = [private_wheel(name, "1.0") for name in ("requests", "fresh", "team-core")]
 
-    done = typed("upload", *written(sandbox.folder / "dist", *packages))
+    done = type_command("upload", *written(sandbox.folder / "dist", *packages))
 
     assert done.returncode == 1
     assert "requests-1.0-py3-none-any.whl: 'requests' is the name of a public" in done.stderr
@@ -87,7 +87,7 @@ def test_the_upload_command_refuses_a_public_name(
     assert public.asked("team-core") == []
     public.stop()
     more = written(sandbox.folder / "more", make_sdist("fresh"), make_sdist("unsure"))
-    done = typed("upload", *more)
+    done = type_command("upload", *more)
     assert (done.returncode, done.stdout.count("uploaded")) == (1, 1)
     assert "Nobody can say now whether 'unsure'" in done.stderr
     assert "The upstream index public does not say what it has of unsure: it " in done.stderr
@@ -95,25 +95,25 @@ def test_the_upload_command_refuses_a_public_name(
 
 
 def test_the_refresh_command_says_where_the_reason_is(
-    typed: Typed, server: InProcessServer
+    type_command: Typed, server: InProcessServer
 ) -> None:
     """`wheelyard upstream refresh` says where the reason is if it takes nothing."""
     assert page_of(server, "requests").status == 200
-    done = typed("upstream", "refresh", "nothing")
+    done = type_command("upstream", "refresh", "nothing")
 
     assert (done.returncode, done.stderr) == (1, "")
     assert "'wheelyard upstream why nothing' says which" in done.stdout
 
 
 def test_the_import_command_reports_public_names(
-    server: InProcessServer, typed: Typed, sandbox: Sandbox
+    server: InProcessServer, type_command: Typed, sandbox: Sandbox
 ) -> None:
     """`wheelyard import` reports files of public names, and imports all others."""
     packages = [private_wheel(name, "1.0") for name in ("requests", "fresh", "team-core")]
     folder = sandbox.folder / "packages"
     written(folder, *packages)
 
-    done = typed("import", folder, "--json")
+    done = type_command("import", folder, "--json")
 
     assert done.returncode == 1
     assert '"error":"public_name"' in done.stdout.replace(" ", "")
@@ -141,39 +141,41 @@ def test_import_without_the_settings(
     assert "no [upstream]" not in " ".join(texts_of(server_warnings(server.index)))
 
 
-def test_reserve_and_release(server: InProcessServer, typed: Typed, public: FakeUpstream) -> None:
+def test_reserve_and_release(
+    server: InProcessServer, type_command: Typed, public: FakeUpstream
+) -> None:
     """A reserved name shows a page without files, and after its release the public one."""
     assert page_of(server, "ours").headers[SOURCE] == "upstream"
     asked = len(public.asked("ours"))
 
-    assert typed("names", "reserve", "Ours", "--reason", "starts in spring").returncode == 0
+    assert type_command("names", "reserve", "Ours", "--reason", "starts in spring").returncode == 0
     page = page_of(server, "ours")
     assert (page.page["files"], page.headers[SOURCE]) == ([], "private")
     assert len(public.asked("ours")) == asked
 
-    assert typed("names", "release", "ours", "--yes").returncode == 0
+    assert type_command("names", "release", "ours", "--yes").returncode == 0
     assert page_of(server, "ours").headers[SOURCE] == "upstream"
-    assert typed("names", "list").stdout == ""
+    assert type_command("names", "list").stdout == ""
 
 
 def test_a_deleted_project_is_released(
     server: InProcessServer,
-    typed: Typed,
+    type_command: Typed,
     public: FakeUpstream,
     sandbox: Sandbox,
 ) -> None:
     """A name stays private after all of its files are deleted, until it is released."""
     (path,) = written(sandbox.folder / "dist", private_wheel("fresh", "1.0"))
-    assert typed("upload", path).returncode == 0
+    assert type_command("upload", path).returncode == 0
     public.publish(public_wheel("fresh", "99.0"))
     asked = len(public.asked("fresh"))
-    assert typed("names", "release", "fresh", "--yes").returncode == 1
-    assert typed("delete", "fresh", "1.0", "--yes").returncode == 0
+    assert type_command("names", "release", "fresh", "--yes").returncode == 1
+    assert type_command("delete", "fresh", "1.0", "--yes").returncode == 0
 
     assert page_of(server, "fresh").page["files"] == []
-    assert typed("names", "list").stdout.startswith("fresh\tall files deleted\t")
+    assert type_command("names", "list").stdout.startswith("fresh\tall files deleted\t")
     assert len(public.asked("fresh")) == asked
-    assert typed("names", "release", "fresh", "--yes").returncode == 0
+    assert type_command("names", "release", "fresh", "--yes").returncode == 0
     server.clock.advance(seconds=120)  # for which it is known that no public package had the name
     assert list(page_of(server, "fresh").files) == ["fresh-99.0-py3-none-any.whl"]
 

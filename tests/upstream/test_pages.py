@@ -45,7 +45,7 @@ BREAKER = "wheelyard_upstream_breaker_open"
 
 
 @pytest.fixture
-def asking(upstream: FakeUpstream) -> Iterator[Asking]:
+def asking_process(upstream: FakeUpstream) -> Iterator[Asking]:
     """One process that asks an upstream that has `requests` 2.0."""
     upstream.publish(PACKAGE)
     with closing(Asking((server_of(upstream),))) as asking:
@@ -60,7 +60,7 @@ def second_upstream() -> Iterator[FakeUpstream]:
 
 
 @pytest.fixture
-def asking_both(upstream: FakeUpstream, second_upstream: FakeUpstream) -> Iterator[Asking]:
+def process_of_both(upstream: FakeUpstream, second_upstream: FakeUpstream) -> Iterator[Asking]:
     """One process that asks two upstreams; both have `requests`, the second one 99.0."""
     upstream.publish(PACKAGE)
     second_upstream.publish(public_wheel("requests", "99.0"))
@@ -91,10 +91,10 @@ def pins_of(asking: Asking) -> PinnedDigests:
     return PinnedDigests(below, ConflictRetries(runtime=fake_runtime(asking.clock, 1)))
 
 
-def test_a_page_is_asked_for_once(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_page_is_asked_for_once(asking_process: Asking, upstream: FakeUpstream) -> None:
     """Within its time to live a page is not asked for again, also by another process."""
-    first, second = asking.page("requests"), asking.page("requests")
-    third = asking.again().page("requests")
+    first, second = asking_process.page("requests"), asking_process.page("requests")
+    third = asking_process.again().page("requests")
 
     assert len(upstream.asked("requests")) == 1
     assert first.page is second.page
@@ -102,133 +102,141 @@ def test_a_page_is_asked_for_once(asking: Asking, upstream: FakeUpstream) -> Non
     assert not third.is_stale
 
 
-def test_a_page_that_has_not_changed(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_page_that_has_not_changed(asking_process: Asking, upstream: FakeUpstream) -> None:
     """After its time to live a page is revalidated; if unchanged, it is rewritten hours later."""
-    before = asking.page("requests").page
-    version = stored(asking).version
-    asking.clock.advance(seconds=601)
+    before = asking_process.page("requests").page
+    version = stored(asking_process).version
+    asking_process.clock.advance(seconds=601)
 
-    after = asking.page("requests")
+    after = asking_process.page("requests")
 
     assert after.page is before
     assert after.age == 0
-    assert stored(asking).version == version
+    assert stored(asking_process).version == version
     assert upstream.asked("requests")[-1].header("if-none-match") == before.etag
-    asking.clock.advance(hours=2)
-    asking.page("requests")
-    assert stored(asking).version != version  # so that another process knows that it is confirmed
+    asking_process.clock.advance(hours=2)
+    asking_process.page("requests")
+    assert (
+        stored(asking_process).version != version
+    )  # so that another process knows that it is confirmed
 
 
 @pytest.mark.parametrize("fault", [Fault.NO_ETAG, Fault.HTML_ONLY])
-def test_upstreams_that_say_less(asking: Asking, upstream: FakeUpstream, fault: Fault) -> None:
+def test_upstreams_that_say_less(
+    asking_process: Asking, upstream: FakeUpstream, fault: Fault
+) -> None:
     """Without ETag or JSON, a new version is seen after the time to live all the same."""
     upstream.behave("requests", fault)
-    before = asking.page("requests").page
-    asking.clock.advance(seconds=601)
-    assert asking.page("requests").page is before
+    before = asking_process.page("requests").page
+    asking_process.clock.advance(seconds=601)
+    assert asking_process.page("requests").page is before
     upstream.publish(public_wheel("requests", "3.0"))
-    asking.clock.advance(seconds=601)
+    asking_process.clock.advance(seconds=601)
 
-    assert len(asking.filenames("requests")) == 2
+    assert len(asking_process.filenames("requests")) == 2
 
 
-def test_a_name_that_nobody_has(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_name_that_nobody_has(asking_process: Asking, upstream: FakeUpstream) -> None:
     """That a name does not exist is known for a minute, and no longer."""
-    assert asking.found("nothing") is None
-    assert asking.found("nothing") is None
+    assert asking_process.found("nothing") is None
+    assert asking_process.found("nothing") is None
     assert len(upstream.asked("nothing")) == 1
     upstream.publish(public_wheel("nothing", "1.0"))
-    asking.clock.advance(seconds=61)
+    asking_process.clock.advance(seconds=61)
 
-    assert asking.found("nothing") is not None
+    assert asking_process.found("nothing") is not None
 
 
-def test_a_project_that_is_gone(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_project_that_is_gone(asking_process: Asking, upstream: FakeUpstream) -> None:
     """A project that its upstream has removed is gone here at once, and may come back."""
-    asking.page("requests")
+    asking_process.page("requests")
     upstream.drop("requests")
-    asking.clock.advance(seconds=601)
+    asking_process.clock.advance(seconds=601)
 
-    assert asking.found("requests") is None
-    assert asking.again().found("requests") is None
-    assert not asking.pages.ask(REQUESTS)
+    assert asking_process.found("requests") is None
+    assert asking_process.again().found("requests") is None
+    assert not asking_process.pages.ask(REQUESTS)
     upstream.behave("requests", 503)
-    asking.clock.advance(seconds=61)
+    asking_process.clock.advance(seconds=61)
     with refused("upstream_unavailable"):
-        asking.found("requests")
+        asking_process.found("requests")
     upstream.behave("requests")
     upstream.publish(PACKAGE)
-    asking.clock.advance(seconds=61)
-    assert asking.filenames("requests") == [PACKAGE.filename]
+    asking_process.clock.advance(seconds=61)
+    assert asking_process.filenames("requests") == [PACKAGE.filename]
 
 
 STALE = (500, 503, 401, 429, Fault.TRUNCATE, Fault.BAD_JSON, Fault.REDIRECT_NAME)
 
 
 @pytest.mark.parametrize("fault", STALE)
-def test_an_upstream_that_fails(asking: Asking, upstream: FakeUpstream, fault: Fault | int) -> None:
+def test_an_upstream_that_fails(
+    asking_process: Asking, upstream: FakeUpstream, fault: Fault | int
+) -> None:
     """While an upstream fails, the page that is known is served, until it is a day old."""
-    asking.page("requests")
+    asking_process.page("requests")
     upstream.publish(public_wheel("requests", "3.0"))
     upstream.behave("requests", fault)
-    asking.clock.advance(seconds=1000)
+    asking_process.clock.advance(seconds=1000)
 
-    stale = asking.page("requests")
+    stale = asking_process.page("requests")
     asked = len(upstream.asked("requests"))
 
     assert (stale.is_stale, stale.age) == (True, 1000)
-    assert asking.page("requests").is_stale
+    assert asking_process.page("requests").is_stale
     assert len(upstream.asked("requests")) == asked  # it is left alone for a while
-    assert asking.pages.read_any_age(REQUESTS) is not None
-    asking.clock.advance(seconds=DAY)
+    assert asking_process.pages.read_any_age(REQUESTS) is not None
+    asking_process.clock.advance(seconds=DAY)
     is_bad = fault in {401, Fault.BAD_JSON, Fault.REDIRECT_NAME}
     code, wait = "bad_upstream" if is_bad else "upstream_unavailable", 5 if fault == 429 else 2
     with refused(code, retry_after=wait):
-        asking.page("requests")
+        asking_process.page("requests")
     upstream.behave("requests")
-    asking.clock.advance(seconds=301)
-    assert not asking.page("requests").is_stale
+    asking_process.clock.advance(seconds=301)
+    assert not asking_process.page("requests").is_stale
 
 
-def test_a_page_that_cannot_be_used(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_page_that_cannot_be_used(asking_process: Asking, upstream: FakeUpstream) -> None:
     """A page that cannot be used is not fetched again for each client that tries again."""
     upstream.behave("requests", Fault.BAD_JSON)
     for _ in range(3):
         with refused("bad_upstream"):
-            asking.found("requests")
+            asking_process.found("requests")
     assert len(upstream.asked("requests")) == 1
     upstream.behave("requests")
-    asking.clock.advance(seconds=6)
-    assert asking.filenames("requests") == [PACKAGE.filename]
+    asking_process.clock.advance(seconds=6)
+    assert asking_process.filenames("requests") == [PACKAGE.filename]
 
 
-def test_an_error_about_a_page_does_not_hold_it(asking: Asking, upstream: FakeUpstream) -> None:
+def test_an_error_about_a_page_does_not_hold_it(
+    asking_process: Asking, upstream: FakeUpstream
+) -> None:
     """An error about a page that cannot be used keeps nothing of that page in memory."""
     upstream.behave("requests", Fault.BAD_JSON)
 
     with pytest.raises(Unavailable) as raised:
-        asking.found("requests")
+        asking_process.found("requests")
 
     frames = [frame for frame, _ in walk_tb(raised.value.__traceback__)]
     assert not any(isinstance(held, FetchedPage) for at in frames for held in at.f_locals.values())
     assert raised.value.__context__ is None
 
 
-def test_an_upstream_that_says_when(asking: Asking, upstream: FakeUpstream) -> None:
+def test_an_upstream_that_says_when(asking_process: Asking, upstream: FakeUpstream) -> None:
     """After 429 no name is asked for until the time that the upstream has said."""
     upstream.behave("requests", 429, Retry_After="77")
     with refused("upstream_unavailable", "index public .* too many requests", retry_after=77):
-        asking.found("requests")
+        asking_process.found("requests")
 
     # a client that waits for so long is answered
     for passed, left in ((0, 77), (50, 27)):
-        asking.clock.advance(seconds=passed)
+        asking_process.clock.advance(seconds=passed)
         why = f"index public .* it wants no request for {77 - passed} seconds"
         with refused("upstream_unavailable", why, retry_after=left):
-            asking.found("other")
+            asking_process.found("other")
     assert upstream.asked("other") == []
-    asking.clock.advance(seconds=28)
-    assert asking.found("other") is None
+    asking_process.clock.advance(seconds=28)
+    assert asking_process.found("other") is None
 
 
 @pytest.mark.parametrize(
@@ -241,33 +249,33 @@ def test_an_upstream_that_says_when(asking: Asking, upstream: FakeUpstream) -> N
     ],
 )
 def test_an_upstream_that_is_being_maintained(
-    asking: Asking, upstream: FakeUpstream, sent: dict[str, str], told: int
+    asking_process: Asking, upstream: FakeUpstream, sent: dict[str, str], told: int
 ) -> None:
     """After 503 a client is told the pause that the upstream wants, five minutes at most."""
     upstream.behave("requests", 503, **sent)
     with refused("upstream_unavailable", "index public .* status 503", retry_after=told):
-        asking.found("requests")
+        asking_process.found("requests")
     assert len(upstream.asked("requests")) == (1 if told > 2 else 2)
 
 
 def test_an_upstream_that_is_gone(
-    asking: Asking, upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
+    asking_process: Asking, upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An upstream that does not answer five times is left alone, then tested by one request."""
-    asking.page("requests")
+    asking_process.page("requests")
     upstream.stop()
-    asking.clock.advance(seconds=601)
+    asking_process.clock.advance(seconds=601)
     for number in range(3):  # each is tried twice
         with refused("upstream_unavailable", "cannot be reached", retry_after=(2, 2, 30)[number]):
-            asking.found(f"name-{number}")
+            asking_process.found(f"name-{number}")
     upstream.start()
 
     why = "cannot be reached, so that it is asked again in 19 seconds"
-    asking.clock.advance(seconds=11)
+    asking_process.clock.advance(seconds=11)
     with refused("upstream_unavailable", why, retry_after=19):
-        asking.found("other")
-    assert asking.page("requests").is_stale
-    assert samples(asking.observation.registry, BREAKER) == {("public",): 1}
+        asking_process.found("other")
+    assert asking_process.page("requests").is_stale
+    assert samples(asking_process.observation.registry, BREAKER) == {("public",): 1}
     warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     asked = [f"upstream public: page of name-{number}: error" for number in range(3)]
     assert [line.partition(",")[0] for line in warnings] == [
@@ -275,17 +283,17 @@ def test_an_upstream_that_is_gone(
         "upstream public does not answer",
         asked[2],
     ]
-    asking.clock.advance(seconds=20)
-    assert asking.found("other") is None
-    assert samples(asking.observation.registry, BREAKER) == {("public",): 0}
+    asking_process.clock.advance(seconds=20)
+    assert asking_process.found("other") is None
+    assert samples(asking_process.observation.registry, BREAKER) == {("public",): 0}
 
 
-def test_a_slow_upstream(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_slow_upstream(asking_process: Asking, upstream: FakeUpstream) -> None:
     """While an upstream is slow the known page is there, and the new one as soon as it is here."""
-    asking.page("requests")
+    asking_process.page("requests")
     upstream.publish(public_wheel("requests", "3.0"))
-    asking.clock.advance(seconds=601)
-    restarted = asking.again()
+    asking_process.clock.advance(seconds=601)
+    restarted = asking_process.again()
     gate = upstream.hold("requests")
     with ThreadPoolExecutor(1) as pool:
         later = pool.submit(restarted.page, "requests")
@@ -299,173 +307,180 @@ def test_a_slow_upstream(asking: Asking, upstream: FakeUpstream) -> None:
     assert not restarted.page("requests").is_stale
 
 
-def test_the_upload_check(asking: Asking, upstream: FakeUpstream) -> None:
+def test_the_upload_check(asking_process: Asking, upstream: FakeUpstream) -> None:
     """Before an upload an answer of the last minute counts, and a failure is never a no."""
-    assert asking.pages.ask(REQUESTS)
-    asking.clock.advance(seconds=59)
-    assert asking.pages.ask(REQUESTS)
+    assert asking_process.pages.ask(REQUESTS)
+    asking_process.clock.advance(seconds=59)
+    assert asking_process.pages.ask(REQUESTS)
     assert len(upstream.asked("requests")) == 1
-    asking.clock.advance(seconds=2)
-    assert asking.pages.ask(REQUESTS)
+    asking_process.clock.advance(seconds=2)
+    assert asking_process.pages.ask(REQUESTS)
     assert len(upstream.asked("requests")) == 2
     upstream.behave("requests", 503)
-    asking.clock.advance(seconds=61)
+    asking_process.clock.advance(seconds=61)
     with refused("upstream_unavailable"):
-        asking.pages.ask(REQUESTS)
+        asking_process.pages.ask(REQUESTS)
     upstream.drop("requests")
-    assert not asking.pages.ask(REQUESTS)
-    assert not asking.pages.ask(canonicalize_name("nothing"))
+    assert not asking_process.pages.ask(REQUESTS)
+    assert not asking_process.pages.ask(canonicalize_name("nothing"))
 
 
-def test_the_upload_check_asks(asking: Asking, upstream: FakeUpstream) -> None:
+def test_the_upload_check_asks(asking_process: Asking, upstream: FakeUpstream) -> None:
     """Before an upload no remembered 404 counts: of no process, and of no project that was gone."""
     new, asked = canonicalize_name("new"), upstream.asked
-    assert asking.found("new") is None
-    assert not asking.pages.ask(new)
+    assert asking_process.found("new") is None
+    assert not asking_process.pages.ask(new)
     assert len(asked("new")) == 2
     upstream.publish(public_wheel("new", "1.0"))
-    assert asking.pages.ask(new)
-    assert asking.filenames("new") == ["new-1.0-py3-none-any.whl"]
+    assert asking_process.pages.ask(new)
+    assert asking_process.filenames("new") == ["new-1.0-py3-none-any.whl"]
 
     upstream.drop("new")
-    asking.clock.advance(seconds=601)
-    assert asking.found("new") is None
+    asking_process.clock.advance(seconds=601)
+    assert asking_process.found("new") is None
     upstream.publish(public_wheel("new", "1.0"))
-    assert asking.again().pages.ask(new)
-    assert asking.pages.ask(new)
+    assert asking_process.again().pages.ask(new)
+    assert asking_process.pages.ask(new)
 
 
-def test_a_quarantine_is_seen_and_so_is_its_end(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_quarantine_is_seen_and_so_is_its_end(
+    asking_process: Asking, upstream: FakeUpstream
+) -> None:
     """A quarantine is seen when its page is asked for next, and its end a minute later."""
-    asking.page("requests")
+    asking_process.page("requests")
     upstream.behave("requests", Fault.QUARANTINED)
-    asking.clock.advance(seconds=601)
-    assert asking.page("requests").page.status is Status.QUARANTINED
+    asking_process.clock.advance(seconds=601)
+    assert asking_process.page("requests").page.status is Status.QUARANTINED
     upstream.behave("requests")
-    asking.clock.advance(seconds=61)
-    assert asking.page("requests").page.status is Status.ACTIVE
+    asking_process.clock.advance(seconds=61)
+    assert asking_process.page("requests").page.status is Status.ACTIVE
 
 
-def test_a_file_whose_digest_changes(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_file_whose_digest_changes(asking_process: Asking, upstream: FakeUpstream) -> None:
     """A file that has another digest than before is hidden, until it has the first one again."""
-    asking.page("requests")
+    asking_process.page("requests")
     upstream.behave("requests", Fault.DIGEST_CHANGE)
     for _ in range(3):
-        asking.clock.advance(seconds=601)
-        asking.found("requests")
+        asking_process.clock.advance(seconds=601)
+        asking_process.found("requests")
 
-    assert asking.filenames("requests") == []
-    assert asking.counted("digest_change") == 1
-    assert asking.again().filenames("requests") == []
+    assert asking_process.filenames("requests") == []
+    assert asking_process.counted("digest_change") == 1
+    assert asking_process.again().filenames("requests") == []
     upstream.behave("requests")
-    asking.clock.advance(seconds=601)
-    assert asking.filenames("requests") == [PACKAGE.filename]
+    asking_process.clock.advance(seconds=601)
+    assert asking_process.filenames("requests") == [PACKAGE.filename]
 
 
 @pytest.mark.parametrize(
     ("pinned", "shown"), [(PACKAGE.sha256, [PACKAGE.filename]), ("a" * 64, [])]
 )
 def test_a_file_that_gets_a_digest(
-    asking: Asking, upstream: FakeUpstream, pinned: str, shown: list[str]
+    asking_process: Asking, upstream: FakeUpstream, pinned: str, shown: list[str]
 ) -> None:
     """A file without a digest that gets another one than it had when it was fetched is hidden."""
     upstream.behave("requests", Fault.NO_HASH)
-    asking.page("requests")
-    pins_of(asking).list_on_page(REQUESTS, PACKAGE.filename, Pin(pinned, 1))
+    asking_process.page("requests")
+    pins_of(asking_process).list_on_page(REQUESTS, PACKAGE.filename, Pin(pinned, 1))
     upstream.behave("requests")
     for _ in range(2):
-        asking.clock.advance(seconds=601)
-        assert asking.filenames("requests") == shown
+        asking_process.clock.advance(seconds=601)
+        assert asking_process.filenames("requests") == shown
 
-    assert asking.counted("digest_change") == (not shown)
-    asking.pages.forget(REQUESTS)
-    assert asking.filenames("requests") == [PACKAGE.filename]
+    assert asking_process.counted("digest_change") == (not shown)
+    asking_process.pages.forget(REQUESTS)
+    assert asking_process.filenames("requests") == [PACKAGE.filename]
 
 
-def test_a_file_that_vanishes(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_file_that_vanishes(asking_process: Asking, upstream: FakeUpstream) -> None:
     """A file that its upstream has removed is remembered, so that another cannot take its name."""
     newer = public_wheel("requests", "3.0")
     upstream.publish(newer)
-    asking.page("requests")
+    asking_process.page("requests")
     upstream.withdraw(PACKAGE.filename)
-    asking.clock.advance(seconds=601)
-    assert asking.filenames("requests") == [newer.filename]
-    assert [each.filename for each in asking.page("requests").page.removed] == [PACKAGE.filename]
+    asking_process.clock.advance(seconds=601)
+    assert asking_process.filenames("requests") == [newer.filename]
+    assert [each.filename for each in asking_process.page("requests").page.removed] == [
+        PACKAGE.filename
+    ]
 
     upstream.publish(public_wheel("requests", "2.0", "Summary: another one"))
-    asking.clock.advance(seconds=601)
-    assert asking.filenames("requests") == [newer.filename]
-    assert asking.counted("digest_change") == 1
+    asking_process.clock.advance(seconds=601)
+    assert asking_process.filenames("requests") == [newer.filename]
+    assert asking_process.counted("digest_change") == 1
 
 
-def test_when_a_file_was_first_seen(asking: Asking, upstream: FakeUpstream) -> None:
+def test_when_a_file_was_first_seen(asking_process: Asking, upstream: FakeUpstream) -> None:
     """Of a file without a time of upload it is known when this index saw it first."""
     upstream.behave("requests", Fault.NO_UPLOAD_TIME)
-    began = asking.clock.now
-    asking.page("requests")
-    asking.clock.advance(days=2)
+    began = asking_process.clock.now
+    asking_process.page("requests")
+    asking_process.clock.advance(days=2)
     upstream.publish(public_wheel("requests", "3.0"))
 
-    seen = [file.first_seen for file in asking.again().page("requests").page.files]
+    seen = [file.first_seen for file in asking_process.again().page("requests").page.files]
 
-    assert seen == [began, asking.clock.now]
+    assert seen == [began, asking_process.clock.now]
 
 
 def test_the_first_index_that_has_a_name(
-    asking_both: Asking, second_upstream: FakeUpstream
+    process_of_both: Asking, second_upstream: FakeUpstream
 ) -> None:
     """The first index that has a name owns it, and no index after it is asked for it then."""
     second_upstream.publish(public_wheel("rare", "1.0"))
 
-    assert asking_both.filenames("requests") == [PACKAGE.filename]
+    assert process_of_both.filenames("requests") == [PACKAGE.filename]
     assert second_upstream.asked("requests") == []
     for _ in range(2):
-        owners = [asking_both.page(name).page.upstream for name in ("requests", "rare")]
-        assert owners == [asking_both.servers[0].id, asking_both.servers[1].id]
-        asking_both.clock.advance(seconds=601)
+        owners = [process_of_both.page(name).page.upstream for name in ("requests", "rare")]
+        assert owners == [process_of_both.servers[0].id, process_of_both.servers[1].id]
+        process_of_both.clock.advance(seconds=601)
     assert second_upstream.asked("requests") == []
 
 
 def test_a_name_that_an_earlier_index_gets_later(
-    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """A name of the second index that the first one has now is shown again once it is forgotten."""
     second_upstream.publish(public_wheel("rare", "1.0"))
-    asking_both.page("rare")
-    second, rare = asking_both.again(), canonicalize_name("rare")
+    process_of_both.page("rare")
+    second, rare = process_of_both.again(), canonicalize_name("rare")
     second.page("rare")
     upstream.publish(public_wheel("rare", "99.0"))
-    asking_both.clock.advance(seconds=599)
-    assert asking_both.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
-    asking_both.clock.advance(seconds=2)
+    process_of_both.clock.advance(seconds=599)
+    assert process_of_both.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
+    process_of_both.clock.advance(seconds=2)
 
-    assert asking_both.found("rare") is None
-    assert asking_both.counted("owner_change") == 1
+    assert process_of_both.found("rare") is None
+    assert process_of_both.counted("owner_change") == 1
     upstream.drop("rare")  # that does not say which one was meant
     asked = len(upstream.asked("rare")), len(second_upstream.asked("rare"))
-    for process in (asking_both, second, asking_both.again()):
-        asking_both.clock.advance(seconds=601)
+    for process in (process_of_both, second, process_of_both.again()):
+        process_of_both.clock.advance(seconds=601)
         assert process.found("rare") is None
         assert process.pages.ask(rare)  # nobody may upload it by mistake
         assert "rare belongs to the upstream index second, and" in process.pages.why_contested(rare)
     assert (len(upstream.asked("rare")), len(second_upstream.asked("rare"))) == asked
 
-    assert asking_both.pages.forget(rare) == "second"
-    asking_both.clock.advance(seconds=6)
-    for process in (asking_both, second):
+    assert process_of_both.pages.forget(rare) == "second"
+    process_of_both.clock.advance(seconds=6)
+    for process in (process_of_both, second):
         assert process.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
         assert process.pages.why_contested(rare) == ""
 
 
 def test_an_earlier_index_and_a_process_that_writes_nothing(
-    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """A read-only process hides the name as long as the earlier index has it, or the store says."""
     config = UpstreamConfig(servers=(), allow_private_networks=LOOPBACK, read_only=True)
     second_upstream.publish(public_wheel("rare", "1.0"))
-    asking_both.page("rare")
+    process_of_both.page("rare")
     reading = Asking(
-        asking_both.servers, clock=asking_both.clock, store=asking_both.store, config=config
+        process_of_both.servers,
+        clock=process_of_both.clock,
+        store=process_of_both.store,
+        config=config,
     )
     with closing(reading):
         for has_it in (True, False, True):
@@ -473,77 +488,82 @@ def test_an_earlier_index_and_a_process_that_writes_nothing(
                 upstream.publish(public_wheel("rare", "99.0"))
             else:
                 upstream.drop("rare")
-            asking_both.clock.advance(seconds=601)
+            process_of_both.clock.advance(seconds=601)
             assert (reading.found("rare") is None) == has_it
-        assert asking_both.found("rare") is None  # this one writes it
+        assert process_of_both.found("rare") is None  # this one writes it
         upstream.drop("rare")
-        asking_both.clock.advance(seconds=601)
+        process_of_both.clock.advance(seconds=601)
         assert reading.found("rare") is None
 
 
 def test_an_earlier_index_is_seen_despite_another_writer(
-    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """That an earlier index has a name is stored, also if another process writes meanwhile."""
     rare = canonicalize_name("rare")
     second_upstream.publish(public_wheel("rare", "1.0"))
-    asking_both.page("rare")
+    process_of_both.page("rare")
     upstream.publish(public_wheel("rare", "99.0"))
-    asking_both.clock.advance(seconds=601)
+    process_of_both.clock.advance(seconds=601)
     gate, asked = upstream.hold("rare"), len(upstream.asked("rare"))
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(asking_both.found, "rare")
+        late = pool.submit(process_of_both.found, "rare")
         until(lambda: len(upstream.asked("rare")) > asked)
-        key = keys.upstream_page(asking_both.servers[1].id, rare)
-        before = asking_both.store.get(key)
+        key = keys.upstream_page(process_of_both.servers[1].id, rare)
+        before = process_of_both.store.get(key)
         assert isinstance(before, Stored)
-        asking_both.store.put(key, before.body, None)
+        process_of_both.store.put(key, before.body, None)
         gate.set()
         assert late.result() is None
 
-    assert asking_both.again().pages.why_contested(rare) != ""
+    assert process_of_both.again().pages.why_contested(rare) != ""
 
 
 @pytest.mark.parametrize("fault", [503, 401, Fault.BAD_JSON])
 def test_an_earlier_index_that_fails(
-    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream, fault: Fault | int
+    process_of_both: Asking,
+    upstream: FakeUpstream,
+    second_upstream: FakeUpstream,
+    fault: Fault | int,
 ) -> None:
     """While an earlier index fails, the page of a later one is served until `max_stale`."""
     for name in ("rare", "taken-down"):
         second_upstream.publish(public_wheel(name, "1.0"))
-        asking_both.page(name)
+        process_of_both.page(name)
         upstream.behave(name, fault)
-    asking_both.clock.advance(seconds=601)
+    process_of_both.clock.advance(seconds=601)
 
-    assert asking_both.page("rare").is_stale
+    assert process_of_both.page("rare").is_stale
     second_upstream.drop("taken-down")
-    assert asking_both.found("taken-down") is None
-    asking_both.clock.advance(seconds=DAY)
+    assert process_of_both.found("taken-down") is None
+    process_of_both.clock.advance(seconds=DAY)
     with pytest.raises(Unavailable):
-        asking_both.found("rare")
+        process_of_both.found("rare")
     upstream.behave("rare")
-    asking_both.clock.advance(seconds=31)
-    assert not asking_both.page("rare").is_stale
+    process_of_both.clock.advance(seconds=31)
+    assert not process_of_both.page("rare").is_stale
 
 
 def test_names_of_one_index(
-    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """An index is asked for the names of its patterns alone, and owns no other one."""
     for name in ("team-core", "rare"):
         upstream.publish(public_wheel(name, "1.0"))
         second_upstream.publish(public_wheel(name, "99.0"))
-    asking_both.page("rare")
-    first, second = asking_both.servers
+    process_of_both.page("rare")
+    first, second = process_of_both.servers
     names = NameFilter(parse_name_patterns(["team-*"]))
     others = NameFilter(deny=parse_name_patterns(["team-*"]))
     servers = (replace(first, names=names), replace(second, names=others, page_ttl=60))
     asked = len(upstream.asked("rare"))
-    with closing(Asking(servers, clock=asking_both.clock, store=asking_both.store)) as narrow:
+    with closing(
+        Asking(servers, clock=process_of_both.clock, store=process_of_both.store)
+    ) as narrow:
         for _ in range(2):
             assert narrow.filenames("team-core") == ["team_core-1.0-py3-none-any.whl"]
             assert narrow.filenames("rare") == ["rare-99.0-py3-none-any.whl"]
-            asking_both.clock.advance(seconds=61)
+            process_of_both.clock.advance(seconds=61)
         assert narrow.pages.ask(canonicalize_name("rare"))
         assert not narrow.pages.ask(canonicalize_name("team-new"))
     assert (len(upstream.asked("rare")), len(upstream.asked("team-core"))) == (asked, 1)
@@ -553,51 +573,54 @@ def test_names_of_one_index(
 
 @pytest.mark.parametrize("fault", [503, 401, Fault.BAD_JSON, Fault.REDIRECT_OTHER])
 def test_no_failure_leads_to_the_next_index(
-    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream, fault: Fault | int
+    process_of_both: Asking,
+    upstream: FakeUpstream,
+    second_upstream: FakeUpstream,
+    fault: Fault | int,
 ) -> None:
     """If the first index does not say that it lacks a name, the second one is not asked."""
     upstream.behave("requests", fault)
 
-    for ask in (asking_both.pages.ask_if_due, asking_both.pages.ask):
+    for ask in (process_of_both.pages.ask_if_due, process_of_both.pages.ask):
         with pytest.raises(Unavailable):
             ask(REQUESTS)
     assert second_upstream.asked("requests") == []
 
 
-def test_a_name_that_moves(asking_both: Asking, upstream: FakeUpstream) -> None:
+def test_a_name_that_moves(process_of_both: Asking, upstream: FakeUpstream) -> None:
     """A name that moves from one index to another is served by none until an operator decides."""
-    asking_both.page("requests")
+    process_of_both.page("requests")
     upstream.drop("requests")
-    asking_both.clock.advance(seconds=601)
+    process_of_both.clock.advance(seconds=601)
 
-    assert asking_both.found("requests") is None
-    assert asking_both.again().found("requests") is None
-    assert asking_both.counted("owner_change") == 1
-    assert asking_both.pages.ask(REQUESTS)  # nobody may upload it by mistake
-    assert asking_both.pages.forget(REQUESTS) == "public"
-    assert asking_both.pages.forget(REQUESTS) == ""
-    assert asking_both.page("requests").page.upstream.startswith("second-")
+    assert process_of_both.found("requests") is None
+    assert process_of_both.again().found("requests") is None
+    assert process_of_both.counted("owner_change") == 1
+    assert process_of_both.pages.ask(REQUESTS)  # nobody may upload it by mistake
+    assert process_of_both.pages.forget(REQUESTS) == "public"
+    assert process_of_both.pages.forget(REQUESTS) == ""
+    assert process_of_both.page("requests").page.upstream.startswith("second-")
 
 
 def test_an_upload_of_a_name_that_may_have_moved(
-    asking_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """If the owner has given a name up, an upload has to wait until all others have answered."""
-    asking_both.page("requests")
+    process_of_both.page("requests")
     upstream.drop("requests")
     second_upstream.behave("requests", 503)
-    asking_both.clock.advance(seconds=601)
+    process_of_both.clock.advance(seconds=601)
 
     with refused("upstream_unavailable"):
-        asking_both.pages.ask(REQUESTS)
-    assert asking_both.found("requests") is None
+        process_of_both.pages.ask(REQUESTS)
+    assert process_of_both.found("requests") is None
 
 
-def test_offline_nothing_is_asked(asking: Asking, upstream: FakeUpstream) -> None:
+def test_offline_nothing_is_asked(asking_process: Asking, upstream: FakeUpstream) -> None:
     """Offline, what is kept is served whatever its age, and nothing is ever asked."""
-    asking.page("requests")
-    asking.clock.advance(days=365)
-    offline = asking.again(offline=True)
+    asking_process.page("requests")
+    asking_process.clock.advance(days=365)
+    offline = asking_process.again(offline=True)
     before = len(upstream.requests)
 
     assert not offline.page("requests").is_stale
@@ -608,50 +631,52 @@ def test_offline_nothing_is_asked(asking: Asking, upstream: FakeUpstream) -> Non
     assert len(upstream.requests) == before
 
 
-def test_a_store_that_fails(asking: Asking, asking_both: Asking) -> None:
+def test_a_store_that_fails(asking_process: Asking, process_of_both: Asking) -> None:
     """Without the store a page is served from memory; of several indexes the owner is unknown."""
-    broken = FakeStore(MemoryStore(asking.clock.seconds), StoreFault(FaultKind.NOT_DONE, times=99))
-    one = asking.again(store=broken)
+    broken = FakeStore(
+        MemoryStore(asking_process.clock.seconds), StoreFault(FaultKind.NOT_DONE, times=99)
+    )
+    one = asking_process.again(store=broken)
 
     assert one.filenames("requests") == [PACKAGE.filename]
     one.clock.advance(seconds=601)
     assert not one.page("requests").is_stale
     with pytest.raises(Unavailable):
-        asking_both.again(store=broken).found("requests")
+        process_of_both.again(store=broken).found("requests")
 
 
-def test_another_host_for_files(asking: Asking, upstream: FakeUpstream) -> None:
+def test_another_host_for_files(asking_process: Asking, upstream: FakeUpstream) -> None:
     """After an operator has named one more host for files, pages have the files that are there."""
     upstream.publish(public_wheel("requests", "3.0"))
     upstream.behave("requests", Fault.RELATIVE_URL)
-    asking.page("requests")
+    asking_process.page("requests")
     upstream.behave("requests", Fault.ETAG_CONSTANT)
-    named = replace(asking.servers[0], file_hosts=(upstream.file_host, "new.example"))
-    with closing(Asking((named,), clock=asking.clock, store=asking.store)) as other:
+    named = replace(asking_process.servers[0], file_hosts=(upstream.file_host, "new.example"))
+    with closing(Asking((named,), clock=asking_process.clock, store=asking_process.store)) as other:
         urls = [file.url for file in other.page("requests").page.files]
     assert all(upstream.file_host in url for url in urls)
     assert upstream.asked("requests")[-1].header("if-none-match") is None
 
 
-def test_a_clock_that_was_wrong(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_clock_that_was_wrong(asking_process: Asking, upstream: FakeUpstream) -> None:
     """A page that was stored in the future is asked for again."""
-    asking.clock.advance(days=365)
-    asking.page("requests")
-    asking.clock.advance(days=-365)
+    asking_process.clock.advance(days=365)
+    asking_process.page("requests")
+    asking_process.clock.advance(days=-365)
 
-    assert not asking.again().page("requests").is_stale
+    assert not asking_process.again().page("requests").is_stale
     assert len(upstream.asked("requests")) == 2
 
 
 @pytest.mark.parametrize("body", [b"", b"\x1f\x8b\x08", b"{}"])
-def test_a_damaged_page(asking: Asking, body: bytes) -> None:
+def test_a_damaged_page(asking_process: Asking, body: bytes) -> None:
     """A damaged page in the store is fetched again, and replaced."""
-    key = keys.upstream_page(asking.servers[0].id, REQUESTS)
-    asking.store.put(key, body, None)
+    key = keys.upstream_page(asking_process.servers[0].id, REQUESTS)
+    asking_process.store.put(key, body, None)
 
-    assert asking.filenames("requests") == [PACKAGE.filename]
-    assert stored(asking).body != body
-    assert not asking.again().page("requests").is_stale
+    assert asking_process.filenames("requests") == [PACKAGE.filename]
+    assert stored(asking_process).body != body
+    assert not asking_process.again().page("requests").is_stale
 
 
 def test_the_command_that_forgets(upstream: FakeUpstream, tmp_path: Path) -> None:
@@ -682,42 +707,44 @@ def test_the_command_that_forgets(upstream: FakeUpstream, tmp_path: Path) -> Non
         run("requests")
 
 
-def test_forgetting_a_name_forgets_its_digests(asking: Asking, upstream: FakeUpstream) -> None:
+def test_forgetting_a_name_forgets_its_digests(
+    asking_process: Asking, upstream: FakeUpstream
+) -> None:
     """Forgetting a name forgets the digest that a file without one had at its first fetch."""
     upstream.behave("requests", Fault.NO_HASH)
-    page, pins = asking.page("requests").page, pins_of(asking)
+    page, pins = asking_process.page("requests").page, pins_of(asking_process)
     pins.pin(REQUESTS, PACKAGE.filename, Pin("a" * 64, 1))
     pins.list_on_page(REQUESTS, PACKAGE.filename, Pin("a" * 64, 1))
     assert pins.complete(page).files[0].sha256 == "a" * 64
 
-    asking.pages.forget(REQUESTS)
+    asking_process.pages.forget(REQUESTS)
 
     assert pins.complete(page) is page
     other = Pin("b" * 64, 1)
-    assert pins_of(asking).pin(REQUESTS, PACKAGE.filename, other) == other
+    assert pins_of(asking_process).pin(REQUESTS, PACKAGE.filename, other) == other
 
 
-def test_a_refresh_gets_what_is_new_at_once(asking: Asking, upstream: FakeUpstream) -> None:
+def test_a_refresh_gets_what_is_new_at_once(asking_process: Asking, upstream: FakeUpstream) -> None:
     """A refresh gets a new release and a new name at once, and other processes have it soon."""
-    other = asking.again()
-    for each in (asking, other):
+    other = asking_process.again()
+    for each in (asking_process, other):
         assert each.filenames("requests") == [PACKAGE.filename]
         assert each.found("late") is None
     newer, late = public_wheel("requests", "3.0"), public_wheel("late", "1.0")
     upstream.publish(newer, late)
-    assert asking.filenames("requests") == [PACKAGE.filename]
+    assert asking_process.filenames("requests") == [PACKAGE.filename]
 
     for name in ("requests", "late"):
-        assert asking.pages.ask_now(canonicalize_name(name)) is not None
+        assert asking_process.pages.ask_now(canonicalize_name(name)) is not None
     asked = len(upstream.requests)
 
-    assert asking.filenames("requests") == [PACKAGE.filename, newer.filename]
-    asking.clock.advance(seconds=6)
-    for each in (asking, other, asking.again()):
+    assert asking_process.filenames("requests") == [PACKAGE.filename, newer.filename]
+    asking_process.clock.advance(seconds=6)
+    for each in (asking_process, other, asking_process.again()):
         assert each.filenames("requests") == [PACKAGE.filename, newer.filename]
         assert each.filenames("late") == [late.filename]
     assert len(upstream.requests) == asked
     upstream.stop()
     with refused("upstream_unavailable"):
-        asking.pages.ask_now(REQUESTS)
-    assert not asking.page("requests").is_stale
+        asking_process.pages.ask_now(REQUESTS)
+    assert not asking_process.page("requests").is_stale

@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def watched(path: Path, clock: Clock) -> ReloadingFile[HtpasswdFile]:
+def watched_file(path: Path, clock: Clock) -> ReloadingFile[HtpasswdFile]:
     """Return the file, watched."""
     return ReloadingFile(path, parse_htpasswd, clock.seconds)
 
@@ -47,17 +47,19 @@ def _look(watched: ReloadingFile[Any], clock: Clock, times: int = 3) -> None:
         watched.current()
 
 
-def test_a_change_is_seen(watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock) -> None:
+def test_a_change_is_seen(
+    watched_file: ReloadingFile[HtpasswdFile], path: Path, clock: Clock
+) -> None:
     """A changed file is read a second later, and is not looked at before."""
     _write(path, f"bo:{SHA512}\n")
     clock.advance(seconds=0.9)
-    assert list(watched.current().hashes) == ["ana"]
+    assert list(watched_file.current().hashes) == ["ana"]
 
     clock.advance(seconds=0.1)
-    assert list(watched.current().hashes) == ["bo"]
+    assert list(watched_file.current().hashes) == ["bo"]
 
     _write(path, f"cy:{SHA512}\n")
-    assert list(watched.current().hashes) == ["bo"]
+    assert list(watched_file.current().hashes) == ["bo"]
 
 
 def test_a_file_is_read_only_if_it_changed(path: Path, clock: Clock) -> None:
@@ -77,7 +79,7 @@ def test_a_file_is_read_only_if_it_changed(path: Path, clock: Clock) -> None:
 
 
 def test_a_change_is_seen_with_equal_time_size_and_inode(
-    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock
+    watched_file: ReloadingFile[HtpasswdFile], path: Path, clock: Clock
 ) -> None:
     """A change is seen even if time of modification, size and inode are as before."""
     before = path.stat()
@@ -85,12 +87,12 @@ def test_a_change_is_seen_with_equal_time_size_and_inode(
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     clock.advance(seconds=5)
-    assert list(watched.current().hashes) == ["bob"]
+    assert list(watched_file.current().hashes) == ["bob"]
 
 
 @pytest.mark.parametrize("broken", [b"ana:plain\n", b"ana\xff:x\n", None])
 def test_a_broken_file_changes_nothing(
-    watched: ReloadingFile[HtpasswdFile],
+    watched_file: ReloadingFile[HtpasswdFile],
     path: Path,
     clock: Clock,
     caplog: pytest.LogCaptureFixture,
@@ -102,34 +104,37 @@ def test_a_broken_file_changes_nothing(
         path.write_bytes(broken)
     for _ in range(3):
         clock.advance(seconds=5)
-        assert list(watched.current().hashes) == ["ana"]
+        assert list(watched_file.current().hashes) == ["ana"]
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert str(path) in caplog.text
     assert "plain\n" not in caplog.text
 
     _write(path, f"bo:{BCRYPT}\n")
-    _look(watched, clock)
-    assert list(watched.value.hashes) == ["bo"]
+    _look(watched_file, clock)
+    assert list(watched_file.value.hashes) == ["bo"]
     assert [record.levelno for record in caplog.records[1:]] == [logging.WARNING]
     assert caplog.messages[1] == f"{path} reads again. What it says now is in force."
 
 
 def test_a_new_warning_is_logged(
-    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+    watched_file: ReloadingFile[HtpasswdFile],
+    path: Path,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A warning about a file that changes while the server runs is logged once."""
-    before = watched.warnings
+    before = watched_file.warnings
     path.write_text(f"ana:{APR1}\n")
     path.chmod(0o644)
     for _ in range(3):
         clock.advance(seconds=5)
-        watched.current()
+        watched_file.current()
 
-    assert watched.warnings == (
+    assert watched_file.warnings == (
         f"{path}: {READ}.",
         f"{path}: {parse_htpasswd(path.read_text()).warnings[0]}.",
     )
-    assert [record.getMessage() for record in caplog.records] == list(watched.warnings)
+    assert [record.getMessage() for record in caplog.records] == list(watched_file.warnings)
     assert before == ()
 
 
@@ -167,16 +172,19 @@ def test_a_path_without_a_file_is_refused(path: Path, kind: str) -> None:
 
 
 def test_a_file_that_was_away_is_logged_when_it_is_back(
-    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+    watched_file: ReloadingFile[HtpasswdFile],
+    path: Path,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A file that was away, and is back unchanged, is logged again."""
     folder, away = path.parent, path.parent.with_name("away")
-    _look(watched, clock)
+    _look(watched_file, clock)
     folder.rename(away)
-    _look(watched, clock)
+    _look(watched_file, clock)
     away.rename(folder)
-    _look(watched, clock)
-    assert list(watched.value.hashes) == ["ana"]
+    _look(watched_file, clock)
+    assert list(watched_file.value.hashes) == ["ana"]
 
     wrong, mended = (record.getMessage() for record in caplog.records)
     assert "cannot be read" in wrong

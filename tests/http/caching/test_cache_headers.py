@@ -44,11 +44,11 @@ def fetch(server: RunningServer, path: str, *headers: str) -> RawResponse:
     ],
 )
 def test_page_is_compressed_for_clients_that_take_gzip(
-    stocked: RunningServer, accepted: str, coding: str
+    stocked_server: RunningServer, accepted: str, coding: str
 ) -> None:
     """A page comes compressed with gzip if the client takes that, else as it is."""
-    plain = fetch(stocked, "/simple/demo/")
-    answer = fetch(stocked, "/simple/demo/", f"Accept-Encoding: {accepted}")
+    plain = fetch(stocked_server, "/simple/demo/")
+    answer = fetch(stocked_server, "/simple/demo/", f"Accept-Encoding: {accepted}")
 
     assert dict(answer.headers).get("content-encoding", "") == coding
     assert decoded(answer) == plain.body
@@ -61,27 +61,27 @@ def decoded(answer: RawResponse) -> bytes:
     return gzip.decompress(answer.body) if coding else answer.body
 
 
-def test_small_page_is_not_compressed(stocked: RunningServer) -> None:
+def test_small_page_is_not_compressed(stocked_server: RunningServer) -> None:
     """A page under 256 bytes is sent as it is; that of one file is larger."""
-    answer = fetch(stocked, "/simple/", f"Accept: {V1_JSON}", "Accept-Encoding: gzip")
+    answer = fetch(stocked_server, "/simple/", f"Accept: {V1_JSON}", "Accept-Encoding: gzip")
     assert len(answer.body) < 256
     assert "content-encoding" not in dict(answer.headers)
-    page = fetch(stocked, "/simple/local/", f"Accept: {V1_JSON}", "Accept-Encoding: gzip")
+    page = fetch(stocked_server, "/simple/local/", f"Accept: {V1_JSON}", "Accept-Encoding: gzip")
     assert page.header("content-encoding") == "gzip"
 
 
-def test_headers_of_json_are_few(stocked: RunningServer) -> None:
+def test_headers_of_json_are_few(stocked_server: RunningServer) -> None:
     """A page in JSON has no header that only browsers read and that its type makes needless."""
     for kind, expected in ((V1_JSON, False), ("text/html", True)):
-        answer = fetch(stocked, "/simple/demo/", f"Accept: {kind}")
+        answer = fetch(stocked_server, "/simple/demo/", f"Accept: {kind}")
         assert answer.header("x-content-type-options") == "nosniff"
         assert ("content-security-policy" in dict(answer.headers)) == expected
 
 
-def test_each_representation_has_its_own_etag(stocked: RunningServer) -> None:
+def test_each_representation_has_its_own_etag(stocked_server: RunningServer) -> None:
     """No two representations of a page share an ETag, and none is weak."""
     etags = [
-        fetch(stocked, "/simple/demo/", f"Accept: {kind}", f"Accept-Encoding: {coding}")
+        fetch(stocked_server, "/simple/demo/", f"Accept: {kind}", f"Accept-Encoding: {coding}")
         for kind in KINDS
         for coding in ("identity", "gzip")
     ]
@@ -92,9 +92,11 @@ def test_each_representation_has_its_own_etag(stocked: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_page_is_asked_for_anew(stocked: RunningServer, private: RunningServer, path: str) -> None:
+def test_page_is_asked_for_anew(
+    stocked_server: RunningServer, private: RunningServer, path: str
+) -> None:
     """Clients revalidate a page each time; shared caches may keep the page only if it is public."""
-    answer = fetch(stocked, path)
+    answer = fetch(stocked_server, path)
     assert answer.header("cache-control") == "public, no-cache"
     assert {"last-modified", "expires"}.isdisjoint(dict(answer.headers))
 
@@ -102,15 +104,15 @@ def test_page_is_asked_for_anew(stocked: RunningServer, private: RunningServer, 
     assert secret.headers["Cache-Control"] == "private, no-cache"
 
 
-def test_etag_of_another_coding_will_do(stocked: RunningServer) -> None:
+def test_etag_of_another_coding_will_do(stocked_server: RunningServer) -> None:
     """A page whose ETag is known is not sent again in another coding, but in another form."""
-    packed = fetch(stocked, "/simple/demo/", "Accept-Encoding: gzip").header("etag")
-    json_etag = fetch(stocked, "/simple/demo/", f"Accept: {V1_JSON}").header("etag")
+    packed = fetch(stocked_server, "/simple/demo/", "Accept-Encoding: gzip").header("etag")
+    json_etag = fetch(stocked_server, "/simple/demo/", f"Accept: {V1_JSON}").header("etag")
 
-    assert fetch(stocked, "/simple/demo/", f"If-None-Match: {packed}").status == 304
-    assert fetch(stocked, "/simple/demo/", f"If-None-Match: {json_etag}").status == 200
+    assert fetch(stocked_server, "/simple/demo/", f"If-None-Match: {packed}").status == 304
+    assert fetch(stocked_server, "/simple/demo/", f"If-None-Match: {json_etag}").status == 200
     as_v1 = ("Accept: application/vnd.pypi.simple.v1+html", f"If-None-Match: {packed}")
-    assert fetch(stocked, "/simple/demo/", *as_v1).status == 200
+    assert fetch(stocked_server, "/simple/demo/", *as_v1).status == 200
 
 
 @pytest.mark.parametrize(

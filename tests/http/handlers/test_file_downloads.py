@@ -33,7 +33,7 @@ PATH = f"/files/ranges/{DEMO.sha256}/{DEMO.filename}"
 
 
 @pytest.fixture(scope="module")
-def published(server: RunningServer) -> RunningServer:
+def server_with_files(server: RunningServer) -> RunningServer:
     """The server with a wheel of some ten thousand bytes, and an sdist."""
     publish(server, DEMO, make_sdist("ranges"))
     return server
@@ -44,9 +44,9 @@ def fetch(server: RunningServer, *headers: str, path: str = PATH) -> RawResponse
     return raw_answer(server, f"GET {path} HTTP/1.1", *headers)
 
 
-def test_file_comes_as_it_was_sent(published: RunningServer) -> None:
+def test_file_comes_as_it_was_sent(server_with_files: RunningServer) -> None:
     """A file comes as it was sent, may be kept for ever, and is nothing that a browser runs."""
-    answer = fetch(published, "Accept-Encoding: gzip, deflate, zstd", "Accept: text/html")
+    answer = fetch(server_with_files, "Accept-Encoding: gzip, deflate, zstd", "Accept: text/html")
 
     assert (answer.status, answer.body) == (200, DEMO.body)
     assert answer.header("etag") == f'"{hashlib.sha256(answer.body).hexdigest()}"'
@@ -57,14 +57,14 @@ def test_file_comes_as_it_was_sent(published: RunningServer) -> None:
     assert "content-encoding" not in dict(answer.headers)
 
 
-def test_core_metadata_is_that_of_the_wheel(published: RunningServer) -> None:
+def test_core_metadata_is_that_of_the_wheel(server_with_files: RunningServer) -> None:
     """`.metadata` is the wheel's METADATA byte for byte, with the digest that the page names."""
     (file,) = (
         file
-        for file in published.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
+        for file in server_with_files.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
         if file["filename"] == DEMO.filename
     )
-    answer = fetch(published, "Accept-Encoding: identity", path=f"{PATH}.metadata")
+    answer = fetch(server_with_files, "Accept-Encoding: identity", path=f"{PATH}.metadata")
 
     assert answer.body == DEMO.metadata
     assert file["core-metadata"] == {"sha256": hashlib.sha256(answer.body).hexdigest()}
@@ -90,15 +90,15 @@ def test_core_metadata_is_sent_compressed(server: RunningServer, method: str) ->
     assert len(etags) == 2
 
 
-def test_sdist_has_no_core_metadata(published: RunningServer) -> None:
+def test_sdist_has_no_core_metadata(server_with_files: RunningServer) -> None:
     """An sdist's metadata may change when it is built, so none is served or promised."""
-    files = published.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
+    files = server_with_files.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
     (file,) = (file for file in files if file["filename"] == "ranges-1.0.tar.gz")
 
     assert file["core-metadata"] is False
     path = file["url"].removeprefix("../..")
-    assert published.get(path).status_code == 200
-    assert published.get(f"{path}.metadata").status_code == 404
+    assert server_with_files.get(path).status_code == 200
+    assert server_with_files.get(f"{path}.metadata").status_code == 404
 
 
 def spellings(package: Distribution, name: str) -> Iterator[str]:

@@ -38,7 +38,9 @@ WAIVED = {
 
 
 @pytest.fixture(scope="module")
-def old(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
+def server_with_old_files(
+    server: RunningServer, tmp_path_factory: pytest.TempPathFactory
+) -> RunningServer:
     """The server with a project that has every kind of old file, and one without any metadata."""
     index, files = server.index, FakeFiles()
     for made in (EGG, INSTALLER):
@@ -50,33 +52,35 @@ def old(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Runn
     return server
 
 
-def test_imported_file_is_listed_with_its_time(old: RunningServer) -> None:
+def test_imported_file_is_listed_with_its_time(server_with_old_files: RunningServer) -> None:
     """Every file is listed with its source's time; metadata is promised where there is some."""
-    page = old.get("/simple/demo/", accept=JSON).json()
+    page = server_with_old_files.get("/simple/demo/", accept=JSON).json()
 
     promised = {file["filename"]: bool(file["core-metadata"]) for file in page["files"]}
     assert promised == {name: name.endswith(".whl") for name in WAIVED}
     assert {file["upload-time"] for file in page["files"]} == {"2014-05-06T07:08:09.000000Z"}
-    html = old.get("/simple/demo/", accept="text/html").text
+    html = server_with_old_files.get("/simple/demo/", accept="text/html").text
     assert html.count("data-core-metadata") == 1
 
 
 @pytest.mark.parametrize("filename", FILES)
-def test_imported_file_is_served_byte_for_byte(old: RunningServer, filename: str) -> None:
+def test_imported_file_is_served_byte_for_byte(
+    server_with_old_files: RunningServer, filename: str
+) -> None:
     """Every file is served byte for byte, by key and by name; its metadata only if it has some."""
     name, body = filename.partition("-")[0], FILES[filename].body
     path = f"/files/{name}/{hashlib.sha256(body).hexdigest()}/{filename}"
 
     for each in (path, f"/files/{name}/{filename}", f"/packages/{filename}"):
-        assert old.get(each).content == body
-    metadata = old.get(f"{path}.metadata")
+        assert server_with_old_files.get(each).content == body
+    metadata = server_with_old_files.get(f"{path}.metadata")
     assert metadata.status_code == (200 if filename.endswith(".whl") else 404)
     assert metadata.content == OLD or metadata.status_code == 404
 
 
-def test_json_names_every_kind_as_pypi_does(old: RunningServer) -> None:
+def test_json_names_every_kind_as_pypi_does(server_with_old_files: RunningServer) -> None:
     """PyPI's JSON names every kind as PyPI does, and shows what can be read of the metadata."""
-    page = old.get("/pypi/demo/json").json()
+    page = server_with_old_files.get("/pypi/demo/json").json()
 
     kinds = {file["filename"]: file["packagetype"] for file in page["urls"]}
     assert kinds == {
@@ -90,17 +94,17 @@ def test_json_names_every_kind_as_pypi_does(old: RunningServer) -> None:
     assert not any(file["core-metadata"] for file in page["urls"] if "whl" not in file["filename"])
 
 
-def test_project_without_metadata_has_all_pages(old: RunningServer) -> None:
+def test_project_without_metadata_has_all_pages(server_with_old_files: RunningServer) -> None:
     """A project none of whose files has metadata has its JSON and its page."""
-    info = old.get("/pypi/bare/json").json()["info"]
+    info = server_with_old_files.get("/pypi/bare/json").json()["info"]
 
     assert (info["name"], info["version"], info["summary"]) == ("bare", "1.0", "")
-    assert old.get("/project/bare/", accept="text/html").status_code == 200
+    assert server_with_old_files.get("/project/bare/", accept="text/html").status_code == 200
 
 
-def test_page_says_which_rules_were_waived(old: RunningServer) -> None:
+def test_page_says_which_rules_were_waived(server_with_old_files: RunningServer) -> None:
     """The page for people says which rules a file fails that was taken all the same."""
-    page = old.get("/project/demo/files/", accept="text/html").text
+    page = server_with_old_files.get("/project/demo/files/", accept="text/html").text
 
     for codes in WAIVED.values():
         assert f"imported as it is: {', '.join(codes)}<" in page

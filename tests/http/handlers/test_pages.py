@@ -93,9 +93,9 @@ def test_empty_home_says_how_to_begin(tmp_path: Path) -> None:
     assert "twine upload --repository-url https://packages.example.com/legacy/" in page.text
 
 
-def test_home_lists_projects(stocked: RunningServer) -> None:
+def test_home_lists_projects(stocked_server: RunningServer) -> None:
     """The home page names every project, links to its page, and to the settings of clients."""
-    page = read(stocked, "/")
+    page = read(stocked_server, "/")
     assert {f"./project/{name}/" for name in ("demo", "epoch", "local")} <= set(page.links)
 
 
@@ -188,36 +188,38 @@ def test_public_packages_come_from_an_index_that_shows_them(tmp_path: Path) -> N
             assert (b"default = true\n" in page) is is_whole
 
 
-def test_setup_page_finds_its_address(stocked: RunningServer) -> None:
+def test_setup_page_finds_its_address(stocked_server: RunningServer) -> None:
     """Where no setting says what the server's URL is, the browser's address bar does."""
-    page = read(stocked, "/setup/")
+    page = read(stocked_server, "/setup/")
 
-    text = without_comment(client_text("uv", ClientSettings(root=stocked.url)))
+    text = without_comment(client_text("uv", ClientSettings(root=stocked_server.url)))
     assert text in page.text
     assert {"../simple/", "../simple", "../legacy/"} == page.roots
-    assert "setup/" in read(stocked, "/").links
-    assert stocked.get("/setup/", Accept="application/json").status_code == 404  # no such project
-    assert stocked.get("/setup", Accept="text/html").headers["Location"] == "/setup/"
+    assert "setup/" in read(stocked_server, "/").links
+    assert (
+        stocked_server.get("/setup/", Accept="application/json").status_code == 404
+    )  # no such project
+    assert stocked_server.get("/setup", Accept="text/html").headers["Location"] == "/setup/"
 
 
-def test_project_page_names_the_server(stocked: RunningServer) -> None:
+def test_project_page_names_the_server(stocked_server: RunningServer) -> None:
     """A project's page has its summary as text, and commands with the address of the server."""
-    page = read(stocked, "/project/demo/")
+    page = read(stocked_server, "/project/demo/")
 
-    assert f"uv pip install --index {stocked.url}/simple/ demo" in page.text
+    assert f"uv pip install --index {stocked_server.url}/simple/ demo" in page.text
     assert "A demo of <b>it</b>" in page.text
 
 
 @pytest.mark.parametrize("name", ["demo", "epoch", "local"])
-def test_every_link_leads_somewhere(stocked: RunningServer, name: str) -> None:
+def test_every_link_leads_somewhere(stocked_server: RunningServer, name: str) -> None:
     """No link of a page is broken."""
     project = f"/project/{name}/"
-    releases = (link for link in read(stocked, project).links if link[0].isdigit())
+    releases = (link for link in read(stocked_server, project).links if link[0].isdigit())
     for path in ("/", "/setup/", project, *(urljoin(project, release) for release in releases)):
-        links = read(stocked, path).links
+        links = read(stocked_server, path).links
         assert links
         for link in links:
-            assert stocked.get(urljoin(path, link)).status_code == 200, link
+            assert stocked_server.get(urljoin(path, link)).status_code == 200, link
 
 
 def test_refusals_are_pages_too(server: RunningServer, private: RunningServer) -> None:

@@ -12,9 +12,9 @@ API = "/api/v1/projects"
 NO_FILE = "file must be a string or a list of one or more strings."
 
 
-def test_list_has_the_names_in_order(stocked: RunningServer) -> None:
+def test_list_has_the_names_in_order(stocked_server: RunningServer) -> None:
     """The list has the names that may be read, in order."""
-    answer = stocked.get(API)
+    answer = stocked_server.get(API)
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
     names = [project["name"] for project in answer.json()["projects"]]
@@ -22,9 +22,9 @@ def test_list_has_the_names_in_order(stocked: RunningServer) -> None:
     assert answer.json() == {"projects": [{"name": name} for name in sorted(names)]}
 
 
-def test_project_has_its_files_and_status(stocked: RunningServer) -> None:
+def test_project_has_its_files_and_status(stocked_server: RunningServer) -> None:
     """A project has its status, its files with who brought them, and what was deleted."""
-    page = stocked.get(f"{API}/demo").json()
+    page = stocked_server.get(f"{API}/demo").json()
 
     assert page.keys() == {
         *("name", "revision", "project-status", "summary", "files", "deleted", "commit", "trash"),
@@ -32,14 +32,14 @@ def test_project_has_its_files_and_status(stocked: RunningServer) -> None:
     assert (page["summary"], page["commit"]["number"]) == ("A demo of <b>it</b>", 3)
     assert (page["name"], page["revision"], page["deleted"]) == ("demo", 3, [])
     assert page["project-status"] == {"status": "active"}
-    simple = stocked.get("/simple/demo/", Accept="application/json").json()["files"]
+    simple = stocked_server.get("/simple/demo/", Accept="application/json").json()["files"]
     assert [file["sha256"] for file in page["files"]] == [f["hashes"]["sha256"] for f in simple]
     assert page["files"][0].keys() == {
         *("filename", "version", "sha256", "size", "upload-time", "uploaded-by"),
         *("requires-python", "yanked", "uploaded-by-name"),
         *("core-metadata", "imported", "waived-rules"),
     }
-    assert page["files"][0]["uploaded-by"] == f"token:{stocked.token[4:14]}"
+    assert page["files"][0]["uploaded-by"] == f"token:{stocked_server.token[4:14]}"
 
 
 def test_lost_commits_are_named(server: RunningServer) -> None:
@@ -101,14 +101,14 @@ def test_deleted_files_come_back(server: RunningServer) -> None:
     ],
 )
 def test_wrong_change_changes_nothing(
-    stocked: RunningServer, verb: str, body: bytes, status: int, error: str | None
+    stocked_server: RunningServer, verb: str, body: bytes, status: int, error: str | None
 ) -> None:
     """A change that makes no sense, or that is done already, changes nothing."""
-    before = stocked.get(f"{API}/demo").json()
-    answer = sent(stocked, verb, body)
+    before = stocked_server.get(f"{API}/demo").json()
+    answer = sent(stocked_server, verb, body)
     assert (answer.status_code, answer.json().get("error")) == (status, error)
     assert answer.headers["Content-Type"] == "application/json"
-    assert stocked.get(f"{API}/demo").json() == before
+    assert stocked_server.get(f"{API}/demo").json() == before
 
 
 @pytest.mark.parametrize(
@@ -131,42 +131,44 @@ def test_wrong_change_changes_nothing(
         ),
     ],
 )
-def test_wrong_body_is_explained(stocked: RunningServer, verb: str, body: str, short: str) -> None:
+def test_wrong_body_is_explained(
+    stocked_server: RunningServer, verb: str, body: str, short: str
+) -> None:
     """What is wrong with a change is said in the words of the API."""
-    answer = sent(stocked, verb, body.encode(), "application/json; charset=utf-8")
+    answer = sent(stocked_server, verb, body.encode(), "application/json; charset=utf-8")
     assert (answer.status_code, answer.json()["code"]) == (400, f"400 {short}")
     assert answer.json()["message"].startswith(f"{short} Send ") or "Correct" in answer.text
 
 
-def test_answers_show_nothing_in_a_browser(stocked: RunningServer) -> None:
+def test_answers_show_nothing_in_a_browser(stocked_server: RunningServer) -> None:
     """Neither an answer of the API nor a refusal may load or frame anything."""
     for path in (API, f"{API}/demo", f"{API}/demo/journal", "/simple/nothing/", "/a/b/c"):
-        policy = stocked.get(path).headers["Content-Security-Policy"]
+        policy = stocked_server.get(path).headers["Content-Security-Policy"]
         assert policy == "default-src 'none'; frame-ancestors 'none'"
 
 
 @pytest.mark.parametrize(
     "after", ["", "-1", "+1", "1.5", "x", "%D9%A1", "1_0", "9" * 5000, "1&after=2"]
 )
-def test_journal_is_read_behind_a_commit_number(stocked: RunningServer, after: str) -> None:
+def test_journal_is_read_behind_a_commit_number(stocked_server: RunningServer, after: str) -> None:
     """A journal is read on behind the number of a commit, and behind nothing else."""
-    answer = stocked.get(f"{API}/demo/journal?after={after[:3000]}")
+    answer = stocked_server.get(f"{API}/demo/journal?after={after[:3000]}")
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_field")
 
 
-def test_rest_of_a_journal_is_asked_for_by_number(stocked: RunningServer) -> None:
+def test_rest_of_a_journal_is_asked_for_by_number(stocked_server: RunningServer) -> None:
     """What follows a commit is asked for by its number, and may be nothing."""
-    commits = stocked.get(f"{API}/demo/journal").json()["commits"]
+    commits = stocked_server.get(f"{API}/demo/journal").json()["commits"]
     for after in range(len(commits) + 2):
-        page = stocked.get(f"{API}/demo/journal?after={after}").json()
+        page = stocked_server.get(f"{API}/demo/journal?after={after}").json()
         assert page == {"name": "demo", "revision": len(commits), "commits": commits[after:]}
-    assert stocked.get(f"{API}/demo/journal?x=1").json()["commits"] == commits
+    assert stocked_server.get(f"{API}/demo/journal?x=1").json()["commits"] == commits
 
 
 @pytest.mark.parametrize("since", ["", "yesterday", "2026-01-31", "2026-01-31T12:00:00"])
-def test_time_without_an_offset_is_refused(stocked: RunningServer, since: str) -> None:
+def test_time_without_an_offset_is_refused(stocked_server: RunningServer, since: str) -> None:
     """A time means nothing without its offset."""
-    answer = stocked.get(f"{API}?changed-since={since}")
+    answer = stocked_server.get(f"{API}?changed-since={since}")
 
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_field")
     assert answer.json()["message"].endswith(" Correct it and send the request again.")
@@ -175,7 +177,7 @@ def test_time_without_an_offset_is_refused(stocked: RunningServer, since: str) -
 @pytest.mark.parametrize(
     "kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonfoo"]
 )
-def test_only_json_is_taken(stocked: RunningServer, kind: str) -> None:
+def test_only_json_is_taken(stocked_server: RunningServer, kind: str) -> None:
     """A change has to say that it is JSON: a form in a web page cannot."""
-    answer = sent(stocked, "yank", b'{"version": "1.0"}', kind)
+    answer = sent(stocked_server, "yank", b'{"version": "1.0"}', kind)
     assert (answer.status_code, answer.json()["error"]) == (415, "unsupported_media_type")

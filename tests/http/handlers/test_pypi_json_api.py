@@ -10,7 +10,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def published(server: RunningServer) -> RunningServer:
+def server_with_releases(server: RunningServer) -> RunningServer:
     """The server with three releases of one project: the middle one final and not yanked."""
     publish(server, make_wheel("whole", "1.0"), make_sdist("whole", "1.0"))
     publish(server, make_wheel("whole", "1.1"), make_wheel("whole", "2.0rc1"))
@@ -18,11 +18,11 @@ def published(server: RunningServer) -> RunningServer:
     return server
 
 
-def test_file_facts_are_those_of_the_simple_api(published: RunningServer) -> None:
+def test_file_facts_are_those_of_the_simple_api(server_with_releases: RunningServer) -> None:
     """A file has the whole shape, and its facts are those of the Simple API."""
-    simple = published.get("/simple/whole/", Accept="application/json").json()["files"]
+    simple = server_with_releases.get("/simple/whole/", Accept="application/json").json()["files"]
     by_name = {file["filename"]: file for file in simple}
-    releases = published.get("/pypi/whole/json").json()["releases"]
+    releases = server_with_releases.get("/pypi/whole/json").json()["releases"]
 
     for file in (file for files in releases.values() for file in files):
         same = by_name[file["filename"]]
@@ -34,7 +34,7 @@ def test_file_facts_are_those_of_the_simple_api(published: RunningServer) -> Non
         assert file["requires_python"] == same.get("requires-python")
         assert file["yanked"] == bool(same["yanked"])
         assert file["yanked_reason"] == (same["yanked"] or None)
-        assert len(published.get(file["url"]).content) == file["size"]
+        assert len(server_with_releases.get(file["url"]).content) == file["size"]
     kinds = [(file["packagetype"], file["python_version"]) for file in releases["1.0"]]
     assert kinds == [("bdist_wheel", "py3"), ("sdist", "source")]
 
@@ -46,9 +46,11 @@ def test_file_facts_are_those_of_the_simple_api(published: RunningServer) -> Non
         *("/pypi/whole/1.0.0/json", "/pypi/whole/v1.0/json", "/pypi/whole/2.0-rc.1/json"),
     ],
 )
-def test_name_and_version_may_have_any_spelling(published: RunningServer, path: str) -> None:
+def test_name_and_version_may_have_any_spelling(
+    server_with_releases: RunningServer, path: str
+) -> None:
     """Name and version may have any spelling, with or without a slash at the end."""
-    answer = published.get(path)
+    answer = server_with_releases.get(path)
     assert answer.status_code == 200
     assert answer.json()["info"]["name"] == "whole"
 

@@ -109,17 +109,17 @@ def test_damaged_project_is_not_found(tmp_path: Path) -> None:
         assert json.loads(app.get("/search.json").body) == [["b", "1.0", ""]]
 
 
-def test_answer_is_sent_again_when_something_changed(stocked: RunningServer) -> None:
+def test_answer_is_sent_again_when_something_changed(stocked_server: RunningServer) -> None:
     """The data of the search is revalidated each time, and not sent again while nothing changes."""
-    until(lambda: "local" in [name for name, _, _ in lines(stocked)])
-    first = stocked.get("/search.json")
+    until(lambda: "local" in [name for name, _, _ in lines(stocked_server)])
+    first = stocked_server.get("/search.json")
     tag = first.headers["ETag"]
 
     assert first.headers["Cache-Control"] == "public, no-cache"
-    assert stocked.get("/search.json", If_None_Match=tag).status_code == 304
-    head = stocked.ask("HEAD", "/search.json")
+    assert stocked_server.get("/search.json", If_None_Match=tag).status_code == 304
+    head = stocked_server.ask("HEAD", "/search.json")
     assert (head.status_code, head.content) == (200, b"")
-    assert stocked.ask("POST", "/search.json").status_code == 405
+    assert stocked_server.ask("POST", "/search.json").status_code == 405
 
 
 def test_everybody_sees_their_own(private: RunningServer) -> None:

@@ -26,9 +26,9 @@ def page_of(server: RunningServer, name: str) -> dict[str, Any]:
     return page
 
 
-def test_file_has_its_upload_time(stocked: RunningServer) -> None:
+def test_file_has_its_upload_time(stocked_server: RunningServer) -> None:
     """A file has the time at which it was uploaded, and what its metadata asks for."""
-    wheel_file, sdist_file, newer = page_of(stocked, "demo")["files"]
+    wheel_file, sdist_file, newer = page_of(stocked_server, "demo")["files"]
     asked = [file["requires-python"] for file in (wheel_file, sdist_file, newer)]
     assert asked == [">=3.9", ">=3.9", ">=3.10"]
     moments = [file["upload-time"] for file in (wheel_file, sdist_file, newer)]
@@ -43,16 +43,16 @@ def test_file_has_its_upload_time(stocked: RunningServer) -> None:
     ],
 )
 def test_special_characters_of_versions_are_encoded_in_links(
-    stocked: RunningServer, name: str, version: str, quoted: str
+    stocked_server: RunningServer, name: str, version: str, quoted: str
 ) -> None:
     """Epochs and local versions are encoded in links, and plain everywhere else."""
-    document = page_of(stocked, name)
+    document = page_of(stocked_server, name)
     (file,) = document["files"]
 
     assert (document["versions"], file["filename"]) == ([version], unquote(quoted))
     assert file["url"].endswith(f"/{quoted}")
     for url in (file["url"], unquote(file["url"])):
-        assert len(stocked.get(urljoin(f"/simple/{name}/", url)).content) == file["size"]
+        assert len(stocked_server.get(urljoin(f"/simple/{name}/", url)).content) == file["size"]
 
 
 def test_markup_in_a_reason_is_text(server: RunningServer) -> None:

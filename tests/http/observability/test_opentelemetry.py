@@ -92,7 +92,9 @@ def attributes(span: Span) -> dict[str, str | int]:
 
 
 @pytest.fixture(scope="module")
-def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collector, str]]:
+def collector_and_token(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Collector, str]]:
     """What a collector was told of some requests, and the token in them; the rest is told last."""
     with collecting() as collector:
         config = f'[telemetry]\notlp_endpoint = "{collector.url}/"\n'
@@ -111,9 +113,9 @@ def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collect
         yield collector, server.token
 
 
-def test_request_is_a_span_of_its_client(received: tuple[Collector, str]) -> None:
+def test_request_is_a_span_of_its_client(collector_and_token: tuple[Collector, str]) -> None:
     """A request is a span of its client's trace."""
-    spans = received[0].spans
+    spans = collector_and_token[0].spans
     pages = [span for span in spans if span.trace_id.hex() == ID and span.kind == SERVER]
     assert [page.name for page in pages] == ["GET project_detail"] * 2
     for page in pages:
@@ -125,12 +127,12 @@ def test_request_is_a_span_of_its_client(received: tuple[Collector, str]) -> Non
             "project_detail",
             "/simple/demo/",
         )
-    assert "http.server.request.duration" in received[0].measured
+    assert "http.server.request.duration" in collector_and_token[0].measured
 
 
-def test_no_secret_is_sent(received: tuple[Collector, str]) -> None:
+def test_no_secret_is_sent(collector_and_token: tuple[Collector, str]) -> None:
     """Neither a credential nor a query is in anything that a collector gets, nor a long path."""
-    collector, token = received
+    collector, token = collector_and_token
     assert max(len(str(attributes(span).get("url.path"))) for span in collector.spans) == 512
     for _, body in collector.bodies:
         assert token[14:].encode() not in body

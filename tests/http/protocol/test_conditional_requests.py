@@ -24,7 +24,7 @@ DATES = (PAST, FUTURE, "garbage")
 
 
 @pytest.fixture(scope="module")
-def published(server: RunningServer) -> RunningServer:
+def server_with_wheel(server: RunningServer) -> RunningServer:
     """The server with a wheel of some thousand bytes."""
     publish(server, DEMO)
     return server
@@ -73,14 +73,14 @@ CONDITIONS = {
 @pytest.mark.parametrize("row", CONDITIONS)
 @pytest.mark.parametrize("path", [*PAGES, FILE, METADATA])
 def test_condition_is_met_or_not_as_in_rfc_9110(
-    published: RunningServer, path: str, row: str
+    server_with_wheel: RunningServer, path: str, row: str
 ) -> None:
     """A condition on a page, a file or its metadata is met or not, alike for GET and HEAD."""
-    whole = raw_answer(published, f"GET {path} HTTP/1.1")
+    whole = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1")
     expected = CONDITIONS[row]
     headers = [header.format(whole.header("etag")) for header in expected.headers]
     for method in ("GET", "HEAD"):
-        answer = raw_answer(published, f"{method} {path} HTTP/1.1", *headers)
+        answer = raw_answer(server_with_wheel, f"{method} {path} HTTP/1.1", *headers)
         assert answer.status == expected.status
         if answer.status == 412:
             assert dict(answer.headers).keys().isdisjoint({"etag", "last-modified"})
@@ -138,12 +138,14 @@ RANGES = {
 
 @pytest.mark.parametrize("row", RANGES)
 @pytest.mark.parametrize("path", [FILE])
-def test_range_is_sent_refused_or_ignored(published: RunningServer, path: str, row: str) -> None:
+def test_range_is_sent_refused_or_ignored(
+    server_with_wheel: RunningServer, path: str, row: str
+) -> None:
     """A range of a file is sent exactly, refused with the size, or ignored."""
-    whole = raw_answer(published, f"GET {path} HTTP/1.1")
+    whole = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1")
     size, expected, etag = SIZE[path], RANGES[row], whole.header("etag")
     headers = [header.format(etag, etag) for header in expected.headers]
-    answer = raw_answer(published, f"GET {path} HTTP/1.1", *headers)
+    answer = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1", *headers)
     assert answer.status == expected.status
     if expected.part is not None:
         first, last = (each % size for each in expected.part)
@@ -157,7 +159,7 @@ def test_range_is_sent_refused_or_ignored(published: RunningServer, path: str, r
         assert "content-range" not in dict(answer.headers)
         assert answer.body == whole.body or answer.status != 200
     # 14.2: a range is of GET alone
-    head = raw_answer(published, f"HEAD {path} HTTP/1.1", *headers)
+    head = raw_answer(server_with_wheel, f"HEAD {path} HTTP/1.1", *headers)
     assert head.status == (answer.status if answer.status in (304, 412) else 200)
     assert "content-range" not in dict(head.headers)
 
@@ -170,10 +172,10 @@ def _without(answer: RawResponse, *names: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("path", [*PAGES, METADATA])
-def test_page_has_no_ranges(published: RunningServer, path: str) -> None:
+def test_page_has_no_ranges(server_with_wheel: RunningServer, path: str) -> None:
     """A page is always whole, and says nothing of ranges."""
-    whole = raw_answer(published, f"GET {path} HTTP/1.1")
-    answer = raw_answer(published, f"GET {path} HTTP/1.1", "Range: bytes=0-3")
+    whole = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1")
+    answer = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1", "Range: bytes=0-3")
     assert (answer.status, answer.body) == (200, whole.body)
     assert "accept-ranges" not in dict(answer.headers)
 
@@ -193,30 +195,32 @@ def test_page_has_no_ranges(published: RunningServer, path: str) -> None:
     ],
 )
 def test_condition_on_a_missing_page_is_not_looked_at(
-    published: RunningServer, path: str, status: int, condition: str
+    server_with_wheel: RunningServer, path: str, status: int, condition: str
 ) -> None:
     """Without a page or a file, no condition is looked at (RFC 9110, 13.2.1)."""
-    answer = raw_answer(published, f"GET {path} HTTP/1.1", condition.format(OTHER))
+    answer = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1", condition.format(OTHER))
     assert answer.status == status
 
 
 @pytest.mark.parametrize("condition", [OTHER, "*", "garbage"])
-def test_change_bound_to_an_etag_is_not_made(published: RunningServer, condition: str) -> None:
+def test_change_bound_to_an_etag_is_not_made(
+    server_with_wheel: RunningServer, condition: str
+) -> None:
     """A change that is bound to an ETag is not made: nothing that can be changed has one."""
     wanted = 200 if condition == "*" else 412
     headers = (
-        basic("x", published.token),
+        basic("x", server_with_wheel.token),
         "Content-Type: application/json",
         f"If-Match: {condition}",
     )
     path = "/api/v1/projects/conditions/status"
     answer = raw_answer(
-        published, f"POST {path} HTTP/1.1", *headers, body=b'{"status": "deprecated"}'
+        server_with_wheel, f"POST {path} HTTP/1.1", *headers, body=b'{"status": "deprecated"}'
     )
     assert answer.status == wanted
-    shown = published.get("/api/v1/projects/conditions").json()["project-status"]["status"]
+    shown = server_with_wheel.get("/api/v1/projects/conditions").json()["project-status"]["status"]
     assert shown == ("deprecated" if wanted == 200 else "active")
-    published.change("conditions", "status", status="active")
+    server_with_wheel.change("conditions", "status", status="active")
 
 
 @pytest.mark.parametrize(
@@ -228,16 +232,22 @@ def test_change_bound_to_an_etag_is_not_made(published: RunningServer, condition
     ],
 )
 def test_list_in_two_lines_is_one_list(
-    published: RunningServer, lines: tuple[str, ...], kind: str
+    server_with_wheel: RunningServer, lines: tuple[str, ...], kind: str
 ) -> None:
     """A list that comes in two lines of a head is one list (RFC 9110, 5.3)."""
-    answer = raw_answer(published, "GET /simple/conditions/ HTTP/1.1", *lines)
+    answer = raw_answer(server_with_wheel, "GET /simple/conditions/ HTTP/1.1", *lines)
     assert answer.header("content-type") == kind
 
 
-def test_second_content_encoding_hides_no_first(published: RunningServer) -> None:
+def test_second_content_encoding_hides_no_first(server_with_wheel: RunningServer) -> None:
     """A body that is said to be compressed is refused, whatever a second line says of it."""
-    lines = ("Content-Encoding: gzip", "Content-Encoding: identity", basic("x", published.token))
+    lines = (
+        "Content-Encoding: gzip",
+        "Content-Encoding: identity",
+        basic("x", server_with_wheel.token),
+    )
     form = "Content-Type: multipart/form-data; boundary=f"
-    answer = raw_answer(published, "POST /legacy/ HTTP/1.1", *lines, form, body=b"--f--\r\n")
+    answer = raw_answer(
+        server_with_wheel, "POST /legacy/ HTTP/1.1", *lines, form, body=b"--f--\r\n"
+    )
     assert answer.status == 415

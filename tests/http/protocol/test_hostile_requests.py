@@ -73,10 +73,10 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_broken_request_is_refused(stocked: RunningServer, case: str) -> None:
+def test_broken_request_is_refused(stocked_server: RunningServer, case: str) -> None:
     """A request that means nothing, or a path that no honest client has, is refused."""
-    assert exchange(stocked, BROKEN[case]) in REFUSED
-    assert stocked.get("/health").status_code == 200
+    assert exchange(stocked_server, BROKEN[case]) in REFUSED
+    assert stocked_server.get("/health").status_code == 200
 
 
 ODD: dict[str, tuple[bytes, set[int | None]]] = {
@@ -115,19 +115,21 @@ ODD: dict[str, tuple[bytes, set[int | None]]] = {
 
 
 @pytest.mark.parametrize("case", ODD)
-def test_odd_request_is_answered_for_what_it_means(stocked: RunningServer, case: str) -> None:
+def test_odd_request_is_answered_for_what_it_means(
+    stocked_server: RunningServer, case: str
+) -> None:
     """A request that is merely odd is answered for what it means."""
     data, expected = ODD[case]
-    assert stocked.get(DEMO).status_code == 200  # in memory from here on
+    assert stocked_server.get(DEMO).status_code == 200  # in memory from here on
     for _ in range(2):
-        assert exchange(stocked, data) in expected
+        assert exchange(stocked_server, data) in expected
 
 
-def test_host_header_is_trusted_nowhere(stocked: RunningServer) -> None:
+def test_host_header_is_trusted_nowhere(stocked_server: RunningServer) -> None:
     """No page and no header repeats the host that a client claims to ask."""
     forged = ("X-Forwarded-Host: evil.example", "X-Forwarded-Proto: gopher", "Forwarded: host=evil")
     for path in ("/", "/simple/", DEMO, "/project/demo/", "/pypi/demo/json", "/simple/Demo/"):
-        with raw_connection(stocked) as line:
+        with raw_connection(stocked_server) as line:
             head = "\r\n".join((f"GET {path} HTTP/1.1", "Host: evil.example", *forged, "", ""))
             line.send(head.encode())
             answer = line.reply()
@@ -136,9 +138,9 @@ def test_host_header_is_trusted_nowhere(stocked: RunningServer) -> None:
         assert not any("evil" in value for _, value in answer.headers)
 
 
-def test_http_1_0_is_closed_after_its_answer(stocked: RunningServer) -> None:
+def test_http_1_0_is_closed_after_its_answer(stocked_server: RunningServer) -> None:
     """A client of HTTP/1.0 gets one answer, and the connection ends."""
-    with raw_connection(stocked) as line:
+    with raw_connection(stocked_server) as line:
         line.send(b"GET /simple/demo/ HTTP/1.0\r\n\r\n")
         answer = line.reply()
         assert answer is not None
@@ -146,9 +148,9 @@ def test_http_1_0_is_closed_after_its_answer(stocked: RunningServer) -> None:
         assert line.is_closed()
 
 
-def test_length_and_chunks_at_once_are_refused(stocked: RunningServer) -> None:
+def test_length_and_chunks_at_once_are_refused(stocked_server: RunningServer) -> None:
     """A body with a length and with chunks is refused, or ends the connection."""
-    with raw_connection(stocked) as line:
+    with raw_connection(stocked_server) as line:
         headers = ("Content-Length: 4", "Transfer-Encoding: chunked")
         line.ask("POST /legacy/ HTTP/1.1", *headers)
         line.send(b"0\r\n\r\nGET /simple/ HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -157,10 +159,10 @@ def test_length_and_chunks_at_once_are_refused(stocked: RunningServer) -> None:
         assert line.is_closed()
 
 
-def test_pipelined_requests_are_answered_in_order(stocked: RunningServer) -> None:
+def test_pipelined_requests_are_answered_in_order(stocked_server: RunningServer) -> None:
     """Five requests that are sent at once get five answers, in order."""
     paths = ("/health", "/simple/nothing/", "/simple/demo/", "/packages/demo-1.0.tar.gz", "/ready")
-    with raw_connection(stocked) as line:
+    with raw_connection(stocked_server) as line:
         line.send(b"".join(get(path) for path in paths))
         answers = [line.reply() for _ in paths]
     statuses = [answer.status for answer in answers if answer is not None]
@@ -174,7 +176,7 @@ def test_pipelined_requests_are_answered_in_order(stocked: RunningServer) -> Non
     ]
 
 
-def test_websocket_upgrade_is_ignored(stocked: RunningServer) -> None:
+def test_websocket_upgrade_is_ignored(stocked_server: RunningServer) -> None:
     """An upgrade to a WebSocket is not looked at: the answer is that to a GET."""
     upgrade = (
         "Upgrade: websocket",
@@ -183,8 +185,8 @@ def test_websocket_upgrade_is_ignored(stocked: RunningServer) -> None:
         "Sec-WebSocket-Version: 13",
     )
     for path in ("/simple/", DEMO, "/"):
-        plain = raw_answer(stocked, f"GET {path} HTTP/1.1")
-        answer = raw_answer(stocked, f"GET {path} HTTP/1.1", *upgrade)
+        plain = raw_answer(stocked_server, f"GET {path} HTTP/1.1")
+        answer = raw_answer(stocked_server, f"GET {path} HTTP/1.1", *upgrade)
         assert (answer.status, answer.body) == (200, plain.body)
         assert {"upgrade", "sec-websocket-accept"}.isdisjoint(dict(answer.headers))
 
@@ -201,11 +203,11 @@ def test_websocket_upgrade_is_ignored(stocked: RunningServer) -> None:
     ids=["people", "index", "program", "nowhere", "nowhere-program"],
 )
 def test_markup_in_a_path_is_not_repeated(
-    stocked: RunningServer, path: str, kind: str, repeated: str
+    stocked_server: RunningServer, path: str, kind: str, repeated: str
 ) -> None:
     """Markup in a path comes back as text, or as JSON that no browser takes for a page."""
     markup = "<img src=x onerror=alert(1)>"
-    answer = stocked.get(path.format(quote(markup)), Accept=kind)
+    answer = stocked_server.get(path.format(quote(markup)), Accept=kind)
 
     is_page = kind == "text/html"
     found = "text/html; charset=utf-8" if is_page else "application/json"
@@ -216,28 +218,28 @@ def test_markup_in_a_path_is_not_repeated(
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc here")
-def test_long_headers_are_not_kept(stocked: RunningServer) -> None:
+def test_long_headers_are_not_kept(stocked_server: RunningServer) -> None:
     """Hundreds of requests with huge headers leave less than 20 MB in the server's memory."""
-    stocked.get(DEMO)
-    before = memory(stocked)
+    stocked_server.get(DEMO)
+    before = memory(stocked_server)
     for number in range(200):
-        exchange(stocked, get(DEMO, f"Accept: {number}{'x' * 200_000}"))
-    assert memory(stocked) - before < 20_000
+        exchange(stocked_server, get(DEMO, f"Accept: {number}{'x' * 200_000}"))
+    assert memory(stocked_server) - before < 20_000
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc here")
-def test_spellings_of_a_path_are_not_kept(stocked: RunningServer) -> None:
+def test_spellings_of_a_path_are_not_kept(stocked_server: RunningServer) -> None:
     """Thousands of spellings of one page's path leave less than 10 MB in the server's memory."""
-    stocked.get(DEMO)
-    before = memory(stocked)
+    stocked_server.get(DEMO)
+    before = memory(stocked_server)
     for start in range(0, 4000, 100):
-        with raw_connection(stocked) as line:
+        with raw_connection(stocked_server) as line:
             for number in range(start, start + 100):
                 slashes = "/" * (1 + number // 2), "/" * (3900 - number // 2)
                 line.send(get(f"{slashes[0]}simple{slashes[1]}{('demo', '%64emo')[number % 2]}/"))
             answers = [line.reply() for _ in range(100)]
         assert {answer.status for answer in answers if answer} == {200}
-    assert memory(stocked) - before < 10_000
+    assert memory(stocked_server) - before < 10_000
 
 
 def memory(server: RunningServer) -> int:
@@ -246,16 +248,16 @@ def memory(server: RunningServer) -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-def test_names_that_are_not_there_cost_little(stocked: RunningServer) -> None:
+def test_names_that_are_not_there_cost_little(stocked_server: RunningServer) -> None:
     """Hundreds of unknown names are refused, and leave nothing in memory."""
-    kept = stocked.kept()
+    kept = stocked_server.kept()
     for number in range(300):
-        assert stocked.get(f"/simple/random-{number}/").status_code == 404
-    assert stocked.kept() == kept
+        assert stocked_server.get(f"/simple/random-{number}/").status_code == 404
+    assert stocked_server.kept() == kept
 
 
-def test_log_is_quiet(stocked: RunningServer) -> None:
+def test_log_is_quiet(stocked_server: RunningServer) -> None:
     """Nothing that a client does wrong is worth a line in the log."""
-    logged = [line for line in stocked.log.splitlines() if " wheelyard.audit: " not in line]
+    logged = [line for line in stocked_server.log.splitlines() if " wheelyard.audit: " not in line]
     logged = [line for line in logged if not line.startswith("wheelyard: made ")]
     assert logged == []

@@ -60,15 +60,15 @@ NO_PATHS = ("/a/b/c/d", "/api/v1", "/api/v1/nothing", "/api/v1/tokens/x/y", f"{N
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_options_lists_the_methods_of_a_path(stocked: RunningServer, path: str) -> None:
+def test_options_lists_the_methods_of_a_path(stocked_server: RunningServer, path: str) -> None:
     """OPTIONS and 405 list the very methods that a path does not answer with 405."""
     listed = PATHS[path]
-    credential = basic("__token__", stocked.make_token("x", can="read"))
+    credential = basic("__token__", stocked_server.make_token("x", can="read"))
 
-    options = raw_answer(stocked, f"OPTIONS {path} HTTP/1.1")
+    options = raw_answer(stocked_server, f"OPTIONS {path} HTTP/1.1")
     assert (options.status, options.header("allow"), options.body) == (204, listed, b"")
     for method in EVERY:
-        answer = raw_answer(stocked, f"{method} {path} HTTP/1.1", credential)
+        answer = raw_answer(stocked_server, f"{method} {path} HTTP/1.1", credential)
         assert (answer.status == 405) == (method not in listed.split(", ")), method
         if answer.status == 405:
             assert answer.header("allow") == listed
@@ -77,9 +77,9 @@ def test_options_lists_the_methods_of_a_path(stocked: RunningServer, path: str) 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "POST", "GET"])
 @pytest.mark.parametrize("path", NO_PATHS)
-def test_missing_path_has_no_methods(stocked: RunningServer, path: str, method: str) -> None:
+def test_missing_path_has_no_methods(stocked_server: RunningServer, path: str, method: str) -> None:
     """A path that leads nowhere is not found by any method."""
-    assert raw_answer(stocked, f"{method} {path} HTTP/1.1").status == 404
+    assert raw_answer(stocked_server, f"{method} {path} HTTP/1.1").status == 404
 
 
 @pytest.fixture(scope="module")

@@ -55,11 +55,11 @@ RULES = {
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize(("accept", "kind"), CLIENTS.values(), ids=CLIENTS)
 def test_client_gets_what_it_reads(
-    stocked: RunningServer, path: str, accept: str, kind: str
+    stocked_server: RunningServer, path: str, accept: str, kind: str
 ) -> None:
     """Each client gets the form that it can read, asked again and again."""
     for _ in range(3):  # the page comes from the renderer first, and then from memory
-        answer = raw_answer(stocked, f"GET {path} HTTP/1.1", f"Accept: {accept}")
+        answer = raw_answer(stocked_server, f"GET {path} HTTP/1.1", f"Accept: {accept}")
         assert (answer.status, answer.header("content-type")) == (200, kind)
         assert answer.header("vary") == "Accept, Accept-Encoding"
 
@@ -77,13 +77,13 @@ def kind_for(accept: str) -> str | None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_unsuitable_form_is_not_acceptable(stocked: RunningServer, path: str) -> None:
+def test_unsuitable_form_is_not_acceptable(stocked_server: RunningServer, path: str) -> None:
     """A client that takes no form that there is gets a 406, and one that names none gets HTML."""
     for accept in ("image/png", "*/*;q=0"):
-        answer = raw_answer(stocked, f"GET {path} HTTP/1.1", f"Accept: {accept}")
+        answer = raw_answer(stocked_server, f"GET {path} HTTP/1.1", f"Accept: {accept}")
         assert (answer.status, answer.header("content-type")) == (406, "application/json")
         assert answer.header("vary") == "Accept, Accept-Encoding"
-    assert raw_answer(stocked, f"GET {path} HTTP/1.1").header("content-type") == HTML
+    assert raw_answer(stocked_server, f"GET {path} HTTP/1.1").header("content-type") == HTML
 
 
 @pytest.mark.parametrize(
@@ -102,20 +102,25 @@ def test_unsuitable_form_is_not_acceptable(stocked: RunningServer, path: str) ->
         ("page=-1", V1_JSON),
     ],
 )
-def test_format_in_the_query_decides(stocked: RunningServer, query: str, kind: str | None) -> None:
+def test_format_in_the_query_decides(
+    stocked_server: RunningServer, query: str, kind: str | None
+) -> None:
     """`?format=` decides whatever Accept says, and an unknown format is 406."""
     for path in PAGES:
-        answer = raw_answer(stocked, f"GET {path}?{query} HTTP/1.1", f"Accept: {V1_JSON}")
+        answer = raw_answer(stocked_server, f"GET {path}?{query} HTTP/1.1", f"Accept: {V1_JSON}")
         assert answer.status == (406 if kind is None else 200)
         if kind is not None:
             assert answer.header("content-type") == kind
 
 
-def test_home_is_for_people_and_programs(stocked: RunningServer) -> None:
+def test_home_is_for_people_and_programs(stocked_server: RunningServer) -> None:
     """`/` is the page for people, and the list of projects for an installer."""
-    assert raw_answer(stocked, "GET / HTTP/1.1", f"Accept: {PIP}").header("content-type") == V1_JSON
+    assert (
+        raw_answer(stocked_server, "GET / HTTP/1.1", f"Accept: {PIP}").header("content-type")
+        == V1_JSON
+    )
     for accept in ("text/html", "*/*"):
-        page = raw_answer(stocked, "GET / HTTP/1.1", f"Accept: {accept}")
+        page = raw_answer(stocked_server, "GET / HTTP/1.1", f"Accept: {accept}")
         assert page.header("content-type") == HTML
         assert b"<h1>" in page.body
 

@@ -26,18 +26,21 @@ DEMO = make_wheel("demo", "1.0", "Requires-Python: >=3.9", "Summary: A demo of <
 
 @pytest.mark.parametrize("kind", [JSON, "text/html"], ids=["json", "html"])
 @pytest.mark.parametrize("root", EVERY_ROOT)
-def test_links_of_a_page_lead_to_files(stocked: RunningServer, root: str, kind: str) -> None:
+def test_links_of_a_page_lead_to_files(stocked_server: RunningServer, root: str, kind: str) -> None:
     """Every root lists the projects, and relative links of their pages lead to the files."""
-    assert stocked.get(root, Accept=JSON).content == stocked.get("/simple/", Accept=JSON).content
-    address = f"{stocked.url}{root}demo/"
-    answer = stocked.get(f"{root}demo/", Accept=kind)
-    assert answer.content == stocked.get("/simple/demo/", Accept=kind).content
+    assert (
+        stocked_server.get(root, Accept=JSON).content
+        == stocked_server.get("/simple/", Accept=JSON).content
+    )
+    address = f"{stocked_server.url}{root}demo/"
+    answer = stocked_server.get(f"{root}demo/", Accept=kind)
+    assert answer.content == stocked_server.get("/simple/demo/", Accept=kind).content
 
-    files = stocked.get(f"{root}demo/", Accept=JSON).json()["files"]
+    files = stocked_server.get(f"{root}demo/", Accept=JSON).json()["files"]
     assert len(files) == 3
     for file in files:
         assert file["url"] in answer.text
-        fetched = stocked.get(urljoin(address, file["url"]))
+        fetched = stocked_server.get(urljoin(address, file["url"]))
         assert fetched.status_code == 200
         assert len(fetched.content) == file["size"]
 
@@ -55,15 +58,15 @@ def test_links_of_a_page_lead_to_files(stocked: RunningServer, root: str, kind: 
         "/raw/{filename}",
     ],
 )
-def test_file_has_several_addresses(stocked: RunningServer, path: str) -> None:
+def test_file_has_several_addresses(stocked_server: RunningServer, path: str) -> None:
     """A file is answered in place, alike, at its own address and at those of older systems."""
     path = path.format(sha256=DEMO.sha256, filename=DEMO.filename)
-    answer = stocked.get(path)
+    answer = stocked_server.get(path)
 
     assert answer.status_code == 200
     assert answer.content == DEMO.body
     assert answer.headers["ETag"] == f'"{DEMO.sha256}"'
-    assert stocked.get(f"{path}.metadata").content == DEMO.metadata
+    assert stocked_server.get(f"{path}.metadata").content == DEMO.metadata
 
 
 @pytest.mark.parametrize(
@@ -94,10 +97,10 @@ def test_file_has_several_addresses(stocked: RunningServer, path: str) -> None:
     ],
 )
 def test_page_is_redirected_to_its_normal_address(
-    stocked: RunningServer, asked: str, leads_to: str | None
+    stocked_server: RunningServer, asked: str, leads_to: str | None
 ) -> None:
     """A page is sent to its normal address, as a path of this very host, with its query."""
-    answer = raw_answer(stocked, f"GET {asked} HTTP/1.1")
+    answer = raw_answer(stocked_server, f"GET {asked} HTTP/1.1")
 
     if leads_to is None:
         assert answer.status in {400, 404}
@@ -119,10 +122,10 @@ def test_page_is_redirected_to_its_normal_address(
     ],
 )
 def test_redirect_keeps_a_query_without_secrets(
-    stocked: RunningServer, query: str, kept: str
+    stocked_server: RunningServer, query: str, kept: str
 ) -> None:
     """A redirect keeps the query, unless it contains a secret."""
-    answer = raw_answer(stocked, f"GET /simple/demo?{query} HTTP/1.1")
+    answer = raw_answer(stocked_server, f"GET /simple/demo?{query} HTTP/1.1")
 
     assert answer.header("location") == f"/simple/demo/{kept}"
 
@@ -144,10 +147,10 @@ def test_redirect_keeps_a_query_without_secrets(
         *(f"/packages/{DEMO.filename}", "/nowhere/at/all", "/%zz"),
     ],
 )
-def test_head_is_get_without_its_body(stocked: RunningServer, path: str) -> None:
+def test_head_is_get_without_its_body(stocked_server: RunningServer, path: str) -> None:
     """HEAD gets the very headers that GET gets, and no body."""
-    got = raw_answer(stocked, f"GET {path} HTTP/1.1", "Connection: close")
-    head = raw_answer(stocked, f"HEAD {path} HTTP/1.1", "Connection: close")
+    got = raw_answer(stocked_server, f"GET {path} HTTP/1.1", "Connection: close")
+    head = raw_answer(stocked_server, f"HEAD {path} HTTP/1.1", "Connection: close")
 
     assert head.status == got.status
     assert _undated(head.headers) == _undated(got.headers)
@@ -179,10 +182,10 @@ def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     ],
 )
 def test_unknown_path_is_not_found(
-    stocked: RunningServer, private: RunningServer, path: str
+    stocked_server: RunningServer, private: RunningServer, path: str
 ) -> None:
     """Unknown paths are 404 to readers, and 401 to callers without any read access."""
-    answer = stocked.get(path, Accept="*/*")
+    answer = stocked_server.get(path, Accept="*/*")
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/json")
     assert answer.json().keys() - {"fact", "advice"} == {"message", "code", "title", "error"}

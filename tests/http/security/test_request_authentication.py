@@ -81,10 +81,10 @@ def test_token_is_good_in_each_place(private: RunningServer, place: str) -> None
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_credential_is_challenged(
-    stocked: RunningServer, private: RunningServer, case: str
+    stocked_server: RunningServer, private: RunningServer, case: str
 ) -> None:
     """An invalid credential is 401 with one challenge, on public paths, too."""
-    for server in (stocked, private):
+    for server in (stocked_server, private):
         line = f"Authorization: {header(BAD[case], server.token)}"
         for path in EVERY_PATH:
             answer = raw_answer(server, f"GET {path} HTTP/1.1", line)
@@ -97,10 +97,12 @@ def test_bad_credential_is_challenged(
 @pytest.mark.parametrize(
     ("value", "status"), [("Bearer \xff\xfe", 400), ("Bearer " + "x" * 17_000, 431)]
 )
-def test_unreadable_credential_is_refused(stocked: RunningServer, value: str, status: int) -> None:
+def test_unreadable_credential_is_refused(
+    stocked_server: RunningServer, value: str, status: int
+) -> None:
     """A header that is too long or not printable is refused for what it is."""
     for _ in range(2):
-        answer = raw_answer(stocked, "GET /simple/demo/ HTTP/1.1", f"Authorization: {value}")
+        answer = raw_answer(stocked_server, "GET /simple/demo/ HTTP/1.1", f"Authorization: {value}")
         assert answer.status == status
 
 

@@ -34,13 +34,13 @@ def test_opening_asks_nothing(server: FakeGcs, opened_bucket: Opened) -> None:
     ("downloads", "scope"), [("auto", "private"), ("proxy", "private"), ("public", "public")]
 )
 def test_what_is_said_about_an_object(
-    opener: Opener, bucket: Bucket, large: Path, downloads: Downloads, scope: str
+    opener: Opener, bucket: Bucket, large_file: Path, downloads: Downloads, scope: str
 ) -> None:
     """Files are cacheable for ever, documents not at all; both have a content type."""
     opened = opener("gs://wheels/in", downloads=downloads).bucket
     opened.documents.put(A, b"{}", ABSENT)
     opened.files.put_file(FILE, b"")
-    opened.files.put_file(Key(f"{FILES}large"), large)
+    opened.files.put_file(Key(f"{FILES}large"), large_file)
 
     found = [bucket.get(f"in/{key}") for key in (A, FILE, f"{FILES}large")]
 
@@ -133,7 +133,7 @@ def test_versions_of_another_store(opened_bucket: Opened, foreign: str) -> None:
 
 
 @pytest.fixture
-def large(tmp_path: Path) -> Path:
+def large_file(tmp_path: Path) -> Path:
     """Return a file that goes up in pieces."""
     path = tmp_path / "large"
     path.write_bytes(bytes(5_000_000))

@@ -39,7 +39,7 @@ SIZE = 20_000_000
 
 
 @pytest.fixture
-def large(tmp_path: Path) -> Path:
+def large_file(tmp_path: Path) -> Path:
     """Return a file of 20 MB."""
     path = tmp_path / "large"
     path.write_bytes(bytes(SIZE))
@@ -47,7 +47,7 @@ def large(tmp_path: Path) -> Path:
 
 
 def test_all_that_goes_on_in_a_bucket(
-    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large_file: Path
 ) -> None:
     """Over good and bad days, the counts are those of the bucket's own books, class by class."""
     bucket.page_size = 3
@@ -74,7 +74,7 @@ def test_all_that_goes_on_in_a_bucket(
         assert store.get(OTHER) is None
     with pytest.raises((Conflict, Unavailable)):
         store.put(A, b"two", ABSENT)
-    store.put_file(LARGE, large)
+    store.put_file(LARGE, large_file)
     assert sum(map(len, store.read(LARGE))) == SIZE
     assert len(b"".join(store.read(LARGE, 5, 500_000))) == 499_995
     with pytest.raises(NotFound):

@@ -34,7 +34,7 @@ faults = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file of 20 MB."""
     path = tmp_path_factory.mktemp("large") / "body"
     path.write_bytes(Random(1).randbytes(SIZE))
@@ -44,14 +44,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @faults
 @pytest.mark.parametrize("at", [0, PIECES // 2, PIECES - 1], ids=["first", "middle", "last"])
 def test_a_piece_fails(
-    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path, fault: Fault, at: int
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large_file: Path, fault: Fault, at: int
 ) -> None:
     """An upload goes on over a piece that fails, or whose reply does, and loses no byte."""
     server.faults.add(fault, "resumable-chunk", skip=at)
 
-    opened_bucket.store.put_file(A, large)
+    opened_bucket.store.put_file(A, large_file)
 
-    assert bucket.find(A).data == large.read_bytes()
+    assert bucket.find(A).data == large_file.read_bytes()
     assert len(opened_bucket.time.pauses) == 1
     kinds = server.log.kinds()
     assert kinds[: PIECES + 2] == ["resumable-start", *["resumable-chunk"] * (PIECES + 1)]
@@ -60,15 +60,15 @@ def test_a_piece_fails(
 
 @faults
 def test_the_beginning_fails(
-    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path, fault: Fault
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large_file: Path, fault: Fault
 ) -> None:
     """An upload of which the beginning fails begins again."""
     server.faults.add(fault, "resumable-start", count=2)
 
-    opened_bucket.store.put_file(A, large)
+    opened_bucket.store.put_file(A, large_file)
 
     assert server.log.count(kind="resumable-start") == 3
-    assert bucket.find(A).data == large.read_bytes()
+    assert bucket.find(A).data == large_file.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -99,37 +99,37 @@ def test_sizes_around_a_piece(
 
 
 def test_all_replies_to_the_end_are_lost(
-    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large_file: Path
 ) -> None:
     """An upload that never hears that it has ended has succeeded if its object is there."""
     server.faults.add(StatusAfter(503), "resumable-chunk", skip=PIECES - 1, count=FOR_EVER)
 
-    opened_bucket.store.put_file(A, large)
+    opened_bucket.store.put_file(A, large_file)
 
-    assert bucket.find(A).data == large.read_bytes()
+    assert bucket.find(A).data == large_file.read_bytes()
 
 
 def test_a_piece_fails_for_ever(
-    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large_file: Path
 ) -> None:
     """An upload of which a piece never arrives is given up in bounded time, and leaves nothing."""
     server.faults.add(StatusBefore(503), "resumable-chunk", skip=2, count=FOR_EVER)
 
     with pytest.raises(Unavailable, match="gs://wheels answers with status 503"):
-        opened_bucket.store.put_file(A, large)
+        opened_bucket.store.put_file(A, large_file)
 
     assert opened_bucket.time.elapsed <= WRITE_RETRY_SECONDS + READ_RETRY_SECONDS
     assert bucket.names() == []
 
 
 def test_the_bucket_forgets_an_upload(
-    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large: Path
+    server: FakeGcs, bucket: Bucket, opened_bucket: Opened, large_file: Path
 ) -> None:
     """An upload of which the bucket knows no more begins anew, and arrives."""
     server.faults.add(StatusBefore(503), "resumable-chunk", skip=2)
     opened_bucket.time.during_pause = server.expire_uploads
 
-    opened_bucket.store.put_file(A, large)
+    opened_bucket.store.put_file(A, large_file)
 
     assert bucket.names() == [A]
 

@@ -128,7 +128,7 @@ Open = Callable[[str], Store]
 
 
 @pytest.fixture(scope="module")
-def enforcing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnforcingS3]:
+def enforcing_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnforcingS3]:
     """The service."""
     log = tmp_path_factory.mktemp("moto") / "log"
     with ExitStack() as stack:
@@ -140,18 +140,18 @@ def enforcing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnforcingS3]
 
 
 @pytest.fixture
-def open_as(enforcing: EnforcingS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+def open_as(enforcing_service: EnforcingS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open the store of this test as a user, in a process that has written nothing yet."""
-    location = enforcing.service.location(f"wheels/{token_hex(4)}")
+    location = enforcing_service.service.location(f"wheels/{token_hex(4)}")
 
     def opened(user: str) -> Store:
         monkeypatch.setattr(connect, "_condition_checks", {})
-        for name, value in enforcing.environment(user).items():
+        for name, value in enforcing_service.environment(user).items():
             monkeypatch.setenv(name, value)
         return open_single_store(location)
 
     yield opened
-    enforcing.service.faults.clear()
+    enforcing_service.service.faults.clear()
 
 
 class TestPolicy(ServiceConformance):
@@ -174,20 +174,20 @@ def test_every_right_is_needed(open_as: Open, action: str) -> None:
 
 @pytest.mark.parametrize(("user", "status"), [("policy", 204), (ABORT, 403)])
 def test_parts_of_a_failed_upload(
-    open_as: Open, enforcing: EnforcingS3, tmp_path: Path, user: str, status: int
+    open_as: Open, enforcing_service: EnforcingS3, tmp_path: Path, user: str, status: int
 ) -> None:
     """Parts of an upload that has failed are removed, which needs a right of its own."""
     store = open_as(user)
     store.put(A, b"one", ABSENT)
     large = tmp_path / "large"
     large.write_bytes(LARGE)
-    enforcing.service.log.clear()
-    enforcing.service.faults.add(StatusBefore(400), "resumable-chunk", count=FOR_EVER)
+    enforcing_service.service.log.clear()
+    enforcing_service.service.faults.add(StatusBefore(400), "resumable-chunk", count=FOR_EVER)
 
     with pytest.raises(Unavailable):
         store.put_file(FILE, large)
 
-    assert {each.status for each in enforcing.service.log.records("unknown")} == {status}
+    assert {each.status for each in enforcing_service.service.log.records("unknown")} == {status}
 
 
 def test_a_reader_reads_and_does_not_write(open_as: Open) -> None:
@@ -202,13 +202,16 @@ def test_a_reader_reads_and_does_not_write(open_as: Open) -> None:
         reader.put(A, b"two", version)
 
 
-def test_a_publisher_of_one_project(enforcing: EnforcingS3, tmp_path: Path) -> None:
+def test_a_publisher_of_one_project(enforcing_service: EnforcingS3, tmp_path: Path) -> None:
     """With the rights on the page one publishes a project without a server, and no other one."""
 
     def upload(user: str, name: str, version: str) -> tuple[int, str]:
         file = make_wheel(name, version).write(tmp_path)
-        found = enforcing.environment(user) | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-        location = enforcing.service.location(f"wheels/{PUBLISHED}")
+        found = enforcing_service.environment(user) | {
+            "HOME": str(tmp_path),
+            "TMPDIR": str(tmp_path),
+        }
+        location = enforcing_service.service.location(f"wheels/{PUBLISHED}")
         done = called(tmp_path, found, "upload", "--store", location, file)
         return done.returncode, done.stderr
 

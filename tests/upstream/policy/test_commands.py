@@ -28,7 +28,7 @@ wheelyard = _wheelyard
 
 
 @pytest.fixture
-def typed(sandbox: Sandbox, upstream: FakeUpstream) -> tuple[str, Path]:
+def option_and_store(sandbox: Sandbox, upstream: FakeUpstream) -> tuple[str, Path]:
     """The option that names the settings of an index with a cooldown, and a store beside them."""
     lately = datetime.now(UTC) - timedelta(hours=1)  # noqa: TID251 - the command's clock
     upstream.publish(FakeFile.of(public_wheel("requests", "1.0")))
@@ -40,11 +40,11 @@ def typed(sandbox: Sandbox, upstream: FakeUpstream) -> tuple[str, Path]:
     return "--config", settings
 
 
-def test_from_hidden_to_shown(wheelyard: Typed, typed: tuple[str, Path]) -> None:
+def test_from_hidden_to_shown(wheelyard: Typed, option_and_store: tuple[str, Path]) -> None:
     """`why` says what hides a version and which command shows it; then that command does."""
-    wheelyard("token", "create", "ci", *typed)
+    wheelyard("token", "create", "ci", *option_and_store)
     why = ("upstream", "why", "Requests")
-    hidden = wheelyard(*why, "2.0", *typed)
+    hidden = wheelyard(*why, "2.0", *option_and_store)
     lines = hidden.stdout.splitlines()
     assert (hidden.returncode, lines[0]) == (1, "requests: upstream")
     assert lines[1].startswith("  page of public-")
@@ -52,79 +52,87 @@ def test_from_hidden_to_shown(wheelyard: Typed, typed: tuple[str, Path]) -> None
     assert lines[-3] == "hidden  requests-2.0-py3-none-any.whl"
     assert lines[-2].startswith("        cooldown: requests 2.0 appeared on ")
     assert "'wheelyard upstream approve requests 2.0" in lines[-2]
-    command = f"wheelyard upstream request --reason WHY requests 2.0 --config {typed[1]}"
+    command = f"wheelyard upstream request --reason WHY requests 2.0 --config {option_and_store[1]}"
     assert lines[-1] == f"to ask for it: {command}"
 
-    done = wheelyard("upstream", "approve", "requests", "2.0", "--reason", "a fix", *typed)
+    done = wheelyard(
+        "upstream", "approve", "requests", "2.0", "--reason", "a fix", *option_and_store
+    )
     new = public_wheel("requests", "2.0")
     listed = f"  {new.filename}  sha256:{new.sha256}\n"
     assert (done.returncode, done.stdout) == (0, f"requests 2.0: approved\n{listed}")
     assert done.stderr == ""
-    shown = wheelyard(*why, *typed)
+    shown = wheelyard(*why, *option_and_store)
     assert shown.returncode == 0
     assert "  2 of 2 files shown\n" in shown.stdout
     assert "  approved requests 2.0, 1 file (a fix), by local:" in shown.stdout
 
 
 def test_a_blocked_version_outlives_the_approval_of_its_project(
-    wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream
+    wheelyard: Typed, option_and_store: tuple[str, Path], upstream: FakeUpstream
 ) -> None:
     """A version stays blocked when its project is approved; a blocked project is not asked for."""
-    wheelyard("token", "create", "ci", *typed)
-    wheelyard("upstream", "block", "requests", "1.0", *typed)
-    again = wheelyard("upstream", "approve", "requests", *typed)
+    wheelyard("token", "create", "ci", *option_and_store)
+    wheelyard("upstream", "block", "requests", "1.0", *option_and_store)
+    again = wheelyard("upstream", "approve", "requests", *option_and_store)
     assert again.stdout == "requests: approved, also files and versions that are added later\n"
     assert "still hidden: 2 of 2 files (blocked, cooldown)" in again.stderr
     assert "still blocked, until they are approved by name: requests 1.0" in again.stderr
     asked = len(upstream.asked("requests"))
-    blocked = wheelyard("upstream", "block", "requests", "--reason", "taken over", *typed)
+    blocked = wheelyard(
+        "upstream", "block", "requests", "--reason", "taken over", *option_and_store
+    )
     assert (blocked.returncode, blocked.stdout) == (0, "requests: blocked\n")
-    refused = json.loads(wheelyard("upstream", "why", "requests", "--json", *typed).stdout)
+    refused = json.loads(
+        wheelyard("upstream", "why", "requests", "--json", *option_and_store).stdout
+    )
     assert (refused["answer"], refused["reasons"][0]["code"]) == ("refused", "blocked")
     assert len(upstream.asked("requests")) == asked
 
 
-def test_an_approval_that_is_not_enough(wheelyard: Typed, typed: tuple[str, Path]) -> None:
+def test_an_approval_that_is_not_enough(
+    wheelyard: Typed, option_and_store: tuple[str, Path]
+) -> None:
     """What still hides an approved version is said at once."""
-    wheelyard("token", "create", "ci", *typed)
+    wheelyard("token", "create", "ci", *option_and_store)
     snapshot = {"WHEELYARD_UPSTREAM_SNAPSHOT": "2020-01-31"}
 
-    done = wheelyard("upstream", "approve", "requests", "2.0", *typed, **snapshot)
+    done = wheelyard("upstream", "approve", "requests", "2.0", *option_and_store, **snapshot)
 
     assert (done.returncode, done.stdout[:23]) == (0, "requests 2.0: approved\n")
     assert "still hidden: requests 2.0 appeared on" in done.stderr
 
 
 def test_private_and_unknown_names_are_told_apart(
-    wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream
+    wheelyard: Typed, option_and_store: tuple[str, Path], upstream: FakeUpstream
 ) -> None:
     """A private name is never asked for, an unknown one says so, and a broken database, too."""
-    wheelyard("token", "create", "ci", *typed)
-    private = wheelyard("upstream", "why", "team-x", *typed)
+    wheelyard("token", "create", "ci", *option_and_store)
+    private = wheelyard("upstream", "why", "team-x", *option_and_store)
     assert (private.returncode, upstream.asked("team-x")) == (1, [])
     assert "team-x is private, because it matches a pattern" in private.stdout
     assert private.stdout.endswith("  it lists no file\n")
-    unknown = wheelyard("upstream", "why", "nothing", *typed)
+    unknown = wheelyard("upstream", "why", "nothing", *option_and_store)
     assert unknown.stdout.startswith("nothing: unknown\n  No upstream index has it.")
     missing = {"WHEELYARD_UPSTREAM_OSV": "missing"}
-    assert wheelyard("upstream", "decisions", *typed, **missing).returncode == 0
-    broken = wheelyard("upstream", "why", "requests", *typed, **missing)
+    assert wheelyard("upstream", "decisions", *option_and_store, **missing).returncode == 0
+    broken = wheelyard("upstream", "why", "requests", *option_and_store, **missing)
     assert (broken.returncode, "upstream.osv: " in broken.stderr) == (1, True)
-    assert wheelyard("upstream", "approve", "a/b", *typed).returncode == 1
+    assert wheelyard("upstream", "approve", "a/b", *option_and_store).returncode == 1
 
 
 def test_links_that_cannot_be_used_are_named(
-    wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream
+    wheelyard: Typed, option_and_store: tuple[str, Path], upstream: FakeUpstream
 ) -> None:
     """`why` counts the links of a page that cannot be used, and names them with the reason."""
-    wheelyard("token", "create", "ci", *typed)
+    wheelyard("token", "create", "ci", *option_and_store)
     upstream.behave("requests", Fault.FOREIGN_FILE)
-    lines = wheelyard("upstream", "why", "requests", *typed).stdout.splitlines()
+    lines = wheelyard("upstream", "why", "requests", *option_and_store).stdout.splitlines()
     named = "  acme_core-99.0-py3-none-any.whl is not a file of requests, by its name"
     assert lines[-2:] == ["  1 link of the page cannot be used:", named]
 
     upstream.publish(FakeFile(filename="leo-0-variants.json", body=b"x", project="leo"))
-    lost = wheelyard("upstream", "why", "leo", *typed)
+    lost = wheelyard("upstream", "why", "leo", *option_and_store)
     assert lost.returncode == 1
     assert "  the upstream lists no file that can be used\n" in lost.stdout
     assert (
@@ -133,18 +141,18 @@ def test_links_that_cannot_be_used_are_named(
 
 
 def test_a_lock_file_is_approved(
-    wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream, sandbox: Sandbox
+    wheelyard: Typed, option_and_store: tuple[str, Path], upstream: FakeUpstream, sandbox: Sandbox
 ) -> None:
     """What a lock file lists is approved by one commit; what is blocked or private is named."""
-    wheelyard("token", "create", "ci", *typed)
-    wheelyard("upstream", "block", "leftpad", "--reason", "taken over", *typed)
+    wheelyard("token", "create", "ci", *option_and_store)
+    wheelyard("upstream", "block", "leftpad", "--reason", "taken over", *option_and_store)
     old, new = public_wheel("requests", "1.0"), public_wheel("requests", "2.0")
     lock = sandbox.folder / "pylock.toml"
     private = locked("team-x", "1", "a" * 64)
     lock.write_text(HEAD + locked("requests", "2.0", new.sha256) + private + foreign("tool"))
     more = sandbox.folder / "pylock.more.toml"
     more.write_text(HEAD + locked("requests", "1.0", old.sha256) + locked("leftpad", "1", "b" * 64))
-    approve = ("upstream", "approve", "-r", lock, "--reason", "T-7", *typed)
+    approve = ("upstream", "approve", "-r", lock, "--reason", "T-7", *option_and_store)
     asked = len(upstream.requests)
 
     dry = wheelyard(*approve, "--dry-run")
@@ -162,7 +170,7 @@ def test_a_lock_file_is_approved(
         f"{left}0 versions approved, 1 already, 1 private name left out, 0 blocked\n"
     )
     assert len(upstream.requests) == asked
-    assert wheelyard("upstream", "why", "requests", "2.0", *typed).returncode == 0
+    assert wheelyard("upstream", "why", "requests", "2.0", *option_and_store).returncode == 0
 
     both = wheelyard(*approve, "-r", more, "--json")
     summary = json.loads(both.stdout)
@@ -172,7 +180,7 @@ def test_a_lock_file_is_approved(
     assert "taken over" in both.stderr
     unblocked = wheelyard(*approve, "-r", more, "--unblock")
     assert (unblocked.returncode, "leftpad 1: approved" in unblocked.stdout) == (0, True)
-    history = wheelyard("upstream", "decisions", "--history", *typed).stdout.splitlines()
+    history = wheelyard("upstream", "decisions", "--history", *option_and_store).stdout.splitlines()
     assert [line.partition("Z")[0].split("\t")[2] for line in history] == [
         "blocked leftpad (taken over)",
         "approved requests 2.0, 1 file (T-7)",
@@ -181,10 +189,10 @@ def test_a_lock_file_is_approved(
     ]
 
 
-def test_what_approve_refuses(wheelyard: Typed, typed: tuple[str, Path]) -> None:
+def test_what_approve_refuses(wheelyard: Typed, option_and_store: tuple[str, Path]) -> None:
     """A file that cannot be approved as it is, and options that do not go together, say so."""
-    settings = typed[1]
-    wheelyard("token", "create", "ci", *typed)
+    settings = option_and_store[1]
+    wheelyard("token", "create", "ci", *option_and_store)
     lock = settings.with_name("requirements.txt")
     lock.write_text("requests==2.0\n")
     for wrong, status, message in (
@@ -195,7 +203,7 @@ def test_what_approve_refuses(wheelyard: Typed, typed: tuple[str, Path]) -> None
         (["requests", "--dry-run"], 2, "--unblock and --dry-run go with -r."),
         (["requests", "-r", lock], 2, "-r names all of it"),
     ):
-        done = wheelyard("upstream", "approve", *wrong, *typed)
+        done = wheelyard("upstream", "approve", *wrong, *option_and_store)
         assert (done.returncode, message in done.stderr) == (status, True), done.stderr
 
 
@@ -237,26 +245,26 @@ def test_a_large_lock_is_approved_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_database_that_has_shrunk(
-    wheelyard: Typed, typed: tuple[str, Path], tmp_path: Path
+    wheelyard: Typed, option_and_store: tuple[str, Path], tmp_path: Path
 ) -> None:
     """A database that has lost entries is refused, says the command for it, and is accepted so."""
-    wheelyard("token", "create", "ci", *typed)
+    wheelyard("token", "create", "ci", *option_and_store)
     osv = tmp_path / "osv.json"
     given = {"WHEELYARD_UPSTREAM_OSV": str(osv)}
-    none = wheelyard("upstream", "accept-osv", *typed)
+    none = wheelyard("upstream", "accept-osv", *option_and_store)
     assert (none.returncode, "upstream.osv is not set" in none.stderr) == (1, True)
     osv.write_text(json.dumps([{"id": f"MAL-{number}"} for number in range(10)]))
-    assert "osv" not in wheelyard("upstream", "why", "requests", *typed, **given).stderr
+    assert "osv" not in wheelyard("upstream", "why", "requests", *option_and_store, **given).stderr
     osv.write_text(json.dumps([{"id": "MAL-1"}, None]))
-    refused = wheelyard("upstream", "why", "requests", *typed, **given)
+    refused = wheelyard("upstream", "why", "requests", *option_and_store, **given)
     assert "upstream accept-osv" in refused.stdout + refused.stderr
 
-    done = wheelyard("upstream", "accept-osv", *typed, **given)
+    done = wheelyard("upstream", "accept-osv", *option_and_store, **given)
 
     assert (done.returncode, done.stdout) == (
         0,
         "accepted: 1 usable entries, 10 before; skipped: 1\n",
     )
-    after = wheelyard("upstream", "why", "requests", *typed, **given)
+    after = wheelyard("upstream", "why", "requests", *option_and_store, **given)
     assert "accept-osv" not in after.stdout + after.stderr
     assert "malformed and skipped: 1" in after.stdout + after.stderr

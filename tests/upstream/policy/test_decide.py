@@ -31,7 +31,7 @@ def index(tmp_path: Path) -> IndexHarness:
 
 
 @pytest.fixture
-def deciding(index: IndexHarness) -> Deciding:
+def decision_maker(index: IndexHarness) -> Deciding:
     """What decides in the name of Ana, without an upstream index."""
     return Deciding(index.index.server.decisions, "local:ana", index.index.projects.names)
 
@@ -47,37 +47,41 @@ def targets(summary: DecisionSummary) -> list[list[str]]:
     return [[decision.target for decision in part] for part in parts]
 
 
-def test_all_of_it_is_one_commit(deciding: Deciding) -> None:
+def test_all_of_it_is_one_commit(decision_maker: Deciding) -> None:
     """Several approvals are one commit with one reason; the same again writes nothing."""
     wanted = [target("a", "1.0", A), target("b", "2.0", B.upper()), target("a", "1.0.0", C)]
-    dry = deciding.decide(APPROVED, wanted, "T-7", dry_run=True)
-    assert in_force(deciding).revision == 0
+    dry = decision_maker.decide(APPROVED, wanted, "T-7", dry_run=True)
+    assert in_force(decision_maker).revision == 0
 
-    first = deciding.decide(APPROVED, wanted, "T-7")
+    first = decision_maker.decide(APPROVED, wanted, "T-7")
 
     assert targets(first) == targets(dry) == [["a 1.0", "b 2.0"], [], []]
-    assert {decision.reason for decision in in_force(deciding).decisions} == {"T-7"}
+    assert {decision.reason for decision in in_force(decision_maker).decisions} == {"T-7"}
     assert [decision.sha256 for decision in first.decided] == [(A, C), (B,)]
-    assert targets(deciding.decide(APPROVED, wanted, "again")) == [[], ["a 1.0", "b 2.0"], []]
-    assert in_force(deciding).revision == 1
+    assert targets(decision_maker.decide(APPROVED, wanted, "again")) == [[], ["a 1.0", "b 2.0"], []]
+    assert in_force(decision_maker).revision == 1
 
 
-def test_an_approval_takes_nothing_away(deciding: Deciding) -> None:
+def test_an_approval_takes_nothing_away(decision_maker: Deciding) -> None:
     """Files and rules that were approved before stay so, and a part of them changes nothing."""
     name = NormalizedName("a")
-    deciding.approve(name, Version("1.0"), "bought", ["licence"], [A, B])
+    decision_maker.approve(name, Version("1.0"), "bought", ["licence"], [A, B])
 
-    part = deciding.decide(APPROVED, [target("a", "1.0", A)], "")
-    more = deciding.decide(APPROVED, [target("a", "1.0", C)], "")
+    part = decision_maker.decide(APPROVED, [target("a", "1.0", A)], "")
+    more = decision_maker.decide(APPROVED, [target("a", "1.0", C)], "")
 
     assert targets(part) == [[], ["a 1.0"], []]
     assert targets(more) == [["a 1.0"], [], []]
-    (decision,) = in_force(deciding).decisions
+    (decision,) = in_force(decision_maker).decisions
     assert (decision.sha256, decision.despite) == ((A, B, C), ("licence",))
     # the approval of a project is about later files, and ends no cooldown
-    deciding.decide(BLOCKED, [target("b")], "")
-    deciding.decide(APPROVED, [target("c", "1.0", A)], "")
-    assert targets(deciding.decide(APPROVED, [target("c", "2.0", B)], "")) == [["c 2.0"], [], []]
+    decision_maker.decide(BLOCKED, [target("b")], "")
+    decision_maker.decide(APPROVED, [target("c", "1.0", A)], "")
+    assert targets(decision_maker.decide(APPROVED, [target("c", "2.0", B)], "")) == [
+        ["c 2.0"],
+        [],
+        [],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -88,18 +92,20 @@ def test_an_approval_takes_nothing_away(deciding: Deciding) -> None:
         (target("a", "1.0"), target("a", "1.0+cpu", A)),
     ],
 )
-def test_what_is_blocked_stays_so(deciding: Deciding, blocked: Target, wanted: Target) -> None:
+def test_what_is_blocked_stays_so(
+    decision_maker: Deciding, blocked: Target, wanted: Target
+) -> None:
     """A block is named, and ends only for whoever says so; the rest is approved meanwhile."""
-    deciding.decide(BLOCKED, [blocked], "taken over")
+    decision_maker.decide(BLOCKED, [blocked], "taken over")
 
-    kept = deciding.decide(APPROVED, [wanted, target("b", "1", B)], "")
+    kept = decision_maker.decide(APPROVED, [wanted, target("b", "1", B)], "")
 
     assert targets(kept)[:2] == [["b 1"], []]
     assert [decision.reason for decision in kept.blocked] == ["taken over"]
-    assert not _is_approved(deciding, wanted)
-    lifted = deciding.decide(APPROVED, [wanted], "", unblock=True)
+    assert not _is_approved(decision_maker, wanted)
+    lifted = decision_maker.decide(APPROVED, [wanted], "", unblock=True)
     assert len(lifted.decided) == 1
-    assert _is_approved(deciding, wanted)
+    assert _is_approved(decision_maker, wanted)
 
 
 def _is_approved(deciding: Deciding, wanted: Target) -> bool:
@@ -108,20 +114,20 @@ def _is_approved(deciding: Deciding, wanted: Target) -> bool:
     return decision is not None and decision.verdict is APPROVED
 
 
-def test_blocking_several(deciding: Deciding) -> None:
+def test_blocking_several(decision_maker: Deciding) -> None:
     """Projects and versions are blocked together, and what is blocked already is left alone."""
-    deciding.decide(BLOCKED, [target("a")], "")
-    summary = deciding.decide(BLOCKED, [target("a"), target("b", "1"), target("c")], "bad")
+    decision_maker.decide(BLOCKED, [target("a")], "")
+    summary = decision_maker.decide(BLOCKED, [target("a"), target("b", "1"), target("c")], "bad")
     assert targets(summary) == [["b 1", "c"], ["a"], []]
-    assert in_force(deciding).revision == 2
+    assert in_force(decision_maker).revision == 2
 
 
-def test_what_cannot_be_decided(deciding: Deciding, index: IndexHarness) -> None:
+def test_what_cannot_be_decided(decision_maker: Deciding, index: IndexHarness) -> None:
     """Private names and what nobody can be asked about are named, and do not stop the others."""
     index.index.names.reserve(ROOT, NormalizedName("mine"), "soon")
     wanted = [target("mine", "1", A), target("mine"), target("b", "1", B), target("c", "3")]
 
-    summary = deciding.decide(APPROVED, wanted, "")
+    summary = decision_maker.decide(APPROVED, wanted, "")
 
     assert targets(summary) == [["b 1"], [], []]
     assert summary.private == ("mine",)
@@ -130,7 +136,7 @@ def test_what_cannot_be_decided(deciding: Deciding, index: IndexHarness) -> None
     ]
     for wrong in (target("b", "", B), target("b", "1", "0"), target("b", "1", "g" * 64)):
         with pytest.raises(Invalid):
-            deciding.decide(APPROVED, [wrong], "")
+            decision_maker.decide(APPROVED, [wrong], "")
     with pytest.raises(Invalid, match="reason"):
-        deciding.decide(APPROVED, [target("b", "2", B)], "two\nlines")
-    assert in_force(deciding).revision == 1
+        decision_maker.decide(APPROVED, [target("b", "2", B)], "two\nlines")
+    assert in_force(decision_maker).revision == 1

@@ -39,7 +39,7 @@ SMALL, LARGE = make_wheel("demo"), make_wheel("other", "1.0", f"Summary: {'long 
 
 
 @pytest.fixture
-def stored(server: InProcessServer) -> InProcessServer:
+def server_with_files(server: InProcessServer) -> InProcessServer:
     """An index with two projects, of which one has two files."""
     if not server.index.projects.names.get_current().as_set:
         server.publish(SMALL, LARGE, make_wheel("other", "2.0"))
@@ -51,16 +51,16 @@ def size_of(*packages: Distribution) -> int:
     return sum(len(package.body) for package in packages)
 
 
-def test_page_has_each_project(stored: InProcessServer) -> None:
+def test_page_has_each_project(server_with_files: InProcessServer) -> None:
     """Each project has its bytes and files, the largest first, and there are sums."""
-    page = Administrator.of(stored).read(PAGE)
+    page = Administrator.of(server_with_files).read(PAGE)
 
     total = size_of(SMALL, LARGE, make_wheel("other", "2.0"))
     assert f"Private projects 2 Files 3 Size {total / 1024:.1f} KiB" in page
     assert page.index(" other ") < page.index(" demo ")
-    by_name = Administrator.of(stored).read(f"{PAGE}?sort=name")
+    by_name = Administrator.of(server_with_files).read(f"{PAGE}?sort=name")
     assert by_name.index(" demo ") < by_name.index(" other ")
-    assert "page" in Administrator.of(stored).open(f"{PAGE}?page=7&sort=?").body.decode()
+    assert "page" in Administrator.of(server_with_files).open(f"{PAGE}?page=7&sort=?").body.decode()
 
 
 def test_usage_follows_each_change(tmp_path: Path) -> None:
@@ -166,10 +166,10 @@ def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
     assert "50% of the quota" in manage
 
 
-def test_storage_is_for_administrators(stored: InProcessServer) -> None:
+def test_storage_is_for_administrators(server_with_files: InProcessServer) -> None:
     """Who is no administrator does not see what each project stores."""
-    assert Administrator.of(stored, "reader").open(PAGE).status == 403
-    assert stored.get(f"/-/admin/{PAGE}").status == 401
+    assert Administrator.of(server_with_files, "reader").open(PAGE).status == 403
+    assert server_with_files.get(f"/-/admin/{PAGE}").status == 401
 
 
 @pytest.mark.integration
