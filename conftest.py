@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.plugins.garbage",
     "tests.plugins.isolation",
     "tests.plugins.limit",
+    "tests.plugins.properties",
     "tests.plugins.results",
     "tests.plugins.scheduling",
     "tests.plugins.skips",

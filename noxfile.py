@@ -98,6 +98,9 @@ def weekly(session: nox.Session) -> None:
     """Do whole machines, other servers and old clients get along with what is here today?"""
     install_project(session)
     session.run("pytest", "--numprocesses=auto", "-m", "weekly", *session.posargs)
+    # the properties, with many examples
+    many = ("--hypothesis-profile=weekly", "-m", "hypothesis")
+    session.run("pytest", "--fast", "--numprocesses=auto", *many, *session.posargs)
 
 
 @nox.session

@@ -73,6 +73,21 @@ def test_two_servers_never_have_it_in_any_order() -> None:
             servers.move(1, third)
 
 
+def test_a_slow_look_counts_from_its_end() -> None:
+    """A lease that was written while another server's look at it took long is not over early."""
+    servers = Servers()
+
+    def write_late() -> None:
+        servers.clock.advance(seconds=31)
+        servers.move(1, "take")
+
+    servers.between = [write_late]
+    servers.move(0, "take")
+    servers.move(0, "take")
+
+    assert servers.leases[1].is_held_for(0)
+
+
 TURNS = st.lists(
     st.tuples(st.integers(0, 2), st.sampled_from(MOVES), st.integers(0, 31), st.integers(0, 2**16)),
     max_size=20,

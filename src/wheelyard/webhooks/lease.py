@@ -57,8 +57,9 @@ class DeliveryLease:
 
     def take(self) -> timedelta:
         """Take the lease and return zero, or return how long to wait before the next try."""
-        now = self._monotonic()
         document, version = read_usable(self._store, _KEY, _CODEC, DeliveryLeaseDocument())
+        # a time after the read, which may have taken long: the holder wrote this version before it
+        now = self._monotonic()
         # a new version: the holder was alive after the last look
         if version != self._version:
             self._document = document

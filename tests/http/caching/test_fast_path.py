@@ -129,8 +129,8 @@ CALLERS = ("", "all", "demo", "wrong")
 def test_each_request_gets_its_own_response_in_any_order(tmp_path: Path) -> None:
     """Whatever was requested before, and by whom, each request gets its own response."""
     private = Settings(access=AccessSettings(private_names=("secret",)))
-    requests = list(product(METHODS, TARGETS, ACCEPT, ENCODING, ETAGS, CALLERS))
-    Random(1).shuffle(requests)
+    all_requests = list(product(METHODS, TARGETS, ACCEPT, ENCODING, ETAGS, CALLERS))
+    requests = Random(1).sample(all_requests, 800)
     with in_process(tmp_path, private) as app:
         app.publish(
             *(make_wheel("demo", f"{number}.0") for number in range(6)), make_wheel("secret")
