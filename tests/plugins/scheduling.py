@@ -95,8 +95,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModule:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return a worker for each processor that is ours; two where tests wait for programs."""
-    return int(processors(config)) * (1 if config.getoption("fast") else 2)
+    """Return a worker for each processor that is ours, and more where tests wait for programs."""
+    share = 1.0 if config.getoption("fast") else 2.5
+    return int(processors(config) * share)
 
 
 @pytest.hookimpl(trylast=True)
