@@ -110,5 +110,6 @@ def test_typed_user_names_are_not_logged(
 def test_no_secret_is_in_a_repr(harness: AccessHarness) -> None:
     """Neither access settings nor static tokens show a secret in their representation."""
     shown = repr(harness.index.settings.access) + repr(harness.index.authenticator.static_tokens)
+    assert "StaticTokens" in shown
     assert "a-static-token-of" not in shown
     assert PASSWORD not in shown

@@ -359,8 +359,9 @@ def test_refuses_data_descriptors(tmp_path: Path, tail: bytes) -> None:
 
 def test_a_wheel_is_not_an_sdist(tmp_path: Path) -> None:
     """A wheel renamed to an sdist is refused."""
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid) as caught:
         inspect_bytes(tmp_path, SDIST_NAME, GOOD)
+    assert caught.value.code == "invalid_archive"
 
 
 def test_package_may_be_named_for_a_device() -> None:
