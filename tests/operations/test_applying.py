@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName
 from tests.distributions import make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.refused import refused
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.grants import GrantFields
@@ -190,6 +191,19 @@ def test_the_same_file_is_pruned_when_that_is_asked_for(harness: IndexHarness) -
     assert len(put(harness.index, "", PRUNE).changes) == 6
     harness.index.server.index_administration.add({"name": "dev"}, BO)
     assert not put(harness.index, "", PRUNE).changes
+
+
+def test_a_group_that_owns_a_namespace_is_not_pruned(harness: IndexHarness) -> None:
+    """A group that a file lacks stays while it owns a namespace of another file."""
+    owned = '[[namespace]]\nname = "acme"\nowners = ["group:team"]\n'
+    put(harness.index, '[groups]\nteam = ["user:ana@acme.dev"]\n')
+    put(harness.index, owned, source="names.toml")
+    before = harness.snapshot()
+
+    with refused(Conflict, "group_in_use", "team is not in the file, and owns the namespace acme"):
+        put(harness.index, "", PRUNE)
+
+    assert harness.snapshot() == before
 
 
 def test_an_index_with_packages_is_not_pruned(harness: IndexHarness) -> None:

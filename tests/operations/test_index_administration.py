@@ -254,6 +254,19 @@ def test_no_index_has_the_name_of_a_project(harness: IndexHarness) -> None:
         index.names.reserve(ALICE, NormalizedName("dev"), "")
 
 
+def test_no_index_has_the_name_of_a_project_that_is_being_uploaded(harness: IndexHarness) -> None:
+    """While a first upload has put its mark, and no project yet, its name is taken for indexes."""
+    administration = opened(harness).server.index_administration
+    mark = keys.pending_mark(NormalizedName("demo"), 1, "0123456789abcdef")
+    harness.store.put(mark, b"", None)
+
+    with pytest.raises(Conflict, match="somebody uploads a project of this name now"):
+        administration.add({"name": "demo"}, "local:bo")
+
+    harness.store.delete(mark)
+    administration.add({"name": "demo"}, "local:bo")
+
+
 def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
     """An index whose layer does not exist any more is not served, and all others are."""
     before = opened(harness, PROD).server.index_administration

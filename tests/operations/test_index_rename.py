@@ -204,6 +204,21 @@ def test_documents_of_another_index_stay(older_store: IndexHarness) -> None:
     assert rename(opened(older_store)) == "team"
 
 
+def test_an_index_that_lists_itself_among_its_layers(harness: IndexHarness) -> None:
+    """A renamed index shows its own packages by its new name; the journal has no change of main."""
+    index = harness.index
+    keys_of_index = {"name": MAIN, "layers": [MAIN, ""]}
+    made = IndexMade(at=harness.clock.now, by="local:bo", keys=keys_of_index)
+    index.server.definitions.records.change(lambda _: (made,))
+
+    assert rename(index, "stable") == "stable"
+
+    assert index.server.definitions.get("stable").layers == ("stable", MAIN)
+    commit = index.server.definitions.stored().commit
+    assert commit is not None
+    assert [type(event) for event in commit.events] == [IndexRemoved, IndexMade]
+
+
 def test_an_index_with_a_filter_gets_another_name(harness: IndexHarness) -> None:
     """An index that has a filter is renamed, and says under its new name what takes its place."""
     index = harness.index

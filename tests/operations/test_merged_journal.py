@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName
 from tests.distributions import make_wheel
 from tests.fake_store import FakeStore
 from tests.fake_time import START, Clock
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
 from wheelyard.api import journal_operations
@@ -63,7 +64,7 @@ def make_history(harness: IndexHarness, steps: list[Step], *, given_at: int = 0)
             harness.index.changes.newest()
 
 
-def pages(index: Index, **query: object) -> Iterator[JournalEntries]:
+def pages(index: Index, /, **query: object) -> Iterator[JournalEntries]:
     """Yield all pages of a query."""
     before = ""
     while True:
@@ -77,7 +78,7 @@ def pages(index: Index, **query: object) -> Iterator[JournalEntries]:
             return
 
 
-def entries(index: Index, **query: object) -> list[JournalEntry]:
+def entries(index: Index, /, **query: object) -> list[JournalEntry]:
     """Return the entries of all pages."""
     return [entry for page in pages(index, **query) for entry in page.entries]
 
@@ -188,6 +189,18 @@ def test_filters(harness: IndexHarness) -> None:
         entries(index, what="renamed")
     both = entries(index, by="alice", project="alpha", what="uploaded")
     assert [entry.commit for entry in both] == [1]
+
+
+def test_entries_of_one_index(harness: IndexHarness) -> None:
+    """Entries are found by index; changes of rights and decisions are in none of them."""
+    index = harness.opened(3, tables=toml_of(index=({"name": "dev"}, {"name": "prod"})))
+    for name in ("dev", "prod"):
+        index.named(name).uploads.accept(make_wheel("alpha").arrival(harness.folder), ALICE)
+    Deciding(index.server.decisions, "local:cy").block(NUMPY, None, "")
+
+    for name in ("dev", "prod"):
+        found = [(entry.what, entry.in_index) for entry in entries(index, index=name)]
+        assert found == [("uploaded", name)]
 
 
 def test_search_that_finds_little_goes_on(

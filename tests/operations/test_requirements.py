@@ -254,6 +254,21 @@ def test_what_a_deletion_takes_away(
     assert check.of_deletion("dev", {LIB: ()}) == ()
 
 
+def test_a_name_that_is_released_meanwhile(harness: IndexHarness) -> None:
+    """A deletion whose project is gone by the time it is looked up has no warning of it."""
+    there = places(harness)
+    there.publish("dev", "acme-core", "1.2", "acme-lib>=1")
+    there.publish("dev", "acme-lib", "1.3")
+    files = there.files("dev", LIB)
+    dev = there.root.named("dev")
+    dev.lifecycle.change("delete", ALICE, LIB, Selection(Version("1.3")), "")
+
+    dev.names.release(ALICE, LIB, "")
+
+    check = there.root.server.requirements(lambda _: ALICE)
+    assert check.of_deletion("dev", {LIB: files}) == ()
+
+
 def test_a_layer_is_deleted_from(harness: IndexHarness) -> None:
     """A deletion counts for indexes that show the layer, unless they have their own project."""
     layered: dict[str, object] = {"name": "team", "layers": ["team", "dev"]}

@@ -73,9 +73,7 @@ class JournalFilter(Struct, frozen=True):
     """The first moment that is left out again."""
 
     def accepts(self, entry: JournalEntry) -> bool:
-        """Return whether the filter chooses an entry."""
-        if self.index and entry.in_index != self.index:
-            return False
+        """Return whether the filter chooses an entry of its index; others are not read."""
         if self.project and entry.project != self.project:
             return False
         if self.what and not entry.is_what(self.what):

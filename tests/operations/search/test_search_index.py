@@ -239,6 +239,18 @@ def test_own_commits_are_seen_at_once(machine: Machine) -> None:
     assert process.index.search.peek() is not None
 
 
+def test_own_commits_are_not_read_from_a_bucket(machine: Machine) -> None:
+    """An answer after a commit of the same process reads no document from a remote store."""
+    process = machine.process(is_local=False)
+    process.publish("a")
+    process.refreshed()
+    process.publish("a", "2.0")
+    process.store.calls.clear()
+
+    assert process.known() == {"a": "2.0"}
+    assert process.store.count("get", "projects/*") == 0
+
+
 def test_many_commits_are_listed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """After very many commits, one listing finds what has changed."""
     monkeypatch.setattr(search_index, "MAX_COMMITS_AT_ONCE", 2)

@@ -11,7 +11,7 @@ from tests.rendering.web.test_project_page import in_text
 from wheelyard.model.project import Project
 from wheelyard.rendering.client_settings import INSTALL_CHOICES
 from wheelyard.rendering.project_facts import releases_of
-from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.environment import PageEnvironment, contact_link
 from wheelyard.rendering.web.home_page import ErrorFacts, plain_error_page
 from wheelyard.rendering.web.viewer import ANYONE, Viewer
 
@@ -150,6 +150,39 @@ def test_refusal_is_a_page() -> None:
         assert "<h1>Not found</h1>" in text
         assert "There is no &#" in text
         assert "&lt;b&gt;" in text
+
+
+@pytest.mark.parametrize(
+    ("code", "may_pass", "title"),
+    [
+        ("upstream_unavailable", True, "The upstream index does not answer just now"),
+        ("upstream_unavailable", False, "This index works offline"),
+        ("store_unavailable", True, "The index does not answer just now"),
+        ("damaged_document", True, "The index is damaged"),
+    ],
+)
+def test_a_failure_is_named_in_the_title(code: str, title: str, *, may_pass: bool) -> None:
+    """The title of a page without an answer says whose answer is missing, and whether it comes."""
+    phrase = "Service Unavailable"
+    facts = ErrorFacts(status=503, code=code, phrase=phrase, message="", may_pass=may_pass)
+
+    assert f"<h1>{title}</h1>" in plain_error_page("../", facts).decode()
+
+
+@pytest.mark.parametrize(
+    ("contact", "shown"),
+    [
+        ("", "the operator of this index"),
+        ("it@acme.dev", '<a href="mailto:it@acme.dev">it@acme.dev</a>'),
+        ("https://acme.dev/help", '<a href="https://acme.dev/help">https://acme.dev/help</a>'),
+        ("Ana & Bo", "Ana &amp; Bo"),
+        ("helpdesk", "helpdesk"),
+        ("Ana <ana@acme.dev>", "Ana &lt;ana@acme.dev&gt;"),
+    ],
+)
+def test_only_an_address_is_a_link(contact: str, shown: str) -> None:
+    """Whom to ask is a link if it is an e-mail address or a URL, and else a text."""
+    assert contact_link(contact) == shown
 
 
 def test_classifiers_are_in_natural_order() -> None:

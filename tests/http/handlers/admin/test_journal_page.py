@@ -11,6 +11,7 @@ from tests.fake_time import START
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.in_memory_index import ALICE
+from tests.rendering.test_feeds import change
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import other_entry_of
@@ -75,6 +76,14 @@ def test_a_decision_is_told_once_and_in_words() -> None:
     (row,) = entry_rows([other_entry_of(1, decision, "")])
 
     assert row.what == "blocked plotly (its licence), asked for by reader, by password"
+
+
+@pytest.mark.parametrize("what", ["reserved", "released"])
+def test_a_name_without_files_is_told_in_words(what: str) -> None:
+    """That a name was reserved, or is free again, is told as what has become of the name."""
+    (row,) = entry_rows([change(what)])
+
+    assert row.what == f"{what} the name"
 
 
 def test_filters_stay_in_links(admin: Administrator) -> None:

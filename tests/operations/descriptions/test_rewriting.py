@@ -1,0 +1,34 @@
+"""How the HTML of a description becomes a part of a page."""
+
+import re
+
+import pytest
+
+from wheelyard.operations.descriptions.child import rewrite
+
+BADGE = '<a href="https://c.example"><img alt="Build" src="https://a.example/b"></a>'
+UNNAMED = BADGE.replace("Build", "")
+
+
+@pytest.mark.parametrize(
+    ("html", "links"),
+    [
+        ('<a href="https://a.example">a <b>b</b></a>', ["a <b>b</b>"]),
+        ('<a href="https://a.example"> </a>', []),
+        ('<a href="docs/x.md"></a>', []),
+        (UNNAMED, ["<span>c.example</span>"]),
+    ],
+)
+def test_links_show_their_text(html: str, links: list[str]) -> None:
+    """A link keeps its text, one without a text is none, and that of a picture has a host."""
+    assert re.findall("<a [^>]*>(.*?)</a>", rewrite(f"<p>{html}</p>")) == links
+
+
+@pytest.mark.parametrize(
+    ("between", "is_folded"), [("", True), (" \n", True), ("<br>", True), (" or ", False)]
+)
+def test_only_blanks_are_between_folded_badges(between: str, *, is_folded: bool) -> None:
+    """Badges are folded if nothing is between them but blanks and line breaks."""
+    html = rewrite(f"<p>{between.join([BADGE] * 4)}</p>")
+
+    assert ('<summary dir="ltr">4 badges</summary>' in html) is is_folded
