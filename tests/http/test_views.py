@@ -13,6 +13,8 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.distributions import Distribution, make_wheel
+from tests.fake_store import FakeStore
+from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
 from tests.index_tables import toml_of
@@ -26,6 +28,7 @@ from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.operations.spooled_upload import SourceMetadata
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Key, Stored
+from wheelyard.storage.memory import MemoryStore
 
 HTML: Final = ("Accept", "text/html")
 INDEXES: Final = (
@@ -264,6 +267,23 @@ def test_an_imported_file_is_yanked_on_no_day_before_its_yank(server: InProcessS
         "11": False,
         "12": "broken",
     }
+
+
+def test_another_day_reads_no_commit_again(tmp_path: Path) -> None:
+    """The commits of a project are read once for all days, and later only newer ones."""
+    store = FakeStore(MemoryStore(Clock().seconds))
+    commit_reads = list[int]()
+    with in_process(tmp_path, Settings(), store=store, tables=TABLES) as server:
+        for made in (OLD, NEW, FREE):
+            server.publish_to("dev", made)
+            server.clock.advance(days=1)
+        for day, listed in (("01", ["1.0"]), ("02", ["1.0", "2.0rc1"])):
+            store.calls.clear()
+            assert versions(server, f"/dev/as-of-2026-01-{day}/simple/demo/") == listed
+            commit_reads.append(sum("/journal/" in key for _, key in store.calls))
+
+    # the document of the project has the last of the three commits itself
+    assert commit_reads == [2, 0]
 
 
 def test_a_day_whose_journal_is_damaged_is_not_guessed(server: InProcessServer) -> None:

@@ -147,6 +147,17 @@ def test_a_name_that_nobody_has(asking_process: Asking, upstream: FakeUpstream) 
     assert asking_process.found("nothing") is not None
 
 
+def test_a_name_that_none_of_several_indexes_has(process_of_both: Asking) -> None:
+    """That several indexes lack a name is answered from memory, without a look at the store."""
+    store = FakeStore(process_of_both.store)
+    process = process_of_both.again(store=store)
+    assert process.found("nothing") is None
+    store.calls.clear()
+
+    assert process.found("nothing") is None
+    assert store.calls == []
+
+
 def test_a_project_that_is_gone(asking_process: Asking, upstream: FakeUpstream) -> None:
     """A project that its upstream has removed is gone here at once, and may come back."""
     asking_process.page("requests")
@@ -600,6 +611,22 @@ def test_a_name_that_moves(process_of_both: Asking, upstream: FakeUpstream) -> N
     assert process_of_both.pages.forget(REQUESTS) == "public"
     assert process_of_both.pages.forget(REQUESTS) == ""
     assert process_of_both.page("requests").page.upstream.startswith("second-")
+
+
+def test_a_name_that_comes_back(
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+) -> None:
+    """A name that its owner alone has again is served again, and has changed its owner once."""
+    process_of_both.page("requests")
+    upstream.drop("requests")
+    process_of_both.clock.advance(seconds=601)
+    assert process_of_both.found("requests") is None
+    upstream.publish(PACKAGE)
+    second_upstream.drop("requests")
+    process_of_both.clock.advance(seconds=601)
+
+    assert process_of_both.filenames("requests") == [PACKAGE.filename]
+    assert process_of_both.counted("owner_change") == 1
 
 
 def test_an_upload_of_a_name_that_may_have_moved(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.distributions import make_requiring
-from tests.http.in_process import in_process
+from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_upstream import FakeUpstream
@@ -19,8 +19,16 @@ from wheelyard.settings.sections import Settings
 pytestmark = pytest.mark.integration
 
 
+def warnings_of(server: InProcessServer) -> list[str]:
+    """Return how the warnings of a promotion of `acme-core` from dev to prod begin."""
+    api = LocalApi(index=server.index.named("dev"), caller=ALICE, caller_elsewhere=lambda _: ALICE)
+    release = ReleasePromotion("1.2", "prod", dry_run=True)
+    warnings = api.call(promote, parse_name("acme-core"), release).warnings
+    return [warning.partition(":")[0] for warning in warnings]
+
+
 def test_a_public_package_fits(tmp_path: Path, upstream: FakeUpstream) -> None:
-    """A requirement is met by a public package where its private namesake is not published."""
+    """A requirement is met by a public package as long as no namespace hides the package."""
     upstream.publish(public_wheel("requests", "2.32.5"))
     section = upstream_section(upstream, shadow=("requests",))
     keys = {"layers": ["dev", "upstream"], "read": "anyone"}
@@ -30,12 +38,15 @@ def test_a_public_package_fits(tmp_path: Path, upstream: FakeUpstream) -> None:
         core = make_requiring("acme-core", "1.2", "requests>=2", "requests>=3")
         server.publish_to("dev", make_requiring("requests", "3.0"), core)
         assert server.get("/prod/simple/requests/").status == 200
-        api = LocalApi(
-            index=server.index.named("dev"), caller=ALICE, caller_elsewhere=lambda _: ALICE
-        )
-        release = ReleasePromotion("1.2", "prod", dry_run=True)
 
-        (warning,) = api.call(promote, parse_name("acme-core"), release).warnings
+        shown = warnings_of(server)
+        namespace = {"name": "requests", "owners": ["user:ana@acme.dev"]}
+        server.index.server.namespaces.add(namespace, "local:bo", even_if_public=True)
+        hidden = warnings_of(server)
 
-        assert warning.startswith("acme-core 1.2 requires requests>=3, which prod does not show")
+        assert shown == ["acme-core 1.2 requires requests>=3, which prod does not show"]
+        assert hidden == [
+            "acme-core 1.2 requires requests>=2, which prod does not show",
+            "acme-core 1.2 requires requests>=3, which prod does not show",
+        ]
         close(server.index)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
+from tests.fake_time import Clock
 from tests.http.servers import token_of
 from tests.upstream.fake_pages import Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -17,7 +18,9 @@ from tests.upstream.reading import SOURCE, ReadResponse, link_of, look, page_of
 from tests.upstream.settings import front
 from tests.upstream.test_confusion_faults import two_upstreams
 from wheelyard.errors import Unavailable
+from wheelyard.http_client.urls import parse_url
 from wheelyard.model.public_packages import NameAnswer
+from wheelyard.upstream.answering_hosts import AnsweringHosts
 from wheelyard.upstream.refusal_reason import REASON_CHARS, reason_in
 
 PACKAGE = public_wheel("evil", "2.0")
@@ -105,6 +108,25 @@ def test_an_index_that_refuses_everything(public: FakeUpstream, tmp_path: Path) 
         assert error_of(page_of(server, "requests"))[:2] == (502, "bad_upstream")
         link = f"{link_of(server, 'evil', PACKAGE.filename)}"
         assert error_of(look(server, link))[:2] == (502, "bad_upstream")
+
+
+def test_a_host_that_refuses_everything_is_not_tested_at_each_refusal() -> None:
+    """A host that refuses everything is tested again after half a minute, or once it answers."""
+    clock = Clock()
+    hosts = AnsweringHosts(clock.seconds)
+    first, second = (parse_url(f"https://index.example.com/simple/{name}/") for name in "ab")
+
+    hosts.record_refusal(first)
+    refused = [hosts.is_answering(url, url) for url in (first, second)]
+    clock.advance(seconds=30)
+    later = hosts.is_answering(second, second)
+    hosts.record_refusal(first)
+    hosts.record(second, second)
+    clock.advance(seconds=2)
+
+    assert refused == [False, False]
+    assert later is None
+    assert hosts.is_answering(first, first) is None
 
 
 @pytest.mark.integration

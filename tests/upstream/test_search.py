@@ -485,6 +485,16 @@ def test_core_metadata_that_come_later(bucket: Bucket) -> None:
     assert again == [True, True, False, True, False, False, False, True]
 
 
+def test_a_package_without_a_release_is_not_looked_at_again(bucket: Bucket) -> None:
+    """A page of which no release is shown is read once, as no core metadata will describe it."""
+    deciding = Deciding(bucket.index.server.decisions, "local:ana", None, bucket.upstream)
+    deciding.block(parse_name("idna"), Version("3.10"), "")
+    bucket.ask_for("idna", is_described=False)
+
+    page = ("get", f"{bucket.pages}idna.json.gz")
+    assert [page in bucket.refresh() for _ in range(5)] == [True, *[False] * 4]
+
+
 def test_core_metadata_that_a_person_brings(bucket: Bucket) -> None:
     """Once the page of a public package was shown here, the next lists have its summary."""
     bucket.ask_for("rich", is_described=False)

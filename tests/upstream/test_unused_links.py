@@ -11,7 +11,7 @@ from tests.operations.old_sdists import REAL
 from tests.upstream.test_parsing import HTML, JSON, MD5, SHA, entry, page, parse
 from wheelyard.model.distribution_filename import FILENAME_LIMIT
 from wheelyard.model.public_packages import UnusedLink
-from wheelyard.upstream.parsing import MAX_OTHER_FORMATS, MAX_UNUSED_LINKS
+from wheelyard.upstream.parsing import MAX_LOCATIONS, MAX_OTHER_FORMATS, MAX_UNUSED_LINKS
 
 FILES = "https://files.example.com/"
 GOOD = entry(filename="acme-tool-9.tar.gz", url="/good")
@@ -110,6 +110,16 @@ def test_a_page_of_a_hostile_index_stays_small(kind: str) -> None:
         assert len(link.filename) <= FILENAME_LIMIT
         assert link.filename.isprintable()
         assert len(link.why) < 200
+
+
+def test_of_many_refused_hosts_the_first_are_kept() -> None:
+    """Of many hosts that files may not be fetched from, the first are named, and all counted."""
+    hosts = [f"host-{number}.example.com" for number in range(MAX_LOCATIONS + 5)]
+    files = [entry(url=f"https://{host}/acme_tool-1.0-py3-none-any.whl") for host in hosts]
+    found = parse(page(GOOD, *files))
+
+    assert found.refused_hosts == tuple(hosts[:MAX_LOCATIONS])
+    assert found.unused_link_count == len(hosts)
 
 
 def test_more_files_of_other_formats_than_are_kept_are_counted() -> None:

@@ -77,12 +77,18 @@ class DeliveringServer:
 
 
 @contextmanager
+def harness_of(folder: Path, receiver: Receiver) -> Iterator[WebhookHarness]:
+    """Yield a new index in a folder, whose webhooks lead to a receiver that need not run."""
+    harness = WebhookHarness(IndexHarness(folder), receiver)
+    try:
+        yield harness
+    finally:
+        for server in harness.servers:
+            server.close()
+
+
+@contextmanager
 def running_webhooks(folder: Path) -> Iterator[WebhookHarness]:
     """Run a receiver for the webhooks of a new index in a folder."""
-    with running_receiver() as receiver:
-        harness = WebhookHarness(IndexHarness(folder), receiver)
-        try:
-            yield harness
-        finally:
-            for server in harness.servers:
-                server.close()
+    with running_receiver() as receiver, harness_of(folder, receiver) as harness:
+        yield harness

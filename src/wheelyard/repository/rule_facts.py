@@ -32,13 +32,13 @@ _DECIDABLE_CODES: Final = frozenset((*LIFTABLE, Code.NOT_APPROVED))
 class PublicState(Struct, frozen=True):
     """What the facts about public files follow from, besides the page and the decisions."""
 
-    advisories: "AdvisoryTable | None" = None
+    advisories: "AdvisoryTable | None"
     """The advisories, or None if no rule asks for them, or no database can be read."""
-    licences: Snapshot[Any] = NOTHING_NOTED
-    first_uses: Snapshot[Any] = NOTHING_NOTED
-    licence_count: int = 0
+    licences: Snapshot[Any]
+    first_uses: Snapshot[Any]
+    licence_count: int
     """How many licences this process has found."""
-    provenances: str = ""
+    provenances: str
     """`PageProvenances.generation`, or an empty text if no rule asks."""
 
     @property

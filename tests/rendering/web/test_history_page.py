@@ -49,9 +49,12 @@ def test_a_right_in_a_hidden_index_is_not_told() -> None:
         change("revoked", reason="revoked g2: user:ana may read every project in products"),
     ]
 
-    reasons = [each.reason for each in changes_of(entries, frozenset({"prod"}))]
+    told = [(each.what, each.reason) for each in changes_of(entries, frozenset({"prod"}))]
 
-    assert reasons == ["revoked g2: user:ana may read every project in products", ""]
+    assert told == [
+        ("changed who may do what", "revoked g2: user:ana may read every project in products"),
+        ("changed who may do what", ""),
+    ]
 
 
 def test_pages_lead_to_the_oldest_and_back() -> None:

@@ -5,6 +5,8 @@ import sys
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -17,6 +19,7 @@ from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_reader
 from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import parse_location
+from wheelyard.storage.objects.connect import PROFILE_FILES
 from wheelyard.wiring.stores import _open_bucket, open_single_store, system_runtime
 
 KEY = "a2V5"
@@ -92,6 +95,32 @@ def test_a_profile_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(Invalid, match="Install boto3"):
         opened("s3://wheels")
+
+
+@pytest.mark.parametrize("variable", ["", *PROFILE_FILES])
+def test_a_profile_in_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    """A file with profiles, at its usual path or where a variable says, is read by boto3."""
+    path = tmp_path / ".aws" / "credentials"
+    if variable:
+        path = tmp_path / "profiles"
+        monkeypatch.setenv(variable, str(path))
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    keys = {"access_key_id": "AKIA", "secret_access_key": "secret", "expires_at": None}
+    fakes: dict[str, dict[str, object]] = {
+        "boto3": {"Session": lambda: None},
+        "botocore.exceptions": {"BotoCoreError": ValueError},
+        "obstore.auth.boto3": {"Boto3CredentialProvider": lambda _, **__: lambda: keys},
+    }
+    for name, content in fakes.items():
+        monkeypatch.setitem(sys.modules, name, cast(ModuleType, SimpleNamespace(**content)))
+
+    url = opened("s3://wheels", "redirect").files.sign(NAME, HOUR)
+
+    assert url is not None
+    assert "X-Amz-Credential=AKIA%2F" in url
 
 
 def test_keys_come_before_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:

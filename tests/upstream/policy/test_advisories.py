@@ -57,6 +57,7 @@ def affected(known: AdvisoryTable, *versions: str) -> list[str]:
         ((("introduced", "0"), ("limit", "1.0")), ["0.1", "1.0rc1"]),
         ((("introduced", "0"), ("limit", "*")), ["0.1", "1.0rc1", "1.0", "1.5", "2.0", "10.0"]),
         ((("introduced", "1.5"), ("last_affected", "1.5")), ["1.5"]),
+        ((("last_affected", "1.5"), ("introduced", "1.5")), ["1.5"]),
         ((("introduced", "strange"), ("fixed", "1.0")), ["0.1", "1.0rc1"]),
         ((("introduced", "2"), ("fixed", "strange")), ["2.0", "10.0"]),
         ((("fixed", "1.0"),), ["0.1", "1.0rc1"]),

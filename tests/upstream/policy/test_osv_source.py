@@ -120,6 +120,16 @@ def test_what_is_no_database_is_an_error(tmp_path: Path, name: str) -> None:
         OsvSource(tmp_path / name, 0.0, Clock().seconds).load()
 
 
+def test_a_part_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """If a file of a folder cannot be read, the rest of the folder is not taken for all of it."""
+    folder = tmp_path / "osv"
+    in_folder(folder)
+    (folder / "3.json").symlink_to(tmp_path / "missing.json")
+
+    with pytest.raises(Invalid, match=r"upstream\.osv: .*/osv: it cannot be read: No such file"):
+        OsvSource(folder, 0.0, Clock().seconds).load()
+
+
 def entries(*versions: int) -> bytes:
     """Return a database with an entry for each of these versions of `demo`."""
     return b"[" + b",".join(malware(str(version)) for version in versions) + b"]"

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_store import FakeStore
 from tests.fake_time import fake_runtime
 from tests.operations.in_memory_index import IndexHarness, code_of
 from tests.upstream.policy.pages import DEMO, DIGEST, NOW, OLD, listed_wheel, page
@@ -483,6 +484,19 @@ def test_a_view_is_kept(harness: IndexHarness) -> None:
     assert policy.view(found, NOW + 6 * DAY) is not view
     deciding(harness.index).block(NormalizedName("other"), None, "")
     assert policy.view(found, NOW).generation == policy.generation != view.generation
+
+
+def test_a_file_that_is_shown_needs_no_further_look_at_the_store(harness: IndexHarness) -> None:
+    """A file that a view shows is sent without a call to the store if no rule needs sidecars."""
+    store = FakeStore(harness.store)
+    policy = policy_of(harness.opened(seed=2, store=store, is_local=False), UpstreamSettings())
+    found = page(listed_wheel("1.0"))
+    view = policy.view(found, NOW)
+    harness.clock.advance(seconds=60)
+    store.calls.clear()
+
+    assert policy.refusal_of_file(found, found.files[0], view) is None
+    assert store.calls == []
 
 
 @pytest.mark.parametrize(

@@ -227,10 +227,10 @@ class GcsStoreOpener(Struct, frozen=True):
 
 def operation_of(method: str, path_and_query: str) -> Operation | None:
     """Return the operation of a request to a bucket, or None for a request about no object."""
-    path, _, query = path_and_query.partition("?")
+    path = path_and_query.partition("?")[0]
     if path.startswith(("/upload/", "/resumable/upload/")):
         # of a large upload, only the first request is billed
-        is_chunk = method == "PUT" and "upload_id=" in query
+        is_chunk = method == "PUT"
         return Operation("piece", "free") if is_chunk else Operation("insert", "A")
     if path.startswith("/download/"):
         return Operation("read", "B")
