@@ -158,6 +158,7 @@ def test_no_redirect_gets_the_credential(server: FakeServer, opened: Opened, sta
         (replace(HTML, status=404), Invalid, "A static site cannot be asked: ask the store"),
         (CannedResponse(b'{"projects": [1]}'), Invalid, "does not answer as a wheelyard server"),
         (CannedResponse(b"\xff"), Invalid, "does not answer as a wheelyard server"),
+        (refusal(200, "no_such_page"), Invalid, "does not answer as a wheelyard server"),
         (replace(HTML, status=500), Unavailable, "status 500"),
         (refusal(401, "unauthenticated"), Unauthenticated, "credential of WHEELYARD_TOKEN"),
         (refusal(401, "token_revoked", "Revoked."), Unauthenticated, "WHEELYARD_TOKEN. Revoked."),

@@ -207,7 +207,11 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "64-bit-field-twice": lambda: changed(both={"extra": extra_field(1, b"") * 2}),
         "64-bit-field-that-differs": lambda: changed(both={"extra": extra_field(1, bytes(16))}),
         "empty-64-bit-field-that-is-needed": lambda: changed(central={"size": 0xFFFFFFFF}),
-        "entry-on-another-disk": lambda: changed(central={"disk": 2}),
+        "64-bit-field-that-corrects-a-header": lambda: changed(
+            both={"extra": NUMBERS_64, "size": 5, "compressed": 5}
+        ),
+        "entry-on-the-second-disk": lambda: changed(central={"disk": 1}),
+        "entry-on-the-third-disk": lambda: changed(central={"disk": 2}),
         "one-name-twice": lambda: wheel_bytes(A, A),
         "METADATA-twice": lambda: wheel_bytes(
             Entry(INFO + b"/METADATA", METADATA + b"Requires-Dist: evil\n")

@@ -76,6 +76,17 @@ def test_serials_for_a_page_cost_one_read() -> None:
     assert process.store.calls == [("get", keys.CHANGES)]
 
 
+def test_page_of_a_missing_project_costs_one_read_too() -> None:
+    """The page of a project that has no commit gives no serials, and costs one read."""
+    process = new_process(MemoryStore(Clock().seconds))
+    process.commit(OTHER)
+    process.store.calls.clear()
+
+    assert process.catalog.serials.given_to(DEMO, 0).serials == {}
+
+    assert process.store.calls == [("get", keys.CHANGES)]
+
+
 def test_serials_stay_while_the_store_does_not_answer() -> None:
     """While the store does not answer, or the feed is damaged, the serials stay as they are."""
     store, clock = MemoryStore(Clock().seconds), Clock()

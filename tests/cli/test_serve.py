@@ -15,15 +15,12 @@ import pytest
 
 from tests.cli.conftest import WHERE, Serve, Typed
 from tests.clients.harness import Sandbox
-from tests.http.servers import memory_index
 from tests.http_server import TOKEN, WHEELYARD, is_listening
-from tests.index_tables import toml_of
 from tests.ports import free_port
 from tests.upgrades.kept_stores import read_kept_store
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.removed import REMOVED_RULES
-from wheelyard.cli.startup_message import print_startup_message
 from wheelyard.errors import DOCUMENTATION
 
 pytestmark = pytest.mark.integration
@@ -356,17 +353,3 @@ def test_a_folder_of_another_owner_is_reported(serve: Serve, sandbox: Sandbox, p
     assert log.count("other users of this machine may enter") == 1
     assert f"chmod go= {sandbox.folder / place}" in log or f"chmod go= {place}" in log
     assert folder.stat().st_mode & 0o777 == 0o750
-
-
-@pytest.mark.parametrize("promote_only", [False, True])
-def test_the_start_says_how_to_publish_where_one_can(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, promote_only: bool
-) -> None:
-    """The first lines of a server that takes promotions alone have no command that publishes."""
-    main = {"promote_only": promote_only, "promote_from": ["dev"]}
-    tables = toml_of(main=main, index=({"name": "dev"},))
-
-    print_startup_message(memory_index(tmp_path, tables=tables))
-
-    printed = capsys.readouterr().out
-    assert ("uv pip install" in printed, "uv publish" in printed) == (True, not promote_only)

@@ -226,6 +226,19 @@ def test_what_was_private_stays_so_while_the_store_is_silent(guarded: GuardedHar
         reader.is_private(NormalizedName("other"))
 
 
+def test_a_project_without_files_is_private_while_the_list_is_silent(
+    guarded: GuardedHarness,
+) -> None:
+    """A name of which a process has read the document is private, without files and the list."""
+    guarded.upload(make_wheel())
+    guarded.index.lifecycle.change("delete", ALICE, DEMO, ONE, "")
+    fault = Fault(FaultKind.NOT_DONE, "get", keys.PROJECT_NAMES, times=9)
+    index = guarded.opened(seed=5, store=FakeStore(guarded.store, fault))
+    index.projects.documents.get(keys.project(DEMO))
+
+    assert names_of(index).is_private(DEMO)
+
+
 def test_another_process_sees_a_claim_at_once(guarded: GuardedHarness) -> None:
     """That a name is unknown is never remembered: the next question sees what others have done."""
     reader = names_of(guarded.opened(seed=5))

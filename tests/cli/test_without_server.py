@@ -1,0 +1,106 @@
+"""Command lines that need neither a store nor a server that answers."""
+
+from random import Random
+
+import pytest
+
+from tests.cli.conftest import Typed
+from tests.clients.harness import Sandbox
+from wheelyard.api.own_token import check_token
+from wheelyard.api_client import ApiConnection
+from wheelyard.cli import login_commands
+from wheelyard.cli.serve import run_command
+from wheelyard.errors import Unauthenticated
+from wheelyard.http import web_server
+from wheelyard.http_client.urls import parse_url
+from wheelyard.model.api_token import new_token
+from wheelyard.remedies import Advice, Remedy
+from wheelyard.wiring.stores import system_runtime
+
+URL = "https://packages.acme.dev/"
+TOKEN = new_token(Random(1))
+LINE = f"machine packages.acme.dev login __token__ password {TOKEN.text}\n"
+
+
+def test_an_unknown_command_is_wrong_usage(wheelyard: Typed) -> None:
+    """A command that there is not is said to be none, with status 2."""
+    done = wheelyard("fly")
+
+    assert (done.returncode, "No such command" in done.stderr) == (2, True)
+
+
+def test_a_logout_needs_a_token(wheelyard: Typed) -> None:
+    """A logout where no token is stored fails, and says where it has looked for one."""
+    done = wheelyard("logout", URL)
+
+    assert (done.returncode, "neither in ~/.netrc nor in the keyring" in done.stderr) == (1, True)
+    assert "removed" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "is_removed"),
+    [
+        ("token_expired", True),
+        ("token_revoked", True),
+        ("owner_ended", True),
+        ("unauthenticated", False),
+    ],
+)
+def test_a_logout_removes_what_has_ended(
+    wheelyard: Typed,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    *,
+    is_removed: bool,
+) -> None:
+    """A logout removes a token that has ended, and keeps one that may be of another index."""
+
+    def refuse(*_: object) -> None:
+        raise Unauthenticated("So it is.", code=code)
+
+    netrc = sandbox.home / ".netrc"
+    netrc.write_text(LINE)
+    netrc.chmod(0o600)
+    monkeypatch.setattr(login_commands, "revoke", refuse)
+
+    done = wheelyard("logout", URL)
+
+    assert (done.returncode, netrc.read_text()) == ((0, "") if is_removed else (1, LINE))
+
+
+def test_a_login_with_a_wrong_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that the server refuses is refused, without advice to make one by a command."""
+
+    def refuse(*_: object) -> None:
+        raise Unauthenticated("Revoked.", code="token_revoked", advice=Advice(Remedy.CREATE_TOKEN))
+
+    monkeypatch.setattr(ApiConnection, "send", refuse)
+
+    with pytest.raises(Unauthenticated, match=r"^Revoked\.$") as refused:
+        check_token(parse_url(URL), TOKEN, system_runtime())
+
+    assert (refused.value.code, refused.value.advice) == ("token_revoked", None)
+
+
+def test_options_of_pypiserver_take_what_theirs_take() -> None:
+    """Options of pypiserver without effect have a value where pypiserver's have one."""
+    flags, values = ("-o", "-vv", "--overwrite", "--verbose"), ("--hash-algo", "md5")
+
+    options = run_command.make_context("run", [*flags, *values, "packages"]).params
+
+    assert [str(folder) for folder in options["folders"]] == ["packages"]
+    assert (options["overwrite"], options["hash_algo"]) == (True, "md5")
+
+
+def test_the_check_says_what_the_settings_say(
+    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checking the settings tells who reads main, and each value that is not the default."""
+    monkeypatch.setattr(web_server, "resolve_bind_address", lambda _: None)  # it opens a socket
+
+    done = wheelyard("config", "check", PORT="3333")
+
+    lines = done.stdout.splitlines()
+    assert "reading main: anybody" in lines
+    assert [line for line in lines if " = " in line] == ["server.port = 3333, from PORT"]
