@@ -336,7 +336,7 @@ EXAMPLES: Final = (
         form=Form(
             page=GROUPS,
             fields={"action": "add", "group": "team", "kind": "htpasswd", "who": "reader"},
-            shows=Words(done="The member is added"),
+            shows=Words(done="reader, by password"),
         ),
     ),
     Example(
