@@ -523,6 +523,14 @@ EXAMPLES: Final = (
                 fields={"to": "dev"},
             ),
             Refusal(
+                body={"to": ""},
+                code="invalid_field",
+                words="The field to is empty",
+                fields={"to": ""},
+            ),
+            Refusal(body={"to": 7}, code="invalid_field", words="to must be a string"),
+            Refusal(body={"from": "dev"}, code="invalid_field", words="unknown field 'from'"),
+            Refusal(
                 body={"version": "latest"},
                 code="invalid_version",
                 words="'latest' is not a version",
