@@ -10,9 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.http.in_process import InProcessServer, in_process
+from tests.webhooks.fake_sender import FakeSender
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action
-from wheelyard.model.stored_webhooks import Webhook, WebhookVariables
+from wheelyard.model.stored_webhooks import WebhookVariables
 from wheelyard.model.webhook_state import (
     DeadLetter,
     DeliveryAttempt,
@@ -214,16 +215,6 @@ def test_an_unknown_message_sends_nothing_again(server: InProcessServer) -> None
 
     assert "msg-9" in refused["message"]
     assert len(answer_of(server, "GET webhooks/deliveries?name=builds")["dead"]) == 1
-
-
-class FakeSender:
-    """Sends nothing, and says that the receiver took it."""
-
-    def test(self, webhook: Webhook, by: str) -> DeliveryAttempt:
-        """Return a delivery."""
-        return DeliveryAttempt(
-            id=f"{webhook.name} {by}", event="test", subject="", at=AT, status=204
-        )
 
 
 def test_a_test_is_sent_now(server: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -336,7 +336,7 @@ EXAMPLES: Final = (
         form=Form(
             page=GROUPS,
             fields={"action": "add", "group": "team", "kind": "htpasswd", "who": "reader"},
-            shows=Words(done="The member is added"),
+            shows=Words(done="reader, by password"),
         ),
     ),
     Example(
@@ -522,6 +522,14 @@ EXAMPLES: Final = (
                 command="promote demo-tool 1.0 --from dev --to dev",
                 fields={"to": "dev"},
             ),
+            Refusal(
+                body={"to": ""},
+                code="invalid_field",
+                words="The field to is empty",
+                fields={"to": ""},
+            ),
+            Refusal(body={"to": 7}, code="invalid_field", words="to must be a string"),
+            Refusal(body={"from": "dev"}, code="invalid_field", words="unknown field 'from'"),
             Refusal(
                 body={"version": "latest"},
                 code="invalid_version",

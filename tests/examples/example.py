@@ -116,7 +116,7 @@ class Example(Struct, frozen=True, kw_only=True):
     trial: Json | None = None
     """A part of the answer to the dry run, or None if there is none."""
     answer: Json = NOTHING
-    """A part of the answer."""
+    """A part of the answer, with None for a field that it must not have."""
     again: Json | Refusal | None = None
     """
     A part of the answer if it is called once more, or how it is refused then.

@@ -317,10 +317,15 @@ FACES: Final[tuple[type[Face], ...]] = (
 
 
 def includes(told: Any, expected: Any) -> bool:  # noqa: ANN401 - any JSON
-    """Return whether an answer has what is expected: all of these fields, or these members."""
+    """
+    Return whether an answer has what is expected: all of these fields, or these members.
+
+    A field that is expected to be None is one that the answer must not have.
+    """
     if isinstance(expected, Mapping):
         return isinstance(told, Mapping) and all(
-            name in told and includes(told[name], value) for name, value in expected.items()
+            name not in told if value is None else name in told and includes(told[name], value)
+            for name, value in expected.items()
         )
     if isinstance(expected, list | tuple):
         return len(told) == len(expected) and all(map(includes, told, expected))

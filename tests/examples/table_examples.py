@@ -15,7 +15,12 @@ from tests.examples.example import (
     Request,
     Words,
 )
-from wheelyard.api import apply_operations, retention_operations, webhook_operations
+from wheelyard.api import (
+    apply_operations,
+    journal_operations,
+    retention_operations,
+    webhook_operations,
+)
 from wheelyard.api.index_operations import INDEXES
 from wheelyard.api.namespace_operations import NAMESPACES
 from wheelyard.api.publisher_operations import PUBLISHERS
@@ -31,7 +36,11 @@ class TableExample(Struct, frozen=True, kw_only=True):
     keys: Json
     """The keys of the table beside its name."""
     change: Json
-    """The keys that a change gives it."""
+    """The keys that a change gives it, or None for those that it leaves out."""
+    told: str
+    """The keys in words, as people read them."""
+    told_after: str
+    """The keys in words after the change."""
     others: int = 0
     """The number of tables of the kind that are there already."""
     name_key: str = "name"
@@ -69,6 +78,7 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
     made: Json = {**key, noun: {**key, **table.keys}, "note": "T-7"}
     changed: Json = {**key, noun: {**key, **table.keys, **table.change}, "note": "T-8"}
     none = Refusal(code="not_found", words=f"There is no {noun} '{name}'")
+    happened = f"{noun} {name}: {operations.kind.added_word}, {table.told} (T-7)"
 
     def nobody(line: str) -> Refusal:
         return Refusal(
@@ -87,7 +97,7 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
             request=Request(operations.list),
             who=ADMINISTRATORS,
             answer={operations.kind.plural: [*listed, made]},
-            command=Command(line=f"{noun} list", prints=Words(done=name)),
+            command=Command(line=f"{noun} list", prints=Words(done=f"{name}\t{table.told}")),
         ),
         Example(
             promise="shows the changes of tables after a number",
@@ -98,7 +108,22 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
             refusals=(
                 Refusal(body={"after": "x"}, code="invalid_field", words="after must be a number"),
             ),
-            command=Command(line=f"{noun} history", prints=Words(done=f"{noun} {name}: ")),
+            command=Command(line=f"{noun} history", prints=Words(done=happened)),
+        ),
+        Example(
+            promise=f"lists changes of {operations.kind.title} among what happened",
+            before=(added,),
+            request=Request(
+                journal_operations.list_entries,
+                NOTHING,
+                {"what": f"{noun}-{operations.kind.added_word}", "limit": "1"},
+            ),
+            who=ADMINISTRATORS,
+            answer={"entries": [{"reason": happened}]},
+            command=Command(
+                line=f"journal --what {noun}-{operations.kind.added_word}",
+                prints=Words(done=happened),
+            ),
         ),
         Example(
             promise="adds a table",
@@ -116,7 +141,9 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
                 ),
                 *table.wrong,
             ),
-            command=Command(line=f"{noun} {table.add} --note T-7", prints=Words(done=name)),
+            command=Command(
+                line=f"{noun} {table.add} --note T-7", prints=Words(done=f"{name}: {table.told}")
+            ),
             form=Form(
                 page=page,
                 fields={**key, **table.add_form, "note": "T-7"},
@@ -124,14 +151,17 @@ def examples_of(table: TableExample) -> tuple[Example, ...]:
             ),
         ),
         Example(
-            promise="gives keys of a table other values",
+            promise="gives keys of a table other values, or none",
             before=(added,),
             request=Request(operations.change, NOTHING, {**key, noun: table.change, "note": "T-8"}),
             who=ADMINISTRATORS,
             answer=changed,
             after=((Request(operations.list), {operations.kind.plural: [*listed, changed]}),),
             refusals=(nobody(table.edit), *table.wrong_change),
-            command=Command(line=f"{noun} {table.edit} --note T-8", prints=Words(done=name)),
+            command=Command(
+                line=f"{noun} {table.edit} --note T-8",
+                prints=Words(done=f"{name}: {table.told_after}"),
+            ),
             form=Form(
                 page=page,
                 shown_on=f"{page}?change={name}",
@@ -188,12 +218,21 @@ BUILDKITE: Final = {
     "organization": "acme",
     "pipeline": "release",
     "build_branch": "main",
+    "step_key": "upload",
     "projects": ["demo"],
 }
 HOOKS: Final = "/-/admin/webhooks/"
 LAB: Final = {"name": "lab"}
 HOOK: Final = Request(
-    WEBHOOKS.add, NOTHING, {"webhook": {"name": "hook", "url": "https://ci.example/hook"}}
+    WEBHOOKS.add,
+    NOTHING,
+    {
+        "webhook": {
+            "name": "hook",
+            "url": "https://ci.example/hook",
+            "events": ["yanked", "released"],
+        }
+    },
 )
 RULES: Final = Request(
     apply_operations.apply_files,
@@ -207,10 +246,14 @@ EXAMPLES: Final = (
             name="bk",
             name_key="id",
             keys=BUILDKITE,
-            change={"projects": ["demo", "extras"]},
-            add="add bk buildkite projects=demo organization=acme pipeline=release"
-            " build_branch=main",
-            edit="change bk projects=demo,extras",
+            change={"projects": ["demo", "extras"], "step_key": None},
+            told="provider buildkite, organization acme, pipeline release, build_branch main,"
+            " step_key upload, projects demo, index main",
+            told_after="provider buildkite, organization acme, pipeline release,"
+            " build_branch main, projects demo extras, index main",
+            add="add bk buildkite organization=acme pipeline=release build_branch=main"
+            " step_key=upload projects=demo",
+            edit="change bk projects=demo,extras step_key=",
             nameless="provider: expected github",
             wrong=(
                 Refusal(
@@ -221,6 +264,19 @@ EXAMPLES: Final = (
                     " pipeline=release build_branch=main",
                     fields={"projects": "a*b"},
                 ),
+                Refusal(
+                    body={
+                        "publisher": {
+                            "id": "bk",
+                            "provider": "github",
+                            "projects": ["demo"],
+                            "repository": "octo",
+                        }
+                    },
+                    code="invalid_field",
+                    words="expected OWNER/NAME",
+                    command="publisher add bk github projects=demo repository=octo",
+                ),
             ),
             add_form={
                 "action": "add",
@@ -228,6 +284,7 @@ EXAMPLES: Final = (
                 "organization": "acme",
                 "pipeline": "release",
                 "build_branch": "main",
+                "step_key": "upload",
                 "projects": "demo",
             },
             edit_form={
@@ -236,6 +293,7 @@ EXAMPLES: Final = (
                 "organization": "acme",
                 "pipeline": "release",
                 "build_branch": "main",
+                "step_key": "",
                 "projects": "demo, extras",
                 "index": "main",
             },
@@ -247,6 +305,8 @@ EXAMPLES: Final = (
             name="acme",
             keys={"owners": ["htpasswd:admin"]},
             change={"owners": ["htpasswd:manager"]},
+            told="owners htpasswd:admin",
+            told_after="owners htpasswd:manager",
             add="grant acme --owner htpasswd:admin",
             edit="change acme --owner htpasswd:manager",
             remove="revoke",
@@ -322,10 +382,16 @@ EXAMPLES: Final = (
         TableExample(
             operations=WEBHOOKS,
             name="hook",
-            keys={"url": "https://ci.example/hook"},
-            change={"projects": ["demo*"]},
-            add="add hook url=https://ci.example/hook",
-            edit="change hook projects=demo*",
+            keys={
+                "url": "https://ci.example/hook",
+                "events": ["released", "yanked"],
+                "allow_private": True,
+            },
+            change={"projects": ["demo*"], "events": None},
+            told="url https://ci.example/hook, events released yanked, allow_private true",
+            told_after="url https://ci.example/hook, projects demo*, allow_private true",
+            add="add hook url=https://ci.example/hook events=released,yanked allow_private=true",
+            edit="change hook projects=demo* events=",
             nameless="name: is missing",
             wrong=(
                 Refusal(
@@ -348,12 +414,32 @@ EXAMPLES: Final = (
                     command="webhook add hook url=https://ci.example/hook events=exploded",
                     fields={"events": "exploded"},
                 ),
+                Refusal(
+                    body={
+                        "webhook": {
+                            "name": "hook",
+                            "format": "slack",
+                            "url": "https://chat.example/secret",
+                        }
+                    },
+                    code="invalid_field",
+                    words="set WHEELYARD_WEBHOOK_HOOK_URL",
+                    command="webhook add hook format=slack url=https://chat.example/secret",
+                    fields={"format": "slack"},
+                ),
             ),
-            add_form={"action": "add", "url": "https://ci.example/hook"},
+            add_form={
+                "action": "add",
+                "url": "https://ci.example/hook",
+                "events": "released, yanked",
+                "allow_private": "true",
+            },
             edit_form={
                 "action": "change",
                 "url": "https://ci.example/hook",
+                "events": "",
                 "projects": "demo*",
+                "allow_private": "true",
             },
         )
     ),
@@ -362,10 +448,12 @@ EXAMPLES: Final = (
             operations=INDEXES,
             name="lab",
             others=3,
-            keys={},
-            change={"read": "anyone"},
-            add="add lab",
-            edit="change lab read=anyone",
+            keys={"layers": ["lab", "dev"], "index_size": 0},
+            change={"read": "anyone", "layers": None},
+            told="layers lab dev, index_size 0",
+            told_after="index_size 0, read anyone",
+            add="add lab layers=lab,dev index_size=0",
+            edit="change lab read=anyone layers=",
             nameless="name: is missing",
             removed={"name": "lab", "warnings": []},
             wrong=(
@@ -388,6 +476,14 @@ EXAMPLES: Final = (
                     code="invalid_field",
                     words="index_size: expected a number of MiB",
                     command="index add lab index_size=many",
+                    fields={"index_size": "many"},
+                ),
+                Refusal(
+                    body={"index": {"name": "lab", "layers": ["upstream"]}},
+                    code="invalid_index",
+                    words="needs an [upstream]",
+                    command="index add lab layers=upstream",
+                    fields={"layers": "upstream"},
                 ),
             ),
             wrong_change=(
@@ -407,8 +503,13 @@ EXAMPLES: Final = (
                     fields={"name": "main"},
                 ),
             ),
-            add_form={"action": "make"},
-            edit_form={"action": "change", "read": "anyone"},
+            add_form={"action": "make", "layers": "lab, dev", "index_size": "0"},
+            edit_form={
+                "action": "change",
+                "layers": "",
+                "read": "anyone",
+                "index_size": "0",
+            },
         )
     ),
     Example(
@@ -416,10 +517,14 @@ EXAMPLES: Final = (
         before=(HOOK,),
         request=Request(WEBHOOKS.list),
         who=ADMINISTRATORS,
-        answer={"webhooks": [{"name": "hook", "secret_from": "store"}]},
+        answer={
+            "webhooks": [{"webhook": {"events": ["released", "yanked"]}, "secret_from": "store"}]
+        },
         command=Command(
             line="webhook show hook",
-            prints=Words(done="url\thttps://ci.example/hook secret from\tstore"),
+            prints=Words(
+                done="url\thttps://ci.example/hook events\treleased, yanked secret from\tstore"
+            ),
         ),
     ),
     Example(

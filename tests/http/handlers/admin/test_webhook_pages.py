@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from tests.http.handlers.admin.administering import Administrator, text_of
 from tests.http.in_process import InProcessServer
-from wheelyard.errors import Unavailable
-from wheelyard.model.stored_webhooks import Webhook, WebhookVariables
+from tests.webhooks.fake_sender import FakeSender
+from wheelyard.model.stored_webhooks import WebhookVariables
 from wheelyard.model.webhook_state import (
     DeadLetter,
     DeliveryAttempt,
@@ -252,34 +252,28 @@ def test_messages_are_sent_again(admin: Administrator) -> None:
     assert (len(everything.again), everything.dead) == (3, ())
 
 
-class FakeSender:
-    """Sends nothing, and says what came of it."""
-
-    def __init__(self, error: str) -> None:
-        self._error = error
-
-    def test(self, webhook: Webhook, by: str) -> DeliveryAttempt:
-        """Return a delivery, or raise Unavailable without an error to tell."""
-        if not self._error:
-            raise Unavailable(f"Nothing can be sent to {webhook.name} for {by} now.")
-        error = self._error.removeprefix("none")
-        return DeliveryAttempt(id="m", event="test", subject="", at=AT, status=204, error=error)
-
-
 @pytest.mark.parametrize(
-    ("error", "status", "words"),
+    ("sender", "status", "words"),
     [
-        ("none", 200, "The receiver took the test and answered 204"),
-        ("no route", 200, "The test was not delivered: no route"),
-        ("", 503, "Nothing can be sent to builds for htpasswd:admin now."),
+        (FakeSender(), 200, "The receiver took the test and answered 204"),
+        (FakeSender(error="no route"), 200, "The test was not delivered: no route"),
+        (
+            FakeSender(is_broken=True),
+            503,
+            "Nothing can be sent to builds for htpasswd:admin now.",
+        ),
     ],
 )
 def test_a_test_says_what_came_of_it(
-    admin: Administrator, monkeypatch: pytest.MonkeyPatch, error: str, status: int, words: str
+    admin: Administrator,
+    monkeypatch: pytest.MonkeyPatch,
+    sender: FakeSender,
+    status: int,
+    words: str,
 ) -> None:
     """The page says at once what came of a test, and what is wrong if it could not be sent."""
     add(admin)
-    monkeypatch.setattr(Server, "webhook_sender", FakeSender(error))
+    monkeypatch.setattr(Server, "webhook_sender", sender)
 
     answer = admin.send(PAGE, action="test", name="builds")
 
