@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from threading import Barrier, Event
 
 import pytest
@@ -73,6 +74,21 @@ def test_an_old_turn(monkeypatch: pytest.MonkeyPatch) -> None:
         answers.append(pool.submit(taking.take).result())
 
     assert answers == [False]
+
+
+def test_a_turn_that_ends_is_passed_on() -> None:
+    """Who waits for a turn has it as soon as it ends, however short turns are."""
+    looks = count()
+
+    def monotonic() -> float:
+        if next(looks) == 1:  # the look of who begins to wait
+            taking.give_up()
+        return 0.0
+
+    taking = Turns(monotonic)
+
+    assert taking.take()
+    assert taking.take()
 
 
 def test_without_callers_there_are_no_turns() -> None:

@@ -201,10 +201,11 @@ def test_counting_can_be_turned_off(tmp_path: Path) -> None:
         server.get(FILE)
 
         answer = server.get("/api/v1/projects/demo/downloads")
-        page = server.get("/project/demo/", HTML).body.decode()
+        pages = [server.get(f"/project/demo/{tab}", HTML) for tab in ("", "1.0/", "releases/")]
 
         assert (answer.status, json.loads(answer.body)["error"]) == (404, "downloads_not_counted")
-        assert "ownloads" not in page.partition("<main")[2]
+        assert [page.status for page in pages] == [200] * 3
+        assert not any(b"ownloads" in page.body.partition(b"<main")[2] for page in pages)
         assert server.get("/project/demo/downloads/", HTML).status == 404
 
 

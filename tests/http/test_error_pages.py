@@ -84,6 +84,9 @@ def test_browsers_get_a_page_everywhere(server: InProcessServer, browser: str) -
     ("request_line", "headers", "status", "title", "hint"),
     [
         ("GET /%zz", (), 400, "Bad Request", "home page"),
+        ("GET /project/a%00/", (), 400, "Bad Request", "home page"),
+        ("GET /project/a%5Cb/", (), 400, "Bad Request", "home page"),
+        ("GET /", (("Authorization", "Bearer \u00e9"),), 400, "Bad Request", "home page"),
         ("POST /legacy/", (), 401, "Sign in first", "Load this page again"),
         ("POST /", (("Origin", "https://evil.example"),), 403, "Not allowed", "home page"),
         ("POST /search.json", (), 405, "Method Not Allowed", "home page"),
@@ -139,6 +142,26 @@ def test_another_host_is_said(server: InProcessServer) -> None:
     """Whoever comes by a host name that the index does not know is told so."""
     answer = server.get("/", HTML, host="elsewhere")
     assert (answer.status, b"<h1>Another address</h1>" in answer.body) == (421, True)
+
+
+def test_a_request_for_no_host_is_refused(server: InProcessServer) -> None:
+    """A request that does not say which host it is for is refused for that reason."""
+    answer = server.get("/", host="")
+    assert (answer.status, b"names no host" in answer.body) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/dev/simple/", 404), ("DELETE", "/dev/", 405)]
+)
+def test_no_index_is_missing_while_nobody_knows(
+    server: InProcessServer, store: FakeStore, method: str, path: str, status: int
+) -> None:
+    """While the store does not say which indexes there are, none is said to lack something."""
+    store.follow(Fault(Unavailable("The store does not answer."), "*", times=ALWAYS))
+    answer = server.get(path, method=method)
+    store.follow()
+
+    assert (answer.status, server.get(path, method=method).status) == (503, status)
 
 
 def test_failures_show_nothing_of_the_inside(

@@ -593,13 +593,14 @@ def test_a_project_that_is_hidden_is_not_said_to_be_deleted(server: InProcessSer
 
 @pytest.mark.parametrize("base", ["/stable", "/over", "/as-of-2026-01-01"])
 def test_a_history_names_no_file_that_is_hidden(server: InProcessServer, base: str) -> None:
-    """Histories and feeds of a view lack the files that it hides, and those that are deleted."""
+    """Histories and feeds of a view have each entry, without files that are hidden or deleted."""
     source = MAIN if base.startswith("/as-of") else "dev"
     segment = server.index.server.definitions.get(source).segment
+    lifecycle = server.index.named(source).lifecycle
     server.publish_to(source, OLD)
+    lifecycle.set_status(ALICE, NormalizedName("demo"), Status.DEPRECATED, "use other")
     server.clock.advance(days=1)
     server.publish_to(source, NEW, make_wheel("demo", "2.0rc2"))
-    lifecycle = server.index.named(source).lifecycle
     lifecycle.change("delete", ALICE, NormalizedName("demo"), Selection(Version("2.0rc2")), "")
     lifecycle.change("yank", ALICE, NormalizedName("demo"), Selection(SpecifierSet(">=0.dev0")), "")
 
@@ -613,6 +614,7 @@ def test_a_history_names_no_file_that_is_hidden(server: InProcessServer, base: s
         told = page.partition("<main")[2].partition("</h2>")[2] or page
         assert OLD.filename in told
         assert "2.0rc" not in told
+    assert "use other" in pages[0].partition("<main")[2].partition("</h2>")[2]
 
 
 @pytest.mark.parametrize("base", ["", "/dev", "/stable"])

@@ -173,6 +173,40 @@ def test_each_step_of_a_redirect_is_checked(server: FakeServer) -> None:
     assert other.logins("/c") == [None]
 
 
+def test_redirects_hold_no_connection(server: FakeServer) -> None:
+    """A redirect gives its connection back before the next URL is asked for."""
+    server.serve("/b", CannedResponse(b"moved", status=302, headers={"Location": "/a"}))
+    network = Network(
+        policies=dict.fromkeys(DEFAULT_PORTS, AddressPolicy((HERE,))), max_connections=1, start=20.0
+    )
+    with (
+        closing(Requester(system_runtime(), network, ANY_URL)) as client,
+        closing(client.follow("GET", parse_url(f"{server.url}/b"), {})) as answer,
+    ):
+        body = b"".join(answer.chunks())
+
+    assert body == b"x"
+
+
+@pytest.mark.parametrize(
+    ("status", "is_transient"),
+    [
+        *((status, True) for status in (408, 425, 429, 500, 502, 503, 504)),
+        *((status, False) for status in (400, 403, 404, 409, 410, 501)),
+    ],
+)
+def test_statuses_that_may_pass(server: FakeServer, status: int, *, is_transient: bool) -> None:
+    """Only a status that may pass, such as that of a timeout, is worth another request."""
+    server.serve("/a", CannedResponse(status=status))
+    with (
+        reaching(AddressPolicy((HERE,))) as client,
+        pytest.raises(FetchError, match=r"status|too many requests") as found,
+    ):
+        client.open(parse_url(f"{server.url}/a"), {})
+
+    assert found.value.is_transient is is_transient
+
+
 @pytest.mark.parametrize("status", [200, 304, 404, 503])
 def test_every_status_is_returned(server: FakeServer, status: int) -> None:
     """Every status is returned to the caller; so are redirects that are not to be followed."""

@@ -151,6 +151,15 @@ def test_a_long_version() -> None:
         parse_version(f"1.0+{'a' * 500}")
 
 
+@pytest.mark.parametrize(
+    "filename", ["my demo-1.0-py3-none-any.whl", "d\u00e9mo-1.0.tar.gz", "demo-1.0.txt?a:b"]
+)
+def test_characters_of_no_filename(filename: str) -> None:
+    """Who uploads a file with characters that no filename may have is told that they are why."""
+    with pytest.raises(Invalid, match="characters that no distribution's name has"):
+        parse_filename(filename)
+
+
 @pytest.mark.parametrize("row", REFUSED)
 def test_ambiguous_filenames_are_refused(row: str) -> None:
     """A filename that packaging alone would take, or that readers take differently, is refused."""

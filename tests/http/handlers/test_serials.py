@@ -16,7 +16,8 @@ from tests.fake_time import START
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
-from tests.operations.in_memory_index import ALICE
+from tests.index_tables import toml_of
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import SERIALS_BEGIN
 from wheelyard.operations.lifecycle import Selection
@@ -139,6 +140,22 @@ def test_serials_tell_nothing_of_other_projects(tmp_path: Path) -> None:
         assert app.get("/simple/", JSON, bearer).headers["etag"] == before.headers["etag"]
         assert serial_of(app.get("/pypi/demo/json", bearer)) == FIRST
         assert app.get("/pypi/secret/json", bearer).status == 404
+
+
+def test_list_of_several_indexes_has_all_names_and_no_serials(tmp_path: Path) -> None:
+    """The list of an index with layers has the projects of each of them, and no serials."""
+    layered = {"name": "all", "layers": ["all", "dev"], "read": "anyone"}
+    tables = toml_of(main=OPEN_MAIN, index=[{"name": "dev"}, layered])
+    with in_process(tmp_path, tables=tables) as app:
+        app.publish_to("dev", make_wheel("demo"))
+        app.publish_to("all", make_wheel("other"))
+
+        answer = json.loads(app.get("/all/simple/", JSON).body)
+
+    assert answer == {
+        "meta": {"api-version": "1.4"},
+        "projects": [{"name": "demo"}, {"name": "other"}],
+    }
 
 
 def test_reserved_name_has_no_serial(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.distributions import make_wheel
 from tests.http.in_process import in_process
+from tests.http.servers import token_of
 from tests.waiting import until
 from wheelyard.http.logs import (
     ACCESS_LOGGER,
@@ -59,6 +60,21 @@ def test_requests_are_logged_only_if_asked_for(
     entries = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
     assert [entry["route"] for entry in entries] == ["project_list", "nothing"]
     assert [entry["httpRequest"]["status"] for entry in entries] == [200, 404]
+
+
+@pytest.mark.parametrize("spelling", ["wyd_", "%77yd_"])
+def test_a_token_in_a_path_is_not_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, spelling: str
+) -> None:
+    """A token that somebody has put into a path is not logged; the rest of the path is."""
+    with in_process(tmp_path) as app, caplog.at_level(logging.INFO, ACCESS_LOGGER):
+        secret = token_of(app.index, can="read").removeprefix("wyd_")
+        app.get(f"/simple/{spelling}{secret}/%64emo/")
+
+    (line,) = map(FORMATTERS["json"].format, caplog.records)
+    assert secret not in line
+    assert "/simple/" in line
+    assert "/demo/" in line
 
 
 def test_unread_log_holds_up_no_request(caplog: pytest.LogCaptureFixture) -> None:
