@@ -92,6 +92,20 @@ def test_not_every_name_is_taken(name: str) -> None:
         require_user_name(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("_json_key", "hunter2hunter2"),
+        ("_json_key_base64", "hunter2hunter2"),
+        ("ana", '{"private_key": "-----BEGIN"}'),
+    ],
+)
+def test_a_key_is_no_password(name: str, password: str) -> None:
+    """What is a service account's key, or is sent as one, is refused as a password."""
+    with refused(Invalid, "invalid_field", match="looks like the key of a service account"):
+        require_new_password(name, password)
+
+
 @given(st.text(min_size=1), st.text(min_size=8))
 def test_what_is_taken_is_read_and_opens(name: str, password: str) -> None:
     """Whatever name and password are taken, the line is read, and has that name."""

@@ -35,6 +35,7 @@ def test_packages_of_an_index(type_command: Typed, tmp_path: Path) -> None:
     missing = type_command("list", "demo")
     assert "This is about the index main: there are also dev, prod." in missing.stderr
     assert "there are also dev, prod." in type_command("why", "demo").stderr
+    assert "  1 of 1 file shown\n" in type_command("why", "demo", "--index", "dev").stdout
     assert "there are also dev, prod." in type_command("journal", "demo").stderr
     assert type_command("list", "--index", "prod").stdout == ""
     assert type_command("yank", "demo", "1.0", "--index", "dev").returncode == 0
@@ -49,6 +50,14 @@ def test_packages_of_an_index(type_command: Typed, tmp_path: Path) -> None:
     assert type_command("list", "--index", "prod").stdout.startswith("demo")
     unknown = type_command("list", "--index", "qa")
     assert (unknown.returncode, "There is no index 'qa'" in unknown.stderr) == (1, True)
+
+
+def test_a_command_about_upstream_indexes_needs_one(type_command: Typed) -> None:
+    """A command about upstream indexes says that there is none, and where the settings name it."""
+    done = type_command("upstream", "forget", "demo")
+
+    assert done.returncode == 1
+    assert "There is no upstream index. Give the --config of the server" in done.stderr
 
 
 def test_usage_of_a_damaged_index(type_command: Typed, sandbox: Sandbox) -> None:

@@ -13,6 +13,7 @@ from wheelyard.errors import Invalid
 from wheelyard.sources.bucket_tree import open_watched_tree
 from wheelyard.sources.candidate import Candidate, Skipped
 from wheelyard.sources.file_tree import FileTreeSource, FolderTree
+from wheelyard.sources.web_index import IndexSource
 
 WHEEL = make_wheel()
 SDIST = make_sdist()
@@ -134,3 +135,10 @@ def test_a_store_in_the_place(tmp_path: Path) -> None:
     )
 
     assert [getattr(each, "path", "") for each in location.entries()] == ["new/a-1.zip"]
+
+
+def test_the_url_of_an_index_is_known() -> None:
+    """A URL is taken for that of an index, without that anything is asked."""
+    with opened("https://packages.example.com/simple/") as source:
+        assert source.kind == "index"
+        assert isinstance(source.source, IndexSource)

@@ -12,7 +12,13 @@ import pytest
 
 from tests.waiting import until
 from wheelyard.errors import Unavailable
-from wheelyard.storage.bucket_store import PublicUrls, SignedUrls, signing_error
+from wheelyard.storage.bucket_store import (
+    Downloads,
+    PublicUrls,
+    SignedUrls,
+    download_urls,
+    signing_error,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -66,6 +72,22 @@ def test_a_public_url() -> None:
     urls = PublicUrls("https://host/b/")
 
     assert urls.url("files/a 1%2B+cpu.whl", HOUR) == "https://host/b/files/a%201%252B%2Bcpu.whl"
+
+
+@pytest.mark.parametrize(
+    ("downloads", "can_sign", "kind"),
+    [
+        ("auto", True, SignedUrls),
+        ("auto", False, type(None)),
+        ("redirect", True, SignedUrls),
+        ("proxy", True, type(None)),
+        ("public", False, PublicUrls),
+    ],
+)
+def test_who_sends_the_bytes(downloads: Downloads, kind: type, *, can_sign: bool) -> None:
+    """The bucket sends files by URLs, unless nothing can sign these or the server is to do it."""
+    signer = open_signer() if can_sign else None
+    assert type(download_urls(downloads, "https://host/b/", signer, lambda: 0.0)) is kind
 
 
 def threads_in(code: CodeType) -> int:

@@ -12,6 +12,7 @@ from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 from wheelyard.storage.filesystem import write_all
 from wheelyard.storage.local import LocalStore, require_place
+from wheelyard.storage.reserve import RESERVE, RESERVE_BYTES
 
 COUNTER = Key("counter.json")
 PROCESSES = 4
@@ -180,6 +181,17 @@ def test_nothing_is_left_in_the_spool(tmp_path: Path) -> None:
     store.delete(COUNTER)
 
     assert list(store.spool.folder.iterdir()) == []
+
+
+def test_a_lost_reserve_is_made_again(tmp_path: Path) -> None:
+    """The reserve of a disk, which a process has used up and died, is made by the next upload."""
+    store = LocalStore(tmp_path, Random())
+    store.put_file(Key("files/a"), b"1")
+    (tmp_path / RESERVE).unlink()
+
+    store.put_file(Key("files/b"), b"2")
+
+    assert (tmp_path / RESERVE).stat().st_size == RESERVE_BYTES
 
 
 def test_what_is_not_ours_is_not_listed(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.operations.in_memory_index import IndexHarness
+from tests.upstream.canned_index import CannedIndex
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from wheelyard.upstream.upstream_client import UpstreamClient
 
 
 @pytest.fixture
@@ -14,6 +16,14 @@ def upstream() -> Iterator[FakeUpstream]:
     """An upstream that has nothing yet; tests that take it are integration tests."""
     with running_fake_upstream() as running:
         yield running
+
+
+@pytest.fixture
+def canned_index(monkeypatch: pytest.MonkeyPatch) -> CannedIndex:
+    """What every upstream index is, without a socket."""
+    index = CannedIndex()
+    monkeypatch.setattr(UpstreamClient, "page", index.page)
+    return index
 
 
 @pytest.fixture

@@ -2,21 +2,18 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.distributions import make_requiring
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
-from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.canned_index import URL, CannedIndex
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.settings import close, upstream_section
+from tests.upstream.settings import close
 from wheelyard.api.local_api import LocalApi
 from wheelyard.api.promotion_operations import ReleasePromotion, promote
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import Settings
-
-pytestmark = pytest.mark.integration
+from wheelyard.settings.upstream_section import UpstreamSettings
 
 
 def warnings_of(server: InProcessServer) -> list[str]:
@@ -27,15 +24,17 @@ def warnings_of(server: InProcessServer) -> list[str]:
     return [warning.partition(":")[0] for warning in warnings]
 
 
-def test_a_public_package_fits(tmp_path: Path, upstream: FakeUpstream) -> None:
+def test_a_public_package_fits(tmp_path: Path, canned_index: CannedIndex) -> None:
     """A requirement is met by a public package as long as no namespace hides the package."""
-    upstream.publish(public_wheel("requests", "2.32.5"))
-    section = upstream_section(upstream, shadow=("requests",))
+    canned_index.publish(public_wheel("requests", "2.32.5"))
+    section = UpstreamSettings(enabled=True, url=URL, file_hosts=(), shadow=("requests",))
     keys = {"layers": ["dev", "upstream"], "read": "anyone"}
     dev, prod = {"name": "dev", **keys}, {"name": "prod", **keys, "layers": ["prod", "upstream"]}
     settings, tables = Settings(upstream=section), toml_of(index=(dev, prod))
     with in_process(tmp_path, settings, tables=tables) as server:
         core = make_requiring("acme-core", "1.2", "requests>=2", "requests>=3")
+        # a page shows that the index is one, so that names can be uploaded
+        assert server.get("/prod/simple/requests/").status == 200
         server.publish_to("dev", make_requiring("requests", "3.0"), core)
         assert server.get("/prod/simple/requests/").status == 200
 

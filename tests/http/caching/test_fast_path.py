@@ -253,6 +253,7 @@ def test_file_is_compared_with_its_listing_each_time(
         app.index.lifecycle.change("delete", ALICE, NormalizedName("demo"), release, "")
         last = ask()
 
+    assert first.status in {200, 206, 304}
     assert is_same(first, second)
     needs_bytes = method == "GET" and "if-none-match" not in more
     assert cut.status == lost.status == (503 if needs_bytes else first.status)

@@ -30,6 +30,7 @@ class Service:
     keeps_version: bool = True
     knows_own_version: bool = True
     has_conditions: bool = True
+    may_delete: bool = True
     failures: list[FailureKind] = field(default_factory=list)
     """What the next requests fail with, after they were executed."""
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -58,6 +59,8 @@ class Service:
     def delete_once(self, name: str) -> None:
         """Delete an object."""
         self.requests += 1
+        if not self.may_delete:
+            raise Failure(FailureKind.DENIED, 403)
         self.objects.pop(name, None)
 
     def name_of(self, key: Key) -> str:
@@ -135,6 +138,14 @@ def test_no_answer_is_no_verdict() -> None:
 
     check()
     assert service.failures == []
+
+
+def test_the_check_needs_the_right_to_delete() -> None:
+    """A check that may not delete its object fails, and names the right that is missing."""
+    with pytest.raises(Failure) as caught:
+        checked(Service(may_delete=False))()
+
+    assert caught.value.right == "s3:DeleteObject"
 
 
 @pytest.mark.integration

@@ -15,6 +15,7 @@ from tests.fake_time import Clock
 from tests.upstream.policy.pages import DEMO
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid
+from wheelyard.repository.rule_facts import Advisories
 from wheelyard.storage.base import Store
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
@@ -235,3 +236,20 @@ def test_a_damaged_record(tmp_path: Path) -> None:
     accepted = AcceptedOsvRecord(store).load()
     assert accepted is not None
     assert accepted.entries == 2
+
+
+@pytest.mark.parametrize("size", [10, 1])
+def test_an_index_with_more_vulnerabilities(tmp_path: Path, size: int) -> None:
+    """An index that looks at more vulnerabilities knows none if the database was refused."""
+    path, clock = tmp_path / "osv.json", Clock()
+    store = MemoryStore(clock.seconds)
+    path.write_bytes(entries(*range(10)))
+    opened(path, store, clock).load()
+    path.write_bytes(entries(*range(size)))
+    of_upstream = opened(path, store, clock)
+    of_upstream.load()
+
+    found = Advisories(of_upstream, OsvSource(path, 0.0, clock.seconds)).current()
+
+    assert bool(of_upstream.error) == (size == 1)
+    assert (found is None) == (size == 1)

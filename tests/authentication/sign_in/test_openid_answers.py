@@ -1,0 +1,83 @@
+"""OpenID Connect without a server: what an answer of the provider means for a sign-in."""
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from tests.authentication.sign_in.test_claims import config
+from tests.authentication.verifiers.fake_issuer import as_json, ec_key
+from tests.fake_time import Clock
+from wheelyard.authentication.rejections import rejection_reason
+from wheelyard.authentication.sign_in.openid import OpenIdProvider
+from wheelyard.authentication.sign_in.provider import AuthorizationAnswer, AuthorizationRequest
+from wheelyard.errors import Forbidden, Unavailable
+from wheelyard.http_client.json_client import JsonClient, JsonResponse
+
+ISSUER = "https://login.acme.dev"
+KEY = ec_key("provider")
+ANA = {"sub": "ana-of-acme", "email": "ana@acme.dev", "email_verified": True, "groups": []}
+DOCUMENT = {
+    "issuer": ISSUER,
+    "authorization_endpoint": f"{ISSUER}/authorize",
+    "token_endpoint": f"{ISSUER}/token",
+    "userinfo_endpoint": f"{ISSUER}/userinfo",
+    "jwks_uri": f"{ISSUER}/keys",
+}
+
+
+@dataclass
+class Answers:
+    """The answers of a provider whose token endpoint sends some tokens."""
+
+    tokens: dict[str, object]
+    authorizations: list[str] = field(default_factory=list)
+    """Those that its userinfo was asked with."""
+
+    def fetch(self, url: str, *, authorization: str = "", **_: object) -> JsonResponse:
+        """Return the answer at a URL."""
+        if url == DOCUMENT["userinfo_endpoint"]:
+            self.authorizations.append(authorization)
+        answers: dict[str, object] = {
+            f"{ISSUER}/.well-known/openid-configuration": DOCUMENT,
+            DOCUMENT["jwks_uri"]: {"keys": [KEY.jwk()]},
+            DOCUMENT["token_endpoint"]: self.tokens,
+            DOCUMENT["userinfo_endpoint"]: ANA,
+        }
+        return JsonResponse(200, as_json(answers[url]).body)
+
+
+def provider_of(answers: Answers, clock: Clock | None = None) -> OpenIdProvider:
+    """Return a provider that answers so."""
+    return OpenIdProvider(config(), cast("JsonClient", answers), (clock or Clock()).runtime())
+
+
+def test_userinfo_is_asked_with_the_access_token() -> None:
+    """A renewal without an ID token asks userinfo with the access token, and fails without one."""
+    answers = Answers({"access_token": "access-1"})
+
+    assert provider_of(answers).renew("refresh-1", "ana-of-acme").name == "ana@acme.dev"
+    assert answers.authorizations == ["Bearer access-1"]
+
+    answers.tokens = {}
+    with pytest.raises(Unavailable) as refused:
+        provider_of(answers).renew("refresh-1", "ana-of-acme")
+    assert rejection_reason(refused.value, "none") == "access_token_missing"
+
+
+@pytest.mark.parametrize("nonce", ["the-nonce", "another", "größe", None, 7])
+def test_only_the_nonce_that_was_sent_signs_in(nonce: object) -> None:
+    """An ID token with another nonce, of any letters, or without one, signs nobody in."""
+    clock = Clock()
+    now = int(clock.seconds())
+    claims = {**ANA, "iss": ISSUER, "aud": "wheelyard", "iat": now, "exp": now + 300}
+    provider = provider_of(Answers({"id_token": KEY.token({**claims, "nonce": nonce})}), clock)
+    request = AuthorizationRequest(state="the-state", nonce="the-nonce", verifier="v" * 43)
+    answer = AuthorizationAnswer(code="code-1", error="", issuer=ISSUER)
+
+    if nonce == "the-nonce":
+        assert provider.redeem(answer, request).name == "ana@acme.dev"
+        return
+    with pytest.raises(Forbidden) as refused:
+        provider.redeem(answer, request)
+    assert rejection_reason(refused.value, "none") == "jwt_nonce"
