@@ -1,5 +1,8 @@
 """From a provider's claims to a person: names, groups, and who may not sign in."""
 
+import json
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +15,10 @@ from wheelyard.authentication.sign_in.claims import (
     merge_claims,
     needed_claims,
 )
+from wheelyard.authentication.sign_in.github import GitHubProvider
 from wheelyard.authentication.sign_in.provider import Confirmation, ProviderConfig
-from wheelyard.errors import Forbidden
+from wheelyard.errors import Forbidden, Unavailable
+from wheelyard.http_client.json_client import JsonClient, JsonResponse
 from wheelyard.model.grants import parse_principal
 from wheelyard.model.person import group_principal
 
@@ -228,3 +233,35 @@ def test_any_claims_give_a_person_or_a_refusal(claims: dict[str, object]) -> Non
     principal = f"oidc:acme:{person.name}"
     groups = [group_principal("acme", group) for group in person.groups]
     assert [parse_principal(text) for text in (principal, *groups)] == [principal, *groups]
+
+
+class CannedGitHub:
+    """Answers as GitHub does about an account that is in no team."""
+
+    def __init__(self, account: dict[str, object]) -> None:
+        self.account = account
+
+    def fetch(self, url: str, **_options: object) -> JsonResponse:
+        """Return the answer of a path."""
+        answer = self.account if url.endswith("/user") else []
+        return JsonResponse(200, json.dumps(answer).encode())
+
+
+@pytest.mark.parametrize("number", [None, "7", True, 0, -7, 7.0])
+def test_an_account_of_github_has_a_number(number: object) -> None:
+    """An account without a positive number is nobody, as logins change hands."""
+    client = cast("JsonClient", CannedGitHub({"id": number, "login": "ana"}))
+    provider = GitHubProvider(config("login"), client)
+
+    with pytest.raises(Unavailable) as refused:
+        provider.renew("token", str(number))
+    assert rejection_reason(refused.value, "none") == "provider_silent"
+
+
+def test_a_person_is_the_number_of_the_account() -> None:
+    """Somebody with an account of GitHub is known by its number."""
+    client = cast("JsonClient", CannedGitHub({"id": 7, "login": "Ana"}))
+    provider = GitHubProvider(config("login", groups_claim=None), client)
+
+    confirmation = provider.renew("token", "7")
+    assert (confirmation.subject, confirmation.name) == ("7", "ana")
