@@ -2,6 +2,7 @@
 The socket: one thread a connection, many requests a connection, and a stop that leaves nothing.
 
 The port is kept over a stop, so that a test can have the server refuse connections and come back.
+It is a reserved one: a server of another test would answer at one that the system has chosen.
 """
 
 import socket
@@ -10,6 +11,7 @@ from contextlib import suppress
 from threading import Condition, Event, Thread
 
 from tests.fake_gcs.wire import DisconnectedError, Reply, Request, read_request, send
+from tests.ports import free_port
 
 BACKLOG = 1024
 TICK = 0.2
@@ -24,7 +26,7 @@ class Listener:
     """Accepts connections on a port of 127.0.0.1 and answers their requests."""
 
     def __init__(self, answer: Answer, closing: Event) -> None:
-        self.port = 0
+        self.port = free_port()
         self.dead = Event()
         self._closing = closing
         self._answer = answer
@@ -34,13 +36,12 @@ class Listener:
         self._acceptor: Thread | None = None
 
     def start(self) -> None:
-        """Accept connections, on the port of the last time if there was one."""
+        """Accept connections, each time on the same port."""
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", self.port))
         listening.listen(BACKLOG)
         listening.settimeout(TICK)
-        self.port = listening.getsockname()[1]
         self._closing.clear()
         self._listening = listening
         self._acceptor = Thread(target=self._accept, args=(listening,), daemon=True)
