@@ -21,7 +21,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from socketserver import TCPServer
 from threading import Thread
-from typing import Protocol
 
 from starlette.types import ASGIApp
 
@@ -34,20 +33,6 @@ from wheelyard.settings.sections import ServerSettings
 
 WHEELYARD = (sys.executable, "-m", "wheelyard")
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
-
-
-class ServerProcess(Protocol):
-    """A server that is a process of its own."""
-
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-
-    def is_alive(self) -> bool:
-        """Return whether it has not ended."""
-
-    def end(self) -> None:
-        """End it as a service manager does, and assert a clean exit."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,17 +15,9 @@ import httpx2
 
 from tests.clients.harness import REPOSITORY, new_sandbox
 from tests.forking import ProcessEnvironment
-from tests.http_server import (
-    TOKEN,
-    ServerProcess,
-    fork_server,
-    is_healthy,
-    launch_server,
-    serving_app,
-)
+from tests.http_server import TOKEN, begin_server, is_healthy, serving_app
 from tests.index_tables import put_tables, put_tables_at
 from tests.plain_http import LOCALLY
-from tests.ports import free_port
 from tests.waiting import START_SECONDS, until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
@@ -205,8 +197,6 @@ def running_server(
     (folder / "wheelyard.toml").write_text(config)
     if tables:
         put_tables_at(folder / "store", tables, folder / "wheelyard.toml")
-    port = free_port()
-    address = f"127.0.0.1:{port}"
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
     dependencies = ProcessEnvironment(
         folder=sandbox.folder,
@@ -215,7 +205,8 @@ def running_server(
         output=folder / "printed.txt",
         errors=folder / "log.txt",
     )
-    process = _started([*places, *options], port, dependencies)
+    process = begin_server(*places, *options, dependencies=dependencies)
+    address = f"127.0.0.1:{process.port}"
     with httpx2.Client(base_url=f"http://{address}", timeout=60, **LOCALLY) as client:
         try:
             until(
@@ -234,20 +225,6 @@ def running_server(
             sys.stderr.write((folder / "log.txt").read_text())
     assert "Traceback" not in server.log
     assert not TOKEN_TEXT.search(server.log)
-
-
-def _started(options: Sequence[str], port: int, dependencies: ProcessEnvironment) -> ServerProcess:
-    if "--workers" not in options:
-        return fork_server(*options, port=port, dependencies=dependencies)
-    # several workers need the program itself, which begins them
-    return launch_server(
-        *options,
-        folder=dependencies.folder,
-        environment=dependencies.environment,
-        log=dependencies.errors,
-        printed=dependencies.output,
-        port=port,
-    )
 
 
 @contextmanager
