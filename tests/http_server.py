@@ -25,7 +25,7 @@ from threading import Thread
 from starlette.types import ASGIApp
 
 from tests.clients.harness import Sandbox
-from tests.forking import ProcessEnvironment, fork
+from tests.forking import ForkedProgram, ProcessEnvironment, fork
 from tests.ports import free_port
 from tests.waiting import START_SECONDS, TIMEOUT_SECONDS, Process, until
 from wheelyard.http.web_server import embedded_server
@@ -97,13 +97,7 @@ class Forked:
 
     def wait_until_healthy(self) -> None:
         """Wait until it answers; where it ends or takes too long, fail with its log."""
-        address = f"127.0.0.1:{self.port}"
-        until(
-            lambda: is_healthy(address) or not self.is_alive(),
-            self.log.read_text,
-            timeout=START_SECONDS,
-        )
-        assert self.is_alive(), self.log.read_text()
+        until_healthy(ForkedProgram(self.process), f"127.0.0.1:{self.port}", self.log)
 
     def join(self) -> int | None:
         """Wait for its end, and return its status, or None if it goes on."""

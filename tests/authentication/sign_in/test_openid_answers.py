@@ -10,7 +10,11 @@ from tests.authentication.verifiers.fake_issuer import as_json, ec_key
 from tests.fake_time import Clock
 from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.authentication.sign_in.openid import OpenIdProvider
-from wheelyard.authentication.sign_in.provider import AuthorizationAnswer, AuthorizationRequest
+from wheelyard.authentication.sign_in.provider import (
+    AuthorizationAnswer,
+    AuthorizationRequest,
+    Confirmation,
+)
 from wheelyard.errors import Forbidden, Unavailable
 from wheelyard.http_client.json_client import JsonClient, JsonResponse
 
@@ -65,19 +69,24 @@ def test_userinfo_is_asked_with_the_access_token() -> None:
     assert rejection_reason(refused.value, "none") == "access_token_missing"
 
 
-@pytest.mark.parametrize("nonce", ["the-nonce", "another", "größe", None, 7])
-def test_only_the_nonce_that_was_sent_signs_in(nonce: object) -> None:
-    """An ID token with another nonce, of any letters, or without one, signs nobody in."""
+def redeemed(nonce: object) -> Confirmation:
+    """Return who signs in, by an ID token with a nonce, where `the-nonce` was sent."""
     clock = Clock()
     now = int(clock.seconds())
     claims = {**ANA, "iss": ISSUER, "aud": "wheelyard", "iat": now, "exp": now + 300}
     provider = provider_of(Answers({"id_token": KEY.token({**claims, "nonce": nonce})}), clock)
     request = AuthorizationRequest(state="the-state", nonce="the-nonce", verifier="v" * 43)
-    answer = AuthorizationAnswer(code="code-1", error="", issuer=ISSUER)
+    return provider.redeem(AuthorizationAnswer(code="code-1", error="", issuer=ISSUER), request)
 
-    if nonce == "the-nonce":
-        assert provider.redeem(answer, request).name == "ana@acme.dev"
-        return
+
+def test_the_nonce_that_was_sent_signs_in() -> None:
+    """An ID token with the nonce that was sent signs its subject in."""
+    assert redeemed("the-nonce").name == "ana@acme.dev"
+
+
+@pytest.mark.parametrize("nonce", ["another", "größe", None, 7])
+def test_no_other_nonce_signs_in(nonce: object) -> None:
+    """An ID token with another nonce, of any letters, or without one, signs nobody in."""
     with pytest.raises(Forbidden) as refused:
-        provider.redeem(answer, request)
+        redeemed(nonce)
     assert rejection_reason(refused.value, "none") == "jwt_nonce"

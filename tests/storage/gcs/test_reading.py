@@ -21,6 +21,7 @@ from wheelyard.storage.location import parse_location
 nobody: Callable[[], Credentials] = AnonymousCredentials
 BODY = b'{"name": "demo"}'
 DIGEST = google_crc32c.value(BODY).to_bytes(4, "big")
+HASHES = f"crc32c={b64encode(DIGEST).decode()},md5=AAAA"
 
 
 @dataclass
@@ -49,21 +50,28 @@ def store_of(session: Session) -> GcsStore:
     return GcsStore(client, parse_location("gs://wheels"), Clock().runtime(), None, "")
 
 
-@pytest.mark.parametrize("unless", [None, "6", "7"])
-def test_a_document_is_asked_for_unless_it_is_known(unless: str | None) -> None:
-    """A document comes with its version, and with a known version only if it has another one."""
-    session = Session(f"crc32c={b64encode(DIGEST).decode()},md5=AAAA")
-    store, version = store_of(session), ObjectVersion(unless) if unless else None
+@pytest.mark.parametrize(
+    ("unless", "condition"), [(None, {}), (ObjectVersion("6"), {"ifGenerationNotMatch": "6"})]
+)
+def test_a_document_comes_with_its_version(
+    unless: ObjectVersion | None, condition: dict[str, str]
+) -> None:
+    """A document comes with its version, also to who knows another one."""
+    session = Session(HASHES)
 
-    if unless == "7":
-        with pytest.raises(Failure) as caught:
-            store.get_once("a", version)
-        assert caught.value.kind is FailureKind.UNCHANGED
-    else:
-        assert store.get_once("a", version) == Stored(BODY, ObjectVersion("7"))
-
-    condition = {"ifGenerationNotMatch": unless} if unless else {}
+    assert store_of(session).get_once("a", unless) == Stored(BODY, ObjectVersion("7"))
     assert session.asked == [{"alt": "media"} | condition]
+
+
+def test_a_known_document_is_unchanged() -> None:
+    """A document is unchanged for who knows its version."""
+    session = Session(HASHES)
+
+    with pytest.raises(Failure) as caught:
+        store_of(session).get_once("a", ObjectVersion("7"))
+
+    assert caught.value.kind is FailureKind.UNCHANGED
+    assert session.asked == [{"alt": "media", "ifGenerationNotMatch": "7"}]
 
 
 def test_damaged_bytes_are_asked_for_again() -> None:
