@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,10 +22,11 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from threading import Thread
 from typing import Any
 
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.cli.main import main
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -83,20 +85,15 @@ class ProcessEnvironment:
     steps: int = 0
 
 
-def fork(arguments: Sequence[str], dependencies: ProcessEnvironment) -> BaseProcess:
-    """Start `wheelyard` with these arguments."""
-    for file in (dependencies.output, dependencies.errors):
-        file.touch(0o600)
-    process = FORKS.Process(target=_run, args=(arguments, dependencies))
-    process.start()
-    return process
-
-
 class ForkedProgram:
     """A program that was forked, with what one has that `subprocess` has started."""
 
-    def __init__(self, process: BaseProcess) -> None:
+    def __init__(
+        self, command: Sequence[str], process: BaseProcess, dependencies: ProcessEnvironment
+    ) -> None:
+        self._command = command
         self._process = process
+        self._dependencies = dependencies
 
     @property
     def pid(self) -> int:
@@ -111,8 +108,49 @@ class ForkedProgram:
     def wait(self, timeout: float) -> int:
         """Wait for its end; return its exit status."""
         self._process.join(timeout)
-        assert self._process.exitcode is not None, f"{self.pid} has not ended in {timeout} s"
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(self._command, timeout)
         return self._process.exitcode
+
+    def terminate(self) -> None:
+        """Tell it to end."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Kill it at once, unless it has ended."""
+        self._process.kill()
+        self._process.join()
+
+    def finish(self) -> subprocess.CompletedProcess[str]:
+        """Wait for its end, and return what it printed; kill it if it goes on."""
+        self._process.join(TIMEOUT_SECONDS)
+        self.kill()
+        output = self._dependencies.output.read_text()
+        errors = self._dependencies.errors.read_text()
+        return subprocess.CompletedProcess(self._command, self.wait(0), output, errors)
+
+
+def fork(arguments: Sequence[str | Path], dependencies: ProcessEnvironment) -> ForkedProgram:
+    """Start `wheelyard` with these arguments."""
+    for file in (dependencies.output, dependencies.errors):
+        file.touch(0o600)
+    words = [str(argument) for argument in arguments]
+    process = FORKS.Process(target=_run, args=(words, dependencies))
+    process.start()
+    return ForkedProgram(("wheelyard", *words), process, dependencies)
+
+
+def run_forked(
+    arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run `wheelyard` in a folder to its end, and return what it printed."""
+    with TemporaryDirectory() as files:
+        output = Path(files, "output")
+        errors = Path(files, "errors")
+        dependencies = ProcessEnvironment(
+            folder=folder, environment=environment, output=output, errors=errors
+        )
+        return fork(arguments, dependencies).finish()
 
 
 def _run(arguments: Sequence[str], dependencies: ProcessEnvironment) -> None:
@@ -130,29 +168,6 @@ def _become(arguments: Sequence[str], folder: Path, environment: Mapping[str, st
     os.environ.update(environment)  # noqa: TID251
     sys.argv = ["wheelyard", *arguments]
     main()
-
-
-def run_forked(
-    arguments: Sequence[str],
-    folder: Path,
-    environment: Mapping[str, str],
-    streams: tuple[int, int, int],
-) -> int:
-    """
-    Run `wheelyard` until it ends, and return its exit status.
-
-    Args:
-        arguments: What it is started with.
-        folder: The folder that it is started in.
-        environment: All that it finds in its environment.
-        streams: Descriptors of its standard input, output and error.
-    """
-    given = [_Descriptor(each) for each in streams]
-    process = FORKS.Process(target=_run_with, args=(arguments, folder, environment, given))
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
 
 
 def _run_with(
@@ -209,15 +224,15 @@ class _Forker(StreamRequestHandler):
         size, streams, _, _ = socket.recv_fds(self.connection, 8, 3)
         try:
             asked = json.loads(self.rfile.read(int.from_bytes(size, "big")))
-            arguments, folder, environment = asked
-            status = run_forked(
-                arguments, folder, environment, (streams[0], streams[1], streams[2])
-            )
+            given = [_Descriptor(stream) for stream in streams]
+            process = FORKS.Process(target=_run_with, args=(*asked, given))
+            process.start()
+            process.join()
         finally:
             for each in streams:
                 os.close(each)
         with suppress(OSError):  # whoever asked has been killed
-            self.wfile.write(str(status).encode())
+            self.wfile.write(str(process.exitcode).encode())
 
 
 def kill_at(steps: int, store: str) -> Callable[[str, tuple[object, ...]], None]:

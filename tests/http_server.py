@@ -17,15 +17,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from socketserver import TCPServer
 from threading import Thread
+from typing import Protocol
 
 from starlette.types import ASGIApp
 
 from tests.clients.harness import Sandbox
-from tests.forking import ForkedProgram, ProcessEnvironment, fork
+from tests.forking import ProcessEnvironment, fork
 from tests.ports import free_port
 from tests.waiting import START_SECONDS, TIMEOUT_SECONDS, Process, until
 from wheelyard.http.web_server import embedded_server
@@ -35,11 +35,31 @@ WHEELYARD = (sys.executable, "-m", "wheelyard")
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 
 
-@dataclass(frozen=True)
-class Launched:
-    """A program that was started in a process group of its own."""
+class Program(Protocol):
+    """A program that was started, or forked."""
 
-    process: "subprocess.Popen[bytes]"
+    @property
+    def pid(self) -> int:
+        """The number of the process, and of its group."""
+
+    def poll(self) -> int | None:
+        """Return its exit status, or None while it runs."""
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end; return its exit status."""
+
+    def terminate(self) -> None:
+        """Tell it to end."""
+
+    def kill(self) -> None:
+        """Kill it, unless it has ended."""
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A server in a process group of its own."""
+
+    process: Program
     log: Path
     """Its standard error, and what it prints unless that has a file of its own."""
     port: int
@@ -59,7 +79,7 @@ class Launched:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the whole process group, as a terminal does."""
-        os.killpg(self.process.pid, number)
+        os.killpg(self.pid, number)
 
     def join(self) -> int:
         """Wait for its end, and return its status."""
@@ -71,51 +91,7 @@ class Launched:
 
     def kill(self) -> None:
         """Kill the whole process group."""
-        with suppress(ProcessLookupError):
-            self.send_signal(signal.SIGKILL)
-        self.process.wait(TIMEOUT_SECONDS)
-
-
-@dataclass(frozen=True)
-class Forked:
-    """A `wheelyard serve` that was forked, which saves the time of its imports."""
-
-    process: BaseProcess
-    log: Path
-    """Its standard error."""
-    port: int
-
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-        assert self.process.pid is not None
-        return self.process.pid
-
-    def is_alive(self) -> bool:
-        """Return whether it has not ended."""
-        return self.process.is_alive()
-
-    def wait_until_healthy(self) -> None:
-        """Wait until it answers; where it ends or takes too long, fail with its log."""
-        until_healthy(ForkedProgram(self.process), f"127.0.0.1:{self.port}", self.log)
-
-    def join(self) -> int | None:
-        """Wait for its end, and return its status, or None if it goes on."""
-        self.process.join(TIMEOUT_SECONDS)
-        return self.process.exitcode
-
-    def kill(self) -> None:
-        """Kill it."""
-        self.process.kill()
-        self.process.join(TIMEOUT_SECONDS)
-
-    def end(self) -> None:
-        """End it as a service manager does, and assert a clean exit."""
-        self.process.terminate()
-        self.process.join(TIMEOUT_SECONDS)
-        self.process.kill()
-        self.process.join()
-        assert self.process.exitcode == 0, f"the server ended with {self.process.exitcode}"
+        kill_group(self.process)
 
 
 def launch_server(
@@ -127,21 +103,21 @@ def launch_server(
     port: int | None = None,
     program: Sequence[str] = WHEELYARD,
     command: str = "serve",
-) -> Launched:
+) -> ServerProcess:
     """
     Start `wheelyard serve`, without waiting until it answers.
 
     `program` is what comes before the command; without `port`, a free one is chosen.
     """
     port = free_port() if port is None else port
-    return launch(
+    process = launch(
         [*program, command, "--port", str(port), *options],
         folder=folder,
         environment=environment,
         log=log,
         printed=printed,
-        port=port,
     )
+    return ServerProcess(process, log, port)
 
 
 def launch(
@@ -151,11 +127,10 @@ def launch(
     environment: Mapping[str, str],
     log: Path,
     printed: Path | None = None,
-    port: int = 0,
-) -> Launched:
+) -> "subprocess.Popen[bytes]":
     """Start a program; what it writes is added to `log`, its standard output to `printed`."""
     with log.open("ab") as errors, (printed or log).open("ab") as output:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             cwd=folder,
             env=environment,
@@ -164,16 +139,15 @@ def launch(
             stderr=errors,
             start_new_session=True,
         )
-    return Launched(process, log, port)
 
 
-def fork_server(*options: str, port: int, dependencies: ProcessEnvironment) -> Forked:
+def fork_server(*options: str, port: int, dependencies: ProcessEnvironment) -> ServerProcess:
     """Fork `wheelyard serve`, without waiting until it answers."""
     process = fork(["serve", "--port", str(port), *options], dependencies)
-    return Forked(process, dependencies.errors, port)
+    return ServerProcess(process, dependencies.errors, port)
 
 
-def begin_server(*options: str, dependencies: ProcessEnvironment) -> Launched | Forked:
+def begin_server(*options: str, dependencies: ProcessEnvironment) -> ServerProcess:
     """
     Start `wheelyard serve` at a free port, without waiting until it answers.
 
@@ -210,13 +184,13 @@ def running_program(
     """
     log.unlink(missing_ok=True)
     variables = {**sandbox.environment(), **environment}
-    launched = launch(command, folder=sandbox.folder, environment=variables, log=log)
+    process = launch(command, folder=sandbox.folder, environment=variables, log=log)
     try:
-        until(is_up, log.read_text, launched.process, timeout)
-        yield launched.process
+        until(is_up, log.read_text, process, timeout)
+        yield process
     finally:
         try:
-            stop(launched.process, in_order=is_ours)
+            stop(process, in_order=is_ours)
         finally:
             sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
 
@@ -307,13 +281,20 @@ def is_listening(address: tuple[str, int]) -> bool:
         return client.connect_ex(address) == 0
 
 
-def stop(process: "subprocess.Popen[bytes]", *, in_order: bool = True) -> None:
+def kill_group(process: Program) -> None:
+    """Kill a program and all that it has started, and wait for its own end."""
+    with suppress(ProcessLookupError):  # a forked one may not have made its group yet
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait(TIMEOUT_SECONDS)
+
+
+def stop(process: Program, *, in_order: bool = True) -> None:
     """End a server as a service manager does: it has to obey, and ours in good order."""
     process.terminate()
     try:
         status = process.wait(TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        kill_group(process)
         raise
     assert status == 0 or not in_order, f"the server ended with {status}"

@@ -5,22 +5,19 @@ import hashlib
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from tests.clients.harness import SOURCE, Sandbox
-from tests.forking import ForkedProgram, ProcessEnvironment, fork
-from tests.http_server import TOKEN, WHEELYARD, launch, until_healthy
+from tests.forking import ProcessEnvironment, fork, run_forked
+from tests.http_server import TOKEN, WHEELYARD, Program, ServerProcess, kill_group, launch
 from tests.index_tables import put_tables_at
 from tests.settings.written import PUBLISHER
 from tests.waiting import TIMEOUT_SECONDS, until
@@ -129,32 +126,6 @@ def _keyring_in_path(environ: Mapping[str, str]) -> str | None:
     return shutil.which("keyring", path=environ["PATH"])
 
 
-def forked(sandbox: Sandbox, *arguments: str, **environment: str) -> Done:
-    """Run a command that changes its process to its end, in one that is forked."""
-    with tempfile.TemporaryDirectory() as folder:
-        output, errors = Path(folder, "output"), Path(folder, "errors")
-        program = fork_beside(sandbox, arguments, environment, output, errors)
-        status = program.wait(TIMEOUT_SECONDS)
-        return subprocess.CompletedProcess(
-            arguments, status, output.read_text(), errors.read_text()
-        )
-
-
-def fork_beside(
-    sandbox: Sandbox,
-    arguments: Sequence[str],
-    environment: Mapping[str, str],
-    output: Path,
-    errors: Path,
-) -> ForkedProgram:
-    """Fork `wheelyard` in a sandbox."""
-    variables = {**sandbox.environment(), **WHERE, **environment}
-    dependencies = ProcessEnvironment(
-        folder=sandbox.folder, environment=variables, output=output, errors=errors
-    )
-    return ForkedProgram(fork(arguments, dependencies))
-
-
 @pytest.fixture
 def settings(sandbox: Sandbox) -> Path:
     """A folder with settings, and with the files that they name."""
@@ -183,50 +154,18 @@ def wheelyard(sandbox: Sandbox) -> Typed:
 
     def run(*arguments: str | Path, **environment: str) -> Done:
         if arguments[0] in SERVERS:
-            return forked(sandbox, *map(str, arguments), **environment)
+            variables = sandbox.environment() | WHERE | environment
+            return run_forked(arguments, sandbox.folder, variables)
         return called(sandbox.folder, sandbox.environment() | environment, *arguments)
 
     return run
 
 
-class Program(Protocol):
-    """A program that was started, or forked."""
-
-    @property
-    def pid(self) -> int:
-        """The number of the process, and of its group."""
-
-    def poll(self) -> int | None:
-        """Return its exit status, or None while it runs."""
-
-    def wait(self, timeout: float) -> int:
-        """Wait for its end; return its exit status."""
-
-
 @dataclass(frozen=True)
-class Serving:
-    """A server, its log, and its standard output."""
+class Serving(ServerProcess):
+    """A server, and its standard output."""
 
-    process: Program
-    log: Path
     printed: Path
-
-    @property
-    def port(self) -> int:
-        """The port that it prints."""
-        match = PORT.search(self.printed.read_text())
-        assert match is not None
-        return int(match[1])
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the whole process group, as a terminal does."""
-        os.killpg(self.process.pid, number)
-
-    def kill(self) -> None:
-        """Kill the whole process group."""
-        with suppress(ProcessLookupError):
-            self.send_signal(signal.SIGKILL)
-        self.process.wait(TIMEOUT_SECONDS)
 
     @property
     def token(self) -> str:
@@ -248,7 +187,7 @@ Serve = Callable[..., Serving]
 @pytest.fixture
 def serve(sandbox: Sandbox) -> Iterator[Serve]:
     """Run a server on a free port, and wait until it answers."""
-    running: list[Serving] = []
+    running = list[Program]()
 
     def run(
         *options: str, host: str = "127.0.0.1", command: str = "serve", **environment: str
@@ -256,23 +195,30 @@ def serve(sandbox: Sandbox) -> Iterator[Serve]:
         log, printed = sandbox.folder / "log.txt", sandbox.folder / "printed.txt"
         printed.unlink(missing_ok=True)
         arguments = [command, "--port", "0", "--host", host, *options]
+        dependencies = ProcessEnvironment(
+            folder=sandbox.folder,
+            environment=sandbox.environment() | WHERE | environment,
+            output=printed,
+            errors=log,
+        )
         process: Program
         if "--workers" in options or "PYTHONIOENCODING" in environment:  # it has to be started
             process = launch(
                 [*WHEELYARD, *arguments],
-                folder=sandbox.folder,
-                environment=sandbox.environment() | WHERE | environment,
+                folder=dependencies.folder,
+                environment=dependencies.environment,
                 log=log,
                 printed=printed,
-            ).process
+            )
         else:
-            process = fork_beside(sandbox, arguments, environment, printed, log)
-        serving = Serving(process, log, printed)
-        running.append(serving)
+            process = fork(arguments, dependencies)
+        running.append(process)
         until(lambda: PORT.search(printed.read_text()) is not None, log.read_text, process)
-        until_healthy(process, f"127.0.0.1:{serving.port}", log)
+        port = int(PORT.findall(printed.read_text())[0])
+        serving = Serving(process, log, port, printed)
+        serving.wait_until_healthy()
         return serving
 
     yield run
-    for serving in running:
-        serving.kill()
+    for process in running:
+        kill_group(process)

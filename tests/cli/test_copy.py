@@ -15,6 +15,7 @@ from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 from tests.forking import ProcessEnvironment, fork
 from tests.storage.gcs.opened import EMULATOR
 from tests.storage.small_disk import small_disk
+from tests.waiting import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -253,10 +254,9 @@ def test_killed_copy_goes_on(store: Path, wheelyard: Typed, sandbox: Sandbox, st
         steps=steps,
     )
 
-    process = fork(["copy", "--with-credentials", str(store), str(there)], dependencies)
-    process.join()
+    process = fork(["copy", "--with-credentials", store, there], dependencies)
 
-    assert process.exitcode == -SIGKILL, log.read_text()
+    assert process.wait(TIMEOUT_SECONDS) == -SIGKILL, log.read_text()
     assert wheelyard("check", "--store", there).returncode == 0
     assert wheelyard("copy", "--with-credentials", store, there).returncode == 0
     assert contents(there) == contents(store)

@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Event, Lock
 
 from tests.distributions import Distribution
-from tests.forking import ProcessEnvironment
-from tests.http_server import TOKEN, WHEELYARD, Forked, Launched, begin_server
+from tests.forking import ProcessEnvironment, run_forked
+from tests.http_server import TOKEN, ServerProcess, begin_server
 from tests.waiting import TIMEOUT_SECONDS
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -31,11 +31,10 @@ def environment() -> dict[str, str]:
 
 def wheelyard(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    command = [*WHEELYARD, *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment())
+    return run_forked(arguments, Path.cwd(), environment())
 
 
-def start(store: Path, log: Path, *options: str) -> Launched | Forked:
+def start(store: Path, log: Path, *options: str) -> ServerProcess:
     """Start a server, and wait until it answers."""
     dependencies = ProcessEnvironment(
         folder=Path.cwd(), environment=environment(), output=log, errors=log
@@ -46,7 +45,7 @@ def start(store: Path, log: Path, *options: str) -> Launched | Forked:
 
 
 @contextmanager
-def server(store: Path, log: Path, *options: str) -> Iterator[Launched | Forked]:
+def server(store: Path, log: Path, *options: str) -> Iterator[ServerProcess]:
     """Run a server, and kill it afterwards."""
     running = start(store, log, *options)
     try:

@@ -13,6 +13,7 @@ from tests.distributions import make_wheel
 from tests.durability.serving import environment, get, server
 from tests.forking import ProcessEnvironment, fork
 from tests.operations.in_memory_index import ALICE
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.model.index_name import MAIN
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
@@ -41,7 +42,7 @@ INDEXES: Final = {"": MAIN, "/dev": "dev", "/secret": "secret", "/pub": "pub"}
 MOST_STEPS: Final = 400
 
 
-def apply(store: Path, text: str, steps: int = 0) -> int | None:
+def apply(store: Path, text: str, steps: int = 0) -> int:
     """Apply a file, killed at a change of the store, and return the status of the process."""
     file = store.parent / "index.toml"
     file.write_text(text)
@@ -54,10 +55,10 @@ def apply(store: Path, text: str, steps: int = 0) -> int | None:
         store=str(store),
         steps=steps,
     )
-    process = fork(("apply", str(file), "--prune", "--again", "--store", str(store)), dependencies)
-    process.join()
-    assert process.exitcode in {0, -SIGKILL}, log.read_text()
-    return process.exitcode
+    command = ("apply", file, "--prune", "--again", "--store", store)
+    status = fork(command, dependencies).wait(TIMEOUT_SECONDS)
+    assert status in {0, -SIGKILL}, log.read_text()
+    return status
 
 
 def read_by_anybody(port: int) -> set[tuple[str, str]]:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from functools import partial
 from itertools import count
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 from signal import SIGKILL
@@ -14,7 +13,7 @@ import pytest
 from tests.distributions import make_wheel
 from tests.durability.serving import Crowd, environment, first_token, get, server, wheelyard
 from tests.forking import ProcessEnvironment
-from tests.http_server import fork_server
+from tests.http_server import ServerProcess, fork_server
 from tests.ports import free_port
 from tests.waiting import until
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -44,10 +43,10 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
             store=str(store),
             steps=steps,
         )
-        process = fork_server("--store", str(store), port=port, dependencies=dependencies).process
-        until(partial(_has_begun, process, port), log.read_text)
+        killed = fork_server("--store", str(store), port=port, dependencies=dependencies)
+        until(partial(_has_begun, killed), log.read_text)
         # what the last one has left was removed, and its own first writes end soon
-        until(partial(_has_swept, process, store), log.read_text)
+        until(partial(_has_swept, killed, store), log.read_text)
         crowd = Crowd(port, first_token(log), distributions)
         with crowd.publishing(CLIENTS):
             if not steps:
@@ -55,9 +54,9 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
                 enough = partial(crowd.has_answered, turn // 2 % 4)
                 until(enough, log.read_text)
                 _verify_some(port, answered, random)
-                process.kill()
-            process.join()
-        assert process.exitcode == -SIGKILL, log.read_text()
+                killed.kill()
+            status = killed.join()
+        assert status == -SIGKILL, log.read_text()
         answered |= {each.filename: each.sha256 for each in crowd.answered}
         _verify_listed(store, answered)
 
@@ -67,13 +66,13 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
     _verify_store(store)
 
 
-def _has_swept(process: BaseProcess, store: Path) -> bool:
-    return process.exitcode is not None or not list((store / ".spool").iterdir())
+def _has_swept(killed: ServerProcess, store: Path) -> bool:
+    return not killed.is_alive() or not list((store / ".spool").iterdir())
 
 
-def _has_begun(process: BaseProcess, port: int) -> bool:
+def _has_begun(killed: ServerProcess) -> bool:
     """Return whether a server answers, or has killed itself before it could."""
-    return get(port, "/health")[0] == 200 or not process.is_alive()
+    return get(killed.port, "/health")[0] == 200 or not killed.is_alive()
 
 
 def _verify_listed(store: Path, answered: dict[str, str]) -> None:

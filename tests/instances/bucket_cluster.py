@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from itertools import count
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,8 +20,8 @@ from tests.cli.conftest import called
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.distributions import Distribution
 from tests.durability.serving import get, post
-from tests.forking import ProcessEnvironment, fork
-from tests.http_server import TOKEN, Forked, Launched, begin_server
+from tests.forking import ForkedProgram, ProcessEnvironment, fork
+from tests.http_server import TOKEN, ServerProcess, begin_server
 from tests.services.service import BucketView, Service
 from tests.waiting import TIMEOUT_SECONDS
 
@@ -31,34 +30,11 @@ METRIC = re.compile(r'\{class="(\w+)",operation="(\w+)"\} ([0-9.]+)')
 Done = subprocess.CompletedProcess[str]
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command that runs in a process of its own, which is forked."""
-
-    process: BaseProcess
-    output: Path
-    errors: Path
-
-    def finish(self) -> Done:
-        """Wait for its end, and return what it printed; kill it if it goes on."""
-        self.process.join(TIMEOUT_SECONDS)
-        self.kill()
-        status = self.process.exitcode
-        assert status is not None
-        texts = (file.read_text() for file in (self.output, self.errors))
-        return Done((), status, *texts)
-
-    def kill(self) -> None:
-        """Kill it at once, unless it has ended."""
-        self.process.kill()
-        self.process.join()
-
-
 @dataclass
 class Instance:
     """A server that answers, and a token for it."""
 
-    server: Launched | Forked
+    server: ServerProcess
     token: str
 
     @property
@@ -162,12 +138,11 @@ class BucketCluster:
         assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
         return done.stdout
 
-    def begin(self, *arguments: str | Path) -> Command:
+    def begin(self, *arguments: str | Path) -> ForkedProgram:
         """Start a command."""
         number = next(self._numbers)
         output, errors = (self.folder / f"{name}-{number}.txt" for name in ("output", "errors"))
-        typed = [str(argument) for argument in arguments]
-        return Command(fork(typed, self._dependencies(output, errors)), output, errors)
+        return fork(arguments, self._dependencies(output, errors))
 
     def written(self, *distributions: Distribution) -> list[Path]:
         """Write distributions under their own names, in a new folder."""

@@ -22,7 +22,7 @@ from msgspec import json
 
 from tests.distributions import make_wheel
 from tests.durability.serving import post
-from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
+from tests.http_server import TOKEN, WHEELYARD, ServerProcess, launch_server
 from tests.once import made_once
 from tests.upgrades.kept_stores import kept_versions
 from tests.waiting import TIMEOUT_SECONDS
@@ -80,10 +80,10 @@ def run(program: Program, folder: Path, *arguments: str, **variables: str) -> st
 
 
 @pytest.fixture
-def servers(other_version: Program, tmp_path: Path) -> Iterator[list[Launched]]:
+def servers(other_version: Program, tmp_path: Path) -> Iterator[list[ServerProcess]]:
     """A server of the other version, which has made the store, and one of this version."""
     with ExitStack() as ending:
-        started = list[Launched]()
+        started = list[ServerProcess]()
         for number, program in enumerate((other_version, WHEELYARD)):
             server = launch_server(
                 *("--store", "store"),
@@ -98,7 +98,7 @@ def servers(other_version: Program, tmp_path: Path) -> Iterator[list[Launched]]:
         yield started
 
 
-def call_api(server: Launched, token: str, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
+def call_api(server: ServerProcess, token: str, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
     """Return what the API answers with 200 or 201."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_SECONDS)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -110,7 +110,7 @@ def call_api(server: Launched, token: str, method: str, path: str, body: object 
     return json.decode(answer) if answer else None
 
 
-def change_everything(server: Launched, token: str, side: int) -> None:
+def change_everything(server: ServerProcess, token: str, side: int) -> None:
     """Publish, yank, delete, make tokens and change grants, at the same time as other threads."""
     for turn in range(ROUNDS):
         name, number = f"by-{side}", f"{turn}.{side}"
@@ -128,7 +128,7 @@ def change_everything(server: Launched, token: str, side: int) -> None:
 
 
 def test_two_versions_change_one_store(
-    other_version: Program, servers: list[Launched], tmp_path: Path
+    other_version: Program, servers: list[ServerProcess], tmp_path: Path
 ) -> None:
     """Nothing that either version writes is lost, also what is deleted, and each sees all of it."""
     made = run(WHEELYARD, tmp_path, "token", "create", "boss", "--can", "admin", "--store", "store")
@@ -171,7 +171,7 @@ def test_two_versions_change_one_store(
             assert "shared" in listed
 
 
-def download(server: Launched, file: str) -> None:
+def download(server: ServerProcess, file: str) -> None:
     """Download a file, as a client does."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_SECONDS)
     connection.request("GET", file, headers={"User-Agent": "pip/26.3"})
@@ -181,7 +181,7 @@ def download(server: Launched, file: str) -> None:
 
 
 def test_two_versions_count_downloads(
-    other_version: Program, servers: list[Launched], tmp_path: Path
+    other_version: Program, servers: list[ServerProcess], tmp_path: Path
 ) -> None:
     """Either version shows what both have counted, before it is added up and afterwards."""
     made = make_wheel("shared")
