@@ -16,7 +16,7 @@ from msgspec.structs import replace as changed
 from tests.advice import texts_of
 from tests.fake_store import Before, FakeStore, Fault, FaultKind
 from tests.fake_time import Clock, fake_runtime
-from tests.operations.in_memory_index import IndexHarness
+from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import (
     MAX_TOKENS_PER_OWNER,
@@ -140,6 +140,18 @@ def test_an_id_never_leaves_its_folder(tmp_path: Path, token_id: str) -> None:
 
     with pytest.raises(NotFound):
         index.tokens.revoke(token_id, by="local:alice")
+
+
+def test_an_administrator_revokes_by_the_id_alone(harness: IndexHarness) -> None:
+    """The API takes the id of a token from an administrator, and no secret in a URL."""
+    token, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:bob")
+    caller_tokens = harness.index.caller_tokens
+
+    with pytest.raises(NotFound, match="There is no token with this id"):
+        caller_tokens.revoke(ALICE, token.text)
+
+    assert harness.index.tokens.all() == [record]
+    assert caller_tokens.revoke(ALICE, record.id).revoked_by == ALICE.principal
 
 
 def test_a_wrong_token_is_not_repeated(harness: IndexHarness) -> None:

@@ -367,6 +367,28 @@ def test_a_public_bucket_closes_no_index() -> None:
     assert "gets it from the public bucket" in warnings[1][0].message
 
 
+@pytest.mark.parametrize(
+    ("named", "open_indexes", "is_told"),
+    [
+        ("", (), True),
+        ("*", ("dev",), True),
+        ("prod", (), False),
+        ("", (MAIN,), False),
+        ("prod", (MAIN,), False),
+    ],
+)
+def test_a_right_that_every_name_of_htpasswd_has(
+    named: str, open_indexes: tuple[str, ...], *, is_told: bool
+) -> None:
+    """Who grants a right in a closed main is told if every htpasswd name has rights there."""
+    settings = Settings(access=AccessSettings(htpasswd_file="users"))
+    granted = build_grant("g1", _fields(named), NO_GROUPS)
+
+    warnings = list(texts_of(stored_grant_warnings(settings, granted, Grants(), open_indexes)))
+
+    assert any("every name in access.htpasswd_file" in text for text in warnings) is is_told
+
+
 def test_a_token_for_all_indexes_is_for_administrators(tmp_path: Path) -> None:
     """Only administrators of the server make a token of their own for all indexes."""
     index = _index(tmp_path)

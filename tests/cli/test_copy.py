@@ -209,15 +209,20 @@ def test_files_of_a_bucket_of_their_own_are_copied(
     assert len(google.log.records(price="B")) <= 20
 
 
-def test_tokens_are_copied_to_their_own_place(
-    store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGcs
+PUBLIC = 'downloads = "public"\nfiles = "gs://files"\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "caching"), [('downloads = "redirect"\n', "private"), (PUBLIC, "public")]
+)
+def test_a_copy_has_the_settings_of_a_configured_store(
+    store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGcs, line: str, caching: str
 ) -> None:
-    """Tokens are copied from and to the place that the settings of a store have for them."""
+    """Tokens have the place that settings have for them, and public files may be kept by caches."""
     where = {EMULATOR: google.url}
     config = sandbox.folder / "wheelyard.toml"
     config.write_text(
-        '[store]\nlocation = "gs://packages"\ndownloads = "redirect"\n'
-        '[access]\ncredentials_store = "gs://secrets"\n'
+        f'[store]\nlocation = "gs://packages"\n{line}[access]\ncredentials_store = "gs://secrets"\n'
     )
     there = sandbox.folder / "there"
     for places in ((store, "gs://packages"), ("gs://packages", there)):
@@ -225,6 +230,9 @@ def test_tokens_are_copied_to_their_own_place(
 
     assert len(google.bucket("secrets").names("credentials/tokens/")) == 1
     assert google.bucket("packages").names("credentials/") == []
+    files = google.bucket("files" if line == PUBLIC else "packages")
+    kept = [files.find(name).fields["cacheControl"] for name in files.names("files/")]
+    assert {scope.partition(",")[0] for scope in kept} == {caching}
     assert contents(there) == contents(store)
 
 

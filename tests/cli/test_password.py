@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 import tempfile
+from errno import ENOSPC
 from pathlib import Path
 from select import select
 
@@ -109,6 +110,25 @@ def test_a_file_that_cannot_be_used_stays(wheelyard: Typed, sandbox: Sandbox) ->
         assert words in done.stderr
     done = piped(wheelyard, "ana", "--file", sandbox.folder / "none" / "users")
     assert (done.returncode, "cannot be used" in done.stderr) == (1, True)
+
+
+def test_a_full_disk_is_told(
+    wheelyard: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who sets a password on a full disk is told that it was not stored, and the file stays."""
+    file = sandbox.folder / "users"
+    file.write_text("# by hand\n")
+    before = sorted(sandbox.folder.iterdir())
+
+    def fail(_: int) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    done = piped(wheelyard, "ana", "--file", file)
+
+    assert (done.returncode, "No space left on device" in done.stderr) == (1, True)
+    assert "has a password now" not in done.stderr
+    assert (file.read_text(), sorted(sandbox.folder.iterdir())) == ("# by hand\n", before)
 
 
 @pytest.mark.integration

@@ -1,6 +1,7 @@
 """Command lines that need neither a store nor a server that answers."""
 
 from random import Random
+from typing import Literal
 
 import pytest
 
@@ -10,11 +11,13 @@ from wheelyard.api.own_token import check_token
 from wheelyard.api_client import ApiConnection
 from wheelyard.cli import login_commands
 from wheelyard.cli.serve import run_command
+from wheelyard.cli.store_commands import _settings_for_store
 from wheelyard.errors import Unauthenticated
 from wheelyard.http import web_server
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.api_token import new_token
 from wheelyard.remedies import Advice, Remedy
+from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.stores import system_runtime
 
 URL = "https://packages.acme.dev/"
@@ -27,6 +30,39 @@ def test_an_unknown_command_is_wrong_usage(wheelyard: Typed) -> None:
     done = wheelyard("fly")
 
     assert (done.returncode, "No such command" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("export site --files ftp://x.example", "'ftp://x.example' is no address"),
+        ("export site --files copy --store memory:", "there is nothing to export"),
+        ("list --server ftp://x.example", "Write the root URL of a server"),
+    ],
+)
+def test_a_url_that_is_none_for_the_web(wheelyard: Typed, arguments: str, words: str) -> None:
+    """A URL that nobody could ask is refused in one line, and `--files copy` is no URL."""
+    done = wheelyard(*arguments.split())
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("location", "downloads", "kept"),
+    [
+        ("gs://packages", "public", "public"),
+        ("gs://packages", "redirect", "proxy"),
+        ("gs://other", "public", "proxy"),
+    ],
+)
+def test_a_copy_writes_public_objects_to_a_public_store_alone(
+    location: str, downloads: Literal["public", "redirect"], kept: str
+) -> None:
+    """A copy writes objects for public caches only into the store whose settings say so."""
+    settings = Settings(store=StoreSettings(location="gs://packages", downloads=downloads))
+
+    assert _settings_for_store(settings, location).store.downloads == kept
 
 
 def test_a_logout_needs_a_token(wheelyard: Typed) -> None:

@@ -94,6 +94,16 @@ def test_the_name_of_main_is_no_path(server: InProcessServer, path: str) -> None
     assert b"/main/" not in server.get("/setup/", ("Accept", "text/html")).body
 
 
+@pytest.mark.parametrize("path", ["/pypi/demo/json", "/api/v1/projects/demo"])
+def test_a_server_with_main_alone_names_no_other_index(tmp_path: Path, path: str) -> None:
+    """Who asks for a project that is not there hears of other indexes only if there are some."""
+    with in_process(tmp_path) as server:
+        missing = server.get(path)
+
+    assert missing.status == 404
+    assert "about the index main" not in decode(missing.body)["message"]
+
+
 def test_each_index_has_its_own_packages(server: InProcessServer) -> None:
     """What is published to one index is in that index, and in those that have it as a layer."""
     server.publish_to("prod", OLD)

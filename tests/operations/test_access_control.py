@@ -391,3 +391,14 @@ def test_any_changes_leave_a_document_that_is_its_journal(
     assert (harness.check().problems, harness.check().repaired) == ([], [])
     revision = (processes[0].records.get().value or AccessRules()).revision
     assert revision == len(history(processes[1]))
+
+
+def test_no_grants_are_answered_from_memory(access: AccessControl) -> None:
+    """Once a server has looked for grants and found none, its memory answers who may do what."""
+    assert access.peek() is None
+    assert access.load().all == ()
+
+    remembered = access.peek()
+
+    assert remembered is not None
+    assert remembered.all == ()

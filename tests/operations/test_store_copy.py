@@ -21,6 +21,7 @@ from tests.fake_time import START
 from tests.operations import store_copies
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.old_files import EGG, list_old_file
+from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec, gzipped
@@ -136,7 +137,8 @@ def test_idle_copy_asks_both_feeds(source: IndexHarness, target: IndexHarness, o
 
     report = copy(source, target, read_from=here, write_to=there)
 
-    assert (report.projects, report.changed, report.objects) == (2 + others, 0, 0)
+    counts = (report.changed, report.objects, report.decisions, report.upstream, report.credentials)
+    assert (report.projects, counts) == (2 + others, (0, 0, 0, 0, 0))
     read_once = ("get", keys.PROJECT_NAMES), ("list", keys.PENDING), ("get", keys.CHANGES)
     # a document that is not there may be lost, which its journal says
     decisions_read = ("get", keys.DECISIONS), ("list", keys.DECISIONS_JOURNAL)
@@ -866,6 +868,19 @@ def test_facts_of_the_target_are_kept(source: IndexHarness, target: IndexHarness
 
     source.store.put(PINS, b"?", None)
     assert left_out(copy(source, target)) == [str(PINS)]
+
+
+def test_facts_that_servers_of_the_target_keep_changing(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """A copy that can never write a fact, as servers of the target are faster, says so."""
+    source.store.put(PINS, b'{"files":{"a":{"sha256":"aa"}}}', None)
+    losing = FakeStore(target.store, Fault(FaultKind.LOST_RACE, "put", PINS, times=ALWAYS))
+
+    with refused(Unavailable, "overloaded"):
+        copy(source, target, write_to=losing)
+
+    assert copy(source, target).upstream == 1
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new store", "a store"])

@@ -8,10 +8,12 @@ from msgspec.structs import replace
 
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock, fake_runtime
+from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog.format import ensure_format, rewrite_format
 from wheelyard.catalog.keys import FORMAT, probe
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Unavailable
+from wheelyard.http.server_process import store_probe
 from wheelyard.operations.check_store import (
     NOT_PROBED_YET,
     StoreProbe,
@@ -148,3 +150,23 @@ def test_every_refusal_is_told(code: str, reports: int, *, has_format: bool) -> 
 
     assert [fault.code for fault in failures] == [code] * reports
     assert [each.key for each in store.list("")] == [FORMAT] * has_format
+
+
+@pytest.mark.parametrize(("result", "writes"), [(None, True), (NOT_PROBED_YET, True), ("", False)])
+def test_a_server_that_has_written_is_not_tried_again(
+    tmp_path: Path, result: str | None, *, writes: bool
+) -> None:
+    """A worker that leads later tries the store again only if no earlier trial has succeeded."""
+    note = None
+    if result is not None:
+        note = tmp_path / "written"
+        note.write_text(result)
+    harness = IndexHarness(tmp_path)
+    ensure_format(harness.store)
+    store = FakeStore(harness.store)
+
+    probe = store_probe(harness.opened(2, store), note)
+    probe.run()
+
+    assert probe.reason == ""
+    assert (("put", FORMAT) in store.calls) is writes

@@ -1,9 +1,15 @@
 """What of a page is in the store."""
 
+import pytest
 from packaging.utils import NormalizedName
 
+from tests.fake_store import FakeStore, Fault, FaultKind
+from tests.fake_time import Clock, fake_runtime
 from wheelyard.catalog import keys
-from wheelyard.upstream.file_cache import as_stored
+from wheelyard.concurrency.runtime import ConflictRetries
+from wheelyard.errors import Conflict
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.file_cache import Pin, PinnedDigests, as_stored
 from wheelyard.upstream.page import UpstreamFile
 
 NAME = NormalizedName("idna")
@@ -63,3 +69,13 @@ def test_what_is_not_synced() -> None:
 
     assert all(map(keys.REFETCHABLE.match, fetched))
     assert not any(map(keys.REFETCHABLE.match, own))
+
+
+def test_a_digest_that_another_process_wrote_and_lost_again() -> None:
+    """If the digest of a file can be neither written nor read, the fetch fails with a refusal."""
+    store = FakeStore(MemoryStore(Clock().seconds), Fault(FaultKind.LOST_RACE, "put"))
+    pins = PinnedDigests(store, ConflictRetries(runtime=fake_runtime(Clock(), 1)))
+
+    with pytest.raises(Conflict):
+        pins.pin(NAME, "idna-1.0.tar.gz", Pin(DIGEST, 1))
+    assert pins.pin(NAME, "idna-1.0.tar.gz", Pin(DIGEST, 1)) == Pin(DIGEST, 1)

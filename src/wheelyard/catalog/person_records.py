@@ -38,7 +38,7 @@ class PeopleRecords(Struct, frozen=True):
     store: Store
     documents: DocumentCache[Person]
     runtime: Runtime
-    threads: int = 1
+    threads: int
     """The number of records that are read concurrently."""
 
     def get(self, provider: str, person_id: str) -> Snapshot[Person]:

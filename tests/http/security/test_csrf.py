@@ -11,11 +11,10 @@ from tests.http.servers import RunningServer, running_server
 from wheelyard.http.forms import is_cross_site
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
-pytestmark = pytest.mark.integration
-
 PACKAGE: Distribution = make_wheel("browser")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -64,6 +63,7 @@ def test_other_sites_change_nothing(
     assert server.client.get("/simple/", headers=sent).status_code == 200
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("origin", "status"), [("http://{address}", "2 404"), ("https://evil.example", "2 403")]
 )
@@ -81,6 +81,7 @@ PUBLIC = ServerSettings(public_url="https://packages.example.com", trusted_proxi
 BROWSER = {b"host": NAMED.encode(), b"origin": f"http://{NAMED}".encode()}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("host", "status"),
     [
@@ -125,6 +126,22 @@ def test_rebound_name_cannot_publish(open_to_all: RunningServer, host: str, stat
 def test_named_server_takes_browsers_by_name(settings: Settings, *, foreign: bool) -> None:
     """Where a setting says by which name people come, or through what, browsers may use names."""
     assert is_cross_site(BROWSER, settings) is foreign
+
+
+@pytest.mark.parametrize(
+    ("host", "foreign"),
+    [
+        *((host, False) for host in ("localhost", "LOCALHOST.", "packages.localhost")),
+        *((host, False) for host in ("127.0.0.1", "[::1]", "192.0.2.7")),
+        *((host, True) for host in ("rebound.example", "localhost.rebound.example", "127.0.0.1.x")),
+    ],
+)
+def test_local_server_takes_browsers_by_address(host: str, *, foreign: bool) -> None:
+    """A browser may use a server of its machine by localhost or an address, by no other name."""
+    name = f"{host}:8080"
+    headers = {b"host": name.encode(), b"origin": f"http://{name}".encode()}
+
+    assert is_cross_site(headers, Settings()) is foreign
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -46,6 +48,17 @@ def with_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set a key of S3."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+def with_boto3(monkeypatch: pytest.MonkeyPatch, provider: Callable[..., object]) -> None:
+    """Let boto3 be installed, with this provider of credentials for obstore."""
+    fakes: dict[str, dict[str, object]] = {
+        "boto3": {"Session": lambda: None},
+        "botocore.exceptions": {"BotoCoreError": ValueError},
+        "obstore.auth.boto3": {"Boto3CredentialProvider": provider},
+    }
+    for name, content in fakes.items():
+        monkeypatch.setitem(sys.modules, name, cast(ModuleType, SimpleNamespace(**content)))
 
 
 @pytest.mark.parametrize(
@@ -109,18 +122,31 @@ def test_a_profile_in_its_file(
     path.parent.mkdir(exist_ok=True)
     path.touch()
     keys = {"access_key_id": "AKIA", "secret_access_key": "secret", "expires_at": None}
-    fakes: dict[str, dict[str, object]] = {
-        "boto3": {"Session": lambda: None},
-        "botocore.exceptions": {"BotoCoreError": ValueError},
-        "obstore.auth.boto3": {"Boto3CredentialProvider": lambda _, **__: lambda: keys},
-    }
-    for name, content in fakes.items():
-        monkeypatch.setitem(sys.modules, name, cast(ModuleType, SimpleNamespace(**content)))
+    with_boto3(monkeypatch, lambda _, **__: lambda: keys)
 
     url = opened("s3://wheels", "redirect").files.sign(NAME, HOUR)
 
     assert url is not None
     assert "X-Amz-Credential=AKIA%2F" in url
+
+
+@pytest.mark.parametrize("profile", ["acme", ""])
+def test_a_profile_that_boto3_refuses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, profile: str
+) -> None:
+    """A named profile that cannot be read is an error; a file without a usable one is passed by."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError
+
+    (tmp_path / "profiles").touch()
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "profiles"))
+    monkeypatch.setenv("AWS_PROFILE", profile)
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    with_boto3(monkeypatch, refuse)
+
+    with refused(Unavailable, "storage_credentials") if profile else nullcontext():
+        opened("s3://wheels")
 
 
 def test_keys_come_before_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
