@@ -236,6 +236,20 @@ def test_what_names_no_index_is_counted_until_it_does(tmp_path: Path) -> None:
     assert "dev and prod" in warning.message
 
 
+def test_a_personal_token_that_names_no_index_is_about_main(tmp_path: Path) -> None:
+    """A token that an administrator has made in an earlier version administers main alone."""
+    who = "user:bo@acme.dev"
+    index = _index(tmp_path, {**_grant(who, "*"), "actions": ["admin"]})
+    request = TokenRequest(name="bo", owner=TokenOwner(who, frozenset({who})))
+    _, made = index.tokens.create(request, "local:test")
+    actions = int(Action.ADMIN | made.scope.actions)
+    old = replace(made, in_index=None, actions=actions, projects=made.scope.projects)
+    operators = replace(old, owner="", owner_names=())
+
+    assert _token_may(index, old, Action.ADMIN) == {MAIN}
+    assert _token_may(index, operators, Action.ADMIN) == {MAIN, "dev", "prod"}
+
+
 @pytest.mark.parametrize(
     ("wanted", "holds"),
     [("main", set()), ("dev,main", {"dev"}), ("dev", {"dev"}), ("*", {MAIN, "dev", "prod"})],

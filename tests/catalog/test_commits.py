@@ -14,6 +14,7 @@ from wheelyard.catalog.commits import Journal, ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
 from wheelyard.catalog.journaled_documents import ProjectCodec, project_journal
 from wheelyard.concurrency.runtime import ConflictRetries
+from wheelyard.errors import Unavailable
 from wheelyard.model.project import Event, EventKind, File, Project
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
@@ -118,6 +119,21 @@ def test_commits_of_a_copy_are_journaled_at_once(store: MemoryStore) -> None:
 
     keys_in_journal = [entry.key for entry in store.list(keys.journal(DEMO))]
     assert keys_in_journal == [commit_key(DEMO, number) for number in (1, 2, 3)]
+
+
+def test_a_copy_that_always_loses_is_told(store: MemoryStore) -> None:
+    """A copy into a project that others change at each attempt fails, and adds nothing."""
+    source = MemoryStore(Clock().seconds)
+    CommittingProcess(source, 1).submit(uploads("1.0"))
+    kind = project_journal(DEMO)
+    commit = Journal(kind, source, document(source)).read(1)
+    copying = CommittingProcess(store, 2)
+    copying.store.follow(Fault(FaultKind.LOST_RACE, "put", keys.project(DEMO), times=5))
+
+    with pytest.raises(Unavailable, match="Too many writers"):
+        copying.commits.add(kind, [commit])
+
+    assert not list(store.list(keys.project(DEMO)))
 
 
 @pytest.mark.parametrize("dies", [False, True])

@@ -6,14 +6,15 @@ from typing import Final
 
 import pytest
 
+# it binds a socket when it is imported, which the first test would be blamed for
+import urllib3.util.connection  # noqa: F401
+
 from tests.attestations.authority import Authority, Identity, github, google
 from tests.attestations.test_uploads import PUBLISHERS, WIDGET
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
 from tests.index_tables import put_tables_at, toml_of
 from tests.sources.web.fake_server import running_fake_server
-
-pytestmark = pytest.mark.integration
 
 OURS: Final = "https://github.com/acme/widget"
 
@@ -115,6 +116,7 @@ def test_another_file_of_the_name_is_refused(attested_wheel: Path, wheelyard: Ty
     assert "another SHA-256. Do not use the file until you know why." in done.stderr
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("provenance", [b'{"attestation_bundles": []}', b"?", b"[" * 100_000])
 def test_a_provenance_of_nobody_proves_nothing(
     wheelyard: Typed, sandbox: Sandbox, provenance: bytes

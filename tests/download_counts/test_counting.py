@@ -281,6 +281,20 @@ def test_all_projects_are_added_up_at_once() -> None:
     assert totals() == {"first": 1, "second": 2, "third": 2}
 
 
+def test_unchanged_totals_are_not_added_up_again() -> None:
+    """The downloads of all projects are added up once for each number of days that is asked for."""
+    stored = CountedStore()
+    process = stored.process()
+    process.note()
+    stored.clock.advance(days=10)
+    process.note()
+    month, _ = process.downloads.totals(30)
+
+    assert process.downloads.totals(30)[0] is month
+    assert process.downloads.totals(7)[0].projects == {DEMO: 1}
+    assert process.downloads.totals(30)[0].projects == {DEMO: 2}
+
+
 def test_old_counts_are_shown_while_the_store_does_not_answer() -> None:
     """While the store does not answer, a page shows what was known before, or nothing."""
     stored = CountedStore()

@@ -190,6 +190,20 @@ def test_the_status_of_the_first_layer_counts_for_all_that_are_merged(
     assert [file["shown"] for file in why["files"]] == [False, False]
 
 
+def test_why_explains_a_file_that_no_layer_shows_as_in_the_first(server: InProcessServer) -> None:
+    """A file of two layers that neither shows is explained by the first layer that has it."""
+    shared = make_wheel("acme_x", "1.0")
+    for layer in ("prod", "dev"):
+        server.publish_to(layer, shared)
+        lifecycle = server.index.named(layer).lifecycle
+        lifecycle.set_status(ALICE, NormalizedName("acme-x"), Status.QUARANTINED, "")
+
+    why = decode(server.get("/prod/api/v1/upstream/why?project=acme-x").body)
+
+    (file,) = why["files"]
+    assert [reason["text"] for reason in file["reasons"]] == ["The project is quarantined."]
+
+
 def test_a_file_in_quarantine_is_not_replaced_by_one_of_a_lower_layer(
     server: InProcessServer,
 ) -> None:

@@ -135,6 +135,7 @@ REFUSED = {
         "x__-1-py3-none-any.whl",
     ),
     "long versions": (f"x-{'.1' * 64}.tar.gz", f"x-1{'.1' * 64}.tar.gz", f"x-1+{'a' * 127}.tar.gz"),
+    "long filenames": (f"x-1-py3-none-{'a' * 184}.whl", f"x-1-py3-none-{'a' * 500}.whl"),
     "malformed versions": ("x-v 1.tar.gz", "x-1.0+.tar.gz", "x-1..0.tar.gz", "x-1.0-.tar.gz"),
     "malformed tags": (
         "x-1-py3-none-.whl",

@@ -110,6 +110,22 @@ def test_every_definition_without_a_circle_ends(layers: dict[str, list[str]]) ->
         assert all(part in definitions[part].layers for part in parts)
 
 
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ([], "expected 1 to 16 layers"),
+        ([f"i{number}" for number in range(17)], "expected 1 to 16 layers"),
+        (["stable", "dev", "dev"], "the layer 'dev' is there twice"),
+        (["stable", "main", ""], "the layer 'main' is there twice"),
+    ],
+    ids=reprlib.repr,
+)
+def test_wrong_layers_are_refused(layers: list[str], words: str) -> None:
+    """An index without layers, with too many, or with a layer twice is refused with the reason."""
+    with pytest.raises(Invalid, match=words):
+        build_definition(IndexFields(name="stable", layers=tuple(layers)))
+
+
 def test_layers_are_looked_at_in_order() -> None:
     """The packages of a layer come where the layer stands, with those of its own layers."""
     definitions = _definitions(prod=["prod", ""], dev=["dev", "prod"], team=["dev", "team"])

@@ -866,8 +866,19 @@ def test_facts_of_the_target_are_kept(source: IndexHarness, target: IndexHarness
         assert target.bytes_at(PAGE) == (early if here == b"?" else late)
     assert json.loads(target.bytes_at(PINS)) == {"files": joined}
 
+
+@pytest.mark.parametrize("there", [None, b'{"files":{}}'], ids=["none yet", "some"])
+def test_damaged_facts_are_not_copied(
+    source: IndexHarness, target: IndexHarness, there: bytes | None
+) -> None:
+    """Damaged facts of public packages are told, and the target keeps what it has of them."""
     source.store.put(PINS, b"?", None)
+    if there is not None:
+        target.store.put(PINS, there, None)
+    before = target.snapshot(keys.UPSTREAM)
+
     assert left_out(copy(source, target)) == [str(PINS)]
+    assert target.snapshot(keys.UPSTREAM) == before
 
 
 def test_facts_that_servers_of_the_target_keep_changing(

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.distributions import make_wheel
-from tests.operations.two_indexes import TwoIndexes
-from tests.webhooks.harness import WebhookHarness, harness_of
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
+from tests.operations.two_indexes import DEMO, TwoIndexes
+from tests.webhooks.harness import DeliveringServer, WebhookHarness, harness_of
 from tests.webhooks.receivers import Receiver
+from wheelyard.catalog import keys
 from wheelyard.model.stored_webhooks import Webhook
 from wheelyard.model.webhook_messages import Outgoing
 from wheelyard.model.webhook_state import PAUSES, DeliveryAttempt
@@ -93,3 +95,23 @@ def test_what_has_failed_is_sent_again_after_a_pause(hooks: WebhookHarness, send
         tries.append(len(sender.sent))
 
     assert tries == [1, 2, 2]
+
+
+def test_a_failure_that_goes_on_is_logged_once(
+    hooks: WebhookHarness, sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says why webhooks are told of nothing, once for as long as it is the same reason."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    hooks.index.index.changes.newest()
+    away = Fault(FaultKind.NOT_DONE, "*", keys.project(DEMO), times=ALWAYS)
+    store = FakeStore(hooks.index.store, away)
+    server = DeliveringServer(hooks.index.opened(seed=50, store=store))
+    hooks.servers.append(server)
+
+    for _ in range(3):
+        server.deliver()
+
+    assert sender.sent == []
+    (message,) = [each for each in caplog.messages if "webhooks are told of nothing" in each]
+    assert "webhooks are told of nothing for now: builds: " in message

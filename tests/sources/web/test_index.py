@@ -298,6 +298,10 @@ def test_a_certificate_that_nobody_vouches_for(
         _, found = taken(f"{proxy.url}/simple/")
 
         assert found.names == ["a-2.tar.gz"]
+        moved = CannedResponse(status=301, headers={"Location": "/simple/a/"})
+        server.serve("/moved/a/", moved)
+        server.page("/moved/", '<a href="a/">a</a>')
+        assert taken(f"{proxy.url}/moved/")[1].names == ["a-2.tar.gz"]
         assert [each.why for each in found.faults] == ["it is linked by http from a page of https"]
         server.page("/plain/", f'<base href="{server.url}/plain/"><a href="a/">a</a>')
         (fault,) = taken(f"{proxy.url}/plain/")[1].faults

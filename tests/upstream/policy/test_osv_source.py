@@ -112,6 +112,19 @@ def test_nothing_is_read_twice(tmp_path: Path) -> None:
     assert source.current() is later is source.peek()
 
 
+def test_a_database_that_stays_broken(tmp_path: Path) -> None:
+    """While the database of an index is broken, the one before it stays in force at each look."""
+    clock, path = Clock(), tmp_path / "osv.json"
+    in_file(path)
+    source = OsvSource(path, 0.0, clock.seconds)
+    assert hits(source) == ["1", "2"]
+    path.write_bytes(b"[")
+    for _ in range(3):
+        clock.advance(seconds=5)
+        assert hits(source) == ["1", "2"]
+        assert source.error
+
+
 @pytest.mark.parametrize("name", ["missing", "empty", "notes.json"])
 def test_what_is_no_database_is_an_error(tmp_path: Path, name: str) -> None:
     """What is no database is an error, so that nobody believes to be protected."""

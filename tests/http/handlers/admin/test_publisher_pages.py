@@ -155,6 +155,8 @@ def test_each_provider_has_its_form(
         ({"workflow": ""}, 400, "workflow"),
         ({"events": "pull_request"}, 400, "events"),
         ({"issuer": "https://10.0.0.7"}, 400, "issuer"),
+        ({"provider": ""}, 400, ""),
+        ({"provider": "travis"}, 400, ""),
         ({"csrf_token": ""}, 403, ""),
     ],
 )

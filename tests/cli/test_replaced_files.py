@@ -1,0 +1,27 @@
+"""Files of people that a command replaces as a whole."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from wheelyard.cli.replaced_files import replace_file
+
+
+def test_the_new_content_is_on_disk_before_it_has_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut, a netrc file that was being replaced has its old or its new content."""
+    netrc = tmp_path / ".netrc"
+    netrc.write_bytes(b"old")
+    synced = list[tuple[int, bytes, bytes]]()
+
+    def note(file: int) -> None:
+        synced.append((os.fstat(file).st_ino, os.pread(file, 9, 0), netrc.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", note)
+
+    replace_file(netrc, b"new", 0o600, keeps_mode=False)
+
+    assert synced == [(netrc.stat().st_ino, b"new", b"old")]
+    assert netrc.read_bytes() == b"new"
