@@ -217,6 +217,9 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
             Entry(INFO + b"/METADATA", METADATA + b"Requires-Dist: evil\n")
         ),
         "entry-not-in-the-directory": lambda: wheel_bytes(Entry(A.name, A.data, listed=False)),
+        "last-entry-not-in-the-directory": lambda: zip_bytes(
+            [*wheel_entries(), Entry(A.name, A.data, listed=False)]
+        ),
         "bytes-behind-the-data": lambda: wheel_bytes(Entry(A.name, A.data, tail=b"x")),
         "bytes-before-the-directory": lambda: zip_bytes(wheel_entries(), between=b"x"),
         "entry-only-in-the-directory": lambda: wheel_bytes(Entry(A.name, A.data, present=False)),

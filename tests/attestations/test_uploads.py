@@ -3,6 +3,8 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,7 @@ from tests.attestations.authority import Authority, Identity, github, gitlab, go
 from tests.clients.harness import SOURCE, new_sandbox
 from tests.distributions import Distribution, make_wheel
 from tests.exporting.export_fixture import export_to
+from tests.fake_store import Before, FakeStore
 from tests.fake_time import Clock, fake_runtime
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
@@ -44,7 +47,7 @@ from wheelyard.settings.sections import (
     ServerSettings,
     Settings,
 )
-from wheelyard.storage.base import Key, Stored, Stores
+from wheelyard.storage.base import Key, Store, Stored, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
@@ -114,8 +117,13 @@ def server(tmp_path: Path, authority: Authority) -> Iterator[InProcessServer]:
         yield started
 
 
-def running(tmp_path: Path, authority: Authority, **attestations: Any) -> Any:  # noqa: ANN401
-    """Return the context of a server that takes attestations."""
+def running(
+    tmp_path: Path,
+    authority: Authority,
+    store: Store | None = None,
+    **attestations: Any,  # noqa: ANN401
+) -> AbstractContextManager[InProcessServer]:
+    """Return the context of a server that takes attestations, perhaps over another store."""
     root = tmp_path / "trusted_root.json"
     root.write_text(authority.trusted_root)
     values = {"accept": True, "trusted_root": str(root), **attestations}
@@ -129,7 +137,7 @@ def running(tmp_path: Path, authority: Authority, **attestations: Any) -> Any:  
         index=[{"name": "dev", "read": "anyone"}],
         publisher=PUBLISHERS,
     )
-    return in_process(tmp_path, settings, tables=tables)
+    return in_process(tmp_path, settings, store=store, tables=tables)
 
 
 def upload(
@@ -341,6 +349,23 @@ def test_a_second_upload_adds_them(server: InProcessServer, authority: Authority
     assert isinstance(rebuilt, Stored)
     assert rebuilt.body == whole.body
     assert provenance(server).body == first
+
+
+def test_a_file_that_is_deleted_meanwhile_gets_none(tmp_path: Path, authority: Authority) -> None:
+    """A file that is deleted while its attestations are stored stays deleted, without an error."""
+    store = FakeStore(MemoryStore(Clock().seconds))
+    with running(tmp_path, authority, store) as server:
+        upload(server, WIDGET)
+        delete = partial(
+            server.index.lifecycle.change, "delete", ALICE, WIDGET_NAME, Selection(ONE), ""
+        )
+        store.follow(Before(delete, "put*", "files/*.provenance"))
+
+        upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+
+        project = server.index.projects.get(WIDGET_NAME)
+        assert (project.files, project.revision) == ((), 2)
+        assert server.index.server.check.run(rebuild=False).problems == []
 
 
 def test_pages_name_the_provenance(server: InProcessServer, authority: Authority) -> None:

@@ -292,6 +292,19 @@ def lose_sealed(store: Store) -> None:
     store.delete(next(store.list(keys.SEALED_CHANGES)).key)
 
 
+def test_a_webhook_begins_no_lost_feed_anew(process: Process, store: MemoryStore) -> None:
+    """Telling all servers to look at the webhooks makes no new list of changes for a lost one."""
+    process.commit(DEMO)
+    process.changes.since(0)
+    lose_log(store)
+
+    with pytest.raises(Unavailable) as caught:
+        Process(store, 2).changes.touch()
+
+    assert caught.value.code == "damaged_document"
+    assert store.get(keys.CHANGES) is None
+
+
 @pytest.mark.parametrize("harm", [lose_log, damage_log, lose_sealed])
 def test_a_lost_feed_is_made_again_with_higher_serials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Store], None]

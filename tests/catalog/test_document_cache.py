@@ -11,7 +11,7 @@ from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache, MaxAge, Snapshot
 from wheelyard.catalog.projects import NameList
-from wheelyard.errors import Unavailable
+from wheelyard.errors import DAMAGED, Unavailable
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.storage.memory import MemoryStore
 
@@ -119,6 +119,19 @@ def test_stale_documents_are_served_during_an_outage() -> None:
     harness.clock.advance(seconds=FRESHNESS)
     with pytest.raises(Unavailable):
         harness.names()
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_a_damaged_document_is_no_outage(*, near: bool) -> None:
+    """A document that cannot be read is an error at once, also with stale_if_error."""
+    harness = DocumentHarness(stale_if_error=60, near=near)
+    harness.names()
+    harness.store.put(keys.PROJECT_NAMES, b"{", None)
+    harness.clock.advance(seconds=FRESHNESS)
+
+    with pytest.raises(Unavailable) as caught:
+        harness.names()
+    assert caught.value.code == DAMAGED
 
 
 @pytest.mark.parametrize("near", [True, False])

@@ -113,6 +113,16 @@ def test_a_file_is_put_into_force_and_again_changes_nothing(harness: IndexHarnes
     assert harness.snapshot() == before
 
 
+def test_a_grant_that_a_file_has_twice_is_one_grant(harness: IndexHarness) -> None:
+    """A grant that is in a file twice, in whatever order of its projects, is added once."""
+    grant = '[[grant]]\nwho = ["user:bo@acme.dev"]\nactions = ["read"]\nprojects = '
+
+    report = put(harness.index, f'{grant}["a", "b"]\n{grant}["b", "a"]\n')
+
+    assert changes(report) == [("added", "grant", "")]
+    assert len(harness.index.server.access.read_stored().grants) == 1
+
+
 def test_a_dry_run_tells_the_same_and_writes_nothing(harness: IndexHarness) -> None:
     """A dry run says what would change, and the store stays as it is."""
     before = harness.snapshot()

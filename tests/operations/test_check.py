@@ -363,6 +363,15 @@ def test_a_store_without_its_format_is_refused(index_with_history: IndexHarness)
         index_with_history.opened(seed=7)
 
 
+def test_a_file_is_no_place_of_a_store(tmp_path: Path) -> None:
+    """Who names a file as the store is told that it cannot be one, not that a store is missing."""
+    (tmp_path / "file").touch()
+    settings = Settings(store=StoreSettings(location=str(tmp_path / "file")))
+
+    with pytest.raises(Unavailable, match="cannot be a store"):
+        open_index(settings, create=False)
+
+
 def orphan(harness: IndexHarness) -> None:
     """Leave the bytes of an upload that died before its commit."""
     index = harness.opened(7)
@@ -445,16 +454,17 @@ def test_a_sweep_spares_what_may_be_listed(index_with_history: IndexHarness) -> 
 
 
 def test_a_sweep_of_a_store_without_projects(index_with_history: IndexHarness) -> None:
-    """Where all documents and journals are lost, the bytes are kept: they may be all there is."""
+    """Where all documents and journals are lost, the bytes are kept, and are no leftovers."""
     before = index_with_history.snapshot(keys.FILES)
     for prefix in (keys.PROJECTS, keys.JOURNAL, keys.PROJECT_NAMES):
         for entry in index_with_history.store.list(prefix):
             index_with_history.store.delete(entry.key)
     index_with_history.clock.advance(days=3)
 
-    index_with_history.check(sweep=True)
+    findings = index_with_history.check(sweep=True)
 
     assert index_with_history.snapshot(keys.FILES) == before
+    assert not any("belong to no listed file" in note for note in texts_of(findings.notes))
 
 
 def test_a_sweep_spares_a_listed_project_that_is_lost(index_with_history: IndexHarness) -> None:

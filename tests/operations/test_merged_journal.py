@@ -1,7 +1,7 @@
 """The journals of everything as one, from the newest entry back."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -189,6 +189,23 @@ def test_filters(harness: IndexHarness) -> None:
         entries(index, what="renamed")
     both = entries(index, by="alice", project="alpha", what="uploaded")
     assert [entry.commit for entry in both] == [1]
+
+
+def test_entries_of_a_machine_that_does_not_know_the_time(tmp_path: Path) -> None:
+    """What a machine does whose clock begins in 1970 at each start is in the journal as well."""
+    harness = IndexHarness(tmp_path, Clock(datetime(1970, 1, 1, 0, 10, tzinfo=UTC)))
+    make_history(harness, [("alpha", 1), ("grant", 1)])
+
+    assert [entry.what for entry in entries(harness.index)] == ["granted", "uploaded"]
+
+
+def test_since_allows_for_a_clock_that_is_behind(harness: IndexHarness) -> None:
+    """An entry is found by its time, also before one of a server whose clock is an hour behind."""
+    make_history(harness, [("alpha", 200), ("alpha", -60)])
+
+    found = entries(harness.index, since=START + timedelta(minutes=200))
+
+    assert [entry.what for entry in found] == ["uploaded"]
 
 
 def test_entries_of_one_index(harness: IndexHarness) -> None:

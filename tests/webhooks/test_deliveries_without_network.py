@@ -15,6 +15,7 @@ from wheelyard.catalog import keys
 from wheelyard.model.stored_webhooks import Webhook
 from wheelyard.model.webhook_messages import Outgoing
 from wheelyard.model.webhook_state import PAUSES, DeliveryAttempt
+from wheelyard.webhooks.dispatcher import LIST_SECONDS
 from wheelyard.webhooks.sender import SendResult, WebhookSender
 
 
@@ -115,3 +116,48 @@ def test_a_failure_that_goes_on_is_logged_once(
     assert sender.sent == []
     (message,) = [each for each in caplog.messages if "webhooks are told of nothing" in each]
     assert "webhooks are told of nothing for now: builds: " in message
+
+
+def test_what_fails_for_a_day_is_given_up(hooks: WebhookHarness, sender: Sender) -> None:
+    """A message that fails again and again becomes a dead letter, and is not tried any more."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    sender.error = "it answers with status 500"
+    server = hooks.server()
+    server.deliver()
+    for pause in PAUSES:
+        hooks.index.clock.advance(seconds=pause.total_seconds())
+        server.deliver()
+    hooks.index.clock.advance(days=1)
+    server.deliver()
+
+    assert sender.sent == ["demo 1.0 in main"] * (len(PAUSES) + 1)
+    assert [letter.subject for letter in hooks.state().dead] == ["demo 1.0 in main"]
+
+
+def test_changes_of_rights_are_told(hooks: WebhookHarness, sender: Sender) -> None:
+    """A webhook that asks for changes of rights is told of each new index."""
+    hooks.add(events=["access_changed"])
+    TwoIndexes(hooks.index)
+
+    hooks.deliver()
+
+    changes = [subject.partition(",")[0] for subject in sender.sent]
+    assert changes == ["index dev: made", "index prod: made"]
+
+
+def test_a_first_webhook_is_found_by_a_server_that_runs(
+    hooks: WebhookHarness, sender: Sender
+) -> None:
+    """A server that has looked in vain for webhooks tells the first one that is added later."""
+    server = hooks.server()
+    server.deliver()
+    server.deliver()
+
+    hooks.add()
+    hooks.index.clock.advance(seconds=LIST_SECONDS)
+    server.deliver()
+    hooks.index.upload(make_wheel())
+    server.deliver()
+
+    assert sender.sent == ["demo 1.0 in main"]

@@ -8,13 +8,14 @@ from packaging.utils import NormalizedName
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.model.index_name import MAIN
+from wheelyard.model.quotas import ListedAmount
 from wheelyard.operations.search.project_table import (
     ProjectTable,
     SearchResults,
     edit_distance,
     table_of,
 )
-from wheelyard.rendering.project_facts import ProjectFacts, fold
+from wheelyard.rendering.project_facts import ProjectFacts, fold, name_facts
 
 NAMES = st.text("ab0z-", min_size=1, max_size=5).map(NormalizedName)
 PATTERNS = st.one_of(NAMES, NAMES.map(lambda name: f"{name}*"), st.just("a-*")).map(Pattern)
@@ -146,6 +147,13 @@ def test_public_projects_are_apart() -> None:
     assert [project.name for project in visible.public] == ["b"]
     assert visible.used_by(NormalizedName("a")) == [table.find(NormalizedName("b"))]
     assert visible.used_by(NormalizedName("b")) == [table.find(NormalizedName("a"))]
+
+
+def test_names_alone_use_no_quota() -> None:
+    """Projects of which only the names are known count as no files, and as no bytes."""
+    table = table_of([name_facts(NormalizedName("a")), name_facts(NormalizedName("b"))])
+    assert table.usage == ListedAmount(0, 0)
+    assert table_of([facts("a", bytes=7, files=2), *table.projects]).usage == ListedAmount(7, 2)
 
 
 def test_every_word_has_to_be_there() -> None:
