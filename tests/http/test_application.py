@@ -1,17 +1,21 @@
 """The application itself, asked without a server."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.distributions import make_wheel
+from tests.fake_store import ALWAYS, Before, FakeStore, Pause
+from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.memory import MemoryStore
 
 DEMO = make_wheel("demo")
 PAGE = "/simple/demo/"
@@ -74,3 +78,44 @@ def test_unknown_names_cost_one_read(tmp_path: Path) -> None:
         assert app.get(PAGE).status == 200
         assert store.asked("get", keys.PROJECT_NAMES) == 1
         assert store.asked("get", keys.project(parse_name("demo"))) == 1
+
+
+def test_a_server_lives_while_its_store_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While each thread that reads waits for the store, a server says at once that it lives."""
+    monkeypatch.setattr("wheelyard.http.context_building.LOCAL_READ_THREADS", 1)
+    hang = Pause()
+    store = FakeStore(MemoryStore(Clock().seconds))
+
+    async def ask(app: InProcessServer) -> list[bool]:
+        page = asyncio.create_task(app.ask(PAGE))
+        await asyncio.sleep(0)
+        hang.wait_for_call()
+        probes = [asyncio.create_task(app.ask(path)) for path in ("/health", "/robots.txt")]
+        await asyncio.sleep(0)
+        answered = [task.done() for task in (page, *probes)]
+        hang.go_on.set()
+        await asyncio.gather(page, *probes)
+        return answered
+
+    with in_process(tmp_path, store=store) as app:
+        app.publish(DEMO)
+        store.follow(Before(hang, times=ALWAYS, verb="get", key="projects/*"))
+
+        assert app.runner.run(ask(app)) == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "is_packed"),
+    [("br, gzip", True), ("br, " + "x, " * 1400, False), ("gzip, " + "x, " * 1400, False)],
+    ids=["gzip", "long", "long-with-gzip"],
+)
+def test_nothing_is_compressed_for_an_endless_header(
+    app: InProcessServer, accept_encoding: str, *, is_packed: bool
+) -> None:
+    """A page is compressed for who accepts that, and not by a header that is too long to read."""
+    html = ("accept", "text/html")
+    page = app.get("/setup/", html, ("accept-encoding", accept_encoding))
+
+    assert (page.status, "content-encoding" in page.headers) == (200, is_packed)

@@ -286,6 +286,22 @@ def test_another_day_reads_no_commit_again(tmp_path: Path) -> None:
     assert commit_reads == [2, 0]
 
 
+def test_a_list_of_a_day_reads_no_core_metadata(tmp_path: Path) -> None:
+    """A list of a day has the summaries that are known, and asks the store for none of them."""
+    core_metadata = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nSummary: Hi\n"
+    store = FakeStore(MemoryStore(Clock().seconds))
+    with in_process(tmp_path, Settings(), store=store, tables=TABLES) as server:
+        server.publish_to("dev", make_wheel(metadata=core_metadata))
+        server.clock.advance(days=1)
+        server.get("/dev/search.json")
+        store.calls.clear()
+
+        found = decode(server.get("/dev/as-of-2026-01-01/search.json").body)
+
+    assert found == [["demo", "1.0", "Hi"]]
+    assert store.count("get|read", "*.metadata") == 0
+
+
 def test_a_day_whose_journal_is_damaged_is_not_guessed(server: InProcessServer) -> None:
     """If the journal has lost a commit of that time, the page of the day is an error."""
     server.publish_to("dev", OLD)

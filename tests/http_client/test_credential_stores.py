@@ -1,5 +1,6 @@
-"""netrc files that get a token, and keep everything else."""
+"""netrc files that get a token, and keep everything else, and keyrings that fail."""
 
+import subprocess
 from netrc import netrc
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelyard.http_client.credential_stores import (
+    KeyringFailed,
     NetrcProblem,
+    TokenKeyring,
     netrc_bytes,
     netrc_path,
     netrc_text,
@@ -104,3 +107,14 @@ def test_the_file_is_the_one_that_clients_read(tmp_path: Path) -> None:
     assert netrc_path({}, tmp_path, is_windows=True) == tmp_path / "_netrc"
     (tmp_path / ".netrc").touch()
     assert netrc_path({}, tmp_path, is_windows=True) == tmp_path / ".netrc"
+
+
+def test_what_a_keyring_says_of_its_failure_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keyring that fails has no token, whatever it prints, and stores none."""
+    failed = subprocess.CompletedProcess((), 1, b"the keyring is locked", b"")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    keyring = TokenKeyring("keyring", f"https://{HOST}", {}, 1.0)
+
+    assert keyring.token() == ""
+    with pytest.raises(KeyringFailed, match="stores nothing here"):
+        keyring.store(TOKEN)

@@ -270,6 +270,7 @@ def test_a_file_that_does_not_fit_changes_nothing(
         ("[main]\nindex_size = 1\n[quotas]\nindex_size = 1", "The key index_size of main is there"),
         ("index = 1", "index: expected tables"),
         ('[[index]]\nname = "dev"\ncolour = "red"', "number 1: colour: there is no such key"),
+        ('[[index]]\nname = "dev"\nindex_files = -1', r"expected a number of files, from 0\.$"),
         ('[[index]]\nname = "dev"\n[[index]]\nname = "dev"', "'dev' is there twice"),
         ('[[grant]]\nwho = ["ana"]\nprojects = ["*"]\nactions = ["read"]', "is nobody"),
         ("[groups]\nteam = 1", "expected a list"),

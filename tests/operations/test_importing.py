@@ -33,6 +33,7 @@ from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import (
     LOCAL_BATCH_FILES,
     MAX_PENDING_FILES,
+    REMOTE_BATCH_FILES,
     Importer,
 )
 from wheelyard.operations.importing.project_import import (
@@ -224,6 +225,16 @@ def test_files_share_commits(harness: IndexHarness, files: FakeFiles, *, is_loca
     assert [len(project.files) for project in projects] == [20, 20, 20]
     assert sum(project.revision for project in projects) < 30
     assert harness.check().problems == []
+
+
+def test_a_large_project_is_imported_in_pieces(harness: IndexHarness, files: FakeFiles) -> None:
+    """Of a project with many files, as many as a batch takes are imported at a time."""
+    made = [make_wheel(version=f"{number}.0") for number in range(2 * REMOTE_BATCH_FILES + 1)]
+    source = FakeSource([files.offer(distribution) for distribution in made])
+
+    Importer(harness.index.uploads, is_local=False).run(source, ALICE)
+
+    assert harness.index.projects.get(DEMO).revision == 3
 
 
 def test_a_source_is_never_far_ahead(harness: IndexHarness, files: FakeFiles) -> None:

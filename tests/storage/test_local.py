@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -192,6 +193,21 @@ def test_a_lost_reserve_is_made_again(tmp_path: Path) -> None:
     store.put_file(Key("files/b"), b"2")
 
     assert (tmp_path / RESERVE).stat().st_size == RESERVE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "is_made"), [(2 * RESERVE_BYTES, False), (2 * RESERVE_BYTES + 4096, True)]
+)
+def test_the_first_write_makes_the_reserve_and_leaves_as_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: int, *, is_made: bool
+) -> None:
+    """The first write makes the reserve of a disk on which more than its size is left then."""
+    disk = SimpleNamespace(f_bavail=free_bytes // 4096, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+
+    LocalStore(tmp_path, Random()).put(COUNTER, b"1", ABSENT)
+
+    assert (tmp_path / RESERVE).exists() is is_made
 
 
 def test_what_is_not_ours_is_not_listed(tmp_path: Path) -> None:

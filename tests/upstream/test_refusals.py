@@ -84,6 +84,22 @@ def test_one_project(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("other", ["pip", "requests"])
+def test_one_project_of_an_index_without_a_list(
+    public: FakeUpstream, tmp_path: Path, other: str
+) -> None:
+    """Where an index lists no projects, the page of another project shows that it answers."""
+    public.root = (404, "text/plain", b"there is no list")
+    public.publish(public_wheel(other, "2.0"))
+    public.refuse("evil", ARTIFACTORY)
+    with front(tmp_path, public) as server:
+        if other != "pip":  # which is tried whether or not anybody has asked for it
+            assert page_of(server, other).status == 200
+            server.clock.advance(seconds=60)
+        assert error_of(page_of(server, "evil"))[:2] == (403, "upstream_refused")
+
+
+@pytest.mark.integration
 def test_a_refusal_is_kept_as_long_as_a_page(public: FakeUpstream, tmp_path: Path) -> None:
     """A project that was refused is asked for again after the `page_ttl` of the index."""
     public.refuse("evil", ARTIFACTORY)

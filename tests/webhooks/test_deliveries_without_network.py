@@ -161,3 +161,20 @@ def test_a_first_webhook_is_found_by_a_server_that_runs(
     server.deliver()
 
     assert sender.sent == ["demo 1.0 in main"]
+
+
+def test_a_webhook_that_another_server_has_added_is_told(
+    hooks: WebhookHarness, sender: Sender
+) -> None:
+    """A server that has told only of another index so far tells a new webhook of main."""
+    hooks.index.upload(make_wheel())
+    TwoIndexes(hooks.index)
+    hooks.add("elsewhere", indexes=["dev"])
+    server = hooks.server()
+    server.deliver()
+    hooks.add()
+    hooks.index.upload(make_wheel(version="2.0"))
+
+    server.deliver()
+
+    assert sender.sent == ["demo 2.0 in main"]

@@ -13,7 +13,7 @@ from tests.distributions import make_requiring, make_sdist, make_wheel
 from tests.http.browser import Browser
 from tests.http.handlers.test_manage import PASSWORD, text_of
 from tests.http.in_process import InProcessServer, in_process
-from tests.index_tables import toml_of
+from tests.index_tables import put_tables, toml_of
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.project import PROVENANCE_SUFFIX, Event
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
@@ -153,6 +153,20 @@ def test_a_release_is_promoted_from_the_index_that_has_it(
 
     assert page.status == 404
     assert "demo 1.0 is from dev. Promote it on its page there." in text_of(page)
+
+
+def test_a_view_promotes_nothing_that_it_had_before(server: InProcessServer) -> None:
+    """An index that has become a view promotes none of its former releases, which it hides."""
+    server.publish_to("prod", make_wheel(version="2.0"))
+    ana = signed_in(server, "ana")
+    path = "/prod/project/demo/2.0/promote/"
+    before = ana.open(path)
+    put_tables(server.index, toml_of(index=[{"name": "prod", "layers": ["dev"]}]))
+    after = ana.open(path)
+
+    assert (before.status, "demo-2.0" in text_of(before)) == (200, True)
+    assert after.status == 404
+    assert "demo has no such release of its own" in text_of(after)
 
 
 def test_wrong_forms(server: InProcessServer) -> None:

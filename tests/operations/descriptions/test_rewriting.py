@@ -32,3 +32,25 @@ def test_only_blanks_are_between_folded_badges(between: str, *, is_folded: bool)
     html = rewrite(f"<p>{between.join([BADGE] * 4)}</p>")
 
     assert ('<summary dir="ltr">4 badges</summary>' in html) is is_folded
+
+
+@pytest.mark.parametrize("before", ["", "Text "])
+def test_images_side_by_side_are_two_words(before: str) -> None:
+    """The texts of two images without a blank between them are two words, also at the beginning."""
+    html = rewrite(f'<p>{before}<img alt="Build" src="b.png"><img alt="Tests" src="t.png"></p>')
+
+    assert re.sub("<[^>]*>", "", html).strip() == f"{before}Build Tests"
+
+
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ('<h1 align="center">Acme</h1>', '<h3 align="center">Acme</h3>'),
+        ('<p align="RIGHT">Acme</p>', '<p align="right">Acme</p>'),
+        ('<p align="justify">Acme</p>', "<p>Acme</p>"),
+        ('<ul align="center"><li>Acme</li></ul>', "<ul><li>Acme</li></ul>"),
+    ],
+)
+def test_texts_are_aligned_as_their_author_says(html: str, shown: str) -> None:
+    """Headings and paragraphs are at the left, the right or in the middle, and no list is."""
+    assert rewrite(html).strip() == shown

@@ -1,8 +1,17 @@
-"""Where the links of the documentation lead."""
+"""Where the links of the documentation lead, and what a search in it finds."""
+
+import re
 
 import pytest
 
-from wheelyard.rendering.web.docs_page import LinkTargets, forge_reference
+from tests.rendering.web.pages import ENVIRONMENT
+from wheelyard.rendering.web.docs_page import (
+    LinkTargets,
+    SearchedPage,
+    docs_search_page,
+    forge_reference,
+)
+from wheelyard.rendering.web.viewer import ANYONE
 
 PAGES = {"README.md": "", "tokens.md": "tokens/", "deploy/linux.md": "deploy/linux/"}
 FILES = {"images/overview.svg"}
@@ -33,3 +42,27 @@ def test_reference() -> None:
     assert forge_reference("1.2.3") == "v1.2.3"
     assert forge_reference("1.3.0rc1") == "v1.3.0rc1"
     assert forge_reference("1.3.0.dev4") == forge_reference("1.2.3+local") == "main"
+
+
+SEARCHED = (
+    SearchedPage("settings/", "Settings", "Each token has a period."),
+    SearchedPage("linux/", "Linux", "A service of systemd."),
+    SearchedPage("tokens/", "Tokens", "A token has rights."),
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("TOKEN", ["tokens/", "settings/"]),
+        ("token period", ["settings/"]),
+        ("nothing", []),
+        ("", ["settings/", "linux/", "tokens/"]),
+    ],
+)
+def test_a_search_finds_pages(words: str, found: list[str]) -> None:
+    """A search leads to each page that has all words, first to those that are named so."""
+    page = docs_search_page(ENVIRONMENT, ANYONE, SEARCHED, words, "1.0").decode()
+
+    assert re.findall(r'<h2><a href="\./([^"]*)">', page) == found
+    assert f"<p>{len(found)} page{'s' if len(found) != 1 else ''}" in page
