@@ -225,6 +225,8 @@ NO_KEYS: Final[dict[str, list[object]]] = {"tlogs": [], "ctlogs": [], "certifica
     [
         *(None, "", "{}", "[]", '{"mediaType": 1}'),
         json.dumps(json.loads(Authority().trusted_root) | NO_KEYS),
+        # a certificate that is none
+        authority().trusted_root.replace('"rawBytes": "MII', '"rawBytes": "AAA'),
     ],
 )
 def test_a_root_that_is_none_is_a_mistake_of_the_settings(tmp_path: Path, text: str | None) -> None:

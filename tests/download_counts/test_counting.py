@@ -70,6 +70,20 @@ def test_a_failed_write_loses_nothing(kind: FaultKind) -> None:
     assert [key for key in stored.listed() if key.startswith(keys.NEW_DOWNLOADS)] == []
 
 
+def test_the_end_of_a_process_writes_what_followed_a_failed_write() -> None:
+    """A process that ends after a failed write writes that batch, and what it counted later."""
+    stored = CountedStore()
+    process = stored.process(store=FakeStore(stored.memory, Fault(FaultKind.NOT_DONE, "put")))
+    process.note()
+    process.pass_an_hour()
+    process.note("2.0")
+    assert stored.listed() == []
+
+    process.counter.close()
+
+    assert stored.versions() == {"1.0": 1, "2.0": 1}
+
+
 def test_a_failed_write_is_repeated_without_downloads() -> None:
     """A failed write is repeated an hour later without any further download."""
     stored = CountedStore()

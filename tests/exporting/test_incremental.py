@@ -123,6 +123,15 @@ def test_without_a_change_nothing_is_written(export_harness: ExportHarness) -> N
     }
 
 
+def test_serials_cost_an_export_no_reads(export_harness: ExportHarness) -> None:
+    """An export reads the feed of changes once, as the pages of its projects have no serials."""
+    store = FakeStore(export_harness.store)
+
+    export_harness.opened_export(export_harness.site, store).run(ignore, everything=True)
+
+    assert store.calls.count(("get", keys.CHANGES)) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "pages", "brought", "gone"),
     [
@@ -369,6 +378,15 @@ def test_all_mends_every_page_of_the_site(export_harness: ExportHarness) -> None
 
     assert tree(export_harness.site) == before
     export_harness.assert_fresh()
+
+
+def test_a_project_may_have_the_name_of_a_folder_of_pages(harness: ExportHarness) -> None:
+    """A project whose name is that of a folder of other pages takes none of them with `--all`."""
+    harness.publish(make_wheel("assets"), make_wheel("projects"))
+    harness.export()
+
+    assert harness.export(everything=True) == []
+    harness.assert_fresh()
 
 
 @pytest.mark.parametrize(

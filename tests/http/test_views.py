@@ -427,9 +427,10 @@ def test_a_layer_that_hides_a_name_later_changes_no_day_before(
 
 
 def test_the_history_of_a_day_ends_with_it(server: InProcessServer) -> None:
-    """The pages and the feed of a project on a day have nothing that has happened later."""
+    """The pages and the feed of a project on a day have what happened until its last instant."""
+    server.clock.advance(days=1, microseconds=-1)
     server.publish_to("dev", OLD)
-    server.clock.advance(days=2)
+    server.clock.advance(microseconds=1)
     dev, selection = server.index.named("dev").lifecycle, Selection(Version("1.0"))
     for action in ("yank", "unyank"):
         dev.change(action, ALICE, NormalizedName("demo"), selection, "broken")
@@ -441,6 +442,7 @@ def test_the_history_of_a_day_ends_with_it(server: InProcessServer) -> None:
         for day in ("as-of-2026-01-01/", "")
     )
 
+    assert [OLD.filename in text for text in then] == [True, True]
     assert ["broken" in text for text in then] == [False, False]
     assert ["broken" in text for text in now] == [True, True]
 

@@ -256,6 +256,8 @@ def test_form_without_a_status_changes_nothing(server: InProcessServer, manager:
         assert answer.status == 400
         assert "Fill in the form again." in text_of(answer)
         assert "send" not in text_of(answer).lower()
+        # the words are beside the choices
+        assert 'aria-describedby="status-error"' in answer.body.decode()
     assert project(server).revision == 3
 
 

@@ -158,6 +158,26 @@ def test_list_of_several_indexes_has_all_names_and_no_serials(tmp_path: Path) ->
     }
 
 
+def test_index_that_hides_files_gives_no_serials(tmp_path: Path) -> None:
+    """With a cooldown, the JSON of a project has no serial, and is new when the cooldown ends."""
+    tables = toml_of(main={**OPEN_MAIN, "cooldown_days": 7})
+    with in_process(tmp_path, tables=tables) as app:
+        app.publish(make_wheel("demo"))
+        app.clock.advance(days=6)
+        app.publish(make_wheel("demo", "2.0"))
+        app.clock.advance(days=1)
+        before = [app.get("/pypi/demo/json") for _ in range(2)]
+        app.clock.advance(days=6)
+        after = app.get("/pypi/demo/json")
+
+        assert serials(app) == {}
+
+    pages = [json.loads(page.body) for page in (*before, after)]
+    assert [page["info"]["version"] for page in pages] == ["1.0", "1.0", "2.0"]
+    assert [page["last_serial"] for page in pages] == [0, 0, 0]
+    assert not any("x-pypi-last-serial" in page.headers for page in (*before, after))
+
+
 def test_reserved_name_has_no_serial(tmp_path: Path) -> None:
     """A name without a project is listed without a serial."""
     with in_process(tmp_path) as app:

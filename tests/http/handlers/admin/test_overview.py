@@ -10,6 +10,7 @@ from tests.distributions import make_wheel
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import put_tables, toml_of
+from wheelyard.api import health_operations
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import Unavailable
 from wheelyard.settings.sections import ServerSettings
@@ -60,6 +61,20 @@ def test_the_next_run_of_retention_is_named(tmp_path: Path) -> None:
         assert "Retention now the next run is due" in admin.read("")
         first = retention.rules_record.ensure_first_run()
         assert f"Retention {first:%Y-%m-%d %H:%M} UTC, the next run" in admin.read("")
+
+
+def test_one_thing_to_look_at_is_no_plural(
+    admin: Administrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page counts what asks for a look in words that fit the number."""
+    several = admin.read("")
+    # the file with weak passwords is left
+    monkeypatch.setattr(health_operations, "setting_warnings", lambda _: ())
+
+    one = admin.read("")
+
+    assert re.search("Health [2-9] things to look at", several)
+    assert "Health 1 thing to look at" in one
 
 
 def test_a_figure_that_is_unknown_hides_no_other(

@@ -1,0 +1,37 @@
+"""Pages of the documentation that another process has not rendered yet."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from markupsafe import Markup
+
+from tests.http.in_process import in_process
+from wheelyard.operations.documentation import Documentation
+
+
+class AwaitedJob(Future[Markup | None]):
+    """A job that ends as soon as somebody waits for it without a thread."""
+
+    def add_done_callback(self, fn: Callable[[Future[Markup | None]], object]) -> None:
+        """Note who waits, and end."""
+        super().add_done_callback(fn)
+        if not self.done():
+            self.set_result(Markup("<h1>Rendered</h1>"))
+
+    def result(self, timeout: float | None = None) -> Markup | None:
+        """Return the page, for which no thread may wait."""
+        assert self.done()
+        return super().result(timeout)
+
+
+def test_no_thread_waits_for_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits until a page is rendered takes no thread from other readers."""
+    job = AwaitedJob()
+    monkeypatch.setattr(Documentation, "render", lambda *_: job)
+    with in_process(tmp_path) as app:
+        page = app.get("/-/docs/tokens/", ("accept", "text/html"))
+
+    assert page.status == 200
+    assert b"<h1>Rendered</h1>" in page.body
