@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +27,7 @@ from starlette.types import ASGIApp
 
 from tests.clients.harness import Sandbox
 from tests.forking import ProcessEnvironment, fork
+from tests.in_process_network import NetworkOrPorts
 from tests.ports import free_port
 from tests.waiting import START_SECONDS, TIMEOUT_SECONDS, Process, until
 from wheelyard.http.web_server import embedded_server
@@ -214,9 +216,19 @@ def serving_app(
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serve by a handler until the block ends; yield the URL, without a slash at its end."""
+def serving(handler: type[BaseHTTPRequestHandler], network: NetworkOrPorts = None) -> Iterator[str]:
+    """
+    Serve by a handler until the block ends; yield the URL, without a slash at its end.
+
+    It listens on a port of this machine, or in a network.
+    """
     quiet = type("Handler", (handler,), {"log_message": lambda *_: None})
+    if network is not None:
+        port = network.free_port()
+        network.listen(port, partial(_handle_in_thread, quiet))
+        yield f"http://127.0.0.1:{port}"
+        network.refuse(port)
+        return
     with _HandlerServer(("127.0.0.1", 0), quiet) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -225,6 +237,16 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def _handle_in_thread(
+    handler: Callable[[socket.socket, tuple[str, int], None], object], connection: socket.socket
+) -> None:
+    def handle() -> None:
+        with connection, suppress(OSError):  # as of a client that has closed the connection
+            handler(connection, ("127.0.0.1", 0), None)
+
+    Thread(target=handle, daemon=True).start()
 
 
 class _HandlerServer(ThreadingHTTPServer):

@@ -31,6 +31,7 @@ from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
 from tests.http.packages import form
 from tests.http.servers import memory_index
+from tests.in_process_network import NetworkOrPorts
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -277,6 +278,7 @@ def open_harness(
     adjust: Callable[[dict[str, object]], None] = lambda _: None,
     runtime: Runtime | None = None,
     indexes: Sequence[dict[str, object]] = (),
+    network: NetworkOrPorts = None,
     **more: object,
 ) -> Iterator[AccessHarness]:
     """
@@ -288,10 +290,11 @@ def open_harness(
         adjust: Changes the settings, as a file would have them.
         runtime: Its clocks, if they are not this machine's.
         indexes: Its other indexes.
+        network: Where the stand-in for Google listens.
         **more: Sections of the settings.
     """
     write_files(folder)
-    with running_issuer() as site, asyncio.Runner() as runner:
+    with running_issuer(network) as site, asyncio.Runner() as runner:
         serve_google(site)
         document = values(folder, site, is_open=is_open, **more)
         adjust(document)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis.strategies import integers, sampled_from
 from msgspec import structs
 
+from tests.in_process_network import NetworkOrPorts
 from tests.ports import free_port
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.api.project_operations import ProjectsQuery, list_projects
@@ -42,8 +43,6 @@ from wheelyard.model.distribution_filename import parse_name
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.wiring.stores import system_runtime
 
-pytestmark = pytest.mark.integration
-
 SECRET = "Bearer a-secret-of-somebody"
 PROJECTS = "/api/v1/projects"
 DEMO = parse_name("demo")
@@ -66,9 +65,9 @@ def refusal(status: int, error: str, message: str = "So it is.", **headers: str)
 
 
 @pytest.fixture
-def server() -> Iterator[FakeServer]:
+def server(network: NetworkOrPorts) -> Iterator[FakeServer]:
     """Run a server."""
-    with running_fake_server() as running:
+    with running_fake_server(network) as running:
         yield running
 
 
@@ -137,9 +136,11 @@ def test_unsafe_url_is_refused(opened: Opened, url: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_no_redirect_gets_the_credential(server: FakeServer, opened: Opened, status: int) -> None:
+def test_no_redirect_gets_the_credential(
+    server: FakeServer, opened: Opened, status: int, network: NetworkOrPorts
+) -> None:
     """A redirect, such as to a page for signing in, is named and not followed."""
-    with running_fake_server() as other:
+    with running_fake_server(network) as other:
         location = {"Location": f"{other.url}/login?secret=1"}
         server.serve(PROJECTS, CannedResponse(status=status, headers=location))
 
@@ -231,6 +232,7 @@ def test_busy_server_is_asked_again(
     assert len(server.asked(PROJECTS)) == 6
 
 
+@pytest.mark.integration
 def test_unreachable_server_is_named(opened: Opened, pauses: list[float]) -> None:
     """A server that does not run is reported with its URL."""
     url = f"http://127.0.0.1:{free_port()}/"
@@ -241,6 +243,7 @@ def test_unreachable_server_is_named(opened: Opened, pauses: list[float]) -> Non
     assert len(pauses) == 2
 
 
+@pytest.mark.integration
 def test_silent_server_is_waited_for_once(
     opened: Opened, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from tests.access.access_fixture import (
 )
 from tests.authentication.verifiers.fake_issuer import Bearer
 from tests.fake_time import Clock
+from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import IndexHarness
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -29,8 +30,6 @@ from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential
 from wheelyard.model.api_token import new_token
 from wheelyard.model.distribution_filename import parse_name
-
-pytestmark = pytest.mark.integration
 
 HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"
 SHUT = parse_name("shut-lib")
@@ -45,9 +44,9 @@ def few(document: dict[str, object]) -> None:
 
 
 @pytest.fixture
-def access(tmp_path: Path) -> Iterator[AccessHarness]:
+def access(tmp_path: Path, network: NetworkOrPorts) -> Iterator[AccessHarness]:
     """An index that has little patience with guesses."""
-    with open_harness(tmp_path, adjust=few) as access:
+    with open_harness(tmp_path, adjust=few, network=network) as access:
         access.google.bearers[GOOGLE] = Bearer(frozenset({"storage.objects.get"}))
         yield access
 

@@ -1,5 +1,6 @@
 """Certificates, and a proxy that speaks TLS for a plain server, as stands before many an index."""
 
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,7 +9,6 @@ from datetime import timedelta
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
-from socket import SHUT_WR, create_connection, socket
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 
@@ -77,21 +77,21 @@ class _Handler(BaseRequestHandler):
         host, _, port = self.place.partition(":")
         with suppress(OSError), self.context.wrap_socket(self.request, server_side=True) as near:
             near.settimeout(TIMEOUT_SECONDS)
-            with create_connection((host, int(port)), TIMEOUT_SECONDS) as far:
+            with socket.create_connection((host, int(port)), TIMEOUT_SECONDS) as far:
                 answering = Thread(target=_pass_on, args=(far, near, self.heard))
                 answering.start()
                 _pass_on(near, far, [])
                 answering.join()
 
 
-def _pass_on(source: socket, target: socket, heard: list[bytes]) -> None:
+def _pass_on(source: socket.socket, target: socket.socket, heard: list[bytes]) -> None:
     """Forward the bytes of one side until its end."""
     with suppress(OSError):
         while piece := source.recv(CHUNK):
             heard.append(piece)
             target.sendall(piece)
     with suppress(OSError):
-        target.shutdown(SHUT_WR)
+        target.shutdown(socket.SHUT_WR)
 
 
 class Authority:

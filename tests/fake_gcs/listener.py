@@ -2,7 +2,8 @@
 The socket: one thread a connection, many requests a connection, and a stop that leaves nothing.
 
 The port is kept over a stop, so that a test can have the server refuse connections and come back.
-It is a reserved one: a server of another test would answer at one that the system has chosen.
+It is a reserved one: a server of another test would answer at one that the system has chosen. In a
+network of this process, it is none of the system at all.
 """
 
 import socket
@@ -11,6 +12,7 @@ from contextlib import suppress
 from threading import Condition, Event, Thread
 
 from tests.fake_gcs.wire import DisconnectedError, Reply, Request, read_request, send
+from tests.in_process_network import NetworkOrPorts
 from tests.ports import free_port
 
 BACKLOG = 1024
@@ -23,10 +25,11 @@ Answer = Callable[[Request], Reply]
 
 
 class Listener:
-    """Accepts connections on a port of 127.0.0.1 and answers their requests."""
+    """Accepts connections on a port of 127.0.0.1, or of a network, and answers their requests."""
 
-    def __init__(self, answer: Answer, closing: Event) -> None:
-        self.port = free_port()
+    def __init__(self, answer: Answer, closing: Event, network: NetworkOrPorts = None) -> None:
+        self.port = free_port() if network is None else network.free_port()
+        self._network = network
         self.dead = Event()
         self._closing = closing
         self._answer = answer
@@ -37,29 +40,40 @@ class Listener:
 
     def start(self) -> None:
         """Accept connections, each time on the same port."""
+        self._closing.clear()
+        if self._network is None:
+            self._open_port()
+        else:
+            self._network.listen(self.port, self._take)
+
+    def _open_port(self) -> None:
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", self.port))
         listening.listen(BACKLOG)
         listening.settimeout(TICK)
-        self._closing.clear()
         self._listening = listening
         self._acceptor = Thread(target=self._accept, args=(listening,), daemon=True)
         self._acceptor.start()
 
     def stop(self) -> None:
         """Close the port and every connection; new ones are refused."""
+        self._closing.set()
+        if self._network is not None:
+            self._network.refuse(self.port)
+        self._close_port()
+        self.hang_up()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open, GOODBYE)
+
+    def _close_port(self) -> None:
         if self._listening is None or self._acceptor is None:
             return
-        self._closing.set()
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()
         self._listening.close()
         self._listening = None
-        self.hang_up()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._open, GOODBYE)
 
     def hang_up(self) -> None:
         """Break off every connection that is open."""
@@ -78,9 +92,12 @@ class Listener:
                 return
             connection.settimeout(None)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._changed:
-                self._open.add(connection)
-            Thread(target=self._serve, args=(connection,), daemon=True).start()
+            self._take(connection)
+
+    def _take(self, connection: socket.socket) -> None:
+        with self._changed:
+            self._open.add(connection)
+        Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         file = connection.makefile("rb")

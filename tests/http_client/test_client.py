@@ -8,6 +8,7 @@ from threading import Event
 import pytest
 from msgspec.structs import replace
 
+from tests.in_process_network import NetworkOrPorts
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.client import ANY_URL, Network, Requester, RequestRules
@@ -15,16 +16,14 @@ from wheelyard.http_client.hosts import AddressPolicy, FetchError
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword, parse_url
 from wheelyard.wiring.stores import system_runtime
 
-pytestmark = pytest.mark.integration
-
 HERE = "127.0.0.1"
 PACKED = {"Content-Encoding": "gzip"}
 
 
 @pytest.fixture
-def server() -> Iterator[FakeServer]:
+def server(network: NetworkOrPorts) -> Iterator[FakeServer]:
     """Run a server."""
-    with running_fake_server() as running:
+    with running_fake_server(network) as running:
         running.page("/a", "x")
         yield running
 
@@ -94,6 +93,7 @@ def test_https_of_a_server_without_tls(server: FakeServer) -> None:
     assert not found.value.is_transient
 
 
+@pytest.mark.integration
 def test_a_name_that_moves(server: FakeServer) -> None:
     """A name is checked anew for each connection: one that leads here by now is refused."""
     names = Names(["127.0.0.9"], [HERE])
@@ -109,6 +109,7 @@ def test_a_name_that_moves(server: FakeServer) -> None:
     assert server.seen == []
 
 
+@pytest.mark.integration
 def test_the_next_address(server: FakeServer) -> None:
     """If one address of a host refuses connections, the next allowed one is tried."""
     names = Names(["127.0.0.2", "127.0.0.3", HERE])
@@ -142,9 +143,9 @@ def test_a_silent_name_server() -> None:
     assert raised.value.is_unreachable
 
 
-def test_each_step_of_a_redirect_is_checked(server: FakeServer) -> None:
+def test_each_step_of_a_redirect_is_checked(server: FakeServer, network: NetworkOrPorts) -> None:
     """Each step of a redirect is checked, and shows the credential of its own server alone."""
-    with running_fake_server() as other:
+    with running_fake_server(network) as other:
         other.page("/c", "x")
         place = f"index.example:{other.port}"
         there = {"Location": f"http://ana:secret@{place}/c"}

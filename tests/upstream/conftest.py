@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import IndexHarness
 from tests.upstream.canned_index import CannedIndex
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -12,9 +13,9 @@ from wheelyard.upstream.upstream_client import UpstreamClient
 
 
 @pytest.fixture
-def upstream() -> Iterator[FakeUpstream]:
-    """An upstream that has nothing yet; tests that take it are integration tests."""
-    with running_fake_upstream() as running:
+def upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
+    """An upstream that has nothing yet."""
+    with running_fake_upstream(network) as running:
         yield running
 
 

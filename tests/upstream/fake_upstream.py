@@ -1,5 +1,5 @@
 """
-An upstream index that misbehaves on demand, on loopback ports of this process.
+An upstream index that misbehaves on demand, on loopback ports or in a network of this process.
 
 It has three listeners: the host of the index, the host of its files, and a stranger, which no
 setting names and which must never be asked anything. Each request is recorded with its headers as
@@ -29,6 +29,7 @@ from threading import Event, Lock
 from tests.distributions import Distribution
 from tests.fake_gcs.listener import Listener
 from tests.fake_gcs.wire import Delivery, DisconnectedError, RateLimit, Reply, Request
+from tests.in_process_network import NetworkOrPorts
 from tests.upstream.fake_pages import (
     JSON,
     MIB,
@@ -76,6 +77,8 @@ class FakeUpstream:
     """Whether every request is answered with 403, as without a licence or with a lost right."""
     credentials: str = ""
     """The Authorization header that each request to the index and for files has to have."""
+    network: NetworkOrPorts = None
+    """Where it listens, if not on ports of this machine."""
     closing: Event = field(default_factory=Event)
     listeners: dict[str, Listener] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
@@ -196,7 +199,7 @@ class FakeUpstream:
         """Listen, on the ports of the last time if there was one."""
         for host in ("index", "files", "stranger"):
             known = self.listeners.get(host)
-            listener = known or Listener(self._answer_of(host), self.closing)
+            listener = known or Listener(self._answer_of(host), self.closing, self.network)
             self.listeners[host] = listener
             listener.start()
 
@@ -230,9 +233,9 @@ class FakeUpstream:
 
 
 @contextmanager
-def running_fake_upstream() -> Iterator[FakeUpstream]:
-    """Run an upstream until the block ends."""
-    upstream = FakeUpstream()
+def running_fake_upstream(network: NetworkOrPorts = None) -> Iterator[FakeUpstream]:
+    """Run an upstream until the block ends, on ports of this machine or in a network."""
+    upstream = FakeUpstream(network=network)
     upstream.start()
     try:
         yield upstream

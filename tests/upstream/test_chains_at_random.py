@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
+from tests.in_process_network import NetworkOrPorts
 from tests.upstream.chains import BACK, FIRST, ONE, OVER, SECOND, chained, page
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
@@ -105,9 +106,9 @@ class Model:
 
 
 @pytest.fixture
-def second_upstream() -> Iterator[FakeUpstream]:
+def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
     """The second upstream index."""
-    with running_fake_upstream() as running:
+    with running_fake_upstream(network) as running:
         yield running
 
 

@@ -32,8 +32,6 @@ from wheelyard.upstream.upstream_client import (
     UpstreamClient,
 )
 
-pytestmark = pytest.mark.integration
-
 REQUESTS = canonicalize_name("requests")
 PACKAGE = public_wheel("requests", "2.0")
 LOGIN = UserPassword("ci", "s3cret-of-ci")
@@ -93,6 +91,7 @@ def test_credentials_go_to_the_index_alone(
     assert basic("ci", "s3cret-of-ci").split()[1] not in said
 
 
+@pytest.mark.integration
 def test_tokens_of_google(upstream: FakeUpstream) -> None:
     """An access token is sent to the index alone; without one nothing is sent at all."""
     upstream.publish(PACKAGE)

@@ -18,6 +18,7 @@ from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
 from tests.http.packages import post
 from tests.http.servers import token_of
+from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_pages import Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -31,8 +32,6 @@ from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
-
-pytestmark = pytest.mark.integration
 
 NAME = canonicalize_name("acme-core")
 FIRST = Selection(Version("1.0"))
@@ -55,9 +54,9 @@ def stocked_store(store: MemoryStore, upstream: FakeUpstream, tmp_path: Path) ->
 
 
 @pytest.fixture
-def second_upstream() -> Iterator[FakeUpstream]:
+def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
     """A second upstream."""
-    with running_fake_upstream() as running:
+    with running_fake_upstream(network) as running:
         yield running
 
 
@@ -316,6 +315,7 @@ def test_quarantine_is_shown_at_once(upstream: FakeUpstream, tmp_path: Path) -> 
         assert look(server, link).status in {403, 404}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("fault", [500, 503, 429, 401, 403, Fault.BAD_JSON, None])
 def test_upload_while_the_upstream_fails(
     upstream: FakeUpstream, tmp_path: Path, fault: Fault | int | None

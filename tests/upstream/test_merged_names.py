@@ -14,6 +14,7 @@ from packaging.version import Version
 from tests.distributions import make_wheel
 from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer
+from tests.in_process_network import NetworkOrPorts
 from tests.upstream.chains import FIRST, SECOND, chained, page, versions
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -36,9 +37,9 @@ OLD: Final = START - timedelta(days=30)
 
 
 @pytest.fixture
-def second_upstream() -> Iterator[FakeUpstream]:
+def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
     """The second upstream index, such as the public one."""
-    with running_fake_upstream() as running:
+    with running_fake_upstream(network) as running:
         yield running
 
 

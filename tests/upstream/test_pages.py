@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from tests.fake_store import FakeStore, FaultKind
 from tests.fake_store import Fault as StoreFault
 from tests.fake_time import fake_runtime
+from tests.in_process_network import NetworkOrPorts
 from tests.metrics import samples
 from tests.upstream.asking import LOOPBACK, Asking, server_of
 from tests.upstream.fake_pages import Fault
@@ -36,8 +37,6 @@ from wheelyard.upstream.file_cache import Pin, PinnedDigests
 from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.wiring.stores import system_runtime
 
-pytestmark = pytest.mark.integration
-
 REQUESTS = canonicalize_name("requests")
 PACKAGE = public_wheel("requests", "2.0")
 DAY = 86_400
@@ -53,9 +52,9 @@ def asking_process(upstream: FakeUpstream) -> Iterator[Asking]:
 
 
 @pytest.fixture
-def second_upstream() -> Iterator[FakeUpstream]:
+def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
     """A second upstream."""
-    with running_fake_upstream() as running:
+    with running_fake_upstream(network) as running:
         yield running
 
 

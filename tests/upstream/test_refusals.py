@@ -11,6 +11,7 @@ from packaging.utils import NormalizedName
 
 from tests.fake_time import Clock
 from tests.http.servers import token_of
+from tests.in_process_network import NetworkOrPorts
 from tests.upstream.fake_pages import Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
@@ -36,9 +37,9 @@ def public(upstream: FakeUpstream) -> FakeUpstream:
 
 
 @pytest.fixture
-def second_upstream() -> Iterator[FakeUpstream]:
+def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
     """A second upstream."""
-    with running_fake_upstream() as running:
+    with running_fake_upstream(network) as running:
         running.publish(public_wheel("evil", "9.0"), public_wheel("second", "1.0"))
         yield running
 

@@ -116,7 +116,7 @@ def _asked_metadata(upstream: FakeUpstream) -> int:
 def slow_and_quick(
     folder: Path,
     upstream: FakeUpstream,
-    **more: Any,  # noqa: ANN401
+    **more: Any,  # noqa: ANN401, network: Network
 ) -> Iterator[RunningServer]:
     """Run a server before an index of names that begin with `slow`, and one that has `quick`."""
     with running_fake_upstream() as other:

@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from tests.distributions import Distribution, make_wheel
 from tests.fake_time import START
+from tests.in_process_network import NetworkOrPorts
 from tests.upstream.chains import FIRST, SECOND, chained, page
 from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -22,8 +23,6 @@ from tests.variants.wheels import make_variant
 from tests.waiting import until
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.indexes import Explainer
-
-pytestmark = pytest.mark.integration
 
 V2, V3, PLAIN = make_variant("v2"), make_variant("v3"), make_wheel()
 NAME: Final = NormalizedName("demo")
@@ -135,12 +134,14 @@ def test_who_has_an_older_page_gets_its_document(tmp_path: Path, public: FakeUps
         assert look(server, old.replace(document("v2", "v3").sha256, "0" * 64)).status == 404
 
 
-def test_of_two_indexes_the_first_document_counts(tmp_path: Path, public: FakeUpstream) -> None:
+def test_of_two_indexes_the_first_document_counts(
+    tmp_path: Path, public: FakeUpstream, network: NetworkOrPorts
+) -> None:
     """For a merged name, wheels with a label come from the first index that has a document."""
     other = make_variant("v4", tag="py2-none-any")
     plain = make_wheel(tag="py2-none-any")
     table = {"name": "ml", "layers": ["ml", FIRST, SECOND], "merge": ["demo"], "read": "anyone"}
-    with running_fake_upstream() as second:
+    with running_fake_upstream(network) as second:
         later = make_variant("v4", version="2.0")
         second.publish(*map(file, (other, plain, later)))
         second.publish(document("v4"), document("v4", filename="demo-2.0-variants.json"))

@@ -22,6 +22,7 @@ from tests.authentication.verifiers.fake_issuer import (
     b64,
     running_issuer,
 )
+from tests.in_process_network import NetworkOrPorts
 
 CLIENT: Final = "Ov23liAbCdEf"
 SECRET: Final = "0123456789abcdef-of-the-app"
@@ -177,7 +178,7 @@ class FakeGitHub:
 
 
 @contextmanager
-def running_github() -> Iterator[FakeGitHub]:
+def running_github(network: NetworkOrPorts = None) -> Iterator[FakeGitHub]:
     """Run a stand-in until the block ends."""
-    with running_issuer() as server:
+    with running_issuer(network) as server:
         yield FakeGitHub(server)

@@ -25,6 +25,7 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     running_issuer,
 )
+from tests.in_process_network import NetworkOrPorts
 
 KEY: Final = rsa_key("provider")
 SECRET: Final = "s3cret/of+the client"
@@ -202,7 +203,7 @@ class ProviderServer:
 
 
 @contextmanager
-def running_providers() -> Iterator[ProviderServer]:
+def running_providers(network: NetworkOrPorts = None) -> Iterator[ProviderServer]:
     """Run a server of providers until the block ends."""
-    with running_issuer() as server:
+    with running_issuer(network) as server:
         yield ProviderServer(server)

@@ -15,6 +15,7 @@ from tests.authentication.sign_in.fake_github import (
     running_github,
 )
 from tests.authentication.verifiers.fake_issuer import CannedResponse, as_json, loopback_fetcher
+from tests.in_process_network import NetworkOrPorts
 from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.authentication.sign_in.github import GitHubProvider, api_of
 from wheelyard.authentication.sign_in.provider import (
@@ -25,8 +26,6 @@ from wheelyard.authentication.sign_in.provider import (
 )
 from wheelyard.errors import Forbidden, Unavailable, WheelyardError
 from wheelyard.http_client.json_client import JsonClient
-
-pytestmark = pytest.mark.integration
 
 REQUEST = AuthorizationRequest(state="the-state", nonce="the-nonce", verifier="v" * 43)
 ID = "583231"
@@ -87,9 +86,9 @@ def client() -> Iterator[JsonClient]:
 
 
 @pytest.fixture
-def place(client: JsonClient) -> Iterator[Place]:
+def place(client: JsonClient, network: NetworkOrPorts) -> Iterator[Place]:
     """GitHub with one account."""
-    with running_github() as fake:
+    with running_github(network) as fake:
         yield Place(fake, client)
 
 
@@ -304,6 +303,7 @@ def test_a_renewal_tells_a_no_from_no_answer(
     assert (type(refused.value), rejection_reason(refused.value, "")) == (kind, reason)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

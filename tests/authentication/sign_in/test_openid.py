@@ -26,6 +26,7 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     sealed,
 )
+from tests.in_process_network import NetworkOrPorts
 from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.authentication.sign_in.openid import OpenIdProvider
 from wheelyard.authentication.sign_in.provider import (
@@ -37,8 +38,6 @@ from wheelyard.authentication.sign_in.provider import (
 from wheelyard.errors import Forbidden, Unavailable, WheelyardError
 from wheelyard.http_client.json_client import JsonClient
 from wheelyard.wiring.stores import system_runtime
-
-pytestmark = pytest.mark.integration
 
 REQUEST = AuthorizationRequest(state="the-state", nonce="the-nonce", verifier="v" * 43)
 OTHER_KEY = rsa_key("provider-2")
@@ -100,9 +99,9 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def providers() -> Iterator[ProviderServer]:
+def providers(network: NetworkOrPorts) -> Iterator[ProviderServer]:
     """A server of providers."""
-    with running_providers() as providers:
+    with running_providers(network) as providers:
         yield providers
 
 

@@ -18,6 +18,7 @@ from tests.authentication.sign_in.fake_provider import (
 )
 from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import Clock, fake_runtime
+from tests.in_process_network import NetworkOrPorts
 from wheelyard.authentication.confirmation import ConfirmationNeeded
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
 from wheelyard.authentication.sign_in.sign_in import MAX_RENEWALS, SignedIn, SignIn
@@ -32,8 +33,6 @@ from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
-
-pytestmark = pytest.mark.integration
 
 ADDRESS = "192.0.2.7"
 GROUP = "oidc:acme:group:platform"
@@ -149,9 +148,9 @@ def come_back(server: Server, back: Mapping[str, str]) -> SignedIn:
 
 
 @pytest.fixture(scope="module")
-def providers() -> Iterator[ProviderServer]:
+def providers(network: NetworkOrPorts) -> Iterator[ProviderServer]:
     """A server of providers."""
-    with running_providers() as providers:
+    with running_providers(network) as providers:
         yield providers
 
 

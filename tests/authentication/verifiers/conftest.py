@@ -12,6 +12,7 @@ from tests.authentication.verifiers.fake_issuer import (
 )
 from tests.authentication.verifiers.password_fixture import PasswordHarness
 from tests.fake_time import Clock
+from tests.in_process_network import NetworkOrPorts
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def harness() -> Iterator[VerifierHarness]:
+def harness(network: NetworkOrPorts) -> Iterator[VerifierHarness]:
     """Run a fake issuer."""
-    with running_issuer() as issuer, loopback_fetcher() as fetcher:
+    with running_issuer(network) as issuer, loopback_fetcher() as fetcher:
         yield VerifierHarness(issuer, fetcher)

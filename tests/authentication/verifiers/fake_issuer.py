@@ -1,8 +1,8 @@
 """
 A fake OIDC issuer, which signs JWTs, and a fake of Google's token endpoints.
 
-It listens on a real port. It signs with the cryptography library, not with the JWT library of the
-product, so that it can sign invalid tokens, too.
+It listens on a real port, or in a network of this process. It signs with the cryptography library,
+not with the JWT library of the product, so that it can sign invalid tokens, too.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.fake_time import Clock
 from tests.http_server import serving
+from tests.in_process_network import NetworkOrPorts
 from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints, endpoints_at
 from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
 from wheelyard.http_client.json_client import JsonClient
@@ -292,10 +293,10 @@ def iap_claims(email: str, audience: str, now: int = NOW) -> dict[str, object]:
 
 
 @contextmanager
-def running_issuer() -> Iterator[FakeIssuer]:
-    """Run a fake issuer on loopback until the block ends."""
+def running_issuer(network: NetworkOrPorts = None) -> Iterator[FakeIssuer]:
+    """Run a fake issuer on loopback, or in a network, until the block ends."""
     issuer = FakeIssuer("")
-    with serving(type("Handler", (_Handler,), {"issuer": issuer})) as issuer.url:
+    with serving(type("Handler", (_Handler,), {"issuer": issuer}), network) as issuer.url:
         try:
             yield issuer
         finally:

@@ -17,6 +17,7 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.fake_time import Clock
+from tests.in_process_network import NetworkOrPorts
 from tests.refused import refused
 from wheelyard.authentication.verifiers import google_access_tokens
 from wheelyard.authentication.verifiers.google_access_tokens import (
@@ -29,8 +30,6 @@ from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.http_client.json_client import JsonClient
 from wheelyard.model.access import EVERY_PROJECT, Action, Scope
 from wheelyard.model.index_name import MAIN
-
-pytestmark = pytest.mark.integration
 
 TOKEN = "ya29.a0AfH6SMBx-7hQJ_kLmNoPqRsTuV"
 SENT = bearer(TOKEN)
@@ -76,9 +75,9 @@ class RightsHarness:
 
 
 @pytest.fixture
-def harness() -> Iterator[RightsHarness]:
+def harness(network: NetworkOrPorts) -> Iterator[RightsHarness]:
     """Run a fake of Google's endpoints."""
-    with running_issuer() as issuer, loopback_fetcher() as fetcher:
+    with running_issuer(network) as issuer, loopback_fetcher() as fetcher:
         yield RightsHarness(issuer, fetcher)
 
 

@@ -23,8 +23,6 @@ from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.model.access import Identity
 
-pytestmark = pytest.mark.integration
-
 HERE = "https://pypi.acme.dev"
 SERVICE = "/projects/1234/global/backendServices/5678"
 ROBOT = "build@acme-ci.iam.gserviceaccount.com"

@@ -13,12 +13,11 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     running_issuer,
 )
+from tests.in_process_network import NetworkOrPorts
 from tests.waiting import until
 from wheelyard.authentication.verifiers import issuer_keys
 from wheelyard.authentication.verifiers.issuer_keys import LIFETIME_SECONDS, IssuerKeys
 from wheelyard.errors import Unavailable
-
-pytestmark = pytest.mark.integration
 
 OLD, NEW, CURVE = rsa_key("old"), rsa_key("new"), ec_key("curve")
 BOTH = ("RS256", "ES256")
@@ -247,9 +246,11 @@ def test_an_issuer_cannot_name_another_host_for_its_keys(
     ]
 
 
-def test_an_issuer_cannot_name_another_port_for_its_keys(harness: VerifierHarness) -> None:
+def test_an_issuer_cannot_name_another_port_for_its_keys(
+    harness: VerifierHarness, network: NetworkOrPorts
+) -> None:
     """Another port of the issuer's host is another place, even if usable keys lie there."""
-    with running_issuer() as other:
+    with running_issuer(network) as other:
         other.serve_keys(OLD)
         harness.issuer.serve_discovery(jwks_uri=other.keys_url)
 

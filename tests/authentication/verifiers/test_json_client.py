@@ -12,19 +12,18 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.clients.tls import running_proxy
+from tests.in_process_network import NetworkOrPorts
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.json_client import BODY_LIMIT_BYTES, JsonClient
 from wheelyard.wiring.stores import system_runtime
-
-pytestmark = pytest.mark.integration
 
 LONG = 30.0
 
 
 @pytest.fixture
-def issuer() -> Iterator[FakeIssuer]:
+def issuer(network: NetworkOrPorts) -> Iterator[FakeIssuer]:
     """Run a server."""
-    with running_issuer() as running:
+    with running_issuer(network) as running:
         yield running
 
 
@@ -145,6 +144,7 @@ def test_plain_http_stays_on_the_machine(fetcher: JsonClient) -> None:
         fetcher.fetch("http://10.0.0.1/keys", timeout=LONG)
 
 
+@pytest.mark.integration
 def test_a_server_without_a_valid_certificate_is_told_nothing(
     issuer: FakeIssuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

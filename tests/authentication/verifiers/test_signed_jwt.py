@@ -20,6 +20,7 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
     sealed,
 )
+from tests.in_process_network import NetworkOrPorts
 from wheelyard.authentication.verifiers.signed_jwt import (
     IdTokenVerifier,
     IssuerConfig,
@@ -29,8 +30,6 @@ from wheelyard.authentication.verifiers.verifier import CredentialRejected, Veri
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import Identity
 from wheelyard.model.claim_matchers import Claims
-
-pytestmark = pytest.mark.integration
 
 ISSUER = "https://accounts.google.com"
 CURVES = "https://cloud.google.com/iap"
@@ -174,9 +173,11 @@ def test_an_unknown_issuer_is_not_asked(harness: JwtHarness, issuer: object) -> 
     assert harness.issuer.seen == []
 
 
-def test_a_key_proves_only_tokens_of_its_own_issuer(harness: JwtHarness) -> None:
+def test_a_key_proves_only_tokens_of_its_own_issuer(
+    harness: JwtHarness, network: NetworkOrPorts
+) -> None:
     """A key proves the statements of its own issuer only, even if another has one of that name."""
-    with running_issuer() as elsewhere:
+    with running_issuer(network) as elsewhere:
         other = "https://gitlab.acme.dev"
         imposter = replace(rsa_key("imposter"), kid="r1")
         elsewhere.serve_keys(imposter)

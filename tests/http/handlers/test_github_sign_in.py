@@ -14,6 +14,7 @@ from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.in_process_network import NetworkOrPorts
 from tests.index_tables import toml_of
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.settings.validation import validate
@@ -39,10 +40,10 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path, network: NetworkOrPorts) -> Iterator[Place]:
     """An index whose projects a team of GitHub may read."""
     clock = Clock()
-    with running_github() as github, running_providers() as providers:
+    with running_github(network) as github, running_providers(network) as providers:
         acme = providers.provider(clock.seconds)
         tables: tuple[dict[str, object], ...] = (
             {

@@ -22,13 +22,12 @@ from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.in_process_network import NetworkOrPorts
 from tests.index_tables import toml_of
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.http.work_limits import PROVIDER_THREADS
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.settings.validation import validate
-
-pytestmark = pytest.mark.integration
 
 HERE = "https://packages.acme.dev"
 TABLES = toml_of(
@@ -69,9 +68,9 @@ def table(name: str, provider: FakeProvider, **more: object) -> dict[str, object
 
 
 @pytest.fixture(scope="module")
-def providers() -> Iterator[ProviderServer]:
+def providers(network: NetworkOrPorts) -> Iterator[ProviderServer]:
     """A server of providers."""
-    with running_providers() as providers:
+    with running_providers(network) as providers:
         yield providers
 
 

@@ -13,17 +13,16 @@ from tests.fake_time import Clock
 from tests.http.browser import Browser
 from tests.http.handlers.test_provider_sign_in import HERE, TABLES, Place, settings_for
 from tests.http.in_process import InProcessResponse, in_process
-
-pytestmark = pytest.mark.integration
+from tests.in_process_network import NetworkOrPorts
 
 TOKENS = "/-/account/tokens/"
 DEMO = "/simple/demo/"
 
 
 @pytest.fixture(scope="module")
-def providers() -> Iterator[ProviderServer]:
+def providers(network: NetworkOrPorts) -> Iterator[ProviderServer]:
     """A server of providers."""
-    with running_providers() as providers:
+    with running_providers(network) as providers:
         yield providers
 
 

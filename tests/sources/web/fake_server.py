@@ -8,6 +8,7 @@ from threading import Lock
 from urllib.parse import urlsplit
 
 from tests.http_server import serving
+from tests.in_process_network import NetworkOrPorts
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html; charset=utf-8"
@@ -81,10 +82,10 @@ class FakeServer:
 
 
 @contextmanager
-def running_fake_server() -> Iterator[FakeServer]:
-    """Run a server on loopback until the block ends."""
+def running_fake_server(network: NetworkOrPorts = None) -> Iterator[FakeServer]:
+    """Run a server on loopback, or in a network, until the block ends."""
     server = FakeServer()
-    with serving(type("Handler", (_Handler,), {"fake": server})) as server.url:
+    with serving(type("Handler", (_Handler,), {"fake": server}), network) as server.url:
         yield server
 
 

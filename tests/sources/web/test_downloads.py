@@ -12,8 +12,6 @@ from wheelyard.errors import Unavailable
 from wheelyard.sources.candidate import Candidate
 from wheelyard.sources.source_factory import SourceRequest, open_source
 
-pytestmark = pytest.mark.integration
-
 BODY = bytes(range(256)) * 4096
 PATH = "/pool/a-1.zip"
 
@@ -120,6 +118,7 @@ def test_a_list_on_a_server(server: FakeServer) -> None:
     assert found.location == f"{server.url}/pypi/pool/a-1.zip"
 
 
+@pytest.mark.integration
 def test_a_server_that_is_gone(server: FakeServer) -> None:
     """A server that stops answering is reported with its own error code."""
     server.page("/simple/", '<a href="a/">a</a>')

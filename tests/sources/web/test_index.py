@@ -13,8 +13,6 @@ from tests.sources.offering import body_of, offered, opened, sha256, taken
 from tests.sources.web.fake_server import HTML, JSON, CannedResponse, FakeServer
 from wheelyard.errors import Invalid, Unavailable
 
-pytestmark = pytest.mark.integration
-
 WHEEL = "a-1-py3-none-any.whl"
 DIGEST = sha256(b"wheel")
 
@@ -239,6 +237,7 @@ def test_a_server_that_fails(server: FakeServer) -> None:
     assert len(server.seen) < 150
 
 
+@pytest.mark.integration
 def test_a_server_that_is_not_there_is_told_of() -> None:
     """A server that is not there is told of after some tries."""
     clock = Clock()
@@ -272,6 +271,7 @@ def test_what_is_no_index(server: FakeServer, answer: CannedResponse, words: str
     assert (raised.value.code, "secret" in raised.value.message) == ("bad_source", False)
 
 
+@pytest.mark.slow
 def test_too_many_projects(server: FakeServer) -> None:
     """An index that stands before a public one is not copied by accident."""
     simple(server, *(f"p{number}" for number in range(100_001)))
@@ -282,6 +282,7 @@ def test_too_many_projects(server: FakeServer) -> None:
         taken(f"{server.url}/simple/")
 
 
+@pytest.mark.integration
 def test_a_certificate_that_nobody_vouches_for(
     server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

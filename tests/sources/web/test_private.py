@@ -8,8 +8,6 @@ from tests.sources.offering import body_of, offered, opened, taken
 from tests.sources.web.fake_server import JSON, CannedResponse, FakeServer
 from wheelyard.errors import Invalid
 
-pytestmark = pytest.mark.integration
-
 PRIVATE = "has a private address; give --allow-private if it may be reached"
 PLACES = [
     "http://localhost:{port}/hidden/a-1.zip",

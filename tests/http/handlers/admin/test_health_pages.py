@@ -10,6 +10,7 @@ from tests.advice import texts_of
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in
 from tests.http.in_process import InProcessServer, in_process
+from tests.in_process_network import NetworkOrPorts
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
@@ -105,9 +106,9 @@ def test_file_that_became_wrong_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def upstream() -> Iterator[FakeUpstream]:
+def upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
     """An upstream index."""
-    with running_fake_upstream() as opened:
+    with running_fake_upstream(network) as opened:
         opened.publish(FakeFile.of(public_wheel("requests", "1.0")))
         yield opened
 

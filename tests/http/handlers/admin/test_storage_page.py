@@ -16,6 +16,7 @@ from tests.http.handlers.admin.administering import (
     text_of,
 )
 from tests.http.in_process import InProcessServer, in_process
+from tests.in_process_network import NetworkOrPorts
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_upstream import running_fake_upstream
@@ -173,9 +174,9 @@ def test_storage_is_for_administrators(server_with_files: InProcessServer) -> No
 
 
 @pytest.mark.integration
-def test_public_packages_are_one_figure(tmp_path: Path) -> None:
+def test_public_packages_are_one_figure(tmp_path: Path, network: NetworkOrPorts) -> None:
     """What public packages take that are kept is one figure, here and on the page of the health."""
-    with running_fake_upstream() as upstream:
+    with running_fake_upstream(network) as upstream:
         package = public_wheel("requests", "1.0")
         upstream.publish(package)
         everybody = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
