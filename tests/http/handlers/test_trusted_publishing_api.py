@@ -16,8 +16,6 @@ from tests.http.in_process import in_process
 from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
 from tests.http.packages import post
 from tests.http.servers import Answer, RunningServer
-from tests.index_tables import toml_of
-from tests.operations.in_memory_index import OPEN_MAIN
 from tests.waiting import until
 from wheelyard.settings.sections import (
     AccessSettings,
@@ -28,8 +26,6 @@ from wheelyard.settings.sections import (
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
-
-PYTP = "application/vnd.pypi.pytp.v1+json"
 
 
 def test_from_statement_to_package(ci: Ci) -> None:
@@ -294,73 +290,6 @@ def test_index_without_publishers_says_so(server: RunningServer) -> None:
         assert refused(answer, 404) == "not-enabled"
     gone = server.get(f"{DISCOVERY}?discover=%2Flegacy%2F")
     assert (gone.status_code, gone.headers["Content-Type"]) == (404, "application/problem+json")
-
-
-@pytest.mark.parametrize("path", ["/legacy/", "/legacy", "/", "/simple/", "/pypi"])
-@pytest.mark.parametrize("accept", [None, "*/*", PYTP, f"text/html, {PYTP};q=0.9"])
-def test_client_finds_the_steps_from_an_upload_url(ci: Ci, path: str, accept: str | None) -> None:
-    """A client that knows an upload URL finds the steps from there (PEP 807)."""
-    headers = {} if accept is None else {"Accept": accept}
-    asked = {"discover": path}
-
-    answer = ci.server.client.get(DISCOVERY, params=asked, headers={**headers, "Host": "evil.test"})
-
-    assert answer.json() == {
-        "audience-endpoint": "https://packages.example.com/_/oidc/audience",
-        "token-mint-endpoint": "https://packages.example.com/_/oidc/mint-token",
-        "features": ["multi-use-token"],
-        "default-features": ["multi-use-token"],
-    }
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        *("", "discover", "discover=", "discover=%2Fsimple%2Fdemo%2F", "discover=%2Fhealth"),
-        *("discover=%2Flegacy%2F&discover=%2F", "discover=%2F..%2F", "discover=%25zz", "x=%2F"),
-        *("discover=%2F%252e%252e%2F", "discover=%2Fa%2Fb%2F", "discover=legacy", "&" * 2000),
-        "discover=%2F%ff",
-    ],
-)
-def test_path_without_uploads_leads_nowhere(ci: Ci, query: str) -> None:
-    """What is not the path of an upload URL leads nowhere."""
-    answer = ci.server.get(f"{DISCOVERY}?{query}")
-
-    assert answer.status_code == 404
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.headers.get_list("Cache-Control") == ["no-store"]
-
-
-def test_an_index_without_uploads_is_not_discovered(tmp_path: Path) -> None:
-    """No view, index of promotions, unused main or read-only server has an upload URL."""
-    indexes = (
-        {"name": "dev"},
-        {"name": "view", "layers": ["dev"]},
-        {"name": "prod", "promote_only": True, "promote_from": ["dev"]},
-    )
-    cases: tuple[tuple[str, bool, dict[str, bool], set[str]], ...] = (
-        ("open", False, OPEN_MAIN, {"", "/dev"}),
-        ("unused", False, {}, {"/dev"}),
-        ("read-only", True, OPEN_MAIN, set()),
-    )
-    for name, is_read_only, main, found in cases:
-        server = ServerSettings(public_url="https://packages.example.com", read_only=is_read_only)
-        settings, tables = Settings(server=server), toml_of(main=main, index=indexes)
-        with running_ci(tmp_path / name, settings, tables=tables) as ci:
-            paths = ("", "/dev", "/view", "/prod", "/as-of-2026-01-31", "/dev/as-of-2026-01-31")
-            statuses = {
-                path: ci.server.client.get(DISCOVERY, params={"discover": f"{path}/legacy/"})
-                for path in paths
-            }
-            shown = {path: ci.server.client.get(f"{path}/legacy/").status_code for path in paths}
-        assert {path for path, answer in statuses.items() if answer.status_code == 200} == found
-        assert shown == {path: 200 if path in found else 403 for path in paths}
-
-
-def test_discovery_is_json_alone(ci: Ci) -> None:
-    """Discovery comes as JSON and as nothing else."""
-    answer = ci.server.get(f"{DISCOVERY}?discover=%2Flegacy%2F", Accept="text/html")
-    assert answer.status_code == 406
 
 
 def test_discovery_names_no_host_that_a_request_made_up(fresh_ci: Ci, tmp_path: Path) -> None:

@@ -16,8 +16,6 @@ from wheelyard.http.request_authentication import SessionCookie
 from wheelyard.http.requests import UNKNOWN_ADDRESS, client_address
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
-pytestmark = pytest.mark.integration
-
 HOSTS = '[access]\ntrusted_hosts = ["Packages.example.com", "[::1]:8080", "127.0.0.1"]\n'
 HTTPS = "[access]\nrequire_https = true\n[server]\ntrusted_proxies = 1\n"
 
@@ -38,6 +36,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
         yield server
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("host", "status"),
     [
@@ -64,6 +63,7 @@ def test_only_trusted_hosts_are_answered(
     assert host not in answer.text or status == 200
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "path", ["/nowhere/at/all", "/metrics", "/_/oidc/audience", "/%zz", "/../"]
 )
@@ -72,6 +72,7 @@ def test_unknown_host_learns_no_path(named: RunningServer, path: str) -> None:
     assert named.get(path, Host="evil.example.com").status_code == 421
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 def test_probe_may_use_any_host(named: RunningServer, path: str) -> None:
     """Probes may use the address instead of an allowed host name."""
@@ -81,6 +82,7 @@ def test_probe_may_use_any_host(named: RunningServer, path: str) -> None:
 OURS, EVIL = "packages.example.com", "evil.example.com"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("names", "answer"),
     [
@@ -110,6 +112,7 @@ def test_host_header_counts_over_http2(
     assert answer != "projects" or "projects" in body
 
 
+@pytest.mark.integration
 def test_two_authorities_are_refused(named: RunningServer) -> None:
     """A request with two `:authority`, or an empty one, is no request."""
     head = [(":method", "GET"), (":scheme", "http"), (":path", "/simple/")]
@@ -120,6 +123,7 @@ def test_two_authorities_are_refused(named: RunningServer) -> None:
             assert connection.answer(stream) == b""
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
