@@ -5,9 +5,15 @@ import stat
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.exporting.site_folder import MANIFEST_PATH, SiteFolder
+from wheelyard.exporting.site_folder import (
+    MANIFEST_PATH,
+    Options,
+    RequestedOptions,
+    SiteFolder,
+)
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
 PAGE = Key("simple/a/index.html")
@@ -128,3 +134,24 @@ def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(Unavailable, match="No site can be written to"):
             SiteFolder(place)
+
+
+@pytest.mark.parametrize(
+    ("before", "requested", "has_public"),
+    [
+        ("", None, True),
+        ("", "https://packages.acme.dev", False),
+        ("https://packages.acme.dev", None, False),
+        ("https://packages.acme.dev", "", True),
+    ],
+)
+def test_files_elsewhere_are_of_private_projects(
+    before: str, requested: str | None, *, has_public: bool
+) -> None:
+    """A site has public packages unless its files are at a server, which has private ones alone."""
+    new = Options(base_url="https://site.acme.dev", has_public=True)
+    previous = replace(new, files_url=before)
+
+    options = RequestedOptions(files_url=requested).merged_with(previous, new, "site")
+
+    assert options.has_public is has_public

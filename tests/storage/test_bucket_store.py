@@ -1,6 +1,7 @@
 """What a store makes of the failed requests of a bucket, whichever service has it."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,11 @@ KEY = Key("files/a")
 
 
 class FailingBucket(BucketStore):
-    """A bucket whose requests fail; the last failure is also that of all further requests."""
+    """
+    A bucket whose requests fail; the last failure is also that of all further requests.
+
+    `listed` has what has arrived all the same.
+    """
 
     large_file_bytes = 1
     large_files_at_a_time = 1
@@ -27,6 +32,7 @@ class FailingBucket(BucketStore):
         super().__init__(parse_location("gs://wheels"), Clock().runtime(), None, "")
         self.failures = list(failures)
         self.sent_files = 0
+        self.listed: list[Entry] = []
 
     def _failure(self) -> Failure:
         failure = self.failures[0]
@@ -64,9 +70,9 @@ class FailingBucket(BucketStore):
         raise self._failure()
 
     def entries(self, prefix: str, after: str) -> Iterator[Entry]:
-        """List nothing."""
+        """List what has arrived."""
         del prefix, after
-        return iter(())
+        return iter(self.listed)
 
 
 def test_a_download_that_breaks_off_is_an_error() -> None:
@@ -91,6 +97,20 @@ def test_a_file_that_has_not_arrived_is_an_error(
     with pytest.raises(Unavailable):
         bucket.put_file(KEY, tmp_path / "a")
     assert bucket.sent_files == times
+
+
+@pytest.mark.parametrize("is_on_disk", [False, True])
+@pytest.mark.parametrize("size", [None, 4, 5])
+def test_a_file_whose_answer_is_lost(tmp_path: Path, size: int | None, *, is_on_disk: bool) -> None:
+    """If the answer to an upload is lost, the file has arrived if the bucket lists it whole."""
+    path = tmp_path / "a"
+    path.write_bytes(b"whole")
+    bucket = FailingBucket((FailureKind.UNCLEAR, 0))
+    if size is not None:
+        bucket.listed = [Entry(KEY, size, bucket.runtime.seconds())]
+
+    with nullcontext() if size == 5 else refused(Unavailable, "storage_unavailable"):
+        bucket.put_file(KEY, path if is_on_disk else b"whole")
 
 
 def test_too_many_writes_are_no_conflict() -> None:

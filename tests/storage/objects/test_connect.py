@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
@@ -10,11 +10,14 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import cast
 
+import obstore
 import pytest
+from obstore.exceptions import GenericError, InvalidPathError, PermissionDeniedError
 
+from tests.fake_time import START
 from tests.http_server import serving
 from tests.refused import refused
-from wheelyard.errors import Invalid, Unavailable
+from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.storage import objects
 from wheelyard.storage.base import Key
 from wheelyard.storage.bucket_store import Downloads
@@ -270,6 +273,55 @@ def test_names_that_azure_cannot_sign(monkeypatch: pytest.MonkeyPatch, name: str
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", KEY)
 
     assert opened("az://wheels", "redirect").files.sign(Key(f"files/{name}"), HOUR) is None
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *names: str, fault: Exception | None = None) -> None:
+    """Let every listing have objects of these names, and then fail, if it is to."""
+
+    def answer(*_: object, **__: object) -> Iterator[list[dict[str, object]]]:
+        if fault is not None:
+            raise fault
+        shared = {"size": 1, "e_tag": '"1"', "last_modified": START}
+        yield [{"path": name, **shared} for name in names]
+
+    monkeypatch.setattr(obstore, "list", answer)
+
+
+@pytest.mark.parametrize("after", ["", "files/a", "files/aa/1"])
+def test_a_listing_has_no_other_keys(monkeypatch: pytest.MonkeyPatch, after: str) -> None:
+    """A listing has the keys with its prefix alone, though obstore lists their whole folder."""
+    with_keys(monkeypatch)
+    names = ["files/a/1", "files/aa/1", "files/ab/1", "files/b/1"]
+    answering(monkeypatch, *(f"team/{name}" for name in names))
+
+    listed = [entry.key for entry in opened("s3://wheels/team").files.list("files/a", after)]
+
+    assert listed == [name for name in names[:3] if name > after]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "code"),
+    [
+        (InvalidPathError('Path "a//b" contained empty path'), Invalid, "bad_source"),
+        (
+            GenericError("Server returned non-2xx status code: 404: <Code>NoSuchBucket</Code>"),
+            Unavailable,
+            "bucket_missing",
+        ),
+        (PermissionDeniedError("no"), Unavailable, "storage_denied"),
+    ],
+    ids=["name", "missing", "denied"],
+)
+def test_a_bucket_that_cannot_be_listed(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception, error: type[WheelyardError], code: str
+) -> None:
+    """A bucket that cannot be read is an error that says why, and no empty one."""
+    with_keys(monkeypatch)
+    answering(monkeypatch, fault=fault)
+    reader = open_bucket_reader(parse_location("s3://wheels"), system_runtime())
+
+    with refused(error, code):
+        list(reader.objects())
 
 
 class NoDelegator(BaseHTTPRequestHandler):

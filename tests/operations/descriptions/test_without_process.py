@@ -1,0 +1,89 @@
+"""What becomes of descriptions when their process, which a test plays, answers or ends."""
+
+import signal
+from contextlib import closing
+from io import BytesIO
+
+import pytest
+from msgspec.structs import replace
+from packaging.utils import canonicalize_name
+
+from tests.fake_time import Clock
+from tests.waiting import until
+from wheelyard.catalog import keys
+from wheelyard.model.metadata import parse_any
+from wheelyard.operations.descriptions import child_process
+from wheelyard.operations.descriptions.child_process import RenderProcess
+from wheelyard.operations.descriptions.descriptions import Descriptions
+from wheelyard.storage.memory import MemoryStore
+
+CORE = replace(
+    parse_any(None, canonicalize_name("acme"), "1"),
+    description="a *b*",
+    description_content_type="text/markdown",
+)
+
+
+def test_a_description_is_rendered_once_for_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one process has rendered and stored no other one renders."""
+    store, texts = MemoryStore(Clock().seconds), list[str]()
+
+    def render(_: RenderProcess, text: str, __: str) -> dict[str, str]:
+        texts.append(text)
+        return {"html": "<p>a <em>b</em></p>"}
+
+    monkeypatch.setattr(RenderProcess, "render", render)
+    for _ in range(2):
+        with closing(Descriptions(store, Clock().seconds, waits=True)) as descriptions:
+            assert descriptions.render(CORE).html == "<p>a <em>b</em></p>"
+            until(lambda: [*store.list(keys.DESCRIPTIONS)] != [])  # another thread writes it
+    assert texts == ["a *b*"]
+
+
+class EndingProcess:
+    """A process that starts, and is ended by a signal while it renders the first description."""
+
+    def __init__(self, ended_by: int) -> None:
+        self.returncode = -ended_by
+        self.stdin = BytesIO()
+        self.stdout = BytesIO(b"{}\n")
+
+    def kill(self) -> None:
+        """Do nothing, as it has ended."""
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "reason", "starts"),
+    [
+        (signal.SIGPROF, "rendering it took more than a second", 1),
+        (signal.SIGABRT, "it is too complex to render", 1),
+        (signal.SIGSEGV, "it is too complex to render", 1),
+        (signal.SIGKILL, "it is not rendered yet", 2),
+        (0, "it is not rendered yet", 2),
+    ],
+    ids=repr,
+)
+def test_a_description_that_ends_its_process_is_text(
+    monkeypatch: pytest.MonkeyPatch, ended_by: int, reason: str, starts: int
+) -> None:
+    """A description that ends its process stays text; one that is not at fault is tried again."""
+    started = list[EndingProcess]()
+
+    def start() -> EndingProcess:
+        started.append(EndingProcess(ended_by))
+        return started[-1]
+
+    monkeypatch.setattr(child_process, "_start", start)
+    descriptions = Descriptions(MemoryStore(Clock().seconds), Clock().seconds, waits=True)
+    with closing(descriptions):
+        rendered = descriptions.render(CORE)
+
+    assert reason in rendered.html
+    assert rendered.is_final is (starts == 1)
+    assert len(started) == starts
