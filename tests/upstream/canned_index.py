@@ -25,14 +25,16 @@ class CannedIndex:
     asked: list[str] = field(default_factory=list)
     """The projects that it was asked for so far."""
 
-    def publish(self, distribution: Distribution) -> None:
+    def publish(
+        self, distribution: Distribution, upload_time: str = "2025-06-01T12:00:00Z"
+    ) -> None:
         """List a distribution."""
         file = {
             "filename": distribution.filename,
             "url": f"{URL}{distribution.filename}",
             "hashes": {"sha256": distribution.sha256},
             "size": len(distribution.body),
-            "upload-time": "2025-06-01T12:00:00Z",
+            "upload-time": upload_time,
         }
         self.files.setdefault(distribution.filename.partition("-")[0], []).append(file)
 

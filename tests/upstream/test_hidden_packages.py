@@ -1,0 +1,72 @@
+"""Hidden public packages: what is selected of the requests for them, and what still hides them."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
+from tests.http.in_process import in_process
+from tests.index_tables import toml_of
+from tests.upstream.canned_index import URL, CannedIndex
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.settings import close
+from wheelyard.settings.upstream_section import UpstreamSettings
+
+PAGE = "requests/"
+TABLES = toml_of(grant=({"who": ["htpasswd:admin"], "projects": ["*"], "actions": ["admin"]},))
+
+
+@pytest.fixture
+def admin(tmp_path: Path, canned_index: CannedIndex) -> Iterator[Administrator]:
+    """The administrator of an index that hides malware, and what is newer than a week."""
+    canned_index.publish(public_wheel("numpy", "1.0"), "2025-12-31T00:00:00Z")
+    canned_index.publish(public_wheel("evil", "1.0"))
+    affected = {"package": {"ecosystem": "PyPI", "name": "evil"}, "versions": ["1.0"]}
+    osv = tmp_path / "osv.json"
+    osv.write_text(json.dumps([{"id": "MAL-1", "affected": [affected]}]))
+    section = UpstreamSettings(enabled=True, url=URL, file_hosts=(), cooldown_days=7, osv=str(osv))
+    settings = settings_in(tmp_path, upstream=section)
+    with in_process(tmp_path, settings, tables=TABLES) as server:
+        yield Administrator.of(server)
+        close(server.index)
+
+
+def ask(admin: Administrator, project: str, version: str) -> None:
+    """Ask for a package by the form."""
+    fields = {"project": project, "version": version, "reason": "for TICKET-1"}
+    token = admin.browser.form_token("/-/request/")
+    assert admin.browser.send("/-/request/", {"csrf_token": token, **fields}).status == 303
+
+
+def test_nothing_is_selected(admin: Administrator) -> None:
+    """Who selects nothing is told so, and sees the list again."""
+    ask(admin, "numpy", "1.0")
+
+    page = text_of(admin.send(PAGE, select="1", decide="block"))
+
+    assert "Select at least one package." in page
+    assert "numpy 1.0" in page
+
+
+def test_a_package_that_nobody_has_asked_for_can_be_approved(admin: Administrator) -> None:
+    """A link to a hidden package leads to the question, also before anybody has asked for it."""
+    question = admin.read(f"{PAGE}?decide=approve&package=numpy+1.0")
+
+    assert "nobody yet" in question
+    assert "numpy 1.0 appeared on 2025-12-31" in question
+
+
+def test_what_stays_hidden_stays_listed(admin: Administrator) -> None:
+    """A package that an approval does not show waits for another one, with what hides it now."""
+    ask(admin, "evil", "1.0")
+    found = re.search(r'name="as_of" value="([^"]*)"', admin.open(PAGE).body.decode())
+    assert found is not None
+
+    sent = admin.send(PAGE, as_of=found[1], decide="approve", package="evil 1.0")
+
+    _, note, requests = text_of(sent).partition("Still hidden: evil 1.0")
+    assert note
+    assert "MAL-1" in requests.partition("Hidden because")[2]
