@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import socket
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -15,8 +14,8 @@ from hypothesis import given
 from hypothesis.strategies import integers, sampled_from
 from msgspec import structs
 
-from tests.in_process_network import NetworkOrPorts
-from tests.ports import free_port
+from tests.in_process_network import InProcessNetwork, NetworkOrPorts
+from tests.refused import refused
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.api.project_operations import ProjectsQuery, list_projects
 from wheelyard.api.remote_api import RemoteApi
@@ -40,6 +39,7 @@ from wheelyard.errors import (
 )
 from wheelyard.http_client.urls import parse_url, proxy_for
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.operations.journal_reader import BEGINNING
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.wiring.stores import system_runtime
 
@@ -232,10 +232,23 @@ def test_busy_server_is_asked_again(
     assert len(server.asked(PROJECTS)) == 6
 
 
-@pytest.mark.integration
-def test_unreachable_server_is_named(opened: Opened, pauses: list[float]) -> None:
+def test_a_server_without_its_upstream_is_asked_once(
+    server: FakeServer, opened: Opened, pauses: list[float]
+) -> None:
+    """A server whose upstream index is down is not asked again, and its error is shown."""
+    server.serve(PROJECTS, refusal(503, "upstream_unavailable", "Later."))
+
+    with refused(Unavailable, "upstream_unavailable", match="Later"):
+        names_at(opened(server.url))
+
+    assert pauses == []
+
+
+def test_unreachable_server_is_named(
+    opened: Opened, pauses: list[float], network: InProcessNetwork
+) -> None:
     """A server that does not run is reported with its URL."""
-    url = f"http://127.0.0.1:{free_port()}/"
+    url = f"http://127.0.0.1:{network.free_port()}/"
 
     with pytest.raises(Unavailable, match=f"No answer from {url}: it cannot be reached"):
         names_at(opened(url))
@@ -243,19 +256,28 @@ def test_unreachable_server_is_named(opened: Opened, pauses: list[float]) -> Non
     assert len(pauses) == 2
 
 
-@pytest.mark.integration
 def test_silent_server_is_waited_for_once(
-    opened: Opened, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    opened: Opened,
+    pauses: list[float],
+    network: InProcessNetwork,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A server that takes connections and never answers is waited for once, not three times."""
     monkeypatch.setattr("wheelyard.api_client.ANSWER_START_SECONDS", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        index = opened(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+    port = network.free_port()
+    with ExitStack() as connections:
+        network.listen(port, connections.enter_context)
 
         with pytest.raises(Unavailable, match="it does not answer in time"):
-            names_at(index)
+            names_at(opened(f"http://127.0.0.1:{port}/"))
 
     assert pauses == []
+
+
+def test_the_journal_of_one_project_is_watched_alone(server: FakeServer, opened: Opened) -> None:
+    """Who follows the journal of one project asks for no list, and is shown no other project."""
+    assert opened(server.url).journals(DEMO).changed(BEGINNING) == ((DEMO,), [])
+    assert server.seen == []
 
 
 def test_proxy_of_the_environment_is_used(
@@ -420,6 +442,21 @@ def test_a_part_of_a_token(start: int, gap: str) -> None:
     assert (
         told.message(f"The token {TOKEN[4:14]} is yours.") == f"The token {TOKEN[4:14]} is yours."
     )
+
+
+@pytest.mark.parametrize(
+    ("password", "text", "shown"),
+    [
+        ("demo", "ana has sent demo.", HIDDEN),
+        ("demo", "ana has sent DEMO.", "ana has sent DEMO."),
+        ("abc", "ana has sent abc.", "ana has sent abc."),
+    ],
+)
+def test_a_short_password_is_hidden_as_it_is_written(password: str, text: str, shown: str) -> None:
+    """A message with a password of at least four characters is hidden, however short that is."""
+    header = f"Basic {b64encode(f'ana:{password}'.encode()).decode()}"
+
+    assert SecretFilter(header).message(text) == shown
 
 
 def test_a_short_password(server: FakeServer, opened: Opened) -> None:
