@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import IndexHarness
 from tests.upstream.settings import close
 from tests.webhooks.receivers import Receiver, running_receiver
@@ -77,18 +78,12 @@ class DeliveringServer:
 
 
 @contextmanager
-def harness_of(folder: Path, receiver: Receiver) -> Iterator[WebhookHarness]:
-    """Yield a new index in a folder, whose webhooks lead to a receiver that need not run."""
-    harness = WebhookHarness(IndexHarness(folder), receiver)
-    try:
-        yield harness
-    finally:
-        for server in harness.servers:
-            server.close()
-
-
-@contextmanager
-def running_webhooks(folder: Path) -> Iterator[WebhookHarness]:
+def running_webhooks(folder: Path, network: NetworkOrPorts = None) -> Iterator[WebhookHarness]:
     """Run a receiver for the webhooks of a new index in a folder."""
-    with running_receiver() as receiver, harness_of(folder, receiver) as harness:
-        yield harness
+    with running_receiver(network) as receiver:
+        harness = WebhookHarness(IndexHarness(folder), receiver)
+        try:
+            yield harness
+        finally:
+            for server in harness.servers:
+                server.close()

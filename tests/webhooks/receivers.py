@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock, Thread
+from http.server import BaseHTTPRequestHandler
+from threading import Event, Lock
 from typing import Any
 
 from msgspec.json import decode
 from standardwebhooks import Webhook as Verifier
+
+from tests.http_server import serving
+from tests.in_process_network import NetworkOrPorts
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ def without_repetitions(received: Iterable[Received]) -> list[Received]:
 
 
 @contextmanager
-def running_receiver() -> Iterator[Receiver]:
-    """Run a receiver."""
+def running_receiver(network: NetworkOrPorts = None) -> Iterator[Receiver]:
+    """Run a receiver, on a port of this machine or in a network."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -110,15 +113,9 @@ def running_receiver() -> Iterator[Receiver]:
             with suppress(OSError):  # nobody reads so much
                 self.wfile.write(receiver.text)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        receiver.port = server.server_port
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with serving(Handler, network) as url:
+        receiver.port = int(url.rpartition(":")[2])
         try:
             yield receiver
         finally:
             receiver.is_over.set()
-            server.shutdown()

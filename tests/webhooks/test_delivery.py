@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
+from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import ALICE
 from tests.operations.two_indexes import DEMO, TwoIndexes
 from tests.webhooks.harness import BY, DeliveringServer, WebhookHarness, running_webhooks
@@ -20,16 +21,14 @@ from wheelyard.model.project import Status
 from wheelyard.model.webhook_state import PAUSES, DeadLetter, MessagePlace, WaitingJournal
 from wheelyard.operations.lifecycle import Selection
 
-pytestmark = pytest.mark.integration
-
 ONE = Selection(Version("1.0"))
 OTHER = make_wheel("other")
 
 
 @pytest.fixture
-def hooks(tmp_path: Path) -> Iterator[WebhookHarness]:
+def hooks(tmp_path: Path, network: NetworkOrPorts) -> Iterator[WebhookHarness]:
     """An index, and a receiver."""
-    with running_webhooks(tmp_path) as harness:
+    with running_webhooks(tmp_path, network) as harness:
         yield harness
 
 
@@ -426,6 +425,7 @@ def test_hundreds_of_messages_arrive_in_the_order_of_the_feed(hooks: WebhookHarn
     assert names == [f"project{number:03}" for number in range(130)]
 
 
+@pytest.mark.slow
 def test_a_dead_receiver_is_told_all_once_it_is_back(hooks: WebhookHarness) -> None:
     """Whatever has piled up for a receiver that was down for an hour arrives, once each."""
     hooks.add()
@@ -517,3 +517,40 @@ def test_what_was_sent_is_not_sent_again_while_the_store_fails(hooks: WebhookHar
     assert projects_of(hooks.receiver.asked) == ["alpha 1.0"]
     hooks.deliver()
     assert projects_of(hooks.receiver.taken) == ["alpha 1.0", "other 1.0"]
+
+
+def test_what_has_failed_is_sent_again_after_a_pause(hooks: WebhookHarness) -> None:
+    """A server that has looked already sends a failed message again as soon as it is due."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    hooks.receiver.answer = lambda _: 500
+    server = hooks.server()
+    server.deliver()
+    hooks.receiver.answer = lambda _: 200
+    tries = list[int]()
+    for seconds in (PAUSES[0].total_seconds() - 1, 1, 1):
+        hooks.index.clock.advance(seconds=seconds)
+        server.deliver()
+        tries.append(len(hooks.receiver.asked))
+
+    assert tries == [1, 2, 2]
+
+
+def test_a_failure_that_goes_on_is_logged_once(
+    hooks: WebhookHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says why webhooks are told of nothing, once for as long as it is the same reason."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    hooks.index.index.changes.newest()
+    away = Fault(FaultKind.NOT_DONE, "*", keys.project(DEMO), times=ALWAYS)
+    store = FakeStore(hooks.index.store, away)
+    server = DeliveringServer(hooks.index.opened(seed=50, store=store))
+    hooks.servers.append(server)
+
+    for _ in range(3):
+        server.deliver()
+
+    assert hooks.receiver.asked == []
+    (message,) = [each for each in caplog.messages if "webhooks are told of nothing" in each]
+    assert "webhooks are told of nothing for now: builds: " in message

@@ -7,6 +7,7 @@ import pytest
 
 from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
+from tests.in_process_network import NetworkOrPorts
 from tests.operations.fake_sources import FakeFiles, taken
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
@@ -19,16 +20,14 @@ from wheelyard.storage.base import ABSENT, Key, Store, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
 
-pytestmark = pytest.mark.integration
-
 WHEEL, SECOND, THIRD = make_wheel(), make_wheel(version="2.0"), make_wheel(version="3.0")
 OTHER = make_wheel("other")
 
 
 @pytest.fixture
-def hooks(tmp_path: Path) -> Iterator[WebhookHarness]:
+def hooks(tmp_path: Path, network: NetworkOrPorts) -> Iterator[WebhookHarness]:
     """An index with a webhook that is told of imports, and one that is not."""
-    with running_webhooks(tmp_path) as harness:
+    with running_webhooks(tmp_path, network) as harness:
         harness.add("own")
         secret = harness.receiver.secret
         harness.add("all", events=["imported"])

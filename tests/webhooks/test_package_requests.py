@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.fake_store import FaultKind
+from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import IndexHarness
 from tests.webhooks.crashing import CrashStage
 from tests.webhooks.harness import BY, WebhookHarness, running_webhooks
@@ -16,15 +17,13 @@ from wheelyard.model.stored_webhooks import WebhookVariables
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 
-pytestmark = pytest.mark.integration
-
 EVENTS = ["package_requested"]
 
 
 @pytest.fixture
-def hooks(tmp_path: Path) -> Iterator[WebhookHarness]:
+def hooks(tmp_path: Path, network: NetworkOrPorts) -> Iterator[WebhookHarness]:
     """An index with an upstream index, and a webhook for those who approve."""
-    with running_webhooks(tmp_path) as harness:
+    with running_webhooks(tmp_path, network) as harness:
         upstream = UpstreamSettings(enabled=True, label="public")
         harness.settings = Settings(upstream=upstream)
         harness.add(events=EVENTS)
@@ -98,6 +97,7 @@ def test_a_later_reason_is_told(hooks: WebhookHarness) -> None:
     assert hooks.receiver.taken[1].json["requests"][0]["reasons"] == ["for TICKET-2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
 def test_what_was_made_survives_a_crash(hooks: WebhookHarness, kind: FaultKind) -> None:
     """Wherever a server dies, another one sends the same message, with the same id."""

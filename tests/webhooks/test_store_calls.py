@@ -8,6 +8,7 @@ import pytest
 
 from tests.distributions import make_wheel
 from tests.fake_store import FakeStore
+from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
 from tests.webhooks.harness import WebhookHarness, running_webhooks
@@ -15,17 +16,15 @@ from wheelyard.api.package_request_operations import find_waiting
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.webhook_building import build_dispatcher
 
-pytestmark = pytest.mark.integration
-
 LOOK = [("get", "changes.json"), ("list", "pending/")]
 WITH_LIST = sorted([*LOOK, ("get", "index-list.json")])
 FIRST, SECOND = make_wheel(), make_wheel(version="2.0")
 
 
 @pytest.fixture
-def hooks(tmp_path: Path) -> Iterator[WebhookHarness]:
+def hooks(tmp_path: Path, network: NetworkOrPorts) -> Iterator[WebhookHarness]:
     """An index and a receiver, without a webhook."""
-    with running_webhooks(tmp_path) as harness:
+    with running_webhooks(tmp_path, network) as harness:
         yield harness
 
 
