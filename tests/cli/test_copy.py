@@ -213,24 +213,25 @@ PUBLIC = 'downloads = "public"\nfiles = "gs://files"\n'
 
 
 @pytest.mark.parametrize(
-    ("line", "caching"), [('downloads = "redirect"\n', "private"), (PUBLIC, "public")]
+    ("line", "bucket", "caching"),
+    [('downloads = "redirect"\n', "packages", "private"), (PUBLIC, "files", "public")],
 )
 def test_a_copy_has_the_settings_of_a_configured_store(
-    store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGcs, line: str, caching: str
+    wheelyard: Typed, store: Path, google: FakeGcs, line: str, bucket: str, caching: str
 ) -> None:
     """Tokens have the place that settings have for them, and public files may be kept by caches."""
     where = {EMULATOR: google.url}
-    config = sandbox.folder / "wheelyard.toml"
+    config = store.parent / "wheelyard.toml"
     config.write_text(
         f'[store]\nlocation = "gs://packages"\n{line}[access]\ncredentials_store = "gs://secrets"\n'
     )
-    there = sandbox.folder / "there"
+    there = store.parent / "there"
     for places in ((store, "gs://packages"), ("gs://packages", there)):
         assert wheelyard("copy", "--with-credentials", *places, **where).returncode == 0
 
     assert len(google.bucket("secrets").names("credentials/tokens/")) == 1
     assert google.bucket("packages").names("credentials/") == []
-    files = google.bucket("files" if line == PUBLIC else "packages")
+    files = google.bucket(bucket)
     kept = [files.find(name).fields["cacheControl"] for name in files.names("files/")]
     assert {scope.partition(",")[0] for scope in kept} == {caching}
     assert contents(there) == contents(store)
