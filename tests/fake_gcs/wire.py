@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from http import HTTPStatus
 from io import BufferedReader
+from typing import Protocol
 from urllib.parse import parse_qsl
 
 from tests.fake_gcs.objects import Body
@@ -24,6 +25,16 @@ LONGEST_LINE = 64 << 10
 Header = tuple[str, str]
 Pause = Callable[[float], bool]
 """Waits so many seconds, or until the server goes: then it returns True at once."""
+
+
+class Connection(Protocol):
+    """What an answer needs of a socket."""
+
+    def sendall(self, data: bytes | memoryview, /) -> None:
+        """Send all bytes."""
+
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> None:
+        """Set an option."""
 
 
 class DisconnectedError(Exception):
@@ -212,7 +223,7 @@ def _headers(file: BufferedReader) -> list[Header]:
         found.append((name.strip(), value.strip()))
 
 
-def send(connection: socket.socket, reply: Reply) -> None:
+def send(connection: Connection, reply: Reply) -> None:
     """Send an answer; DisconnectedError if it breaks off here, as planned."""
     head = _head(reply)
     if reply.bare:
@@ -238,7 +249,7 @@ def _head(reply: Reply) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
 
-def _send_body(connection: socket.socket, reply: Reply) -> None:
+def _send_body(connection: Connection, reply: Reply) -> None:
     delivery, size = reply.delivery, reply.size
     end = size if delivery.stop_at is None else min(delivery.stop_at, size)
     step = delivery.pace.piece if delivery.pace else PIECE
@@ -263,6 +274,6 @@ def _chunk(piece: bytes | memoryview) -> bytes:
     return f"{len(piece):x}\r\n".encode() + bytes(piece) + b"\r\n"
 
 
-def reset_on_close(connection: socket.socket) -> None:
+def reset_on_close(connection: Connection) -> None:
     """Make the close of a connection a reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

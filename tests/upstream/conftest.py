@@ -3,27 +3,37 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpcore2
 import pytest
 
+from tests.fake_gcs.listener import Listener
 from tests.operations.in_memory_index import IndexHarness
-from tests.upstream.canned_index import CannedIndex
-from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
-from wheelyard.upstream.upstream_client import UpstreamClient
+from tests.upstream.fake_upstream import FakeUpstream, NewListener, running_fake_upstream
+from tests.upstream.in_process_network import InProcessNetwork
 
 
 @pytest.fixture
-def upstream() -> Iterator[FakeUpstream]:
-    """An upstream that has nothing yet; tests that take it are integration tests."""
-    with running_fake_upstream() as running:
+def new_listener(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> NewListener:
+    """What the upstreams of a test listen with: sockets only in an integration test."""
+    if request.node.get_closest_marker("integration"):
+        return Listener
+    network = InProcessNetwork()
+    monkeypatch.setattr(httpcore2.SyncBackend, "connect_tcp", network.connect_tcp)
+    return network.new_listener
+
+
+@pytest.fixture
+def upstream(new_listener: NewListener) -> Iterator[FakeUpstream]:
+    """An upstream that has nothing yet."""
+    with running_fake_upstream(new_listener) as running:
         yield running
 
 
 @pytest.fixture
-def canned_index(monkeypatch: pytest.MonkeyPatch) -> CannedIndex:
-    """What every upstream index is, without a socket."""
-    index = CannedIndex()
-    monkeypatch.setattr(UpstreamClient, "page", index.page)
-    return index
+def second_upstream(new_listener: NewListener) -> Iterator[FakeUpstream]:
+    """A second upstream that has nothing yet."""
+    with running_fake_upstream(new_listener) as running:
+        yield running
 
 
 @pytest.fixture

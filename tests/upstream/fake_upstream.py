@@ -1,5 +1,5 @@
 """
-An upstream index that misbehaves on demand, on loopback ports of this process.
+An upstream index that misbehaves on demand, on loopback ports of this process, or without sockets.
 
 It has three listeners: the host of the index, the host of its files, and a stranger, which no
 setting names and which must never be asked anything. Each request is recorded with its headers as
@@ -20,14 +20,14 @@ they were sent, so that a test can assert that nothing was asked: `upstream.aske
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Lock
 
 from tests.distributions import Distribution
-from tests.fake_gcs.listener import Listener
+from tests.fake_gcs.listener import Answer, Listener
 from tests.fake_gcs.wire import Delivery, DisconnectedError, RateLimit, Reply, Request
 from tests.upstream.fake_pages import (
     JSON,
@@ -41,9 +41,12 @@ from tests.upstream.fake_pages import (
     make_page,
     normal,
 )
+from tests.upstream.in_process_network import InProcessListener
 from tests.upstream.public_packages import metadata_in
 
 PAGE = re.compile(r"/(?:simple|moved)/([^/]+)/")
+NewListener = Callable[[Answer, Event], Listener | InProcessListener]
+"""Makes what answers at a port."""
 REDIRECTS = frozenset(fault for fault in Fault if fault.startswith("redirect_"))
 
 
@@ -77,7 +80,8 @@ class FakeUpstream:
     credentials: str = ""
     """The Authorization header that each request to the index and for files has to have."""
     closing: Event = field(default_factory=Event)
-    listeners: dict[str, Listener] = field(default_factory=dict)
+    listeners: dict[str, Listener | InProcessListener] = field(default_factory=dict)
+    new_listener: NewListener = Listener
     _lock: Lock = field(default_factory=Lock)
 
     @property
@@ -194,9 +198,10 @@ class FakeUpstream:
 
     def start(self) -> None:
         """Listen, on the ports of the last time if there was one."""
+        self.closing.clear()
         for host in ("index", "files", "stranger"):
             known = self.listeners.get(host)
-            listener = known or Listener(self._answer_of(host), self.closing)
+            listener = known or self.new_listener(self._answer_of(host), self.closing)
             self.listeners[host] = listener
             listener.start()
 
@@ -230,9 +235,9 @@ class FakeUpstream:
 
 
 @contextmanager
-def running_fake_upstream() -> Iterator[FakeUpstream]:
+def running_fake_upstream(new_listener: NewListener = Listener) -> Iterator[FakeUpstream]:
     """Run an upstream until the block ends."""
-    upstream = FakeUpstream()
+    upstream = FakeUpstream(new_listener=new_listener)
     upstream.start()
     try:
         yield upstream

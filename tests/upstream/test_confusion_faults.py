@@ -1,7 +1,6 @@
 """Dependency confusion with faults of the store, several instances and several upstreams."""
 
 import json
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from random import Random
@@ -20,7 +19,7 @@ from tests.http.packages import post
 from tests.http.servers import token_of
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_pages import Fault, basic
-from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import SOURCE, link_of, look, page_of
 from tests.upstream.settings import front, serving
@@ -31,8 +30,6 @@ from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
-
-pytestmark = pytest.mark.integration
 
 NAME = canonicalize_name("acme-core")
 FIRST = Selection(Version("1.0"))
@@ -52,13 +49,6 @@ def stocked_store(store: MemoryStore, upstream: FakeUpstream, tmp_path: Path) ->
         early.publish(private_wheel("acme-core", "1.0"))
     upstream.publish(public_wheel("acme-core", "99.0"))
     return store
-
-
-@pytest.fixture
-def second_upstream() -> Iterator[FakeUpstream]:
-    """A second upstream."""
-    with running_fake_upstream() as running:
-        yield running
 
 
 def test_upstream_is_off(upstream: FakeUpstream, tmp_path: Path) -> None:
@@ -316,6 +306,7 @@ def test_quarantine_is_shown_at_once(upstream: FakeUpstream, tmp_path: Path) -> 
         assert look(server, link).status in {403, 404}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("fault", [500, 503, 429, 401, 403, Fault.BAD_JSON, None])
 def test_upload_while_the_upstream_fails(
     upstream: FakeUpstream, tmp_path: Path, fault: Fault | int | None

@@ -19,8 +19,6 @@ from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.public_packages import Verdict
 from wheelyard.settings.sections import AccessSettings
 
-pytestmark = pytest.mark.integration
-
 PRIVATE, UNKNOWN = "secret-plan", "nothing-here"
 DIGEST = "0" * 64
 UPLOADER = Caller("htpasswd:bo", (Scope(Action.UPLOAD.with_implied, (Pattern("own-*"),), (MAIN,)),))

@@ -30,8 +30,6 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
 from wheelyard.wiring.warnings import server_warnings
 
-pytestmark = pytest.mark.integration
-
 OLD, NEW = "requests-1.0-py3-none-any.whl", "requests-2.0-py3-none-any.whl"
 REQUESTS: Final = NormalizedName("requests")
 CVSS: Final = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"

@@ -13,8 +13,6 @@ from tests.upstream.reading import look, page_of
 from tests.upstream.settings import front
 from wheelyard.errors import Conflict
 
-pytestmark = pytest.mark.integration
-
 ACME = {"name": "acme", "owners": ["user:ana@acme.dev"]}
 
 

@@ -3,15 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.upstream.fake_pages import Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import link_of, look, page_of
 from tests.upstream.settings import front
-
-pytestmark = pytest.mark.integration
 
 PACKAGE = public_wheel("requests", "2.0")
 OF_A_CLIENT = {

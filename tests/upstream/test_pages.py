@@ -17,7 +17,7 @@ from tests.fake_time import fake_runtime
 from tests.metrics import samples
 from tests.upstream.asking import LOOPBACK, Asking, server_of
 from tests.upstream.fake_pages import Fault
-from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.waiting import until
 from wheelyard.catalog import keys
@@ -36,8 +36,6 @@ from wheelyard.upstream.file_cache import Pin, PinnedDigests
 from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.wiring.stores import system_runtime
 
-pytestmark = pytest.mark.integration
-
 REQUESTS = canonicalize_name("requests")
 PACKAGE = public_wheel("requests", "2.0")
 DAY = 86_400
@@ -50,13 +48,6 @@ def asking_process(upstream: FakeUpstream) -> Iterator[Asking]:
     upstream.publish(PACKAGE)
     with closing(Asking((server_of(upstream),))) as asking:
         yield asking
-
-
-@pytest.fixture
-def second_upstream() -> Iterator[FakeUpstream]:
-    """A second upstream."""
-    with running_fake_upstream() as running:
-        yield running
 
 
 @pytest.fixture

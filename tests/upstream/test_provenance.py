@@ -28,8 +28,6 @@ from wheelyard.settings.sections import (
 from wheelyard.storage.local import LocalStore
 from wheelyard.wiring.warnings import index_warnings
 
-pytestmark = pytest.mark.integration
-
 WHEEL = "requests-2.0-py3-none-any.whl"
 PATH = f"/integrity/requests/2.0/{WHEEL}/provenance"
 GITHUB = {"kind": "GitHub", "repository": "Acme/widget", "workflow": "release.yml"}

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.http.servers import token_of
 from tests.upstream.fake_pages import basic
 from tests.upstream.fake_upstream import FakeUpstream
@@ -13,7 +11,6 @@ from tests.upstream.reading import page_of
 from tests.upstream.settings import front
 from wheelyard.settings.sections import AccessSettings
 
-pytestmark = pytest.mark.integration
 API = "/api/v1/upstream/refresh"
 
 

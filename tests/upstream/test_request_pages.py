@@ -21,8 +21,6 @@ from wheelyard.catalog.package_request_list import REMEMBERED_SECONDS
 from wheelyard.model.public_packages import Verdict
 from wheelyard.settings.sections import ServerSettings
 
-pytestmark = pytest.mark.integration
-
 PAGE = "requests/"
 ASK = "/-/request/"
 GRANTS = (

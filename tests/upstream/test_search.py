@@ -42,8 +42,6 @@ from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
-pytestmark = pytest.mark.integration
-
 HTML = ("accept", "text/html")
 LINE = re.compile(r'<li><p><a href="[./]*project/([a-z0-9-]+)/">(.*?)</li>', re.DOTALL)
 IDNA = "idna-3.10-py3-none-any.whl"

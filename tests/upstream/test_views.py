@@ -24,8 +24,6 @@ from wheelyard.api.why_operations import WhyQuestion, explain_project
 from wheelyard.settings.sections import Settings
 from wheelyard.upstream.decisions import Deciding
 
-pytestmark = pytest.mark.integration
-
 OLD, NEW = "requests-1.0-py3-none-any.whl", "requests-2.0-py3-none-any.whl"
 CVSS = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
 """The vector of the score 9.8."""

@@ -22,8 +22,6 @@ from wheelyard.cli import upstream_decision_commands
 from wheelyard.cli.upstream_decision_commands import split_packages
 from wheelyard.model.distribution_filename import Sha256
 
-pytestmark = pytest.mark.integration
-
 wheelyard = _wheelyard
 
 
@@ -207,6 +205,7 @@ def test_what_approve_refuses(wheelyard: Typed, option_and_store: tuple[str, Pat
         assert (done.returncode, message in done.stderr) == (status, True), done.stderr
 
 
+@pytest.mark.integration
 def test_a_lock_file_comes_through_a_pipe(sandbox: Sandbox) -> None:
     """`-r -` reads a pylock.toml from standard input."""
     command = [*WHEELYARD, "upstream", "approve", "-r", "-", "--store", "memory:"]
@@ -220,6 +219,7 @@ def test_a_lock_file_comes_through_a_pipe(sandbox: Sandbox) -> None:
         assert (done.stdout + done.stderr).startswith(expected)
 
 
+@pytest.mark.integration
 def test_a_warning_of_a_library_is_one_of_the_command(sandbox: Sandbox) -> None:
     """What a library warns of, such as a newer pylock.toml, begins as each warning does."""
     lock = "lock-version = '1.9'\ncreated-by = 'a test'\npackages = []\n"

@@ -30,8 +30,6 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
 from wheelyard.upstream.sidecars import core_metadata_of
 
-pytestmark = pytest.mark.integration
-
 REQUESTS = NormalizedName("requests")
 OLD, NEW = "requests-1.0-py3-none-any.whl", "requests-2.0-py3-none-any.whl"
 AGPL = "License: AGPL-3.0"
