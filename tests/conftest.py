@@ -1,13 +1,12 @@
 """Fixtures of all tests."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.clients.harness import Sandbox, new_sandbox
-from tests.in_process_network import NetworkOrPorts, in_process_network
+from tests.in_process_network import InProcessNetwork, NetworkOrPorts, in_process_network
 
 
 @pytest.fixture
@@ -16,11 +15,18 @@ def sandbox(tmp_path: Path) -> Sandbox:
     return new_sandbox(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def network(request: pytest.FixtureRequest) -> Iterator[NetworkOrPorts]:
-    """Where servers listen, unless the whole module has the marker `integration`."""
-    with ExitStack() as stack:
-        if request.node.get_closest_marker("integration"):
-            yield None
-        else:
-            yield stack.enter_context(in_process_network())
+@pytest.fixture(scope="session")
+def process_network() -> Iterator[InProcessNetwork]:
+    """The network of this process."""
+    with in_process_network() as network:
+        yield network
+
+
+@pytest.fixture
+def network(request: pytest.FixtureRequest) -> NetworkOrPorts:
+    """Where servers listen: on ports only for a test with the marker `integration`."""
+    if request.node.get_closest_marker("integration"):
+        return None
+    network = request.getfixturevalue("process_network")
+    assert isinstance(network, InProcessNetwork)
+    return network

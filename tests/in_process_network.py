@@ -9,29 +9,35 @@ So `--fast` may run it, which allows no test to open a port.
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from threading import Lock
 
 import pytest
 
 HOSTS = frozenset({"127.0.0.1", "::1"})
-FIRST_PORT = 40_000
-"""A port at which no server of another test listens, see `tests/ports.py`."""
+PORTS = range(1_000, 15_000)
+"""Ports at which no server of another test listens, see `tests/ports.py`."""
 
-Accept = Callable[[socket.socket], None]
+Accept = Callable[[socket.socket], object]
 
 
 class InProcessNetwork:
-    """The servers of a test by their ports, which no socket has."""
+    """
+    The servers of tests by their ports, which no socket has.
+
+    There is one for all tests of a process, so that a client that a test left behind is refused.
+    """
 
     def __init__(self) -> None:
         self._servers: dict[int, Accept | None] = {}
+        self._ports = cycle(PORTS)
         self._lock = Lock()
         self._connect = socket.create_connection
 
     def free_port(self) -> int:
         """Return a port at which connections are refused until a server listens."""
         with self._lock:
-            port = FIRST_PORT + len(self._servers)
+            port = next(self._ports)
             self._servers[port] = None
         return port
 
@@ -71,7 +77,7 @@ class _Connection(socket.socket):
 
 @contextmanager
 def in_process_network() -> Iterator[InProcessNetwork]:
-    """Connect the clients of this process with its servers until the block ends."""
+    """Connect clients of this process with its servers until the block ends."""
     network = InProcessNetwork()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "create_connection", network.connect)

@@ -1,12 +1,19 @@
 """Which addresses may be connected to."""
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis.strategies import integers
 
-from wheelyard.http_client.hosts import AddressPolicy, FetchError, is_public, resolve
+from wheelyard.http_client.hosts import (
+    METADATA_ADDRESSES,
+    AddressPolicy,
+    FetchError,
+    PublicOr,
+    is_public,
+    resolve,
+)
 
 NUMBERS = integers(0, 2**32 - 1)
 PUBLIC, PRIVATE = "8.8.8.8", "127.0.0.1"
@@ -90,3 +97,25 @@ def test_a_name_that_moves() -> None:
     assert AddressPolicy(("index.example",)).allowed_addresses(
         "index.example", [PRIVATE, PUBLIC]
     ) == [PUBLIC]
+
+
+def test_plain_http_to_an_address_with_loopback_in_it() -> None:
+    """The gateway of NAT64 is another machine, whichever address is to be reached behind it."""
+    loopback = PublicOr((ip_network("127.0.0.0/8"),), only_loopback=True)
+
+    assert loopback(ip_address("127.0.0.1"))
+    assert not loopback(ip_address("64:ff9b::127.0.0.1"))
+
+
+@pytest.mark.parametrize("address", sorted(map(str, METADATA_ADDRESSES)))
+def test_metadata_servers_are_never_allowed(address: str) -> None:
+    """No setting allows a connection to a server that has the credentials of the machine."""
+    everything = PublicOr((ip_network("0.0.0.0/0"), ip_network("::/0")))
+
+    assert not everything(ip_address(address))
+    if "." in address:
+        assert not everything(ip_address(f"::ffff:{address}"))
+        assert not everything(ip_address(f"64:ff9b::{address}"))
+    assert everything(ip_address("10.0.0.1"))
+    assert everything(ip_address("fd00::1"))
+    assert not PublicOr()(ip_address("10.0.0.1"))

@@ -1,6 +1,5 @@
 """The HTTP client for other servers: addresses, redirects and credentials."""
 
-import gzip
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from threading import Event
@@ -13,7 +12,7 @@ from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fa
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.client import ANY_URL, Network, Requester, RequestRules
 from wheelyard.http_client.hosts import AddressPolicy, FetchError
-from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword, parse_url
+from wheelyard.http_client.urls import DEFAULT_PORTS, Url, parse_url
 from wheelyard.wiring.stores import system_runtime
 
 HERE = "127.0.0.1"
@@ -220,48 +219,3 @@ def test_every_status_is_returned(server: FakeServer, status: int) -> None:
         answer.close()
 
     assert answer.status == status
-
-
-@pytest.mark.parametrize(
-    ("body", "read"),
-    [
-        (gzip.compress(b"one ") + gzip.compress(b"two"), b"one two"),
-        (gzip.compress(b"one") + b"\0" * 9, b"one"),
-        (gzip.compress(b"") * 9 + gzip.compress(b"one"), b"one"),
-    ],
-    ids=["two members", "padding", "empty members"],
-)
-def test_what_follows_a_packed_body(server: FakeServer, body: bytes, read: bytes) -> None:
-    """Each member of a packed body is read, and padding after the last one is passed over."""
-    server.serve("/a", CannedResponse(body, headers=PACKED))
-    with reaching(AddressPolicy((HERE,))) as client:
-        answer = client.send("GET", parse_url(f"{server.url}/a"), {})
-        with closing(answer):
-            assert answer.body(100) == read
-
-
-def test_a_packed_body_of_many_members_is_limited(server: FakeServer) -> None:
-    """All members of a packed body count for the limit of its size."""
-    server.serve("/a", CannedResponse(gzip.compress(b"x" * 60) * 2, headers=PACKED))
-    with reaching(AddressPolicy((HERE,))) as client:
-        answer = client.send("GET", parse_url(f"{server.url}/a"), {})
-        with closing(answer), pytest.raises(FetchError, match="is larger than"):
-            answer.body(100)
-
-
-def test_logins_in_links() -> None:
-    """A login that stands in a link is left out, also where the link is of the same server."""
-    page = parse_url("http://ana:secret@index.example/simple/")
-
-    assert page.login == UserPassword("ana", "secret")
-    links = ("http://bob:secret@index.example/a", "//bob@other.example/a", "http://:b@x.example/")
-    assert [page.resolved(each).login for each in links] == [None] * 3
-
-
-@pytest.mark.parametrize(
-    "text", ["http://index.example:0/", "file:///etc/passwd", "gopher://a/", "http://a%00b/"]
-)
-def test_what_is_no_url(text: str) -> None:
-    """Nothing but http and https to a port that there can be is asked for."""
-    with pytest.raises(ValueError, match="no URL"):
-        parse_url(text)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wheelyard.http_client.urls import BadUrl, parse_url
+from wheelyard.http_client.urls import BadUrl, UserPassword, parse_url
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,21 @@ def test_letters_that_make_no_host(host: str) -> None:
     """Letters that no host can be made of are a URL that is refused, and no other fault."""
     with pytest.raises(BadUrl):
         parse_url(f"https://{host}.example/")
+
+
+def test_logins_in_links() -> None:
+    """A login that stands in a link is left out, also where the link is of the same server."""
+    page = parse_url("http://ana:secret@index.example/simple/")
+
+    assert page.login == UserPassword("ana", "secret")
+    links = ("http://bob:secret@index.example/a", "//bob@other.example/a", "http://:b@x.example/")
+    assert [page.resolved(each).login for each in links] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "text", ["http://index.example:0/", "file:///etc/passwd", "gopher://a/", "http://a%00b/"]
+)
+def test_what_is_no_url(text: str) -> None:
+    """Nothing but http and https to a port that there can be is asked for."""
+    with pytest.raises(ValueError, match="no URL"):
+        parse_url(text)

@@ -7,9 +7,7 @@ import pytest
 
 from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import IndexHarness
-from tests.upstream.canned_index import CannedIndex
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
-from wheelyard.upstream.upstream_client import UpstreamClient
 
 
 @pytest.fixture
@@ -20,11 +18,10 @@ def upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
 
 
 @pytest.fixture
-def canned_index(monkeypatch: pytest.MonkeyPatch) -> CannedIndex:
-    """What every upstream index is, without a socket."""
-    index = CannedIndex()
-    monkeypatch.setattr(UpstreamClient, "page", index.page)
-    return index
+def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
+    """A second upstream that has nothing yet."""
+    with running_fake_upstream(network) as running:
+        yield running
 
 
 @pytest.fixture

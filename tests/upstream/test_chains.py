@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,9 +13,8 @@ from packaging.utils import canonicalize_name
 from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
-from tests.in_process_network import NetworkOrPorts
 from tests.upstream.chains import BACK, FIRST, ONE, OVER, SECOND, chained, page, versions
-from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import look
 from tests.waiting import until
@@ -27,16 +25,7 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.page_lookup import StoredPages
 
-pytestmark = pytest.mark.integration
-
 INDEXES = ("", "one", "back", "over")
-
-
-@pytest.fixture
-def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
-    """The second upstream index, which has other versions."""
-    with running_fake_upstream(network) as running:
-        yield running
 
 
 @pytest.fixture

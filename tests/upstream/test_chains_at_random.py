@@ -1,6 +1,5 @@
 """Whatever upstream indexes do, a name stays with its owner in each index, also after restarts."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -11,9 +10,8 @@ from packaging.utils import canonicalize_name
 from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
-from tests.in_process_network import NetworkOrPorts
 from tests.upstream.chains import BACK, FIRST, ONE, OVER, SECOND, chained, page
-from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from wheelyard.storage.memory import MemoryStore
 
@@ -103,13 +101,6 @@ class Model:
         (origin,) = origins
         assert self.owners.setdefault((index, name), origin) == origin, (index, name)
         assert index != "one" or origin == SECOND
-
-
-@pytest.fixture
-def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
-    """The second upstream index."""
-    with running_fake_upstream(network) as running:
-        yield running
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, timedelta
 from email.utils import format_datetime
-from ipaddress import ip_address, ip_network
 
 import pytest
 from packaging.utils import canonicalize_name
@@ -20,7 +19,7 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.http_client.client import at_minimum_rate
-from wheelyard.http_client.hosts import METADATA_ADDRESSES, Circuit, FetchError, PublicOr
+from wheelyard.http_client.hosts import Circuit, FetchError
 from wheelyard.http_client.urls import UserPassword
 from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.upstream.google_token import GoogleToken
@@ -117,28 +116,6 @@ def test_plain_http_to_other_machines(
 
     with client_of(server_of(upstream)) as client, pytest.raises(FetchError, match="insecure"):
         fetch_page(client)
-
-
-def test_plain_http_to_an_address_with_loopback_in_it() -> None:
-    """The gateway of NAT64 is another machine, whichever address is to be reached behind it."""
-    loopback = PublicOr(LOOPBACK, only_loopback=True)
-
-    assert loopback(ip_address("127.0.0.1"))
-    assert not loopback(ip_address("64:ff9b::127.0.0.1"))
-
-
-@pytest.mark.parametrize("address", sorted(map(str, METADATA_ADDRESSES)))
-def test_metadata_servers_are_never_allowed(address: str) -> None:
-    """No setting allows a connection to a server that has the credentials of the machine."""
-    everything = PublicOr((ip_network("0.0.0.0/0"), ip_network("::/0")))
-
-    assert not everything(ip_address(address))
-    if "." in address:
-        assert not everything(ip_address(f"::ffff:{address}"))
-        assert not everything(ip_address(f"64:ff9b::{address}"))
-    assert everything(ip_address("10.0.0.1"))
-    assert everything(ip_address("fd00::1"))
-    assert not PublicOr()(ip_address("10.0.0.1"))
 
 
 REDIRECTS = {

@@ -13,7 +13,6 @@ from packaging.utils import canonicalize_name
 from tests.clients.harness import Sandbox, new_sandbox, program, site_packages
 from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
-from tests.in_process_network import NetworkOrPorts
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_closure import names_of, recorded_wheels, roots
 from tests.upstream.public_packages import private_wheel, public_wheel
@@ -38,9 +37,9 @@ def wheels() -> Path:
 
 
 @pytest.fixture(scope="module")
-def recorded_upstream(wheels: Path, network: NetworkOrPorts) -> Iterator[FakeUpstream]:
+def recorded_upstream(wheels: Path) -> Iterator[FakeUpstream]:
     """An upstream with the wheels of the public packages."""
-    with running_fake_upstream(network) as upstream:
+    with running_fake_upstream() as upstream:
         upstream.publish_folder(wheels)
         yield upstream
 

@@ -14,7 +14,6 @@ from tests.clients.harness import Sandbox, wheelyard
 from tests.distributions import make_sdist
 from tests.http.packages import post, publish
 from tests.http.servers import RunningServer, running_server
-from tests.in_process_network import NetworkOrPorts
 from tests.upstream.fake_pages import JSON, Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import private_wheel, public_wheel
@@ -42,9 +41,9 @@ ROUTES = (
 
 
 @pytest.fixture(scope="module")
-def public(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
+def public() -> Iterator[FakeUpstream]:
     """The public index, in which a stranger has published our name."""
-    with running_fake_upstream(network) as upstream:
+    with running_fake_upstream() as upstream:
         for name in ("acme-core", "emptied", "shadowed", "asked-for", "requests"):
             upstream.publish(public_wheel(name, "99.0"))
         upstream.publish(make_sdist("requests", "99.0"))

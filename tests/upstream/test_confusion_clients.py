@@ -10,7 +10,6 @@ from tests.clients.harness import Sandbox, program, wheelyard
 from tests.clients.projects import build_project
 from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
-from tests.in_process_network import NetworkOrPorts
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import page_of
@@ -20,9 +19,9 @@ pytestmark = [pytest.mark.clients, pytest.mark.integration]
 
 
 @pytest.fixture(scope="module")
-def public(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
+def public() -> Iterator[FakeUpstream]:
     """The public index, in which a stranger has published our names."""
-    with running_fake_upstream(network) as upstream:
+    with running_fake_upstream() as upstream:
         yield upstream
 
 

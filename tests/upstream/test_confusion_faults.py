@@ -1,7 +1,6 @@
 """Dependency confusion with faults of the store, several instances and several upstreams."""
 
 import json
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from random import Random
@@ -18,10 +17,9 @@ from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
 from tests.http.packages import post
 from tests.http.servers import token_of
-from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_pages import Fault, basic
-from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import SOURCE, link_of, look, page_of
 from tests.upstream.settings import front, serving
@@ -51,13 +49,6 @@ def stocked_store(store: MemoryStore, upstream: FakeUpstream, tmp_path: Path) ->
         early.publish(private_wheel("acme-core", "1.0"))
     upstream.publish(public_wheel("acme-core", "99.0"))
     return store
-
-
-@pytest.fixture
-def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
-    """A second upstream."""
-    with running_fake_upstream(network) as running:
-        yield running
 
 
 def test_upstream_is_off(upstream: FakeUpstream, tmp_path: Path) -> None:

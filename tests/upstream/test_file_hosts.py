@@ -31,7 +31,6 @@ from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
 from wheelyard.wiring.stores import system_runtime
 from wheelyard.wiring.upstream import with_file_hosts
 
-pytestmark = pytest.mark.integration
 wheelyard, serve = _wheelyard, _serve
 
 IDNA = public_wheel("idna", "3.10")
@@ -241,6 +240,7 @@ def test_an_index_without_a_list_serves_its_own_files(upstream: FakeUpstream) ->
         assert known_hosts(asking) == (upstream.file_host,)
 
 
+@pytest.mark.integration
 def test_serve_and_config_check_say_the_same(
     serve: Serve, wheelyard: Typed, upstream: FakeUpstream
 ) -> None:
@@ -262,6 +262,7 @@ def test_serve_and_config_check_say_the_same(
         assert IDNA.filename in client.get("/simple/idna/").text
 
 
+@pytest.mark.integration
 def test_all_workers_of_a_server_have_them(serve: Serve, upstream: FakeUpstream) -> None:
     """`serve --upstream URL` reads one page, prints the hosts, and every worker sends files."""
     upstream.publish(public_wheel("pip", "26.0"), IDNA)
@@ -281,6 +282,7 @@ def test_all_workers_of_a_server_have_them(serve: Serve, upstream: FakeUpstream)
     assert len(upstream.asked_pages("pip")) == 1
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", ["serve", "run"])
 def test_a_bad_upstream_ends_the_start(wheelyard: Typed, command: str) -> None:
     """One line says what is wrong with --upstream, without a password."""

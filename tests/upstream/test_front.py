@@ -25,8 +25,6 @@ from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 
-pytestmark = pytest.mark.integration
-
 WHEEL = "requests-2.0-py3-none-any.whl"
 HTML = "application/vnd.pypi.simple.v1+html"
 
@@ -113,6 +111,18 @@ def test_a_question_about_a_file_downloads_nothing(
     assert look(server, link, if_none_match=head.headers["etag"]).status == 304
     assert look(server, link, if_match='"x"').status == 412
     assert public.asked_files("requests") == []
+
+
+def test_a_listed_file_that_the_upstream_lacks(
+    server: InProcessServer, public: FakeUpstream
+) -> None:
+    """A file that its index lists and does not have is not found, which says what else to do."""
+    public.behave_files("requests", 404)
+
+    seen = file_of(server, "requests", WHEEL)
+
+    assert seen.status == 404
+    assert b"lists a file of requests that it does not have. Try again later" in seen.body
 
 
 def test_metrics_have_each_request_once_and_no_names(server: InProcessServer) -> None:
@@ -288,6 +298,7 @@ def test_removed_files_are_served_only_if_they_are_kept(
             assert look(server, link).status == status
 
 
+@pytest.mark.slow
 def test_many_unknown_names(server: InProcessServer, public: FakeUpstream) -> None:
     """A client that tries names is stopped before the upstream is asked; known ones still work."""
     answers = [page_of(server, f"guess-{number}").status for number in range(302)]
@@ -297,6 +308,7 @@ def test_many_unknown_names(server: InProcessServer, public: FakeUpstream) -> No
     assert page_of(server, "guess-1").status == 404
 
 
+@pytest.mark.integration
 def test_private_packages_do_not_wait(tmp_path: Path, public: FakeUpstream) -> None:
     """While more requests wait for an upstream than it gets threads, private ones do not."""
     names = [f"slow-{number}" for number in range(UPSTREAM_THREADS // 2 + 8)]

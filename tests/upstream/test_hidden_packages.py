@@ -1,8 +1,9 @@
-"""Hidden public packages: what is selected of the requests for them, and what still hides them."""
+"""Hidden public packages: what is asked before an approval, and what still hides them."""
 
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,24 +11,25 @@ import pytest
 from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
 from tests.http.in_process import in_process
 from tests.index_tables import toml_of
-from tests.upstream.canned_index import URL, CannedIndex
+from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.settings import close
-from wheelyard.settings.upstream_section import UpstreamSettings
+from tests.upstream.settings import close, upstream_section
 
 PAGE = "requests/"
 TABLES = toml_of(grant=({"who": ["htpasswd:admin"], "projects": ["*"], "actions": ["admin"]},))
 
 
 @pytest.fixture
-def admin(tmp_path: Path, canned_index: CannedIndex) -> Iterator[Administrator]:
+def admin(tmp_path: Path, upstream: FakeUpstream) -> Iterator[Administrator]:
     """The administrator of an index that hides malware, and what is newer than a week."""
-    canned_index.publish(public_wheel("numpy", "1.0"), "2025-12-31T00:00:00Z")
-    canned_index.publish(public_wheel("evil", "1.0"))
+    before = datetime(2025, 12, 31, tzinfo=UTC)
+    upstream.publish(FakeFile.of(public_wheel("numpy", "1.0"), before))
+    upstream.publish(public_wheel("evil", "1.0"))
     affected = {"package": {"ecosystem": "PyPI", "name": "evil"}, "versions": ["1.0"]}
     osv = tmp_path / "osv.json"
     osv.write_text(json.dumps([{"id": "MAL-1", "affected": [affected]}]))
-    section = UpstreamSettings(enabled=True, url=URL, file_hosts=(), cooldown_days=7, osv=str(osv))
+    section = upstream_section(upstream, cooldown_days=7, osv=str(osv))
     settings = settings_in(tmp_path, upstream=section)
     with in_process(tmp_path, settings, tables=TABLES) as server:
         yield Administrator.of(server)
@@ -39,16 +41,6 @@ def ask(admin: Administrator, project: str, version: str) -> None:
     fields = {"project": project, "version": version, "reason": "for TICKET-1"}
     token = admin.browser.form_token("/-/request/")
     assert admin.browser.send("/-/request/", {"csrf_token": token, **fields}).status == 303
-
-
-def test_nothing_is_selected(admin: Administrator) -> None:
-    """Who selects nothing is told so, and sees the list again."""
-    ask(admin, "numpy", "1.0")
-
-    page = text_of(admin.send(PAGE, select="1", decide="block"))
-
-    assert "Select at least one package." in page
-    assert "numpy 1.0" in page
 
 
 def test_a_package_that_nobody_has_asked_for_can_be_approved(admin: Administrator) -> None:

@@ -9,7 +9,6 @@ from packaging.utils import canonicalize_name
 
 from tests.clients.harness import Sandbox, site_packages
 from tests.http.servers import RunningServer, running_server
-from tests.in_process_network import NetworkOrPorts
 from tests.operations.old_sdists import REAL, old_sdist
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -22,9 +21,9 @@ OWN = (("team-demo", "1.0-1", "1.0.post1"), ("team-x", "1.0.0-alpha.1", "1.0.0a1
 
 
 @pytest.fixture(scope="module")
-def public(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
+def public() -> Iterator[FakeUpstream]:
     """A public index with real filenames, and an older version of each project."""
-    with running_fake_upstream(network) as upstream:
+    with running_fake_upstream() as upstream:
         for filename, (project, _) in REAL.items():
             version = filename.removeprefix(f"{project}-").removesuffix(".tar.gz")
             for made in (old_sdist(project, version), old_sdist(project, "0.1")):

@@ -16,7 +16,6 @@ from wheelyard.upstream.lock_files import BAD_LOCK_FILE, LockedFile, read_lock_f
 SHA = "0123456789abcdef" * 4
 
 
-@pytest.mark.integration
 def test_page_file_and_facts(upstream: FakeUpstream, tmp_path: Path) -> None:
     """A public sdist whose version has a hyphen has the version that clients read, on all pages."""
     made = old_sdist("leo", "6.7.8-9")
@@ -32,7 +31,6 @@ def test_page_file_and_facts(upstream: FakeUpstream, tmp_path: Path) -> None:
         assert page_of(server, "leo-6-7-8").status == 404
 
 
-@pytest.mark.integration
 def test_a_url_without_a_project_asks_nobody_about_a_private_file(
     upstream: FakeUpstream, tmp_path: Path
 ) -> None:

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.distributions import make_requiring, make_wheel
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
@@ -12,8 +10,6 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import close, upstream_section
 from wheelyard.settings.sections import Settings
-
-pytestmark = pytest.mark.integration
 
 HTML = ("Accept", "text/html")
 INDEXES = (

@@ -23,8 +23,6 @@ from wheelyard.errors import Unavailable
 from wheelyard.http_client.urls import parse_url
 from wheelyard.storage.local import LocalStore
 
-pytestmark = pytest.mark.integration
-
 SIX = public_wheel("six", "1.0")
 NEW = canonicalize_name("new")
 PORTAL = (200, HTML, b'<html><a href="/login">Sign in</a></html>')
@@ -148,6 +146,7 @@ def test_each_of_several(silent_upstream: FakeUpstream) -> None:
     asking.close()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("path", ["/", "/nothing/simple/", "/simple/six/"])
 def test_a_wrong_url(upstream: FakeUpstream, tmp_path: Path, path: str) -> None:
     """Behind a wrong URL `six` is refused with 503, and the message says what to do."""
@@ -189,6 +188,7 @@ def test_pages_open_it(silent_upstream: FakeUpstream, tmp_path: Path) -> None:
         server.publish(private_wheel("newer", "1.0"))
 
 
+@pytest.mark.integration
 def test_commands_refuse_new_names_as_a_server_does(
     silent_upstream: FakeUpstream,
     wheelyard: Typed,  # noqa: F811
@@ -223,6 +223,7 @@ def test_commands_refuse_new_names_as_a_server_does(
     assert "public: its root is a list of projects" in wheelyard("config", "check").stdout
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("root", [PORTAL, None])
 def test_a_server_starts_beside_a_root_that_shows_no_index(
     silent_upstream: FakeUpstream, tmp_path: Path, root: tuple[int, str, bytes] | None

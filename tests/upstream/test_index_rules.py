@@ -4,6 +4,7 @@ import json
 import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -28,8 +29,6 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
 from wheelyard.wiring.warnings import server_warnings
-
-pytestmark = pytest.mark.integration
 
 OLD, NEW = "requests-1.0-py3-none-any.whl", "requests-2.0-py3-none-any.whl"
 REQUESTS: Final = NormalizedName("requests")
@@ -336,6 +335,27 @@ def test_a_licence_that_was_found_lasts(tmp_path: Path, upstream: FakeUpstream) 
     assert answer == (404, "view")
     assert not before or refused not in elsewhere
     assert refused not in [each["filename"] for each in listed]
+
+
+def test_an_exception_is_about_files_that_were_there(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    """An exception for a version lets through what was there when an index first used it."""
+    first = FakeFile.of(public_wheel("requests", "2.0"), START - timedelta(days=1))
+    upstream.publish(first)
+    keys = {"cooldown_days": 7, "cooldown_allow": ["requests==2.0"]}
+    store = MemoryStore(Clock().seconds)
+    with ruled(tmp_path, upstream, keys, store=store, page_ttl=0) as server:
+        before = [*page(server).files]
+        server.clock.advance(days=1)
+        later = public_wheel("requests", "2.0")
+        later = replace(later, filename=later.filename.replace("py3", "py2.py3"))
+        upstream.publish(first, FakeFile.of(later, START + timedelta(days=1)))
+        server.clock.advance(seconds=5)
+        after = [*page(server).files]
+
+    assert before == [NEW]
+    assert after == [NEW]
 
 
 def test_what_is_unknown_is_hidden(tmp_path: Path, public: FakeUpstream) -> None:

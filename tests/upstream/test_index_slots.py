@@ -1,24 +1,21 @@
 """How many threads wait for one upstream index."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import pytest
-from packaging.utils import NormalizedName
 
 from tests.fake_time import Clock
 from tests.http.in_process import in_process
-from tests.upstream.canned_index import URL, CannedIndex
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
+from tests.upstream.settings import upstream_section
 from wheelyard.http import upstream_reader
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.settings.sections import Settings
-from wheelyard.settings.upstream_section import UpstreamSettings
-from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.upstream.index_slots import CURRENT_LOOKUP, IndexSlots, Lookup
-from wheelyard.upstream.upstream_client import Missing, UpstreamClient
 
 
 def slots_of(clock: Clock, size: int = 4) -> IndexSlots:
@@ -122,18 +119,9 @@ def test_a_lookup_knows_which_index_had_no_slot() -> None:
 
 
 def test_lookups_that_have_waited_wait_no_longer(
-    tmp_path: Path, canned_index: CannedIndex, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where one lookup may wait for a slot, one after the other waits and gets its page."""
-
-    @contextmanager
-    def page_with_slot(
-        client: UpstreamClient, name: NormalizedName, etag: str = "", *, has_slot: bool = False
-    ) -> Iterator[FetchedPage | Missing]:
-        del etag, has_slot
-        with client.slots.hold(), canned_index.page(name) as page:
-            yield page
-
     held, when_free = ExitStack(), IndexSlots.when_free
 
     def free_what_is_waited_for(slots: IndexSlots, client: str, call: Callable[[], object]) -> None:
@@ -141,19 +129,18 @@ def test_lookups_that_have_waited_wait_no_longer(
         held.close()
 
     monkeypatch.setattr(upstream_reader, "MAX_WAITING", 1)
-    monkeypatch.setattr(UpstreamClient, "page", page_with_slot)
     monkeypatch.setattr(IndexSlots, "when_free", free_what_is_waited_for)
     names = ("first", "second", "third")
-    settings = Settings(upstream=UpstreamSettings(enabled=True, url=URL, file_hosts=()))
+    settings = Settings(upstream=upstream_section(upstream))
     statuses = list[int]()
     with in_process(tmp_path, settings) as server:
         assert server.index.upstream is not None
         (client,) = server.index.upstream.clients.in_order
         client.slots.limit(1)
         for name in names:
-            canned_index.publish(public_wheel(name, "1.0"))
+            upstream.publish(public_wheel(name, "1.0"))
             held.enter_context(client.slots.hold())
             statuses.append(server.get(f"/simple/{name}/").status)
 
     assert statuses == [200] * 3
-    assert canned_index.asked == [*names]
+    assert [len(upstream.asked_pages(name)) for name in names] == [1] * 3

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.fake_time import Clock
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -57,7 +55,6 @@ def test_the_folder_of_another_index_is_left_alone() -> None:
     assert list(new.list(keys.upstream("new-0123abcd"))) == []
 
 
-@pytest.mark.integration
 def test_another_label_loses_nothing(upstream: FakeUpstream, tmp_path: Path) -> None:
     """After a new label, pages and files come from the store, and a new digest is noticed."""
     package = public_wheel("requests", "2.0")

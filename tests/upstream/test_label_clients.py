@@ -8,7 +8,6 @@ import pytest
 from tests.clients.harness import Sandbox, program
 from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
-from tests.in_process_network import NetworkOrPorts
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 
@@ -32,9 +31,9 @@ read = "anyone"
 
 
 @pytest.fixture(scope="module")
-def pytorch(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
+def pytorch() -> Iterator[FakeUpstream]:
     """The index of builds for one kind of machine, where a stranger has taken our name."""
-    with running_fake_upstream(network) as upstream:
+    with running_fake_upstream() as upstream:
         upstream.publish(
             public_wheel("torch", "2.0+cu121", "Requires-Dist: sympy"),
             public_wheel("acme-core", "98.0"),
@@ -44,9 +43,9 @@ def pytorch(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
 
 
 @pytest.fixture(scope="module")
-def pypi(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
+def pypi() -> Iterator[FakeUpstream]:
     """The public index, where a stranger has taken our name, too."""
-    with running_fake_upstream(network) as upstream:
+    with running_fake_upstream() as upstream:
         upstream.publish(
             public_wheel("torch", "1.0"),
             public_wheel("torch", "2.0", "Requires-Dist: sympy"),

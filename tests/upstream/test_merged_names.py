@@ -1,7 +1,6 @@
 """Names whose files come from several upstream indexes of an index."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -14,17 +13,14 @@ from packaging.version import Version
 from tests.distributions import make_wheel
 from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer
-from tests.in_process_network import NetworkOrPorts
 from tests.upstream.chains import FIRST, SECOND, chained, page, versions
 from tests.upstream.fake_pages import FakeFile
-from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import ReadResponse, look
 from wheelyard.errors import NotFound
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
-
-pytestmark = pytest.mark.integration
 
 ML: Final = {
     "name": "ml",
@@ -34,13 +30,6 @@ ML: Final = {
 }
 OVER: Final = {"name": "over", "layers": ["over", "ml"], "read": "anyone"}
 OLD: Final = START - timedelta(days=30)
-
-
-@pytest.fixture
-def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
-    """The second upstream index, such as the public one."""
-    with running_fake_upstream(network) as running:
-        yield running
 
 
 @pytest.fixture

@@ -28,8 +28,6 @@ from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.warnings import server_warnings
 
-pytestmark = pytest.mark.integration
-
 MIB = 2**20
 OURS = NormalizedName("ours")
 
@@ -180,6 +178,7 @@ def test_a_deleted_project_is_released(
     assert list(page_of(server, "fresh").files) == ["fresh-99.0-py3-none-any.whl"]
 
 
+@pytest.mark.integration
 def test_what_is_put_into_a_bucket_is_private(
     public: FakeUpstream,
     wheelyard: Typed,  # noqa: F811

@@ -14,11 +14,10 @@ from packaging.utils import canonicalize_name
 from tests.fake_store import FakeStore, FaultKind
 from tests.fake_store import Fault as StoreFault
 from tests.fake_time import fake_runtime
-from tests.in_process_network import NetworkOrPorts
 from tests.metrics import samples
 from tests.upstream.asking import LOOPBACK, Asking, server_of
 from tests.upstream.fake_pages import Fault
-from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.waiting import until
 from wheelyard.catalog import keys
@@ -49,13 +48,6 @@ def asking_process(upstream: FakeUpstream) -> Iterator[Asking]:
     upstream.publish(PACKAGE)
     with closing(Asking((server_of(upstream),))) as asking:
         yield asking
-
-
-@pytest.fixture
-def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
-    """A second upstream."""
-    with running_fake_upstream(network) as running:
-        yield running
 
 
 @pytest.fixture

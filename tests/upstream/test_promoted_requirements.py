@@ -6,14 +6,13 @@ from tests.distributions import make_requiring
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
-from tests.upstream.canned_index import URL, CannedIndex
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.settings import close
+from tests.upstream.settings import close, upstream_section
 from wheelyard.api.local_api import LocalApi
 from wheelyard.api.promotion_operations import ReleasePromotion, promote
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import Settings
-from wheelyard.settings.upstream_section import UpstreamSettings
 
 
 def warnings_of(server: InProcessServer) -> list[str]:
@@ -24,10 +23,10 @@ def warnings_of(server: InProcessServer) -> list[str]:
     return [warning.partition(":")[0] for warning in warnings]
 
 
-def test_a_public_package_fits(tmp_path: Path, canned_index: CannedIndex) -> None:
+def test_a_public_package_fits(tmp_path: Path, upstream: FakeUpstream) -> None:
     """A requirement is met by a public package as long as no namespace hides the package."""
-    canned_index.publish(public_wheel("requests", "2.32.5"))
-    section = UpstreamSettings(enabled=True, url=URL, file_hosts=(), shadow=("requests",))
+    upstream.publish(public_wheel("requests", "2.32.5"))
+    section = upstream_section(upstream, shadow=("requests",))
     keys = {"layers": ["dev", "upstream"], "read": "anyone"}
     dev, prod = {"name": "dev", **keys}, {"name": "prod", **keys, "layers": ["prod", "upstream"]}
     settings, tables = Settings(upstream=section), toml_of(index=(dev, prod))

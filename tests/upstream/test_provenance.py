@@ -28,8 +28,6 @@ from wheelyard.settings.sections import (
 from wheelyard.storage.local import LocalStore
 from wheelyard.wiring.warnings import index_warnings
 
-pytestmark = pytest.mark.integration
-
 WHEEL = "requests-2.0-py3-none-any.whl"
 PATH = f"/integrity/requests/2.0/{WHEEL}/provenance"
 GITHUB = {"kind": "GitHub", "repository": "Acme/widget", "workflow": "release.yml"}
@@ -186,6 +184,7 @@ def test_what_holds_is_sent(
         assert file_of(server, "requests", WHEEL, ".metadata").body == package.metadata
 
 
+@pytest.mark.slow
 def test_what_does_not_hold_is_refused(
     tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution
 ) -> None:

@@ -14,8 +14,6 @@ from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.team import Team
 from wheelyard.exporting.site_folder import RequestedOptions
 
-pytestmark = pytest.mark.integration
-
 IDNA, OLD_IDNA = public_wheel("idna", "3.10"), public_wheel("idna", "2.0")
 RICH = public_wheel("rich", "14.0")
 TABS = ("", "files/", "dependencies/")
@@ -70,6 +68,7 @@ def test_the_site_has_what_is_stored(team: Team) -> None:
     assert team.public_paths() == paths_of("idna", IDNA) | paths_of("rich", RICH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "left"),
     [
@@ -110,6 +109,7 @@ def test_a_private_name_wins(team: Team) -> None:
     assert IDNA.filename not in (team.site / "simple/idna/index.html").read_text()
 
 
+@pytest.mark.integration
 def test_files_are_copied_from_bucket_to_bucket(
     tmp_path: Path, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,6 @@ from tests.upstream.reading import page_of
 from tests.upstream.settings import front
 from wheelyard.settings.sections import AccessSettings
 
-pytestmark = pytest.mark.integration
 API = "/api/v1/upstream/refresh"
 
 
@@ -95,6 +94,7 @@ def test_refresh_without_a_credential(upstream: FakeUpstream, tmp_path: Path) ->
     assert upstream.requests == []
 
 
+@pytest.mark.slow
 def test_guessing_of_who_reads_little(upstream: FakeUpstream, tmp_path: Path) -> None:
     """Guesses count, too, where the answer is the one for a private name."""
     with front(tmp_path, upstream, access=AccessSettings(private=True)) as server:
@@ -107,6 +107,7 @@ def test_guessing_of_who_reads_little(upstream: FakeUpstream, tmp_path: Path) ->
     assert (answers.count(404), answers.count(429)) == (300, 2)
 
 
+@pytest.mark.slow
 def test_guessing_by_the_api(upstream: FakeUpstream, tmp_path: Path) -> None:
     """Who asks about many names that nobody has is stopped before an upstream is asked."""
     with front(tmp_path, upstream) as server:

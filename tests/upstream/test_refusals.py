@@ -1,7 +1,6 @@
 """An upstream index that refuses one project or one file, as a firewall does, and nothing else."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,8 @@ from packaging.utils import NormalizedName
 
 from tests.fake_time import Clock
 from tests.http.servers import token_of
-from tests.in_process_network import NetworkOrPorts
 from tests.upstream.fake_pages import Fault, basic
-from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import SOURCE, ReadResponse, link_of, look, page_of
 from tests.upstream.settings import front
@@ -37,11 +35,10 @@ def public(upstream: FakeUpstream) -> FakeUpstream:
 
 
 @pytest.fixture
-def second_upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
+def second_upstream(second_upstream: FakeUpstream) -> FakeUpstream:
     """A second upstream."""
-    with running_fake_upstream(network) as running:
-        running.publish(public_wheel("evil", "9.0"), public_wheel("second", "1.0"))
-        yield running
+    second_upstream.publish(public_wheel("evil", "9.0"), public_wheel("second", "1.0"))
+    return second_upstream
 
 
 def error_of(seen: ReadResponse) -> tuple[int, str, str]:
@@ -50,7 +47,6 @@ def error_of(seen: ReadResponse) -> tuple[int, str, str]:
     return seen.status, body["error"], body["message"]
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("status", "reason", "said"),
     [
@@ -84,23 +80,6 @@ def test_one_project(
         assert page_of(server, "evil").status == 200
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("other", ["pip", "requests"])
-def test_one_project_of_an_index_without_a_list(
-    public: FakeUpstream, tmp_path: Path, other: str
-) -> None:
-    """Where an index lists no projects, the page of another project shows that it answers."""
-    public.root = (404, "text/plain", b"there is no list")
-    public.publish(public_wheel(other, "2.0"))
-    public.refuse("evil", ARTIFACTORY)
-    with front(tmp_path, public) as server:
-        if other != "pip":  # which is tried whether or not anybody has asked for it
-            assert page_of(server, other).status == 200
-            server.clock.advance(seconds=60)
-        assert error_of(page_of(server, "evil"))[:2] == (403, "upstream_refused")
-
-
-@pytest.mark.integration
 def test_a_refusal_is_kept_as_long_as_a_page(public: FakeUpstream, tmp_path: Path) -> None:
     """A project that was refused is asked for again after the `page_ttl` of the index."""
     public.refuse("evil", ARTIFACTORY)
@@ -114,7 +93,6 @@ def test_a_refusal_is_kept_as_long_as_a_page(public: FakeUpstream, tmp_path: Pat
         assert len(public.asked_pages("evil")) == 2
 
 
-@pytest.mark.integration
 def test_an_index_that_refuses_everything(public: FakeUpstream, tmp_path: Path) -> None:
     """Where all is refused, our credentials are wrong: the cached page stays, others are 502."""
     with front(tmp_path, public) as server:
@@ -146,7 +124,6 @@ def test_a_host_that_refuses_everything_is_not_tested_at_each_refusal() -> None:
     assert hosts.is_answering(first, first) is None
 
 
-@pytest.mark.integration
 def test_a_refusal_is_not_passed_by(public: FakeUpstream, tmp_path: Path) -> None:
     """A project that is refused now is not served from the cache, also while its index is down."""
     with front(tmp_path, public) as server:
@@ -167,7 +144,6 @@ def test_a_refusal_is_not_passed_by(public: FakeUpstream, tmp_path: Path) -> Non
         assert page_of(server, "evil").headers[SOURCE] == "upstream-stale"
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("way", ["refresh", "no-cache"])
 def test_a_refusal_that_somebody_asked_for(public: FakeUpstream, tmp_path: Path, way: str) -> None:
     """What is refused when somebody asks for it at once is not served from a page that is fresh."""
@@ -194,7 +170,6 @@ def test_a_refusal_that_somebody_asked_for(public: FakeUpstream, tmp_path: Path,
         assert look(server, link).status == 200
 
 
-@pytest.mark.integration
 def test_a_refusal_after_all_was_refused(public: FakeUpstream, tmp_path: Path) -> None:
     """As soon as an index answers again, what it still refuses is 403."""
     public.publish(public_wheel("quick", "1.0"))
@@ -223,7 +198,6 @@ def test_the_next_index_is_not_asked(
     assert second_upstream.asked("evil") == second_upstream.asked("slow") == []
 
 
-@pytest.mark.integration
 def test_an_earlier_index_refuses_what_a_later_one_has(
     public: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
@@ -235,7 +209,6 @@ def test_an_earlier_index_refuses_what_a_later_one_has(
         assert page_of(server, "second").status == 403
 
 
-@pytest.mark.integration
 def test_one_file(public: FakeUpstream, tmp_path: Path) -> None:
     """A file or core metadata that is refused while other files come is 403, with the reason."""
     other = public_wheel("requests", "1.0")
@@ -254,7 +227,6 @@ def test_one_file(public: FakeUpstream, tmp_path: Path) -> None:
         assert look(server, link).body == PACKAGE.body
 
 
-@pytest.mark.integration
 def test_a_password_is_not_repeated(
     public: FakeUpstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,15 +8,13 @@ import pytest
 from tests.fake_time import Clock
 from tests.http.in_process import in_process
 from tests.index_tables import toml_of
-from tests.upstream.canned_index import URL, CannedIndex
-from tests.upstream.fake_pages import JSON
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.reading import look
-from tests.upstream.settings import close
+from tests.upstream.reading import link_of, look, page_of
+from tests.upstream.settings import close, upstream_section
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import Settings
-from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 
@@ -26,25 +24,24 @@ NAME: Final = parse_name("requests")
 
 @pytest.mark.parametrize(("days", "status"), [(3650, 404), (7, 200)])
 def test_rules_of_an_index_hide_removed_files(
-    tmp_path: Path, canned_index: CannedIndex, days: int, status: int
+    tmp_path: Path, upstream: FakeUpstream, days: int, status: int
 ) -> None:
     """A file that has left its page is hidden in an index whose rules would hide it on the page."""
-    canned_index.publish(WHEEL)
+    upstream.publish(WHEEL)
     store = MemoryStore(Clock().seconds)
-    section = UpstreamSettings(enabled=True, url=URL, file_hosts=(), keep_removed=True, page_ttl=0)
+    section = upstream_section(upstream, keep_removed=True, page_ttl=0)
     stable = {"name": "stable", "layers": ["stable", "upstream"], "read": "anyone"}
     tables = toml_of(index=({**stable, "cooldown_days": days},))
     with in_process(tmp_path, Settings(upstream=section), store=store, tables=tables) as server:
-        page = look(server, "/simple/requests/", accept=JSON)
-        url = str(page.files[WHEEL.filename]["url"]).removeprefix("../..")
+        url = link_of(server, "requests", WHEEL.filename)
         assert server.index.upstream is not None
         folder = keys.upstream(server.index.upstream.config.servers[0].id)
         file_key = keys.distribution(NAME, WHEEL.sha256, WHEEL.filename)
         store.put(Key(f"{folder}{file_key}"), WHEEL.body, None)
-        canned_index.files["requests"].clear()
-        canned_index.publish(public_wheel("requests", "3.0"))
+        upstream.withdraw(WHEEL.filename)
+        upstream.publish(public_wheel("requests", "3.0"))
         server.clock.advance(seconds=1)
-        assert WHEEL.filename not in look(server, "/simple/requests/", accept=JSON).files
+        assert WHEEL.filename not in page_of(server, "requests").files
 
         seen = [look(server, f"{prefix}{url}").status for prefix in ("", "/stable")]
         close(server.index)

@@ -30,8 +30,6 @@ from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.package_requests import MAX_ASKS_OF_ONE
 from wheelyard.model.person import Person
 
-pytestmark = pytest.mark.integration
-
 ADMIN = Caller("local:ana", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,)),))
 READER = Caller("htpasswd:bo", (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),))
 APPROVER = Caller("htpasswd:cy", (Scope(Action.APPROVE, (Pattern("num*"),), (MAIN,)),))

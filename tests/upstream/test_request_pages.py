@@ -164,6 +164,14 @@ def test_several_at_once(admin: Administrator, reader: Administrator) -> None:
     assert "denied" in admin.read(PAGE)
 
 
+@pytest.mark.usefixtures("reader")
+def test_nothing_is_selected(admin: Administrator) -> None:
+    """Who selects nothing is told so, and sees the list again."""
+    page = text_of(admin.send(PAGE, select="1", decide="block"))
+    assert "Select at least one package." in page
+    assert "requests 2.0" in page
+
+
 def test_what_is_not_decided_is_said(admin: Administrator, reader: Administrator) -> None:
     """What stays hidden, is private, or is nowhere is named with why, and the rest is decided."""
     request_package(reader, "copied", "1.0")

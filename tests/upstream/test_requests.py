@@ -205,7 +205,6 @@ def waiting(server: InProcessServer) -> list[tuple[str, int]]:
     return sorted((f"{request.target}: {request.code}", request.times) for request in requests)
 
 
-@pytest.mark.integration
 def test_a_page_without_its_newest_version_is_no_request(
     tmp_path: Path, public: FakeUpstream
 ) -> None:
@@ -227,7 +226,6 @@ def test_a_page_without_its_newest_version_is_no_request(
         assert waiting(server) == []
 
 
-@pytest.mark.integration
 def test_a_page_with_nothing_is_a_request_for_the_newest_version(
     tmp_path: Path, public: FakeUpstream
 ) -> None:
@@ -254,7 +252,6 @@ def test_a_page_with_nothing_is_a_request_for_the_newest_version(
         assert waiting(server) == [("requests 2.0: cooldown", 2)]
 
 
-@pytest.mark.integration
 def test_one_version_of_a_name_without_an_approval(tmp_path: Path, public: FakeUpstream) -> None:
     """A program that asks for one version of what nobody has approved is told so, and counted."""
     with front(tmp_path, public, approval=True) as server:
@@ -263,7 +260,6 @@ def test_one_version_of_a_name_without_an_approval(tmp_path: Path, public: FakeU
         assert waiting(server) == [("requests 2.0: not_approved", 1)]
 
 
-@pytest.mark.integration
 def test_pip_looks_for_itself(tmp_path: Path, public: FakeUpstream) -> None:
     """That each pip looks for a newer pip is no request, and that another program does is one."""
     accept = ("accept", "application/vnd.pypi.simple.v1+json")
@@ -276,7 +272,6 @@ def test_pip_looks_for_itself(tmp_path: Path, public: FakeUpstream) -> None:
         assert waiting(server) == [("pip: not_approved", 1), ("requests: not_approved", 1)]
 
 
-@pytest.mark.integration
 def test_names_that_are_blocked_or_not_allowed(tmp_path: Path, public: FakeUpstream) -> None:
     """A name that is blocked or not listed was wanted; the operator has denied others for good."""
     names = ("requests", "leftpad", "numpy", "team-tool")
@@ -294,7 +289,6 @@ def test_names_that_are_blocked_or_not_allowed(tmp_path: Path, public: FakeUpstr
         assert waiting(server) == [("numpy: not_listed", 1), ("requests: blocked", 1)]
 
 
-@pytest.mark.integration
 def test_the_decision_says_who_has_asked(tmp_path: Path, public: FakeUpstream) -> None:
     """A decision names those who waited for it, for approvers alone."""
     with front(tmp_path, public, approval=True) as server:

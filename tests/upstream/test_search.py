@@ -42,8 +42,6 @@ from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
-pytestmark = pytest.mark.integration
-
 HTML = ("accept", "text/html")
 LINE = re.compile(r'<li><p><a href="[./]*project/([a-z0-9-]+)/">(.*?)</li>', re.DOTALL)
 IDNA = "idna-3.10-py3-none-any.whl"
@@ -398,6 +396,7 @@ def test_the_hint_tells_nobody_of_private_names(tmp_path: Path, public: FakeUpst
         assert hint(app, "rich") == []
 
 
+@pytest.mark.slow
 def test_guessed_names_are_limited(app: InProcessServer, public: FakeUpstream) -> None:
     """A client that searches for many names which nobody has is not looked up any more."""
     limit = upstream_reader.UNKNOWN_NAMES_PER_MINUTE

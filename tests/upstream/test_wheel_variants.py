@@ -12,10 +12,9 @@ from packaging.version import Version
 
 from tests.distributions import Distribution, make_wheel
 from tests.fake_time import START
-from tests.in_process_network import NetworkOrPorts
 from tests.upstream.chains import FIRST, SECOND, chained, page
 from tests.upstream.fake_pages import FakeFile, Fault
-from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.reading import file_of, link_of, look, page_of
 from tests.upstream.settings import front
 from tests.upstream.team import Team
@@ -135,27 +134,26 @@ def test_who_has_an_older_page_gets_its_document(tmp_path: Path, public: FakeUps
 
 
 def test_of_two_indexes_the_first_document_counts(
-    tmp_path: Path, public: FakeUpstream, network: NetworkOrPorts
+    tmp_path: Path, public: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """For a merged name, wheels with a label come from the first index that has a document."""
     other = make_variant("v4", tag="py2-none-any")
     plain = make_wheel(tag="py2-none-any")
     table = {"name": "ml", "layers": ["ml", FIRST, SECOND], "merge": ["demo"], "read": "anyone"}
-    with running_fake_upstream(network) as second:
-        later = make_variant("v4", version="2.0")
-        second.publish(*map(file, (other, plain, later)))
-        second.publish(document("v4"), document("v4", filename="demo-2.0-variants.json"))
-        with chained(tmp_path, public, second, table) as server:
-            files = page(server, "ml", "demo").files
-            assert sorted(files) == sorted(
-                [*ALL, plain.filename, later.filename, "demo-2.0-variants.json"]
-            )
-            for filename, body in (
-                (DOCUMENT, document("v2", "v3").body),
-                ("demo-2.0-variants.json", document("v4").body),
-            ):
-                path = urljoin("/ml/simple/demo/", files[filename]["url"])
-                assert look(server, path).body == body
+    later = make_variant("v4", version="2.0")
+    second_upstream.publish(*map(file, (other, plain, later)))
+    second_upstream.publish(document("v4"), document("v4", filename="demo-2.0-variants.json"))
+    with chained(tmp_path, public, second_upstream, table) as server:
+        files = page(server, "ml", "demo").files
+        assert sorted(files) == sorted(
+            [*ALL, plain.filename, later.filename, "demo-2.0-variants.json"]
+        )
+        for filename, body in (
+            (DOCUMENT, document("v2", "v3").body),
+            ("demo-2.0-variants.json", document("v4").body),
+        ):
+            path = urljoin("/ml/simple/demo/", files[filename]["url"])
+            assert look(server, path).body == body
 
 
 def keep(team: Team, *files: FakeFile) -> None:

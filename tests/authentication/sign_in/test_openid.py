@@ -98,7 +98,7 @@ class Place:
         return type(refused.value), rejection_reason(refused.value, "none")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def providers(network: NetworkOrPorts) -> Iterator[ProviderServer]:
     """A server of providers."""
     with running_providers(network) as providers:

@@ -147,7 +147,7 @@ def come_back(server: Server, back: Mapping[str, str]) -> SignedIn:
     return server.sign_in.finish("acme", "browser", back["state"], answer, ADDRESS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def providers(network: NetworkOrPorts) -> Iterator[ProviderServer]:
     """A server of providers."""
     with running_providers(network) as providers:

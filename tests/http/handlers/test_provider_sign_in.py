@@ -67,7 +67,7 @@ def table(name: str, provider: FakeProvider, **more: object) -> dict[str, object
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def providers(network: NetworkOrPorts) -> Iterator[ProviderServer]:
     """A server of providers."""
     with running_providers(network) as providers:

@@ -19,7 +19,7 @@ TOKENS = "/-/account/tokens/"
 DEMO = "/simple/demo/"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def providers(network: NetworkOrPorts) -> Iterator[ProviderServer]:
     """A server of providers."""
     with running_providers(network) as providers:

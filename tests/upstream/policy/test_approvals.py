@@ -28,8 +28,6 @@ from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
 
-pytestmark = pytest.mark.integration
-
 DEMO = NormalizedName("demo")
 ONE = Version("1.0")
 HOUR = timedelta(hours=1)
