@@ -75,11 +75,15 @@ def test_socket_that_takes_the_place_of_another_has_the_limit() -> None:
 
     limited, port = StalledConnections(answer, look_seconds=0), 0
     for _ in range(3):
-        with socket.create_server(("127.0.0.1", port)) as listening:
+        with (
+            socket.create_server(("127.0.0.1", port)) as listening,
+            socket.create_server(("127.0.0.1", 0)) as other,
+        ):
             port = listening.getsockname()[1]
             scope = {"type": "http", "server": ("127.0.0.1", str(port))}
             asyncio.run(limited(scope, receive, send))
             assert limits_at(port) == [STALL_SECONDS * 1000]
+            assert limits_at(other.getsockname()[1]) == [0]  # it is not the server's
 
 
 @pytest.mark.parametrize("is_file", [True, False], ids=["file", "bytes"])

@@ -1,12 +1,14 @@
 """Logging in when many come at once: who is looked at, who waits and who is turned away."""
 
 import asyncio
+import logging
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from random import Random
 from threading import Event
 
 import pytest
@@ -29,6 +31,7 @@ from wheelyard.http.request_authentication import UNAUTHENTICATED, RequestAuthen
 from wheelyard.http.routing import run_blocking
 from wheelyard.http.work_limits import MAX_WAITING_PASSWORDS
 from wheelyard.model.access import Credential, Identity
+from wheelyard.model.api_token import new_token
 from wheelyard.operations.check_store import always_writable
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.wiring.stores import system_runtime
@@ -195,6 +198,21 @@ def test_those_who_come_together_are_hashed_once(
         logins = [harness.log_in("ana", secret) for _ in range(100)]
         assert set(await asyncio.gather(*logins)) == {expected}
         assert len(harness.hashing.done) == 1
+
+    play(harness, story)
+
+
+def test_a_wrong_credential_is_refused_once(
+    harness: LoginHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong password or token is one line of the log, also where its request had to wait."""
+    caplog.set_level(logging.INFO)
+
+    async def story() -> None:
+        for user, secret in (("ana", "no"), ("", new_token(Random(1)).text), ("", "no-token")):
+            assert await harness.log_in(user, secret) == "unauthenticated"
+            assert caplog.text.count("a credential was refused") == 1
+            caplog.clear()
 
     play(harness, story)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wheelyard.http.forms import is_cross_site
+from wheelyard.http.forms import is_cross_site, is_same_origin
 from wheelyard.settings.sections import ServerSettings, Settings
 
 PUBLIC = "https://packages.acme.dev"
@@ -26,5 +26,7 @@ PUBLIC = "https://packages.acme.dev"
 def test_an_origin_is_that_of_the_index(origin: str, host: str, *, is_other: bool) -> None:
     """Pages under `public_url`, or under the host that was asked, may change things; no others."""
     headers = {b"origin": origin.encode(), b"host": host.encode()}
+    server = ServerSettings(public_url=PUBLIC)
 
-    assert is_cross_site(headers, Settings(server=ServerSettings(public_url=PUBLIC))) is is_other
+    assert is_cross_site(headers, Settings(server=server)) is is_other
+    assert is_same_origin(headers, server) is not is_other
