@@ -317,8 +317,10 @@ def test_form_is_kept_while_the_store_is_down(tmp_path: Path) -> None:
         fields = {"csrf_token": token, "action": "yank", "version": "1.0", "reason": "kept"}
 
         answer = manager.send(MANAGE, {**fields, "file": WHEEL})
+        unread = manager.send("/project/demo-unread/manage/", fields)
 
         store.follow()
+        assert (unread.status, 'value="kept"' in unread.body.decode()) == (503, True)
         assert answer.status == 503
         assert 'value="kept"' in answer.body.decode()
         assert f'value="{WHEEL}" checked' in answer.body.decode()

@@ -124,6 +124,17 @@ def test_a_link_fills_in_what_its_reader_may_give(
     assert (CUT in text) == (not is_whole)
 
 
+@pytest.mark.parametrize(("can", "is_cut"), [("upload", False), ("manage", True)])
+def test_a_link_may_leave_the_projects_to_its_reader(
+    ana: Browser, can: str, *, is_cut: bool
+) -> None:
+    """A link without projects fills in what its reader may do at most, and says if that is less."""
+    fields, text = filled(ana, f"can={can}&name=lab")
+
+    assert fields == {**EMPTY, "can": ["upload"], "name": ["lab"]}
+    assert (CUT in text) == is_cut
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -133,9 +133,12 @@ def test_each_provider_has_its_form(
     admin: Administrator, provider: str, more: dict[str, str]
 ) -> None:
     """A publisher of each provider is added by a form with only the fields of that provider."""
-    form = admin.open(f"{PAGE}?add={provider}").body.decode()
-    assert all(f'name="{field}"' in form for field in more)
-    assert 'name="repository"' not in form
+    refused = admin.send(PAGE, action="add", provider=provider, id="No", projects="demo", **more)
+    assert refused.status == 400
+    for answer in (admin.open(f"{PAGE}?add={provider}"), refused):
+        form = answer.body.decode()
+        assert all(f'name="{field}"' in form for field in more)
+        assert 'name="repository"' not in form
 
     admin.done(PAGE, action="add", provider=provider, id="one", projects="demo", **more)
 
