@@ -25,11 +25,18 @@ TOKEN = new_token(Random(1))
 LINE = f"machine packages.acme.dev login __token__ password {TOKEN.text}\n"
 
 
-def test_an_unknown_command_is_wrong_usage(wheelyard: Typed) -> None:
-    """A command that there is not is said to be none, with status 2."""
-    done = wheelyard("fly")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("fly", "No such command"),
+        (f"upload --server {URL} demo.whl --export site", "--export needs the store itself"),
+    ],
+)
+def test_what_cannot_be_done_is_wrong_usage(wheelyard: Typed, arguments: str, words: str) -> None:
+    """A command that there is not, or one whose options exclude each other, ends with status 2."""
+    done = wheelyard(*arguments.split())
 
-    assert (done.returncode, "No such command" in done.stderr) == (2, True)
+    assert (done.returncode, words in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

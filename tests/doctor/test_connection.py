@@ -10,14 +10,15 @@ from tests.in_process_network import InProcessNetwork
 from tests.sources.web.fake_server import CannedResponse, running_fake_server
 from wheelyard.doctor.examination import examination
 from wheelyard.doctor.installed_clients import Machine
+from wheelyard.http_client.urls import UserPassword
 from wheelyard.wiring.stores import system_runtime
 
 RIGHTS = b'{"principal": "ana", "rights": [{"can": ["read"], "projects": ["acme-*"]}]}'
 
 
-def findings_of(url: str, folder: Path) -> dict[str, str]:
-    """Return what is found at a URL on a machine without clients, by the kind of check."""
-    machine = Machine({"PATH": ""}, folder, folder, folder)
+def findings_of(url: str, folder: Path, **environ: str) -> dict[str, str]:
+    """Return what is found at a URL on a machine with these variables, by the kind of check."""
+    machine = Machine({"PATH": "", **environ}, folder, folder, folder)
     findings = examination(url, "", machine, system_runtime()).run()
     return {finding.check: finding.text for finding in findings}
 
@@ -55,3 +56,38 @@ def test_rights_are_those_of_a_credential(
         findings = findings_of(f"{url}/simple/", tmp_path)
 
     assert findings["rights"] == f"{source}: ana may read acme-*"
+
+
+@pytest.mark.parametrize("answer", [None, UserPassword("of-keyring", "secret")])
+def test_credentials_have_an_order(
+    tmp_path: Path,
+    network: InProcessNetwork,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: UserPassword | None,
+) -> None:
+    """Settings for the server come before netrc and the keyring, and no others count."""
+    netrc, program = tmp_path / ".netrc", tmp_path / "keyring"
+    program.touch(0o700)
+    monkeypatch.setattr("wheelyard.doctor.examination.ask_keyring", lambda *_: answer)
+    of_keyring = f"the keyring ({program})"
+    with running_fake_server(network) as server:
+        index = f"{server.url}/simple/"
+        indexes = {
+            "PIP_INDEX_URL": index.replace("//", "//of-pip:secret@"),
+            "UV_DEFAULT_INDEX": "http://of-uv:secret@elsewhere.example/simple/",
+        }
+
+        def credential(**environ: str) -> str:
+            return findings_of(index, tmp_path, PATH=str(tmp_path), **environ)["credential"]
+
+        alone = credential()
+        netrc.write_text("machine 127.0.0.1 login of-netrc password secret\n")
+        every = credential(**indexes)
+
+    unused = [str(netrc)]
+    if answer is None:
+        assert alone == "there is none for this server; requests are anonymous"
+    else:
+        assert alone == f"{of_keyring}, user of-keyring"
+        unused.append(of_keyring)
+    assert every == f"$PIP_INDEX_URL, user of-pip; not used: {', '.join(unused)}"

@@ -1,4 +1,4 @@
-"""A site in a folder: what is written there, and what is refused."""
+"""A site in a folder or a bucket: what is written there, and what is refused."""
 
 import os
 import stat
@@ -7,14 +7,20 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from wheelyard.errors import Conflict, Unavailable
+from tests.exporting.export_fixture import ignore
+from tests.http.servers import memory_index
+from wheelyard.errors import Conflict, Invalid, Unavailable
+from wheelyard.exporting.export import open_export
 from wheelyard.exporting.site_folder import (
     MANIFEST_PATH,
     Options,
     RequestedOptions,
     SiteFolder,
 )
+from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.wiring.stores import StoreTraits
 
 PAGE = Key("simple/a/index.html")
 
@@ -155,3 +161,19 @@ def test_files_elsewhere_are_of_private_projects(
     options = RequestedOptions(files_url=requested).merged_with(previous, new, "site")
 
     assert options.has_public is has_public
+
+
+def test_no_copies_are_made_in_the_place_of_the_stores_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site at the very place of the store's public files is refused unless it links to them."""
+    location, other = "gs://site/open", MemoryStore(lambda: 0.0)
+    monkeypatch.setattr("wheelyard.exporting.export.open_single_store", lambda *_: other)
+    settings = Settings(store=StoreSettings(downloads="public"))
+    index = memory_index(tmp_path, settings, traits=StoreTraits(files_location=location))
+
+    with pytest.raises(Invalid, match="store's own files"):
+        open_export(index, f"{location}/", RequestedOptions(), ignore)
+    linking = RequestedOptions(files_url="https://files.example.com/open/files")
+    assert not open_export(index, location, linking, ignore).owns_files
+    assert open_export(index, f"{location}/copied", RequestedOptions(), ignore).owns_files
