@@ -6,6 +6,7 @@ from typing import Final
 import pytest
 
 from tests.operations.in_memory_index import IndexHarness
+from tests.refused import refused
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.index_file import IndexTables, read_tables, to_toml
 from wheelyard.operations.apply_plan import IndexState
@@ -108,20 +109,33 @@ def test_a_file_changes_a_webhook_and_keeps_its_secret(harness: IndexHarness) ->
 )
 def test_a_wrong_webhook_is_refused_in_a_sentence(text: str, why: str) -> None:
     """A file with a wrong webhook is refused as a whole, and the message says what to correct."""
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(Invalid) as raised:
         tables_in(text)
 
-    assert why in refused.value.message
-    assert refused.value.code == "wrong_file"
+    assert why in raised.value.message
+    assert raised.value.code == "wrong_file"
 
 
 def test_a_file_with_too_many_webhooks_is_refused(harness: IndexHarness) -> None:
     """A file cannot add more webhooks than there may be, and then changes nothing."""
-    with pytest.raises(Conflict) as refused:
+    with refused(Conflict, "too_many_webhooks"):
         put(harness.index, MANY)
 
-    assert refused.value.code == "too_many_webhooks"
     assert harness.index.server.webhooks.show() == ()
+
+
+def test_there_are_fifty_webhooks_at_most(harness: IndexHarness) -> None:
+    """The fiftieth webhook can be added, and none after it until one is removed."""
+    webhooks = harness.index.server.webhooks
+    *first, last, surplus = tables_in(MANY).webhook
+    for table in (*first, last):
+        webhooks.add(table, BO)
+
+    with refused(Conflict, "too_many_webhooks"):
+        webhooks.add(surplus, BO)
+
+    webhooks.remove(last["name"], BO)
+    webhooks.add(surplus, BO)
 
 
 def test_a_webhook_that_somebody_changes_meanwhile_stays(
@@ -138,11 +152,11 @@ def test_a_webhook_that_somebody_changes_meanwhile_stays(
         return state
 
     monkeypatch.setattr(Applying, "read_state", read_and_change)
-    with pytest.raises(Conflict) as refused:
+    with pytest.raises(Conflict) as raised:
         put(harness.index, HOOK.replace("acme-*", "acme-core"))
 
-    assert refused.value.code == "changed_meanwhile"
-    assert "The webhook 'builds' was changed meanwhile" in refused.value.message
+    assert raised.value.code == "changed_meanwhile"
+    assert "The webhook 'builds' was changed meanwhile" in raised.value.message
     assert other.show()[0].keys["projects"] == ["other"]
 
 

@@ -1,10 +1,13 @@
-"""What is read of a folder with the documentation."""
+"""What is read of a folder with the documentation, and how its pages end with the server."""
 
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from wheelyard.operations.documentation import read_folder
+from tests.waiting import TIMEOUT_SECONDS
+from wheelyard.operations.descriptions.child_process import RenderProcess
+from wheelyard.operations.documentation import FRONT, Documentation, read_folder
 
 
 @pytest.mark.parametrize(
@@ -23,3 +26,26 @@ def test_pictures_have_a_width_and_a_height(
     (tmp_path / name).write_bytes(head)
 
     assert read_folder(tmp_path).sizes.get(name) == size
+
+
+def test_the_end_of_the_server_waits_for_no_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that ends while a page is rendered kills the process that renders it."""
+    begun, killed = Event(), Event()
+
+    def render(*_: object) -> dict[str, str]:
+        begun.set()
+        killed.wait(TIMEOUT_SECONDS)
+        return {"problem": "unavailable"}
+
+    monkeypatch.setattr(RenderProcess, "render", render)
+    monkeypatch.setattr(RenderProcess, "kill", lambda _: killed.set())
+    (tmp_path / "README.md").write_text("# Acme")
+    documentation = Documentation(tmp_path)
+    documentation.render(FRONT)
+    assert begun.wait(TIMEOUT_SECONDS)
+
+    documentation.close()
+
+    assert killed.is_set()

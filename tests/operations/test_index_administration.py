@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName
 from tests.advice import in_terminal, texts_of
 from tests.distributions import make_wheel
 from tests.index_tables import toml_of
+from tests.model.jobs import GITHUB, GITLAB, OIDC
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.index_operations import INDEXES
@@ -229,15 +230,17 @@ def test_the_advice_of_deleted_files_names_their_digest(harness: IndexHarness) -
 
 
 def test_rights_for_an_index_that_is_removed(harness: IndexHarness) -> None:
-    """Whoever removes an index hears how many grants still name it."""
+    """Whoever removes an index hears how many grants and publishers still name it."""
     index = opened(harness)
     index.server.index_administration.add(DEV, "local:bo")
     fields = GrantFields(who=("user:ana@acme.dev",), projects=("*",), actions=("read",))
     index.server.access.grant(replace(fields, index="dev"), "local:bo")
+    for table in (GITHUB, {**GITLAB, "index": "dev"}, {**OIDC, "index": "dev,main"}):
+        index.server.publishers.add(table, "local:bo")
 
     (warning,) = texts_of(index.server.index_administration.remove("dev", "local:bo"))
 
-    assert warning.startswith("1 grant for the index dev")
+    assert warning.startswith("1 grant and 2 publishers for the index dev")
 
 
 def test_no_index_has_the_name_of_a_project(harness: IndexHarness) -> None:

@@ -1,7 +1,8 @@
 """The journals of all projects, as they are read for people."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from threading import Barrier, get_ident
 
 import pytest
 from hypothesis import given
@@ -13,10 +14,11 @@ from packaging.utils import NormalizedName
 from tests.authentication.publishing_fixture import publishing, signed
 from tests.catalog.invariants import commit_key
 from tests.distributions import make_wheel
-from tests.fake_store import FakeStore, Fault, FaultKind
+from tests.fake_store import Before, FakeStore, Fault, FaultKind
 from tests.fake_time import START
 from tests.model.jobs import GITHUB_SAYS
 from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.api.journal_operations import JournalQuery, list_entries
 from wheelyard.api.local_api import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -168,6 +170,23 @@ def test_since_reads_no_more_than_it_needs(harness: IndexHarness) -> None:
     touched = {key for verb, key in store.calls if verb == "get"}
     entries = {str(commit_key(DEMO, number)) for number in (3, 4)}
     assert touched == {keys.CHANGES, keys.project(DEMO), *entries}
+
+
+def test_commits_are_read_several_at_a_time(harness: IndexHarness) -> None:
+    """The commits of one project are read several at a time, unless all projects are read."""
+    for version in ("1.0", "1.1", "1.2"):
+        harness.upload(make_wheel("demo", version))
+    both, threads = Barrier(2, timeout=TIMEOUT_SECONDS), set[int]()
+
+    def commits(only: NormalizedName | None, action: Callable[[], object]) -> list[int]:
+        store = FakeStore(harness.store, Before(action, "get", "journal/demo/*", times=2))
+        index = harness.opened(7, store, is_local=False)
+        source = StoreJournals(index.projects, index.changes, index.tokens.records, only)
+        return [number for number, _ in source.commits(DEMO, 0)]
+
+    assert commits(DEMO, both.wait) == [3, 2, 1]
+    assert commits(None, lambda: threads.add(get_ident())) == [3, 2, 1]
+    assert threads == {get_ident()}
 
 
 def test_entries_are_filtered_by_principal_id_or_name(harness: IndexHarness) -> None:

@@ -11,7 +11,7 @@ from tests.fake_store import FakeStore
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import NotFound
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.grants import GrantFields
+from wheelyard.model.grants import GrantFields, PersonEnded
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Status
 from wheelyard.operations.journal_reader import PAGE_COMMITS, HistoryReader, older_pages
@@ -83,7 +83,7 @@ def test_what_is_lost_and_what_is_secret(harness: IndexHarness) -> None:
 
 
 def test_changes_of_rights(harness: IndexHarness) -> None:
-    """Grants for the project in this index and their groups are entries, others are not."""
+    """Grants for the project in this index and their groups are entries, other changes are not."""
     access = harness.index.server.access
     access.edit_group("set", "ours", ("user:ana@acme.dev",), "local:root")
     mine = GrantFields(who=("group:ours",), projects=("de*",), actions=("upload",))
@@ -97,6 +97,8 @@ def test_changes_of_rights(harness: IndexHarness) -> None:
     access.edit_group("add", "ours", ("user:cy@acme.dev",), "local:root")
     access.revoke(first, "local:root")
     access.revoke(second, "local:root")
+    ended = PersonEnded(at=harness.clock.now, by="local:root", who="oidc:acme:ana@acme.dev#0")
+    access.records.change(lambda _: (ended,))
     project, history = harness.index.projects.get(DEMO), reader(harness)
     newest, rights = history.read(project), harness.index.catalog.rights
 

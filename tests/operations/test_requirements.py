@@ -129,7 +129,8 @@ def test_what_a_promoted_release_lacks(
 def test_a_yanked_release_fits_a_pin_alone(harness: IndexHarness) -> None:
     """A release that is yanked in the target is enough for a requirement of its very version."""
     there = places(harness)
-    there.publish("dev", "acme-core", "1.2", "acme-lib>=1", "acme-lib==1.3", "acme-lib==1.*")
+    requirements = ("acme-lib>=1", "acme-lib==1.3", "acme-lib===1.3", "acme-lib==1.*")
+    there.publish("dev", "acme-core", "1.2", *requirements)
     there.publish("prod", "acme-lib", "1.3")
     prod = there.root.named("prod")
     prod.lifecycle.change("yank", ALICE, LIB, Selection(Version("1.3")), "")
@@ -267,6 +268,20 @@ def test_a_name_that_is_released_meanwhile(harness: IndexHarness) -> None:
 
     check = there.root.server.requirements(lambda _: ALICE)
     assert check.of_deletion("dev", {LIB: files}) == ()
+
+
+def test_a_project_that_another_process_releases(harness: IndexHarness) -> None:
+    """A project is in no warning once it was deleted and its name released by another process."""
+    there = places(harness)
+    there.publish("dev", "acme-core", "1.2", "acme-lib>=1")
+    there.publish("dev", "acme-lib", "1.3")
+    assert there.deleted("1.3") == (f"{AFTER}>=1 in dev.",)
+    other = harness.opened(3).named("dev")
+    other.lifecycle.change("delete", ALICE, CORE, Selection(Version("1.2")), "")
+
+    other.names.release(ALICE, CORE, "")
+
+    assert there.deleted("1.3") == ()
 
 
 def test_a_layer_is_deleted_from(harness: IndexHarness) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.distributions import make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.index_tables import BY, put_rules
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import copy_whole
@@ -107,6 +108,19 @@ def test_a_copy_waits_again(filled_index: IndexHarness) -> None:
     assert len(backup.projects.read_for_update(DEMO).files) == 2
     look(filled_index.opened(5))
     assert count(filled_index) == 1
+
+
+def test_rules_that_cannot_be_noted_delete_nothing(
+    filled_index: IndexHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If it cannot be noted that the rules are known, the log says so, and nothing is deleted."""
+    lost_races = Fault(FaultKind.LOST_RACE, "put", keys.lease("retention-rules"), times=ALWAYS)
+
+    look(filled_index.opened(3, FakeStore(filled_index.store, lost_races)))
+
+    why = "Too many writers are changing since when the rules of retention are known at once."
+    assert f"retention: no complete run of retention today: {why}" in caplog.text
+    assert count(filled_index) == 2
 
 
 def test_a_damaged_document_starts_the_hour_anew(filled_index: IndexHarness) -> None:

@@ -1,8 +1,14 @@
 """What becomes of descriptions when their process, which a test plays, answers or ends."""
 
+import mimetypes
+import os
+import resource
 import signal
+import sys
+from collections.abc import Callable
 from contextlib import closing
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
+from threading import Thread
 
 import pytest
 from msgspec.structs import replace
@@ -12,11 +18,13 @@ from tests.fake_time import Clock
 from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.model.metadata import parse_any
-from wheelyard.operations.descriptions import child_process
+from wheelyard.operations.descriptions import child, child_process
 from wheelyard.operations.descriptions.child_process import RenderProcess
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.storage.memory import MemoryStore
 
+Hook = Callable[[str, tuple[object, ...]], None]
+"""What is called with the name and the arguments of each audit event of Python."""
 CORE = replace(
     parse_any(None, canonicalize_name("acme"), "1"),
     description="a *b*",
@@ -38,6 +46,21 @@ def test_a_description_is_rendered_once_for_all_processes(monkeypatch: pytest.Mo
             assert descriptions.render(CORE).html == "<p>a <em>b</em></p>"
             until(lambda: [*store.list(keys.DESCRIPTIONS)] != [])  # another thread writes it
     assert texts == ["a *b*"]
+
+
+def test_without_a_thread_an_export_has_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the machine has no thread left, a site that is exported has a description as text."""
+
+    def refuse(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", refuse)
+    descriptions = Descriptions(MemoryStore(Clock().seconds), Clock().seconds, waits=True)
+    with closing(descriptions):
+        rendered = descriptions.render(CORE)
+
+    assert "a *b*</pre>" in rendered.html
+    assert not rendered.is_final
 
 
 class EndingProcess:
@@ -87,3 +110,45 @@ def test_a_description_that_ends_its_process_is_text(
     assert reason in rendered.html
     assert rendered.is_final is (starts == 1)
     assert len(started) == starts
+
+
+@pytest.fixture
+def audit_hook(monkeypatch: pytest.MonkeyPatch) -> Hook:
+    """Return the audit hook that the process has once it has limited itself."""
+    hooks = list[Hook]()
+
+    def open_nothing(path: str, *_: object, **__: object) -> None:
+        raise PermissionError(path)
+
+    # what would limit this process, too
+    monkeypatch.setattr(sys, "addaudithook", hooks.append)
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(mimetypes, "init", lambda _: None)
+    monkeypatch.setattr(child, "open", open_nothing, raising=False)
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO()))
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(BytesIO()))
+    child.main()
+    (hook,) = hooks
+    return hook
+
+
+@pytest.mark.parametrize(
+    ("event", "argument"),
+    [
+        ("open", "/etc/passwd"),
+        ("open", os.fsencode(os.__file__)),
+        ("open", 3),
+        ("socket.connect", None),
+        ("subprocess.Popen", "/bin/sh"),
+        ("os.fork", None),
+    ],
+)
+def test_the_process_has_no_access_but_to_code(
+    audit_hook: Hook, event: str, argument: object
+) -> None:
+    """The process that renders refuses itself all files but those of packages, and all programs."""
+    audit_hook("open", (os.__file__, "r", 0))
+
+    with pytest.raises(PermissionError):
+        audit_hook(event, (argument,))
