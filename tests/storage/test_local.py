@@ -11,7 +11,7 @@ import pytest
 from tests.storage.conformance import StoreConformance
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
-from wheelyard.storage.filesystem import write_all
+from wheelyard.storage.filesystem import remote_file_system, write_all
 from wheelyard.storage.local import LocalStore, require_place
 from wheelyard.storage.reserve import RESERVE, RESERVE_BYTES
 
@@ -284,3 +284,31 @@ def test_a_place_for_no_store(tmp_path: Path, place: str) -> None:
     require_place(tmp_path / "new" / "store")
 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("/srv", None),
+        ("/srv/nfs/store", "nfs4"),
+        ("/srv/nfs/local/store", None),
+        ("/srv/nfs-beside", None),
+        ("/srv/a share", "cifs"),
+        ("/srv/hidden", None),
+    ],
+)
+def test_a_network_file_system_is_known(tmp_path: Path, folder: str, expected: str | None) -> None:
+    """The file system of a folder is that of the nearest mount above it, and the last one there."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "/dev/sda1 / ext4\n"
+        "server:/a /srv/nfs nfs4\n"
+        "/dev/sdb1 /srv/nfs/local ext4\n"
+        "//server/a /srv/a\\040share cifs\n"
+        "server:/b /srv/hidden nfs\n"
+        "/dev/sdc1 /srv/hidden xfs\n"
+        "\n"
+    )
+
+    assert remote_file_system(Path(folder), mounts) == expected
+    assert remote_file_system(Path(folder), tmp_path / "missing") is None

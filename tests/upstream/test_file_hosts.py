@@ -240,6 +240,19 @@ def test_an_index_without_a_list_serves_its_own_files(upstream: FakeUpstream) ->
         assert known_hosts(asking) == (upstream.file_host,)
 
 
+def test_an_index_whose_host_of_files_is_unknown_for_a_moment(upstream: FakeUpstream) -> None:
+    """While the page that says the hosts of files fails, a page is 503, and never without files."""
+    upstream.publish(IDNA, public_wheel("pip", "26.0"))
+    upstream.behave("pip", 503)
+    with closing(unknowing(upstream)) as asking:
+        with pytest.raises(Unavailable) as caught:
+            asking.found("idna")
+        assert caught.value.code == "upstream_unavailable"
+        upstream.behave("pip")
+        asking.clock.advance(seconds=61)
+        assert asking.filenames("idna") == [IDNA.filename]
+
+
 @pytest.mark.integration
 def test_serve_and_config_check_say_the_same(
     serve: Serve, wheelyard: Typed, upstream: FakeUpstream

@@ -55,6 +55,19 @@ def test_the_folder_of_another_index_is_left_alone() -> None:
     assert list(new.list(keys.upstream("new-0123abcd"))) == []
 
 
+def test_what_no_set_index_has_stays_where_it_is() -> None:
+    """What belongs to no index, or to one that is not set now, is under its own key."""
+    inner = memory()
+    store = KeptFolders(inner, [RENAMED])
+    shared = [Key("access/grants.json"), Key(f"{keys.UPSTREAM}decisions.json"), page(TORCH)]
+
+    for key in shared:
+        store.put(key, b"shared", ABSENT)
+
+    assert [entry.key for entry in inner.list("")] == shared
+    assert [entry.key for entry in store.list("")] == shared
+
+
 def test_another_label_loses_nothing(upstream: FakeUpstream, tmp_path: Path) -> None:
     """After a new label, pages and files come from the store, and a new digest is noticed."""
     package = public_wheel("requests", "2.0")

@@ -227,6 +227,10 @@ def test_rules_hold_for_each(
     with chained(tmp_path, upstream, second_upstream, index, **more) as server:
         if not (is_policy and "blocked_licenses" in rules):  # which is found out with the file
             assert versions(server, "ml", "torch") == shown
+            explained = json.loads(look(server, "/ml/api/v1/upstream/why?project=torch").body)
+            files = explained.get("files", [])
+            explained_as_shown = sorted(file["version"] for file in files if file["shown"])
+            assert explained_as_shown == (shown if shown != ["404"] else [])
         public = links(server, "ml") if shown != ["404"] else {}
         got = [look(server, link).status for name, link in public.items() if name != gpu.filename]
         assert set(got) <= {200}

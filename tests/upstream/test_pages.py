@@ -191,6 +191,7 @@ def test_an_upstream_that_fails(
     asking_process.clock.advance(seconds=DAY)
     is_bad = fault in {401, Fault.BAD_JSON, Fault.REDIRECT_NAME}
     code, wait = "bad_upstream" if is_bad else "upstream_unavailable", 5 if fault == 429 else 2
+    assert asking_process.pages.peek_stale(REQUESTS) is None
     with refused(code, retry_after=wait):
         asking_process.page("requests")
     upstream.behave("requests")
@@ -296,6 +297,7 @@ def test_a_slow_upstream(asking_process: Asking, upstream: FakeUpstream) -> None
     upstream.publish(public_wheel("requests", "3.0"))
     asking_process.clock.advance(seconds=601)
     restarted = asking_process.again()
+    assert restarted.pages.peek_stale(REQUESTS) is None
     gate = upstream.hold("requests")
     with ThreadPoolExecutor(1) as pool:
         later = pool.submit(restarted.page, "requests")
@@ -529,6 +531,7 @@ def test_an_earlier_index_that_fails(
     fault: Fault | int,
 ) -> None:
     """While an earlier index fails, the page of a later one is served until `max_stale`."""
+    rare = canonicalize_name("rare")
     for name in ("rare", "taken-down"):
         second_upstream.publish(public_wheel(name, "1.0"))
         process_of_both.page(name)
@@ -536,11 +539,13 @@ def test_an_earlier_index_that_fails(
     process_of_both.clock.advance(seconds=601)
 
     assert process_of_both.page("rare").is_stale
+    assert process_of_both.pages.peek_stale(rare) is not None
     second_upstream.drop("taken-down")
     assert process_of_both.found("taken-down") is None
     process_of_both.clock.advance(seconds=DAY)
     with pytest.raises(Unavailable):
         process_of_both.found("rare")
+    assert process_of_both.pages.peek_stale(rare) is None
     upstream.behave("rare")
     process_of_both.clock.advance(seconds=31)
     assert not process_of_both.page("rare").is_stale
@@ -647,6 +652,16 @@ def test_offline_nothing_is_asked(asking_process: Asking, upstream: FakeUpstream
         with refused("upstream_unavailable", "upstream.offline", retry_after=None):
             ask(canonicalize_name("other"))
     assert len(upstream.requests) == before
+
+
+def test_offline_nobody_waits_for_who_reads_the_store(process_of_both: Asking) -> None:
+    """Offline, a page in memory is served while another thread reads it again, whatever its age."""
+    process_of_both.page("requests")
+    offline = process_of_both.again(offline=True)
+    offline.page("requests")
+    offline.clock.advance(days=365)
+
+    assert offline.pages.peek_stale(REQUESTS) is not None
 
 
 def test_a_store_that_fails(asking_process: Asking, process_of_both: Asking) -> None:

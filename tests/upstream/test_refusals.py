@@ -207,6 +207,9 @@ def test_an_earlier_index_refuses_what_a_later_one_has(
         public.refuse("second", ARTIFACTORY)
         server.clock.advance(seconds=601)
         assert page_of(server, "second").status == 403
+        # nor is the older page served while another thread asks again
+        assert server.index.upstream is not None
+        assert server.index.upstream.pages.peek_stale(NormalizedName("second")) is None
 
 
 def test_one_file(public: FakeUpstream, tmp_path: Path) -> None:

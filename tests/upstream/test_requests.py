@@ -103,11 +103,14 @@ def test_a_flood_of_names_is_bounded(harness: IndexHarness) -> None:
     for number in range(MAX_REQUESTS):
         process.note(f"m{number}", f"user:u{number}")
     process.note("numpy", "user:bo")
+    for _ in range(2):
+        process.note("one-too-many", "user:cy")
     assert len(process.timers.planned) == 1
     process.pass_time()
     stored = process.stored()
     assert len(stored) == MAX_REQUESTS
     assert sum(request.who == (ANYBODY,) for request in stored) == MAX_OF_ONE
+    assert not any(request.project == "one-too-many" for request in stored)
     assert next(request.times for request in stored if request.project == NUMPY) == 2
     assert len(harness.bytes_at(keys.PACKAGE_REQUESTS)) < 300 * MAX_REQUESTS
 

@@ -96,6 +96,7 @@ def test_a_list_of_projects(body: str, kind: str) -> None:
         ('<a href="/login/">Sign in to the network</a>', HTML, OTHER_PAGE),
         ('<form action="/"><a href="login/">login</a></form>', HTML, OTHER_PAGE),
         ('<a href="https://other.example/six/">six</a>', HTML, OTHER_PAGE),
+        ('<a href="https://other.example/simple/six/">six</a>', HTML, OTHER_PAGE),
         (f'{DECLARED}<a href="/six/">six</a>', HTML, OTHER_PAGE),
         ('<a href="simple/">simple/</a><a href="packages/">packages/</a>', HTML, OTHER_PAGE),
         ('<a href="about">about</a>', HTML, OTHER_PAGE),

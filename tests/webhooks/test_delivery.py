@@ -408,6 +408,19 @@ def test_one_file_alone_is_the_first_of_a_release(hooks: WebhookHarness) -> None
     assert hooks.receiver.types == ["project.released", "project.file_added", "project.file_added"]
 
 
+def test_a_damaged_commit_hides_no_earlier_file_of_a_release(hooks: WebhookHarness) -> None:
+    """A file is told as a further one of its release, though the commit between is damaged."""
+    hooks.index.upload(make_wheel())
+    hooks.index.upload(make_wheel(version="2.0"))
+    hooks.add()
+    hooks.index.upload(make_sdist())
+    hooks.index.store.put(keys.commit(DEMO, 2), b"{", None)
+
+    hooks.deliver()
+
+    assert hooks.receiver.types == ["project.file_added"]
+
+
 def numbered_wheel(number: int) -> Distribution:
     """Return a wheel of a project of its own."""
     return make_wheel(f"project{number:03}")

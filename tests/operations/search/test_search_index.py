@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.distributions import make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
 from tests.fake_time import Clock, fake_runtime
+from tests.http.servers import memory_index
 from tests.operations.in_memory_index import ALICE, objects
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_documents import ProjectCodec
@@ -152,6 +153,15 @@ def test_a_server_reads_the_table_ahead(machine: Machine) -> None:
 
     assert process.known() == {"a": "1.0"}
     assert process.store.calls == []
+
+
+def test_a_server_reads_the_table_at_its_start(machine: Machine) -> None:
+    """The start of a server reads the table in the background, before a page needs it."""
+    machine.knowing("a")
+    runtime = fake_runtime(machine.clock, next(machine.seeds))
+    started = memory_index(machine.folder, runtime=runtime, store=machine.store)
+
+    assert [project.name for project in started.search.in_memory.projects] == ["a"]
 
 
 def test_a_table_that_cannot_be_read_ahead_is_read_later(machine: Machine) -> None:

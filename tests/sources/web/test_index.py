@@ -132,7 +132,7 @@ def test_only_the_wanted_projects_are_read(server: FakeServer) -> None:
 
 def test_a_damaged_page_costs_itself(server: FakeServer) -> None:
     """A page that is missing or damaged is told of, and the others are read."""
-    simple(server, "a", "broken", "gone", "odd", "z")
+    simple(server, "a", "broken", "gone", "odd", "odd/a", "z")
     server.page("/simple/broken/", "{", JSON)
     project(
         server,
@@ -142,6 +142,7 @@ def test_a_damaged_page_costs_itself(server: FakeServer) -> None:
         {"filename": WHEEL, "url": "x", "hashes": {"sha256": "no"}},
         {"filename": WHEEL, "url": "file:///etc/passwd", "hashes": {}},
         {"filename": "notes.txt", "url": "x", "hashes": {}},
+        {"filename": f"{WHEEL}.asc", "url": "y", "hashes": {}},
         {"filename": "o-1.zip", "url": "x", "hashes": [], "size": -1, "upload-time": "soon"},
     )
     for name in "az":
@@ -151,7 +152,7 @@ def test_a_damaged_page_costs_itself(server: FakeServer) -> None:
 
     assert found.names == ["a-1.zip", "o-1.zip", "z-1.zip"]
     assert (found["o-1.zip"].size, found["o-1.zip"].uploaded_at) == (None, None)
-    assert len(found.faults) == 5
+    assert len(found.faults) == 6
     assert [each.location for each in found.passed_over if not each.is_error] == [
         f"{server.url}/simple/gone/",
         f"{server.url}/simple/odd/x",

@@ -60,6 +60,7 @@ def test_a_link_to_a_project(href: str, name: str) -> None:
         "./",
         "?C=N;O=D",
         "simple/",
+        "+search/",
         "mailto:ana@index.example",
     ],
 )

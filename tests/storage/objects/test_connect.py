@@ -16,15 +16,17 @@ from obstore.exceptions import GenericError, InvalidPathError, PermissionDeniedE
 
 from tests.fake_time import START
 from tests.http_server import serving
+from tests.metrics import samples
 from tests.refused import refused
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.storage import objects
-from wheelyard.storage.base import Key
+from wheelyard.storage.base import Key, WebType
 from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_reader
 from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import parse_location
 from wheelyard.storage.objects.connect import PROFILE_FILES
+from wheelyard.storage.objects.store import PART_BYTES, ObjectStore
 from wheelyard.wiring.stores import _open_bucket, open_single_store, system_runtime
 
 KEY = "a2V5"
@@ -297,6 +299,35 @@ def test_a_listing_has_no_other_keys(monkeypatch: pytest.MonkeyPatch, after: str
     listed = [entry.key for entry in opened("s3://wheels/team").files.list("files/a", after)]
 
     assert listed == [name for name in names[:3] if name > after]
+
+
+@pytest.mark.parametrize(("parts", "pieces"), [(1, 0), (2, 3)])
+def test_each_part_of_a_file_is_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parts: int, pieces: int
+) -> None:
+    """The operations of a file of several parts are its parts, their begin and their end."""
+    with_keys(monkeypatch)
+    monkeypatch.setattr(obstore, "put", lambda *_, **__: None)
+    counter = OperationCounter()
+    place = parse_location("s3://wheels")
+    store = open_bucket(place, system_runtime(), counter, downloads="auto").files
+    assert isinstance(store, ObjectStore)
+
+    store.send_once("files/a", tmp_path, parts * PART_BYTES, WebType("", ""))
+
+    counted = samples(counter.metric, "wheelyard_storage_operations_total")
+    expected = {("insert", "A"): 1, ("piece", "A"): pieces}
+    assert counted == {labels: number for labels, number in expected.items() if number}
+
+
+@pytest.mark.parametrize("names", [["b", "a"], ["a", "b", "b"]], ids=["unsorted", "twice"])
+def test_a_listing_that_is_not_sorted(monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
+    """A listing that goes back, or has a name twice, is an error, and has no object twice."""
+    with_keys(monkeypatch)
+    answering(monkeypatch, *names)
+
+    with refused(Unavailable, "storage_refused", match="status 200 and a listing that"):
+        list(opened("s3://wheels").files.list(""))
 
 
 @pytest.mark.parametrize(
