@@ -35,6 +35,11 @@ from wheelyard.wiring.stores import system_runtime
 
 ROBOT = "serviceAccount:stranger@acme.iam.gserviceaccount.com"
 MEMBERS = ("htpasswd:stranger", "static:stranger", "user:stranger@acme.dev", ROBOT)
+ANONYMOUS_UPLOADS = (
+    b'{"what":"granted","at":"2026-01-01T00:00:00Z","by":"x","id":"g1",'
+    b'"grant":{"who":["anonymous"],"projects":["*"],"actions":["upload"]}}'
+)
+"""An event that no version of wheelyard writes."""
 CREDENTIALS: dict[str, Callable[[AccessHarness], Headers]] = {
     "password": lambda _: basic(STRANGER, PASSWORD),
     "static token": lambda _: basic("anybody", static_token(STRANGER)),
@@ -156,8 +161,9 @@ def test_other_servers_obey_within_fifteen_seconds(tmp_path: Path, remote: Setti
     [
         b"?",
         (
-            b'{"grants":[{"what":"granted","at":"2026-01-01T00:00:00Z","by":"x","id":"g1",'
-            b'"grant":{"who":["anonymous"],"projects":["*"],"actions":["upload"]}}]}'
+            b'{"revision":1,"grants":[%(event)b],'
+            b'"commit":{"number":1,"id":"8ca5996666ceab36","previous":"","event":%(event)b}}'
+            % {b"event": ANONYMOUS_UPLOADS}
         ),
     ],
     ids=["bytes", "anonymous"],

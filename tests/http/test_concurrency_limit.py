@@ -1,4 +1,4 @@
-"""The limit on concurrent uploads and other expensive requests: slots, shares and waiting."""
+"""The limit on concurrent uploads and other expensive requests, and work that many wait for."""
 
 import asyncio
 from collections import Counter
@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelyard.errors import Unavailable
-from wheelyard.http.work_limits import ConcurrencyLimit
+from wheelyard.http import work_limits
+from wheelyard.http.work_limits import ConcurrencyLimit, SingleFlight
 
 MAX_WAITING = 20
 
@@ -183,3 +184,26 @@ def test_long_wait_is_refused() -> None:
                 pass
 
     play(story, 1, wait_timeout=0)
+
+
+def test_an_older_result_is_returned_while_work_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who can do with an older result gets it while work takes long; all others get the new one."""
+    monkeypatch.setattr(work_limits, "STALE_AFTER_SECONDS", 0.0)
+
+    async def story() -> list[str]:
+        flight, gate = SingleFlight(), asyncio.Event()
+
+        async def work() -> str:
+            await gate.wait()
+            return "new"
+
+        callers = [
+            asyncio.create_task(flight.run("key", work)),
+            asyncio.create_task(flight.run("key", work, get_stale=lambda: "old")),
+            asyncio.create_task(flight.run("key", work, get_stale=lambda: None)),
+        ]
+        await settle()
+        gate.set()
+        return await asyncio.gather(*callers)
+
+    assert asyncio.run(story()) == ["new", "old", "new"]

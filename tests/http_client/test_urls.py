@@ -35,7 +35,14 @@ def test_logins_in_links() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["http://index.example:0/", "file:///etc/passwd", "gopher://a/", "http://a%00b/"]
+    "text",
+    [
+        "http://index.example:0/",
+        "file:///etc/passwd",
+        "gopher://a/",
+        "http://a%00b/",
+        "http://a\x7fb/",
+    ],
 )
 def test_what_is_no_url(text: str) -> None:
     """Nothing but http and https to a port that there can be is asked for."""

@@ -23,6 +23,7 @@ from wheelyard.model.grants import (
     Grants,
     Groups,
     build_grant,
+    describe_grant,
     grants_of,
     parse_principal,
 )
@@ -111,6 +112,17 @@ def test_a_malformed_token() -> None:
             parse_principal(written)
         assert "token:ID" not in caught.value.message
         assert secret[20:40] not in caught.value.message
+
+
+def test_whom_a_grant_names_in_words() -> None:
+    """Commas are between the ids of whom a grant names; semicolons between words with commas."""
+    named = grant(who=["static:ci", "user:ana@acme.dev"])
+    words = {"static:ci": "ci, in the settings", "user:ana@acme.dev": "ana@acme.dev, by Google"}
+    rights = "may read and upload to acme-* in the index main"
+
+    assert describe_grant(named) == f"static:ci, user:ana@acme.dev {rights}"
+    in_words = describe_grant(named, words.__getitem__)
+    assert in_words == f"ci, in the settings; ana@acme.dev, by Google {rights}"
 
 
 def test_a_grant_to_a_group_is_one_to_each_member() -> None:

@@ -157,7 +157,10 @@ def test_reasons_are_in_order_and_each_has_its_words() -> None:
     assert of_index is not None
     # time alone ends the cooldown, and not the others
     assert (of_index.changes_at, "It is shown from" in of_index.text) == (None, False)
-    for words in ("CVE-1, CVE-2, CVE-3 and 1 more", "is not approved", "less than 60 days ago"):
+    for words in (
+        *("CVE-1, CVE-2, CVE-3 and 1 more", "is under MIT, which is blocked here"),
+        *("is not approved", "less than 60 days ago"),
+    ):
         assert words in of_index.text
     assert reasons[-1].changes_at == OLD + 60 * DAY
     assert all(reason.changes_at is None for reason in reasons[:-1])

@@ -360,12 +360,15 @@ def test_an_open_index_over_a_main_that_closes_has_to_be_confirmed(harness: Inde
 
 
 def test_two_files_say_nothing_of_the_same_thing() -> None:
-    """Files that are joined have one table of main in all."""
-    main = tables_in("[main]")
+    """Files that are joined have one table of main in all, and one list of a group's members."""
+    main, group = tables_in("[main]"), tables_in('[groups]\nteam = ["user:ana@acme.dev"]')
 
     assert joined([main, tables_in("")]) == main
+    assert joined([main, group]).groups == group.groups
     with pytest.raises(Invalid, match=r"\[main\] is there twice"):
         joined([main, main])
+    with pytest.raises(Invalid, match="The group team is there twice"):
+        joined([group, group])
 
 
 def test_an_open_index_over_a_closed_one_has_to_be_confirmed(harness: IndexHarness) -> None:

@@ -605,6 +605,21 @@ def test_damaged_marks_of_a_copy_are_reported(source: IndexHarness, target: Inde
     assert target.index.projects.get(DEMO).revision == 7
 
 
+def test_a_copy_that_died_is_completed_by_the_next(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """If a copy dies between a document and the journal, the next one writes the journal."""
+    copy(source, target)
+    source.upload(make_wheel(version="2.0"))
+    dying = FakeStore(target.store, Fault(FaultKind.CRASH_AFTER, "put", keys.project(DEMO)))
+    with pytest.raises(ProcessCrash):
+        copy(source, target, write_to=dying)
+
+    copy(source, target)
+
+    assert stored(target) == stored(source)
+
+
 def bytes_of(harness: IndexHarness) -> Iterator[str]:
     """Yield the keys of all wheels."""
     yield from (key for key in harness.snapshot(keys.FILES) if key.endswith(".whl"))

@@ -14,6 +14,7 @@ from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import publish
 from tests.index_tables import toml_of
+from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import SOURCE, file_of, link_of, look, page_of
@@ -193,6 +194,21 @@ def test_a_blocked_version_is_hidden_and_says_why(server: InProcessServer) -> No
     assert (refused.status, json.loads(refused.body)["error"]) == (403, "blocked")
     assert look(server, f"{link}.metadata").status == 403
     assert look(server, "/project/requests/1.0/").status == 404
+
+
+def test_each_release_leads_to_what_it_needs_itself(
+    server: InProcessServer, public: FakeUpstream
+) -> None:
+    """The page of a release links to its own dependencies, also where its index has no digests."""
+    public.behave("flask", Fault.UNHASHED_METADATA, Fault.NO_HASH)
+    needed = {"1.0": "acme-core", "2.0": "acme-cli"}
+    for version, name in needed.items():
+        server.publish(make_wheel(name))
+        public.publish(public_wheel("flask", version, f"Requires-Dist: {name}"))
+
+    for version, name in needed.items():
+        page = look(server, f"/project/flask/{version}/").body.decode()
+        assert f'/project/{name}/">{name}</a>' in page
 
 
 def test_names_that_are_not_asked_for(tmp_path: Path, public: FakeUpstream) -> None:

@@ -15,7 +15,7 @@ from packaging.version import Version
 from tests.clients.harness import SOURCE, new_sandbox
 from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.exporting.export_fixture import export_to
-from tests.fake_store import FakeStore
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON
@@ -267,6 +267,17 @@ def test_a_lost_one_breaks_no_page(start: Start) -> None:
     (file,) = server.index.projects.get(DEMO).variants["1"]
     server.index.stores.files.delete(keys.sidecar(DEMO, file, "variant"))
     assert list(files(start())) == [PLAIN.filename]
+
+
+def test_while_the_store_is_away_a_page_leaves_nothing_out(start: Start) -> None:
+    """While a `variant.json` cannot be read, the page is 503 and does not lack its wheels."""
+    server = start()
+    server.publish(V3, PLAIN)
+    fault = Fault(FaultKind.NOT_DONE, "get", "*.variant")
+    reading = start(through=FakeStore(server.index.stores.files, fault))
+
+    assert reading.get("/simple/demo/", JSON).status == 503
+    assert set(files(reading)) == {V3.filename, PLAIN.filename, DOCUMENT}
 
 
 def test_a_read_only_server_writes_nothing(start: Start) -> None:

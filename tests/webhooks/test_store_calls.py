@@ -92,6 +92,7 @@ def test_only_feeds_that_a_webhook_is_told_of_are_read(hooks: WebhookHarness) ->
     for index in (indexes.dev, indexes.prod):
         indexes.upload(FIRST, index)
     hooks.add(indexes=["prod"])
+    hooks.add("server", events=["access_changed", "package_requested"], indexes=["*"])
     index, store = observed(hooks.index)
     dispatcher = build_dispatcher(index.server, partial(find_waiting, index))
     dispatcher.deliver_if_due()

@@ -1,6 +1,9 @@
 """The history of a project, as its page tells it."""
 
+from msgspec.structs import replace
+
 from tests.rendering.test_feeds import DEMO, change
+from wheelyard.model.index_name import MAIN
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.project_overview import History, HistoryLinks, changes_of
 from wheelyard.rendering.web.viewer import ANYONE
@@ -55,6 +58,15 @@ def test_a_right_in_a_hidden_index_is_not_told() -> None:
         ("changed who may do what", "revoked g2: user:ana may read every project in products"),
         ("changed who may do what", ""),
     ]
+
+
+def test_a_removal_at_once_is_told_to_all() -> None:
+    """That files were removed at once is told also to those who may not read the index main."""
+    entries = [replace(change("removed", "demo-1.0.tar.gz"), at_once=True)]
+
+    (told,) = changes_of(entries, frozenset({MAIN}))
+
+    assert told.what == "removed 1.0 at once"
 
 
 def test_pages_lead_to_the_oldest_and_back() -> None:

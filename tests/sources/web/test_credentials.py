@@ -206,6 +206,7 @@ def test_a_credential_of_a_list_is_not_for_files_elsewhere(
         (" https://bob:s3cret@host/", "https://host/"),
         ("https://bob:s3/cret@host/", "https:..."),
         ("https://bob:s3cret@ho st/?u=a@b&token=s3cret", "https:..."),
+        ("https://ho st/?token=s3cret", "https:..."),
         ("ftp://bob:s3cret@host/", "ftp:..."),
         ("http:/bob:s3cret@host/", "http:..."),
         ("bob:s3cret@host/simple", "...host/simple"),

@@ -89,6 +89,8 @@ def test_a_new_file_is_hidden_until_it_is_old_or_approved(
             refused = look(server, url + suffix)
             assert (refused.status, json.loads(refused.body)["error"]) == (403, "cooldown")
         assert b"It is shown from 2026-01-07 00:00 UTC on." in refused.body
+        of_version = look(server, "/pypi/requests/2.0/json")
+        assert (of_version.status, json.loads(of_version.body)["error"]) == (404, "cooldown")
         ana(server).approve(REQUESTS, Version("2.0"), "fix")
         assert [*page_of(server, "requests").files] == [OLD, NEW]
         assert look(server, url).status == 200
