@@ -1,6 +1,7 @@
 """Where the credential for a server is found, and in which order."""
 
 from base64 import b64decode
+from errno import EACCES
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,6 @@ import pytest
 from wheelyard.api_client import ServerCredential, find_credential
 from wheelyard.errors import Invalid
 from wheelyard.http_client.urls import parse_url
-
-pytestmark = pytest.mark.integration
 
 SERVER = parse_url("https://packages.acme.dev/")
 KEYRING = """#!/bin/sh
@@ -47,6 +46,7 @@ def login(credential: ServerCredential | None) -> str:
     return b64decode(credential.header.removeprefix("Basic ")).decode()
 
 
+@pytest.mark.integration
 def test_variable_comes_before_keyring_and_netrc(tmp_path: Path) -> None:
     """A credential is of the variable, else of the keyring, else of the netrc file."""
     assert find_in(tmp_path) is None
@@ -64,6 +64,7 @@ def test_variable_comes_before_keyring_and_netrc(tmp_path: Path) -> None:
     assert "a-token" not in repr(first)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "question", ["get https://packages.acme.dev/ __token__", "get packages.acme.dev __token__"]
 )
@@ -74,6 +75,7 @@ def test_older_keyring_is_asked_for_the_token_user(tmp_path: Path, question: str
     assert login(find_in(tmp_path)) == "__token__:in-keyring"
 
 
+@pytest.mark.integration
 def test_silent_keyring_does_not_hold_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A keyring that waits to be unlocked is given up, and the message names the variable."""
     monkeypatch.setattr("wheelyard.api_client.KEYRING_SECONDS", 0.1)
@@ -83,12 +85,37 @@ def test_silent_keyring_does_not_hold_up(tmp_path: Path, monkeypatch: pytest.Mon
         find_in(tmp_path)
 
 
+@pytest.mark.integration
 def test_broken_keyring_is_told(tmp_path: Path) -> None:
     """A keyring that cannot be run is an error that says what to do, and no traceback."""
     (tmp_path / "keyring").write_text("#!/nowhere/python\n")
 
     with pytest.raises(Invalid, match=r"keyring cannot be run: .* token into WHEELYARD_TOKEN"):
         find_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (TimeoutError(), "does not answer within 60 seconds"),
+        (PermissionError(EACCES, "Permission denied"), "cannot be run: Permission denied"),
+    ],
+)
+def test_keyring_without_answer_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError, words: str
+) -> None:
+    """Where the keyring fails, no netrc file is taken in its place, and the message says why."""
+
+    def fail(*_: object) -> None:
+        raise fault
+
+    (tmp_path / "netrc").write_text("machine packages.acme.dev login ana password in-netrc\n")
+    monkeypatch.setattr("wheelyard.api_client.ask_keyring", fail)
+
+    with pytest.raises(Invalid, match=f"keyring {words}") as caught:
+        find_in(tmp_path)
+
+    assert caught.value.code == "bad_setting"
 
 
 @pytest.mark.parametrize("token", ["two words", "a\r\nHost: b", "t\u00f6ken"])

@@ -394,6 +394,7 @@ ACCEPTED: dict[str, bytes] = {
     "unicode-path-of-the-same-name": changed(both={"extra": unicode_path(A.name)}),
     "time-stamps": changed(local={"extra": b"UT\5\0\1abcd"}),
     "name-flagged-utf8": named("demo/é.py"),
+    "name-as-macOS-writes-it": named("demo/cafe\u0301.py", "demo/cafe\u0301/x.py"),
     "device-with-suffix": wheel_bytes(Entry(b"demo/aux.py")),
     "folder": wheel_bytes(Entry(b"demo/d/")),
     "folder-deflated": wheel_bytes(Entry(b"demo/d/", b"", DEFLATED)),
@@ -570,6 +571,7 @@ def test_an_archive_answers_for_its_own_processor_time(
     ("data", "advice"),
     [
         (GOOD[:-30], "Send it again."),
+        (changed(local={"extra_size": 0xFFFF}), "Send it again."),
         (named("demo/b:c.py"), "Rename that file of the project"),
         (wheel_bytes(info=b"other-1.0.dist-info"), "the name that the build tool has given it."),
         (wheel_bytes(A, record=b""), "'wheel pack'"),

@@ -390,7 +390,7 @@ def test_the_list_has_the_day_of_the_last_use(harness: IndexHarness) -> None:
 
 
 def test_a_use_is_noted_once_for_each_day(harness: IndexHarness) -> None:
-    """A token that stays in use is noted anew once its day in UTC is over, and not before."""
+    """A token in use is noted anew once its day in UTC is over, and not looked up before."""
     token, record = create_token(harness)
     store = FakeStore(harness.store)
     tokens = tokens_over(harness, store)
@@ -398,6 +398,7 @@ def test_a_use_is_noted_once_for_each_day(harness: IndexHarness) -> None:
     harness.clock.now = datetime(2026, 1, 1, 23, 59, 59, tzinfo=UTC)
     tokens.get(token)
     assert writes(store) == [keys.last_use(record.id)]
+    assert store.calls.count(("get", keys.last_use(record.id))) == 1
 
     harness.clock.advance(seconds=1)
     tokens.get(token)

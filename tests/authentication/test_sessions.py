@@ -137,6 +137,10 @@ def _revoke_token(servers: Servers) -> None:
     servers.one.tokens.revoke(record.id, "local:op")
 
 
+def _delete_token(servers: Servers) -> None:
+    servers.store.delete(keys.token(servers.one.tokens.all()[0].id))
+
+
 def _delete_key(servers: Servers) -> None:
     servers.store.delete(keys.SESSION_KEY)
 
@@ -148,9 +152,17 @@ def _delete_key(servers: Servers) -> None:
         (lambda _: PASSWORD, _remove_user),
         (lambda _: Credential("", STATIC, is_bearer=True), _change_static_token),
         (_token, _revoke_token),
+        (_token, _delete_token),
         (lambda _: PASSWORD, _delete_key),
     ],
-    ids=["changed password", "removed user", "static token", "revoked token", "deleted key"],
+    ids=[
+        "changed password",
+        "removed user",
+        "static token",
+        "revoked token",
+        "lost token",
+        "deleted key",
+    ],
 )
 def test_a_session_ends_with_its_credential(
     servers: Servers, credential: Callable[[Servers], Credential], end: Callable[[Servers], None]

@@ -305,6 +305,23 @@ def test_a_webhook_begins_no_lost_feed_anew(process: Process, store: MemoryStore
     assert store.get(keys.CHANGES) is None
 
 
+@pytest.mark.parametrize("number", [0, 1], ids=["oldest", "last"])
+def test_no_lost_part_of_the_feed_is_passed_over(
+    process: Process, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Whoever asks for changes of which some are lost is told so, and gets none of the others."""
+    monkeypatch.setattr(module, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(module, "SEALED_ENTRIES", 2)
+    for _ in range(6):
+        process.commit(DEMO)
+        process.changes.newest()
+    sealed = [entry.key for entry in store.list(keys.SEALED_CHANGES)]
+    store.delete(sealed[number])
+
+    with pytest.raises(Unavailable, match=f"{sealed[number]} is lost"):
+        process.changes.since(0)
+
+
 @pytest.mark.parametrize("harm", [lose_log, damage_log, lose_sealed])
 def test_a_lost_feed_is_made_again_with_higher_serials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Store], None]

@@ -17,8 +17,6 @@ from tests.storage.gcs.opened import EMULATOR
 from tests.storage.small_disk import small_disk
 from tests.waiting import TIMEOUT_SECONDS
 
-pytestmark = pytest.mark.integration
-
 FILES = '{"format":3,"files":"gs://files"}\n'
 MADE = "wheelyard: made a new store at "
 
@@ -177,6 +175,7 @@ def test_a_store_of_another_format_is_not_touched(
     assert contents(sandbox.folder) == before
 
 
+@pytest.mark.integration
 def test_files_of_a_bucket_of_their_own_are_copied(
     store: Path, wheelyard: Typed, sandbox: Sandbox, google: FakeGcs
 ) -> None:
@@ -212,6 +211,7 @@ def test_files_of_a_bucket_of_their_own_are_copied(
 PUBLIC = 'downloads = "public"\nfiles = "gs://files"\n'
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("line", "bucket", "caching"),
     [('downloads = "redirect"\n', "packages", "private"), (PUBLIC, "files", "public")],
@@ -237,6 +237,7 @@ def test_a_copy_has_the_settings_of_a_configured_store(
     assert contents(there) == contents(store)
 
 
+@pytest.mark.integration
 def test_a_copy_goes_on_after_a_full_disk(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     """A copy to a full disk ends with one sentence, is sound, and goes on with more room."""
     with small_disk(sandbox.folder, "size=456k") as there:
@@ -250,6 +251,7 @@ def test_a_copy_goes_on_after_a_full_disk(store: Path, wheelyard: Typed, sandbox
         assert contents(there) == contents(store)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("steps", [30, 60, 80])
 def test_killed_copy_goes_on(store: Path, wheelyard: Typed, sandbox: Sandbox, steps: int) -> None:
     """A copy that is killed leaves a sound store, which the next copy completes."""

@@ -5,17 +5,17 @@ import os
 import pty
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
 from tests.archive.builders import sdist_bytes
-from tests.cli.conftest import Serve, Typed
+from tests.cli.conftest import Typed
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.distributions import make_sdist, make_wheel
+from tests.in_process_network import NetworkOrPorts
 from tests.sources.web.fake_server import CannedResponse, running_fake_server
-
-pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
@@ -144,6 +144,7 @@ def test_a_wrong_source_makes_no_store(
     assert not (sandbox.folder / "wheelyard-data").exists()
 
 
+@pytest.mark.integration
 def test_a_terminal_shows_progress(packages: Path, sandbox: Sandbox) -> None:
     """On a terminal a line says how many files there are; a refusal stays to be read."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
@@ -172,34 +173,43 @@ def test_a_terminal_shows_progress(packages: Path, sandbox: Sandbox) -> None:
     assert shown.count(b"bad-1.0.tar.gz was not imported: ") == 1
 
 
-@pytest.mark.slow
-def test_credentials_have_two_sources(sandbox: Sandbox, serve: Serve, wheelyard: Typed) -> None:
+@pytest.mark.parametrize(
+    ("variables", "sent"),
+    [
+        ({}, None),
+        ({"NETRC": "secrets"}, "ana:in-netrc"),
+        ({"NETRC": "nowhere"}, None),
+        (
+            {"WHEELYARD_IMPORT_USERNAME": "__token__", "WHEELYARD_IMPORT_PASSWORD": "a"},
+            "__token__:a",
+        ),
+        ({"WHEELYARD_IMPORT_PASSWORD": "a"}, ":a"),
+        ({"WHEELYARD_IMPORT_USERNAME": "a"}, "a:"),
+    ],
+    ids=["nothing", "netrc", "no netrc", "both", "password alone", "name alone"],
+)
+def test_credentials_have_two_sources(
+    sandbox: Sandbox,
+    wheelyard: Typed,
+    network: NetworkOrPorts,
+    variables: dict[str, str],
+    sent: str | None,
+) -> None:
     """The credentials of another index come from the netrc file of $NETRC, or from variables."""
-    serving = serve("--private", "--store", "there")
-    wheelyard("upload", "--store", "there", make_wheel().write(sandbox.folder))
-    command = ("import", "--dry-run", f"http://127.0.0.1:{serving.port}/simple/")
     secrets = sandbox.folder / "secrets"
-    secrets.write_text(f"machine 127.0.0.1 login __token__ password {serving.token}\n")
+    secrets.write_text("machine 127.0.0.1 login ana password in-netrc\n")
     secrets.chmod(0o600)
-    pair = {"WHEELYARD_IMPORT_USERNAME": "__token__", "WHEELYARD_IMPORT_PASSWORD": serving.token}
+    with running_fake_server(network) as server:
+        server.page("/simple/", "")
 
-    answers = [
-        wheelyard(*command, **variables)
-        for variables in (
-            {},
-            {"NETRC": str(secrets)},
-            {"NETRC": "nowhere"},
-            pair,
-            {"WHEELYARD_IMPORT_PASSWORD": serving.token},
-            {"WHEELYARD_IMPORT_USERNAME": serving.token},
-        )
-    ]
+        done = wheelyard("import", "--dry-run", f"{server.url}/simple/", **variables)
 
-    assert [done.returncode for done in answers] == [1, 0, 1, 0, 0, 0]
-    assert all("would import 1 file" in done.stdout for done in answers if not done.returncode)
-    assert not any("warning" in done.stderr for done in answers)
+        logins = set(server.logins("/simple/"))
+    assert (done.returncode, "warning" in done.stderr) == (0, False), done.stderr
+    assert logins == {sent and f"Basic {b64encode(sent.encode()).decode()}"}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("option", ["--dry-run", "--json"])
 def test_a_credential_is_never_printed(wheelyard: Typed, option: str) -> None:
     """Nothing that is printed has the credential that was typed, or a query."""
@@ -235,10 +245,12 @@ def test_odd_files_stop_nothing(packages: Path, wheelyard: Typed, options: tuple
 
 
 @pytest.mark.parametrize("options", [(), ("--allow-private",)])
-def test_private_addresses_need_an_option(wheelyard: Typed, options: tuple[str, ...]) -> None:
+def test_private_addresses_need_an_option(
+    wheelyard: Typed, network: NetworkOrPorts, options: tuple[str, ...]
+) -> None:
     """Links and redirects to private addresses of other hosts are followed only if allowed."""
     own, linked, moved = (make_wheel("demo", version) for version in ("1.0", "2.0", "3.0"))
-    with running_fake_server() as server, running_fake_server() as proxy:
+    with running_fake_server(network) as server, running_fake_server(network) as proxy:
         hidden = f"http://localhost:{server.port}/hidden"
         links = [f"/{own.filename}", f"{hidden}/{linked.filename}", f"/{moved.filename}"]
         server.page("/simple/", '<a href="demo/">demo</a>')

@@ -12,7 +12,6 @@ from tests.http_server import TOKEN
 from tests.index_tables import put_tables_at
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
-from wheelyard.cli.serve import overrides_of
 
 pytestmark = pytest.mark.integration
 
@@ -82,31 +81,6 @@ def test_explicit_options_let_anybody_upload(packages: Path, serve: Serve) -> No
     assert remove(serving, ("anyone", "anything")) == 401
     assert "anyone who can reach this address may publish" in serving.log.read_text()
     assert status_of(serving, "/simple/demo/", ("__token__", "wyd_" + "x" * 48)) == 401
-
-
-@pytest.mark.parametrize(
-    ("passwords", "actions", "access"),
-    [
-        (None, None, {}),
-        (".", ".", {"htpasswd_file": "", "anonymous_uploads": True}),
-        ("f", "update", {"htpasswd_file": "f", "anonymous_uploads": False}),
-        (
-            "f",
-            "update, Download,list",
-            {"htpasswd_file": "f", "anonymous_uploads": False, "private": True},
-        ),
-        (None, "list,download", {"anonymous_uploads": True, "private": True}),
-    ],
-)
-def test_options_become_settings(
-    passwords: str | None, actions: str | None, access: dict[str, object]
-) -> None:
-    """The options -P and -a of pypiserver become settings, and never open reading."""
-    others = dict.fromkeys(("host", "port", "workers", "i_know", "upstream"))
-
-    overrides = overrides_of({**others, "passwords": passwords, "actions": actions})["access"]
-
-    assert overrides == {"anonymous_uploads_anywhere": None, **access}
 
 
 def test_options_without_effect_are_named(packages: Path, sandbox: Sandbox, serve: Serve) -> None:

@@ -324,24 +324,6 @@ def test_a_server_that_is_gone(wheelyard: Typed, sandbox: Sandbox) -> None:
     assert "whether the server runs" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["list", "--store", "store"],
-        ["token", "list", "--config", "wheelyard.toml"],
-        ["upload", "demo.whl", "--export", "site"],
-    ],
-    ids=" ".join,
-)
-def test_both_places_are_wrong_usage(remote: Typed, sandbox: Sandbox, arguments: list[str]) -> None:
-    """`--server` together with an option for a store is a wrong usage, and makes nothing."""
-    done = remote(*arguments)
-
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--server" in done.stderr
-    assert list(sandbox.folder.iterdir()) == []
-
-
 def test_a_settings_file(remote: Typed, sandbox: Sandbox) -> None:
     """`--server` wins over a settings file, even over one that is wrong."""
     (sandbox.folder / "wheelyard.toml").write_text("nonsense")

@@ -1,16 +1,19 @@
 """Command lines that need neither a store nor a server that answers."""
 
+import sys
 from random import Random
 from typing import Literal
 
 import pytest
+from click import UsageError
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
 from wheelyard.api.own_token import check_token
 from wheelyard.api_client import ApiConnection
-from wheelyard.cli import login_commands
-from wheelyard.cli.serve import run_command
+from wheelyard.cli import login_commands, standard_streams
+from wheelyard.cli.login_commands import _has_browser
+from wheelyard.cli.serve import overrides_of, run_command
 from wheelyard.cli.store_commands import _settings_for_store
 from wheelyard.errors import Unauthenticated
 from wheelyard.http import web_server
@@ -53,6 +56,35 @@ def test_a_url_that_is_none_for_the_web(wheelyard: Typed, arguments: str, words:
 
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list", "--store", "store"],
+        ["token", "list", "--config", "wheelyard.toml"],
+        ["upload", "demo.whl", "--export", "site"],
+    ],
+    ids=" ".join,
+)
+def test_both_places_are_wrong_usage(
+    wheelyard: Typed, sandbox: Sandbox, arguments: list[str]
+) -> None:
+    """`--server` together with an option for a store is a wrong usage, and makes nothing."""
+    done = wheelyard(*arguments, "--server", URL)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--server" in done.stderr
+    assert list(sandbox.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("--url", "https://mirror.acme.dev/pypi")])
+def test_the_typed_root_is_that_of_clients(wheelyard: Typed, arguments: tuple[str, ...]) -> None:
+    """The text for a client has the root that is typed, else that of the server."""
+    done = wheelyard("print-settings", "twine", "--server", URL, *arguments)
+
+    root = arguments[-1] if arguments else URL.rstrip("/")
+    assert f"repository = {root}/legacy/\n" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -124,6 +156,64 @@ def test_a_login_with_a_wrong_token_is_refused(monkeypatch: pytest.MonkeyPatch) 
         check_token(parse_url(URL), TOKEN, system_runtime())
 
     assert (refused.value.code, refused.value.advice) == ("token_revoked", None)
+
+
+@pytest.mark.parametrize(
+    ("passwords", "actions", "access"),
+    [
+        (None, None, {}),
+        (".", ".", {"htpasswd_file": "", "anonymous_uploads": True}),
+        ("f", "update", {"htpasswd_file": "f", "anonymous_uploads": False}),
+        (
+            "f",
+            "update, Download,list",
+            {"htpasswd_file": "f", "anonymous_uploads": False, "private": True},
+        ),
+        (None, "list,download", {"anonymous_uploads": True, "private": True}),
+    ],
+)
+def test_options_become_settings(
+    passwords: str | None, actions: str | None, access: dict[str, object]
+) -> None:
+    """The options -P and -a of pypiserver become settings, and never open reading."""
+    others = dict.fromkeys(("host", "port", "workers", "i_know", "upstream"))
+
+    overrides = overrides_of({**others, "passwords": passwords, "actions": actions})["access"]
+
+    assert overrides == {"anonymous_uploads_anywhere": None, **access}
+
+
+@pytest.mark.parametrize("actions", ["update,.", "update,remove", ""])
+def test_unknown_actions_of_pypiserver_are_wrong_usage(actions: str) -> None:
+    """A word after -a that pypiserver does not have opens nothing, and is wrong usage."""
+    options = run_command.make_context("run", ["-P", "f", "-a", actions, "packages"]).params
+
+    with pytest.raises(UsageError, match="-a takes download, list and update"):
+        overrides_of(options)
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_interactive", "has_browser"),
+    [
+        ({"DISPLAY": ":0"}, True, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True, True),
+        ({"DISPLAY": ":0"}, False, False),
+        ({"DISPLAY": ":10", "SSH_CONNECTION": "192.0.2.1 9 192.0.2.2 22"}, True, False),
+        ({}, True, False),
+    ],
+)
+def test_a_login_opens_a_browser_before_a_person(
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    *,
+    is_interactive: bool,
+    has_browser: bool,
+) -> None:
+    """A login opens a browser where a person sits and windows can be opened, and else none."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(standard_streams, "is_interactive", lambda: is_interactive)
+
+    assert _has_browser(environ) is has_browser
 
 
 def test_options_of_pypiserver_take_what_theirs_take() -> None:

@@ -139,6 +139,24 @@ def test_an_empty_store_is_no_older_copy(tmp_path: Path) -> None:
         assert app.get("/simple/demo/").status == 503
 
 
+@pytest.mark.parametrize(
+    "gone", [(), (keys.PROJECTS,), (keys.JOURNAL,)], ids=["list", "documents too", "journals too"]
+)
+def test_a_lost_list_is_no_older_copy(tmp_path: Path, gone: tuple[str, ...]) -> None:
+    """If the store still has a part of a project, a list of names that is gone is not empty."""
+    store = MemoryStore(lambda: 0.0)
+    with in_process(tmp_path, store=store) as app:
+        app.publish(make_wheel("demo"))
+        assert app.get("/simple/").status == 200
+        for folder in (keys.PROJECT_NAMES, *gone):
+            for entry in list(store.list(folder)):
+                store.delete(entry.key)
+        app.clock.advance(minutes=1)
+
+        assert app.get("/simple/").status == 503
+        assert app.get("/simple/other/").status == 503
+
+
 @pytest.mark.parametrize("lost", ["document", "document and journal"])
 def test_a_lost_document_is_no_older_copy(tmp_path: Path, lost: str) -> None:
     """If the store still knows a project, a document that is gone is lost, and nobody gets 404."""

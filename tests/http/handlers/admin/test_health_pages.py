@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 
 from tests.advice import texts_of
+from tests.clients.tls import Authority
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in
 from tests.http.in_process import InProcessServer, in_process
 from tests.in_process_network import NetworkOrPorts
+from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import close, upstream_section
 from wheelyard.api.health_operations import Health, show_health, show_settings
+from wheelyard.api.local_api import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.operations.daily_sweep import JOB
 from wheelyard.operations.job_lease import JobLease
@@ -103,6 +106,22 @@ def test_file_that_became_wrong_is_named(tmp_path: Path) -> None:
 
     assert parts(health)[str(path)] == "failed"
     assert text(health, str(path)).endswith("What it said before is in force.")
+
+
+@pytest.mark.parametrize(("days", "state"), [(30, "ok"), (9, "warning")])
+def test_certificate_that_ends_soon_is_named(tmp_path: Path, days: int, state: str) -> None:
+    """The health says until when the certificate is valid, and warns if that is soon."""
+    paths = [tmp_path / name for name in ("chain.pem", "key.pem")]
+    for path, content in zip(paths, Authority().issue(days=(-1, days)), strict=True):
+        path.write_bytes(content)
+        path.chmod(0o600)
+    section = ServerSettings(certificate=str(paths[0]), key=str(paths[1]))
+    settings = settings_in(tmp_path, server=section)
+    with in_process(tmp_path, settings) as server:
+        health = LocalApi(index=server.index, caller=ALICE).call(show_health)
+
+    assert parts(health)["certificate"] == state
+    assert text(health, "certificate").startswith("Valid until ")
 
 
 @pytest.fixture
