@@ -19,6 +19,8 @@ from wheelyard.http.error_responses import STATUS_BY_TYPE, status_of
 from wheelyard.model.index_definition import IndexFields
 from wheelyard.settings.sections import ARRAY_TABLES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "wheelyard").rglob("*.py"))
 DOCS = ROOT / "docs"

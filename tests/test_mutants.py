@@ -9,6 +9,8 @@ import pytest
 from tools.mutants import ROOT, drawn
 from tools.mutations import Mutant, mutants
 
+pytestmark = pytest.mark.slow
+
 SOURCE = '''\
 """A module."""
 LIMIT = 3

@@ -57,6 +57,7 @@ CHANGES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(CHANGES, min_size=1, max_size=3), st.sampled_from([b"0", b"5", b"x", b"1", b"2"]))
 def test_accepted_archives_mean_the_same_to_tarfile(
@@ -122,6 +123,7 @@ def entries(draw: st.DrawFn) -> Entry:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(entries(), max_size=4),

@@ -208,6 +208,7 @@ NEVER: dict[str, dict[str, tuple[str, Callable[[], bytes]]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "code"), coded(NEVER))
 def test_rules_that_protect_are_never_waived(
     tmp_path: Path, row: tuple[str, Callable[[], bytes]], code: str

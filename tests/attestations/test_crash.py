@@ -55,6 +55,7 @@ class Uploading:
         assert index.server.check.run(rebuild=False).problems == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_new", [True, False])
 def test_the_same_upload_again_ends_as_if_once(tmp_path: Path, *, is_new: bool) -> None:
     """Whenever an upload with attestations dies, another try of the file completes it."""

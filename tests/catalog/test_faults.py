@@ -79,6 +79,7 @@ def faulty_index(harness: IndexHarness, *faults: Fault) -> tuple[Index, FakeStor
     return index, store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["nothing", "a file"])
 @pytest.mark.parametrize("kind", list(FaultKind))
 @pytest.mark.parametrize("operation", list(OPERATIONS))

@@ -37,6 +37,7 @@ def test_damaged_bytes_count_as_missing(stored: bytes) -> None:
     assert gunzipped(stored, MIB) is None
 
 
+@pytest.mark.slow
 def test_more_than_the_limit_is_never_inflated() -> None:
     """Compressed bytes of more than the limit count as missing, and are never inflated whole."""
     assert gunzipped(gzipped(BODY), len(BODY) - 1) is None

@@ -192,6 +192,7 @@ def test_where_everybody_can_read_the_bucket(
     assert (refused.returncode, "promoted in other indexes: prod" in refused.stderr) == (1, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "advice"),
     [

@@ -75,6 +75,7 @@ def export_harness(harness: ExportHarness) -> ExportHarness:
     return harness
 
 
+@pytest.mark.slow
 def test_each_thing_has_a_page(harness: ExportHarness, caplog: pytest.LogCaptureFixture) -> None:
     """A site has a page for each thing of the index, and every link leads somewhere."""
     stock(harness.index, harness.folder)
@@ -389,6 +390,7 @@ def test_a_project_may_have_the_name_of_a_folder_of_pages(harness: ExportHarness
     harness.assert_fresh()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lost", "advice"),
     [("projects/demo.json", "check --rebuild"), ("files/demo/", "holds nothing at")],

@@ -92,6 +92,7 @@ def sites(tmp_path: Path) -> Sites:
     return sites
 
 
+@pytest.mark.slow
 def test_an_export_without_the_definitions_deletes_no_index(sites: Sites) -> None:
     """An index whose definition is gone stays in the site and on its home page, with a warning."""
     sites.export(DEV, PROD)

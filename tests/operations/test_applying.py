@@ -603,6 +603,7 @@ rules = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(
     main,
     indexes,

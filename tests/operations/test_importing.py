@@ -176,6 +176,7 @@ def test_the_first_good_file_of_a_name_wins(harness: IndexHarness, files: FakeFi
     assert harness.check().notes == []
 
 
+@pytest.mark.slow
 def test_the_first_file_wins_however_slow(harness: IndexHarness, files: FakeFiles) -> None:
     """The first of two files of one name wins, however long it takes to be read."""
     is_overtaken = Event()
@@ -237,6 +238,7 @@ def test_a_large_project_is_imported_in_pieces(harness: IndexHarness, files: Fak
     assert harness.index.projects.get(DEMO).revision == 3
 
 
+@pytest.mark.slow
 def test_a_source_is_never_far_ahead(harness: IndexHarness, files: FakeFiles) -> None:
     """A source is never far ahead of what was done, however much it has."""
     offered, done, ahead = 0, 0, list[int]()

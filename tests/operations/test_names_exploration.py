@@ -19,6 +19,8 @@ from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.storage.base import Store
 from wheelyard.wiring.index import Index
 
+pytestmark = pytest.mark.slow
+
 DEMO = NormalizedName("demo")
 
 Writer = Callable[[Index], object]

@@ -351,6 +351,7 @@ def test_what_is_in_a_namespace(namespace: NormalizedName, project: NormalizedNa
     assert is_in == (project.split("-")[: len(parts)] == parts)
 
 
+@pytest.mark.slow
 @given(st.sets(NAMES), st.sets(NAMES))
 def test_patterns_that_are_a_namespace(
     names: set[NormalizedName], prefixes: set[NormalizedName]

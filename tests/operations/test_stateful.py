@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -185,4 +186,4 @@ class IndexMachine(RuleBasedStateMachine):
 
 
 IndexMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
-TestIndex = IndexMachine.TestCase
+TestIndex = pytest.mark.slow(IndexMachine.TestCase)

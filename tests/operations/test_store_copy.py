@@ -287,6 +287,7 @@ class Changing:
         self.states.append(self.source.snapshot(keys.PROJECTS))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     changes=st.lists(CHANGES, max_size=10), is_first=st.booleans(), room=st.sampled_from([0, 8, 99])

@@ -164,6 +164,7 @@ def test_files_that_only_the_journal_lists_are_kept(stocked_index: IndexHarness)
     assert stocked_index.bytes_at(file_key(newer)) == newer.body
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_loses_nothing(stocked_index: IndexHarness) -> None:
     """Wherever a server dies in a sweep, nothing that is listed is gone; another does the rest."""
     for nth in count():

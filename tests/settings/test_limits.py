@@ -56,8 +56,10 @@ def refusal(*given: str, file: Path | None = None, environ: Mapping[str, str] = 
         "[server]\ntrusted_proxies = 9223372036854775808",
         f"[server]\nroots = {DEEP}",
         f"[server]\nroots = {'[' * 100}{']' * 100}",
-        f"[[grant]]\nwho.{DOTTED} = 1\nprojects = []\nactions = []",
-        f"[server]\n{DOTTED} = 1",
+        pytest.param(
+            f"[[grant]]\nwho.{DOTTED} = 1\nprojects = []\nactions = []", marks=pytest.mark.slow
+        ),
+        pytest.param(f"[server]\n{DOTTED} = 1", marks=pytest.mark.slow),
     ],
 )
 def test_a_value_without_end_is_refused_in_one_line(tmp_path: Path, text: str) -> None:

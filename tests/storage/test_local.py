@@ -121,6 +121,7 @@ def test_a_link_in_place_of_a_private_folder(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.slow
 def test_no_process_loses_an_increment(tmp_path: Path) -> None:
     """Processes that count one object up by compare-and-swap lose no step."""
     store = LocalStore(tmp_path, Random())

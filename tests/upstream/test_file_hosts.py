@@ -187,6 +187,7 @@ def test_private_addresses_stay_refused(
         with_file_hosts(settings, system_runtime(), is_optional=True)
 
 
+@pytest.mark.slow
 def test_an_index_that_does_not_answer(upstream: FakeUpstream) -> None:
     """An index of an option has to answer; that of a file may be away at a start."""
     settings = Settings(upstream=section(upstream))

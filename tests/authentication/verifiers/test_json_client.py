@@ -84,6 +84,7 @@ def test_other_bodies_are_refused(issuer: FakeIssuer, fetcher: JsonClient, body:
         fetcher.fetch(f"{issuer.url}/a", timeout=LONG).document()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [CannedResponse(is_silent=True), CannedResponse(b"x", drip=0.05, is_endless=True)],

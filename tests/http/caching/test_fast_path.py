@@ -126,6 +126,7 @@ ETAGS = ("", "*", PAGE, "/simple/")
 CALLERS = ("", "all", "demo", "wrong")
 
 
+@pytest.mark.slow
 def test_each_request_gets_its_own_response_in_any_order(tmp_path: Path) -> None:
     """Whatever was requested before, and by whom, each request gets its own response."""
     private = Settings(access=AccessSettings(private_names=("secret",)))
@@ -260,6 +261,7 @@ def test_file_is_compared_with_its_listing_each_time(
     assert last.status == 404
 
 
+@pytest.mark.slow
 def test_different_headers_fill_no_memory(tmp_path: Path) -> None:
     """Requests with many headers, all different, take no more memory than the cache may take."""
     with in_process(tmp_path, Settings(http=HttpSettings(page_cache=1))) as app:

@@ -26,6 +26,8 @@ from wheelyard.model.index_name import MAIN, parse_index_name
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
 from wheelyard.operations.lifecycle import REASON_LIMIT
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT: Final[dict[str, Any]] = json.loads(PAGE.read_text())
 SCHEMAS: Final[dict[str, Any]] = DOCUMENT["components"]["schemas"]
 

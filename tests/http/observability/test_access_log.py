@@ -77,6 +77,7 @@ def test_a_token_in_a_path_is_not_logged(
     assert "/demo/" in line
 
 
+@pytest.mark.slow
 def test_unread_log_holds_up_no_request(caplog: pytest.LogCaptureFixture) -> None:
     """A log that nobody reads holds up no request, and the end of no server."""
     record = logging.makeLogRecord({"msg": "9" * 100})

@@ -67,6 +67,7 @@ def sentences() -> Iterator[tuple[str, str]]:
                 yield f"{path.name}:{node.lineno}", ast.unparse(node.args[0])
 
 
+@pytest.mark.slow
 def test_no_error_says_another_time() -> None:
     """No error has words of its own for when to try again, beside those that the header has."""
     vague = re.compile(r"[Tt]ry again (in|later|soon)|wait a (minute|moment)")

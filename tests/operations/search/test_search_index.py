@@ -572,6 +572,7 @@ STEP = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(STEP, max_size=30))
 def test_every_process_finds_the_last_commits(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, str, int]]

@@ -120,6 +120,7 @@ PARTS = st.sampled_from(
 TAGS = st.lists(WORDS | PARTS, min_size=1, max_size=4).map(".".join)
 
 
+@pytest.mark.slow
 @given(TAGS, TAGS, TAGS)
 def test_any_tags_are_harmless(python: str, abi: str, platform: str) -> None:
     """Whatever is in the filename of a wheel, there are words for it, and pages to select it."""
