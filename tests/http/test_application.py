@@ -14,11 +14,12 @@ from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 
 DEMO = make_wheel("demo")
 PAGE = "/simple/demo/"
+METRICS_TOKEN = "a token for the metrics"
 
 
 @pytest.fixture
@@ -119,3 +120,34 @@ def test_nothing_is_compressed_for_an_endless_header(
     page = app.get("/setup/", html, ("accept-encoding", accept_encoding))
 
     assert (page.status, "content-encoding" in page.headers) == (200, is_packed)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/simple/demo/", "GET, HEAD, OPTIONS"), ("/legacy/", "GET, HEAD, POST, OPTIONS")],
+)
+@pytest.mark.parametrize(("method", "status"), [("OPTIONS", 204), ("PATCH", 405)])
+def test_the_methods_of_a_path_are_named(
+    app: InProcessServer, path: str, allowed: str, method: str, status: int
+) -> None:
+    """OPTIONS, and a method that a path does not take, are answered with those that it takes."""
+    answer = app.get(path, method=method)
+
+    assert (answer.status, answer.headers["allow"]) == (status, allowed)
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "status"),
+    [("127.0.0.1", "", 200), ("192.0.2.1", "", 401), ("192.0.2.1", METRICS_TOKEN, 200)],
+)
+def test_metrics_of_a_public_server_need_their_token(
+    tmp_path: Path, host: str, token: str, status: int
+) -> None:
+    """Metrics are public on this machine alone; elsewhere the token of the metrics opens them."""
+    settings = Settings(
+        server=ServerSettings(host=host), access=AccessSettings(metrics_token=METRICS_TOKEN)
+    )
+    with in_process(tmp_path, settings) as app:
+        answer = app.get("/metrics", ("authorization", f"Bearer {token}"))
+
+    assert answer.status == status
