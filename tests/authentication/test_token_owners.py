@@ -19,7 +19,7 @@ from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Credential
-from wheelyard.model.api_token import ApiToken, ListedToken
+from wheelyard.model.api_token import ApiToken, ListedToken, TokenOwner
 from wheelyard.model.person import PERSON_NAME, PROVIDER_NAME, Person, PersonId, person_in
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Store, Stores
@@ -202,6 +202,20 @@ def test_a_password_user_who_was_ended_has_no_tokens(place: Place) -> None:
     code, message = place.refusal(token)
 
     assert (code, "its owner may not use this index any more" in message) == ("owner_ended", True)
+
+
+def test_an_owner_who_can_own_no_token_opens_nothing(place: Place) -> None:
+    """A token whose record names an owner that can own none is refused as one that has ended."""
+    request = TokenRequest(
+        name="edited",
+        actions=Action.READ,
+        projects=(EVERY_PROJECT,),
+        owner=TokenOwner("static:ci", frozenset({"static:ci"})),
+    )
+    token, _ = place.index.tokens.create(request, by=ALICE.principal)
+
+    assert place.refusal(token)[0] == "owner_ended"
+    assert place.listed()[token.id] == "ended"
 
 
 def test_a_person_who_was_ended_has_no_tokens(place: Place) -> None:

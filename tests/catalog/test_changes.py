@@ -16,6 +16,7 @@ from tests.distributions import make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import Clock, fake_runtime
 from tests.operations.in_memory_index import IndexHarness
+from tests.refused import refused
 from wheelyard.catalog import changes as module
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import NO_CHANGES, NO_SERIAL, ChangeLog, Changes, ProjectChange
@@ -303,6 +304,14 @@ def test_a_webhook_begins_no_lost_feed_anew(process: Process, store: MemoryStore
 
     assert caught.value.code == "damaged_document"
     assert store.get(keys.CHANGES) is None
+
+
+def test_who_cannot_tell_all_servers_of_webhooks_learns_it(process: Process) -> None:
+    """If others change the feed at each attempt to tell all servers of webhooks, that is said."""
+    process.store.follow(Fault(FaultKind.LOST_RACE, "put", keys.CHANGES, times=ALWAYS))
+
+    with refused(Unavailable, "overloaded"):
+        process.changes.touch()
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["oldest", "last"])

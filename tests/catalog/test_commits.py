@@ -14,7 +14,7 @@ from wheelyard.catalog.commits import Journal, ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
 from wheelyard.catalog.journaled_documents import ProjectCodec, project_journal
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.errors import Unavailable
+from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.project import Event, EventKind, File, Project
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
@@ -134,6 +134,24 @@ def test_a_copy_that_always_loses_is_told(store: MemoryStore) -> None:
         copying.commits.add(kind, [commit])
 
     assert not list(store.list(keys.project(DEMO)))
+
+
+@pytest.mark.parametrize("further", [(), ("2.0",)], ids=["as long", "longer"])
+def test_a_copy_into_other_commits_is_refused(store: MemoryStore, further: tuple[str, ...]) -> None:
+    """A copy into a project that has got other commits meanwhile is refused, and adds nothing."""
+    source = MemoryStore(Clock().seconds)
+    for version in ("1.0", *further):
+        CommittingProcess(source, 1).submit(uploads(version))
+    kind = project_journal(DEMO)
+    journal = Journal(kind, source, document(source))
+    commits = [journal.read(number) for number in range(1, document(source).revision + 1)]
+    target = CommittingProcess(store, 2)
+    before = target.submit(uploads("9.0"))
+
+    with pytest.raises(Conflict, match="TO has changes that FROM lacks"):
+        target.commits.add(kind, commits)
+
+    assert document(store) == before
 
 
 @pytest.mark.parametrize("dies", [False, True])

@@ -58,6 +58,26 @@ def test_rights_are_those_of_a_credential(
     assert findings["rights"] == f"{source}: ana may read acme-*"
 
 
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b'<a href="/simple/demo/">demo</a>', " lists 1 project"),
+        (b"<title>Simple index</title>", " lists 0 projects"),
+        (b"Sign in", " is no page of an index: status 200, Sign in"),
+    ],
+)
+def test_a_page_is_told_from_one_of_no_index(
+    tmp_path: Path, network: InProcessNetwork, body: bytes, found: str
+) -> None:
+    """The projects of a page are counted, and a page such as one to log in is no index."""
+    with running_fake_server(network) as server:
+        server.serve("/simple/", CannedResponse(body, headers={"Content-Type": "text/html"}))
+
+        findings = findings_of(f"{server.url}/simple/", tmp_path)
+
+    assert findings["page"].removeprefix(f"{server.url}/simple/") == found
+
+
 @pytest.mark.parametrize("answer", [None, UserPassword("of-keyring", "secret")])
 def test_credentials_have_an_order(
     tmp_path: Path,

@@ -64,6 +64,14 @@ def test_rest_of_a_refused_body_is_read(app: InProcessServer) -> None:
     assert (answer.status, answer.unread) == (405, 0)
 
 
+@pytest.mark.parametrize("name", ["authorization", "content-type"])
+def test_a_header_that_may_be_sent_once_is_refused_twice(app: InProcessServer, name: str) -> None:
+    """A request with two values of a header that has one is refused, though both are the same."""
+    answer = app.get(PAGE, (name, "a/b"), (name, "a/b"))
+
+    assert (answer.status, b"only once" in answer.body) == (400, True)
+
+
 def test_unknown_names_cost_one_read(tmp_path: Path) -> None:
     """On a bucket, unknown names cost one read of the project list."""
     store = RemoteStore()

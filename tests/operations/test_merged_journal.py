@@ -29,6 +29,7 @@ from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import JournalEntry
+from wheelyard.operations.merged_journal import READ_AHEAD
 from wheelyard.upstream.decisions import Deciding
 from wheelyard.wiring.index import Index
 
@@ -170,6 +171,18 @@ def test_each_further_page_costs_what_is_on_it(tmp_path: Path) -> None:
 
     assert listed == [*reversed(names * 4)]
     assert max(reads[1:]) <= 13  # the first page also gives serials
+
+
+def test_a_bucket_is_read_ahead_once(harness: IndexHarness) -> None:
+    """A page of a long journal in a bucket reads ahead, and again only when that was shown."""
+    make_history(harness, [("alpha", 1)] * 60)
+    store = FakeStore(harness.store)
+
+    page = next(pages(harness.opened(3, store=store, is_local=False), limit=10))
+
+    assert [entry.commit for entry in page.entries] == [*range(60, 50, -1)]
+    read = [key for verb, key in store.calls if verb == "get" and key.startswith(keys.JOURNAL)]
+    assert len(read) <= READ_AHEAD
 
 
 def test_filters(harness: IndexHarness) -> None:

@@ -101,6 +101,8 @@ def test_a_person_makes_and_rotates_a_token(server: InProcessServer) -> None:
     assert f"token:{token_in(last)[4:14]}" == principal(server, token_in(last))
     assert "is revoked" in last.body.decode()
     assert principal(server, new) == "token_revoked"
+    ended = ana.open(PAGE).body.decode()
+    assert (new[4:14] in ended, "revoked by" in ended) == (True, True)
     refused = send(ana, action="rotate", token=new[4:14], hours="0")
     assert (refused.status, "is revoked" in refused.body.decode()) == (409, True)
     assert send(ana, action="rotate", token=token[4:14], hours="x").status == 400

@@ -110,6 +110,17 @@ def test_rows_of_releases_lead_to_the_page(server: InProcessServer) -> None:
         assert (shown.status, b"promote/" in shown.body) == (200, False), path
 
 
+def test_a_read_only_server_offers_no_promotion(server: InProcessServer, tmp_path: Path) -> None:
+    """A server that takes no changes has no link to promote what could be promoted elsewhere."""
+    settings = server.index.settings
+    closed = replace(settings, server=replace(settings.server, read_only=True))
+    with in_process(tmp_path, closed, store=server.index.stores.documents) as reading:
+        ana = signed_in(reading, "ana")
+        pages = [ana.open(path) for path in (RELEASE, "/dev/project/demo/releases/")]
+
+    assert [(page.status, b"promote/" in page.body) for page in pages] == [(200, False)] * 2
+
+
 def test_later_attestations_are_promoted(server: InProcessServer) -> None:
     """The page names the files there that would get attestations, and has the button for it."""
     ana, name = signed_in(server, "ana"), NormalizedName("demo")

@@ -106,15 +106,21 @@ def test_a_file_that_is_missing(server: FakeServer, candidate: Candidate) -> Non
 
 
 def test_a_list_on_a_server(server: FakeServer) -> None:
-    """dumb-pypi's list and its files are read from where it is served."""
-    server.page("/pypi/packages.json", '{"filename": "a-1.zip"}\n', "application/json")
+    """dumb-pypi's list and its files are read from where it is served, and from nowhere else."""
+    lines = '{"filename": "a-1.zip"}\n../private/b-1.zip\n//elsewhere.example/c-1.zip\n'
+    server.page("/pypi/packages.json", lines, "application/json")
     server.file("/pypi/pool/a-1.zip", BODY, Last_Modified="Sat, 09 Jun 2018 23:26:45 GMT")
 
     with opened(f"{server.url}/pypi/packages.json", packages_url="../../pool/") as source:
-        (found,) = offered(source.candidates()).candidates
+        of_list = offered(source.candidates())
+        (found,) = of_list.candidates
         assert body_of(found) == BODY
 
     assert source.kind == "dumb-pypi"
+    assert [each.why for each in of_list.faults] == [
+        "'../private/b-1.zip' is no filename",
+        "'//elsewhere.example/c-1.zip' is no filename",
+    ]
     assert found.location == f"{server.url}/pypi/pool/a-1.zip"
 
 
