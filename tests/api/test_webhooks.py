@@ -9,9 +9,11 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.http.in_process import InProcessServer, in_process
 from tests.webhooks.fake_sender import FakeSender
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.catalog.keys import webhook_state
 from wheelyard.model.access import Action
 from wheelyard.model.stored_webhooks import WebhookVariables
 from wheelyard.model.webhook_state import (
@@ -21,6 +23,7 @@ from wheelyard.model.webhook_state import (
     WaitingJournal,
     WebhookState,
 )
+from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.server import Server
 
 BO: Final = "local:bo"
@@ -215,6 +218,19 @@ def test_an_unknown_message_sends_nothing_again(server: InProcessServer) -> None
 
     assert "msg-9" in refused["message"]
     assert len(answer_of(server, "GET webhooks/deliveries?name=builds")["dead"]) == 1
+
+
+def test_nothing_is_sent_again_if_that_cannot_be_written(tmp_path: Path) -> None:
+    """Who has messages sent again is told if others change the webhook's state all the time."""
+    store = FakeStore(MemoryStore(lambda: 0.0))
+    with in_process(tmp_path, store=store) as server:
+        answer_of(server, "POST webhooks/add", {"webhook": KEYS}, 201)
+        give_state(server, WebhookState(dead=(letter(1),)))
+        key = webhook_state("builds")
+        store.follow(Fault(FaultKind.LOST_RACE, "put", key, times=ALWAYS))
+        refused = answer_of(server, "POST webhooks/send-again", {"name": "builds"}, 503)
+
+    assert refused["error"] == "overloaded"
 
 
 def test_a_test_is_sent_now(server: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,8 +107,8 @@ def test_a_download_costs_no_call_of_the_store(
     assert len(store.calls) == 1
 
 
-def test_pages_show_counts(server: InProcessServer) -> None:
-    """The page of a project has its latest downloads, and one has those of each version."""
+def test_pages_show_counts(server: InProcessServer, store: FakeStore) -> None:
+    """A project's page has its latest downloads, one has those of each version, others none."""
     before = server.get("/project/demo/", HTML)
     again = server.get("/project/demo/", HTML)
     quick = [server.get("/project/demo/downloads/", HTML).was_quick for _ in range(2)]
@@ -118,6 +118,9 @@ def test_pages_show_counts(server: InProcessServer) -> None:
     after = server.get("/project/demo/", HTML)
     unchanged = server.get("/project/demo/2.0/", HTML)
     whole = server.get("/project/demo/downloads/?days=90", HTML).body.decode()
+    server.clock.advance(minutes=2)
+    store.calls.clear()
+    server.get("/project/demo/2.0/", HTML)
 
     assert ">0 in 30 days</a>" in before.body.decode()
     assert again.was_quick
@@ -127,6 +130,7 @@ def test_pages_show_counts(server: InProcessServer) -> None:
     assert ">1 in 30 days</a>" in after.body.decode()
     assert 'last on <time datetime="2026-01-01">' in after.body.decode()
     assert "in 30 days" not in unchanged.body.decode()
+    assert not any("downloads" in key for _, key in store.calls)
     assert '<td class="id"><a href="../1.0/">1.0</a></td><td data-label="Downloads">1</td>' in whole
     assert server.get("/project/demo/downloads/?days=7", HTML).status == 400
     assert server.get("/api/v1/projects/demo/downloads?days=401").status == 400

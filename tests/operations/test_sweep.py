@@ -164,6 +164,23 @@ def test_files_that_only_the_journal_lists_are_kept(stocked_index: IndexHarness)
     assert stocked_index.bytes_at(file_key(newer)) == newer.body
 
 
+def test_files_without_any_document(stocked_index: IndexHarness) -> None:
+    """Files of a project whose documents are lost are kept; those of one that never was go."""
+    never, lost = (
+        keys.distribution(NormalizedName(name), made.sha256, made.filename)
+        for name, made in (("never", make_wheel("never")), ("other", OTHER))
+    )
+    stocked_index.store.put_file(never, b"an upload that died before its first commit")
+    for key in stocked_index.snapshot():
+        if "other" in key and key != lost:
+            stocked_index.store.delete(Key(key))
+    stocked_index.clock.advance(days=2)
+
+    sweep(stocked_index)
+
+    assert stocked_index.snapshot().keys() & {never, lost} == {lost}
+
+
 @pytest.mark.slow
 def test_a_killed_sweep_loses_nothing(stocked_index: IndexHarness) -> None:
     """Wherever a server dies in a sweep, nothing that is listed is gone; another does the rest."""

@@ -116,7 +116,7 @@ class SignedUrls:
         answer (code `signing_unavailable`). An error is not cached.
         """
         # all calls in one window of time get the same URL, so that a client can cache the download
-        half_seconds = max(1, int(lifetime.total_seconds()) // 2)
+        half_seconds = int(lifetime.total_seconds()) // 2
         window_seconds = min(half_seconds, self._longest)
         window_number = int(self._now() // window_seconds)
         cache_key = (name, lifetime, window_number)

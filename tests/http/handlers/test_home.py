@@ -103,8 +103,10 @@ def test_missing_project_leads_to_similar_ones(tmp_path: Path) -> None:
                 answer = page(app, target, token)
                 assert "Did you mean" in answer.body.decode()
                 assert LINK.findall(answer.body.decode()) == names
-        missing = page(app, "/project/acme-core/history/99/", every)
-        assert (missing.status, b"Did you mean" in missing.body) == (404, False)
+        # a project that is there, and a page of another kind
+        for target in ("/project/acme-core/history/99/", "/simple/acme-corx/"):
+            missing = page(app, target, every)
+            assert (missing.status, b"Did you mean" in missing.body) == (404, False)
         assert b"Did you mean" not in page(app, "/project/acme-corx/").body  # who has not signed in
 
 

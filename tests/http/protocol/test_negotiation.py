@@ -8,8 +8,6 @@ from tests.http.raw_client import raw_answer
 from tests.http.servers import RunningServer
 from wheelyard.http.representation import MediaType, accepts_gzip, best_media_type
 
-pytestmark = pytest.mark.integration
-
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 V1_HTML = "application/vnd.pypi.simple.v1+html"
 HTML = "text/html; charset=utf-8"
@@ -49,9 +47,11 @@ RULES = {
     "image": ("image/png", None),
     "nothing-at-all": ("*/*;q=0", None),
     "html-forbidden": ("text/html;q=0, */*", None),
+    "range-beats-anything": ("application/*;q=0.5, text/*;q=0.1, */*", V1_JSON),
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize(("accept", "kind"), CLIENTS.values(), ids=CLIENTS)
 def test_client_gets_what_it_reads(
@@ -76,6 +76,7 @@ def kind_for(accept: str) -> str | None:
     return None if form is None else form.value.content_type.decode()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("path", PAGES)
 def test_unsuitable_form_is_not_acceptable(stocked_server: RunningServer, path: str) -> None:
     """A client that takes no form that there is gets a 406, and one that names none gets HTML."""
@@ -86,6 +87,7 @@ def test_unsuitable_form_is_not_acceptable(stocked_server: RunningServer, path: 
     assert raw_answer(stocked_server, f"GET {path} HTTP/1.1").header("content-type") == HTML
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("query", "kind"),
     [
@@ -113,6 +115,7 @@ def test_format_in_the_query_decides(
             assert answer.header("content-type") == kind
 
 
+@pytest.mark.integration
 def test_home_is_for_people_and_programs(stocked_server: RunningServer) -> None:
     """`/` is the page for people, and the list of projects for an installer."""
     assert (

@@ -20,9 +20,10 @@ from tests.metrics import samples
 from tests.refused import refused
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.storage import objects
-from wheelyard.storage.base import Key, WebType
+from wheelyard.storage.base import ABSENT, Key, WebType
 from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_reader
+from wheelyard.storage.failures import Failure, FailureKind
 from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import parse_location
 from wheelyard.storage.objects.connect import PROFILE_FILES
@@ -98,8 +99,11 @@ def test_the_place_of_a_bucket(
         assert ("X-Amz-Signature=" in url) == (downloads == "redirect")
 
 
-def test_a_bucket_is_not_opened_without_credentials() -> None:
-    """Without credentials, and without an instance that gives some, a bucket is not opened."""
+def test_a_bucket_is_not_opened_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without credentials, a profile and an instance that gives some, a bucket is not opened."""
+    # without a file with profiles, boto3 is not asked, though it is installed
+    with_boto3(monkeypatch, lambda _, **__: pytest.fail("boto3 is asked"))
+
     with pytest.raises(Unavailable, match="There are no credentials for s3://wheels") as caught:
         opened("s3://wheels")
 
@@ -318,6 +322,33 @@ def test_each_part_of_a_file_is_counted(
     counted = samples(counter.metric, "wheelyard_storage_operations_total")
     expected = {("insert", "A"): 1, ("piece", "A"): pieces}
     assert counted == {labels: number for labels, number in expected.items() if number}
+
+
+@pytest.mark.parametrize(
+    ("exists", "kind"), [(True, FailureKind.CONFLICT), (False, FailureKind.BUSY)]
+)
+def test_a_creation_that_is_answered_by_409(
+    monkeypatch: pytest.MonkeyPatch, kind: FailureKind, *, exists: bool
+) -> None:
+    """A 409 for a new object is a lost race only if the object exists, and else tried again."""
+
+    def put(*_: object, **__: object) -> None:
+        raise GenericError("Server returned non-2xx status code: 409 Conflict: ")
+
+    def head(*_: object) -> None:
+        if not exists:
+            raise FileNotFoundError
+
+    with_keys(monkeypatch)
+    monkeypatch.setattr(obstore, "put", put)
+    monkeypatch.setattr(obstore, "head", head)
+    store = opened("s3://wheels").documents
+    assert isinstance(store, ObjectStore)
+
+    with pytest.raises(Failure) as caught:
+        store.put_once("a", b"", ABSENT, WebType("", ""))
+
+    assert caught.value.kind is kind
 
 
 @pytest.mark.parametrize("names", [["b", "a"], ["a", "b", "b"]], ids=["unsorted", "twice"])

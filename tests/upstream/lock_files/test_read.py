@@ -150,6 +150,7 @@ def test_a_file_that_lists_nothing_is_wrong(tmp_path: Path, packages: str) -> No
         ("pylock.toml", "lock-version = '1.0'\n[[packages]\n", 2, "not TOML"),
         ("pylock.toml", "lock-version = '1.0'\na = " + "[" * 50_000, 1, "nested"),
         ("pylock.toml", f"{HEAD}packages = 3", "packages", "Unexpected type int"),
+        ("pylock.toml", f"{HEAD}packages = [3]", "packages[0]", "Unexpected type int"),
         ("pylock.toml", HEAD.replace("1", "2") + "packages = []", 1, "2.0 is not supported"),
         ("pylock.toml", "lock-version = '1.0'\npackages = []", "created-by", "Missing"),
         ("pylock.toml", f"{HEAD}[[packages]]\nname = '../a'", "packages[0].name", "normalized"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
@@ -21,6 +22,8 @@ from wheelyard.api.public_package_operations import DecidedPackage
 from wheelyard.cli import upstream_decision_commands
 from wheelyard.cli.upstream_decision_commands import split_packages
 from wheelyard.model.distribution_filename import Sha256
+from wheelyard.model.public_packages import ProjectDecisions
+from wheelyard.upstream.decisions import Deciding
 
 wheelyard = _wheelyard
 
@@ -99,6 +102,27 @@ def test_an_approval_that_is_not_enough(
 
     assert (done.returncode, done.stdout[:23]) == (0, "requests 2.0: approved\n")
     assert "still hidden: requests 2.0 appeared on" in done.stderr
+
+
+def test_a_version_whose_project_is_blocked_meanwhile(
+    wheelyard: Typed, option_and_store: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who approves a version just when its project is blocked is told that it stays hidden."""
+    wheelyard("token", "create", "ci", *option_and_store)
+    approve = Deciding.approve
+
+    # as a block that shares the commit of the approval
+    def approve_and_block(
+        deciding: Deciding, project: NormalizedName, version: Version, *_: object
+    ) -> ProjectDecisions:
+        approve(deciding, project, version, "")
+        return deciding.block(project, None, "")
+
+    monkeypatch.setattr(Deciding, "approve", approve_and_block)
+    done = wheelyard("upstream", "approve", "requests", "2.0", *option_and_store)
+
+    assert (done.returncode, done.stdout) == (0, "requests 2.0: approved\n")
+    assert "still hidden: " in done.stderr
 
 
 def test_private_and_unknown_names_are_told_apart(
