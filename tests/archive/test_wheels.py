@@ -210,6 +210,9 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "64-bit-field-that-corrects-a-header": lambda: changed(
             both={"extra": NUMBERS_64, "size": 5, "compressed": 5}
         ),
+        "64-bit-field-without-the-disk": lambda: changed(
+            central={"extra": NUMBERS_64, "disk": 0xFFFF}
+        ),
         "entry-on-the-second-disk": lambda: changed(central={"disk": 1}),
         "entry-on-the-third-disk": lambda: changed(central={"disk": 2}),
         "one-name-twice": lambda: wheel_bytes(A, A),

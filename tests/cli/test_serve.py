@@ -267,16 +267,6 @@ def test_a_misspelt_variable_stops_every_command(wheelyard: Typed, command: list
     )
 
 
-@pytest.mark.parametrize("command", [["serve", "--watch"], ["run"]])
-def test_missing_folder_stops_it(wheelyard: Typed, sandbox: Sandbox, command: list[str]) -> None:
-    """A misspelt folder stops the start before a store is made."""
-    done = wheelyard(*command, "pakages")
-
-    assert done.returncode == 1
-    assert "The folder 'pakages' cannot be read" in done.stderr
-    assert not list(sandbox.folder.glob("*/wheelyard.json"))
-
-
 def test_an_unusable_store_is_the_last_json_entry(wheelyard: Typed, sandbox: Sandbox) -> None:
     """Where the log is JSON, what keeps a server from starting is its last entry."""
     (sandbox.folder / "a-file").touch()

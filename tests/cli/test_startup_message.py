@@ -4,11 +4,14 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from tests.http.servers import memory_index
 from tests.http_server import TOKEN
 from tests.index_tables import toml_of
+from wheelyard.cli import serve
 from wheelyard.cli.startup_message import print_startup_message
+from wheelyard.errors import Invalid
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.wiring.stores import StoreTraits
 
@@ -61,3 +64,20 @@ def test_the_start_says_how_to_publish_where_one_can(
 
     printed = capsys.readouterr().out
     assert ("uv pip install" in printed, "uv publish" in printed) == (True, not promote_only)
+
+
+@pytest.mark.parametrize(
+    ("command", "options"), [(serve.serve_command, ["--watch"]), (serve.run_command, [])]
+)
+def test_a_missing_folder_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: click.Command, options: list[str]
+) -> None:
+    """A misspelt folder stops the start before a store is made."""
+    monkeypatch.chdir(tmp_path)
+    started = list[Settings]()
+    monkeypatch.setattr(serve, "run_server", lambda settings, _: started.append(settings))
+
+    with pytest.raises(Invalid, match="The folder 'pakages' cannot be read"):
+        CliRunner().invoke(command, [*options, "pakages"], catch_exceptions=False)
+
+    assert (started, list(tmp_path.iterdir())) == ([], [])

@@ -17,3 +17,18 @@ def test_the_user_of_a_password_in_a_variable(tmp_path: Path, user: str, sent: s
     (index,) = ConfiguredClients(Machine(environ, tmp_path, tmp_path, tmp_path)).indexes
 
     assert index.login == UserPassword(sent, "secret")
+
+
+def test_uv_toml_of_a_project_counts_before_its_pyproject(tmp_path: Path) -> None:
+    """Beside a uv.toml, uv asks no index of pyproject.toml, and of no folder further up."""
+    project = tmp_path / "project"
+    project.mkdir()
+    tables = '[[tool.uv.index]]\nurl = "https://pyproject.acme.dev/"\n'
+    for folder in (project, tmp_path):
+        (folder / "pyproject.toml").write_text(tables)
+    (project / "uv.toml").write_text('[[index]]\nurl = "https://uv.acme.dev/"\n')
+
+    (index,) = ConfiguredClients(Machine({}, tmp_path, project, tmp_path)).indexes
+
+    assert index.url is not None
+    assert index.url.host == "uv.acme.dev"

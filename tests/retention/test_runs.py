@@ -376,6 +376,26 @@ def test_no_two_at_a_time(harness: IndexHarness) -> None:
     assert codes == [("Conflict", "retention_running")]
 
 
+def test_a_run_that_stood_still_deletes_nothing_more(harness: IndexHarness) -> None:
+    """A run that stands still until another one has run leaves what a person then restores."""
+    filled(harness)
+    other = NormalizedName("other")
+
+    def stand_still() -> None:
+        harness.clock.advance(hours=1)
+        index = harness.opened(7)
+        retention_of(index).run(ALICE)
+        index.lifecycle.change("restore", ALICE, other, Selection(Version("1.0")), "")
+        index.lifecycle.change("unpin", ALICE, other, Selection(Version("1.0")), "")
+
+    store = FakeStore(harness.store, Before(stand_still, "get", keys.project(other)))
+    with pytest.raises(Conflict):
+        retention_of(harness.opened(6, store)).run(ALICE)
+
+    versions = {file.version for file in harness.opened(8).projects.get(other).files}
+    assert versions == {"1.0", "3.0"}
+
+
 def test_a_pin_is_kept_and_taken_back(harness: IndexHarness) -> None:
     """A pin has a reason, which another pin changes, and a restored release is pinned as before."""
     index = filled(harness)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from click.testing import CliRunner
 from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
@@ -20,6 +21,7 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import LABEL
 from tests.upstream.team import Team
+from wheelyard.cli import serve as serving_commands
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import parse_url
@@ -252,6 +254,38 @@ def test_an_index_whose_host_of_files_is_unknown_for_a_moment(upstream: FakeUpst
         upstream.behave("pip")
         asking.clock.advance(seconds=61)
         assert asking.filenames("idna") == [IDNA.filename]
+
+
+@pytest.mark.parametrize(
+    ("root", "line"),
+    [
+        (None, "wheelyard: the files of {url} are on {host}, as the page of pip says"),
+        ((404, "text/plain", b""), "wheelyard: warning: {url} has not shown that it is an index"),
+    ],
+    ids=["known", "unknown"],
+)
+def test_a_start_warns_only_of_unknown_hosts(
+    upstream: FakeUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    root: tuple[int, str, bytes] | None,
+    line: str,
+) -> None:
+    """A start says on which hosts the files are, and warns only if that is not known."""
+    if root is None:
+        upstream.publish(public_wheel("pip", "26.0"))
+    upstream.root = root
+    # no port is opened
+    monkeypatch.setattr(serving_commands, "resolve_bind_address", lambda server: server)
+    monkeypatch.setattr(serving_commands, "run_server", lambda *_: None)
+    variables = {
+        "WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8",
+        "WHEELYARD_UPSTREAM_URL": upstream.url,
+        "WHEELYARD_UPSTREAM_PRIVATE": "acme-*",
+    }
+
+    done = CliRunner(env=variables).invoke(serving_commands.serve_command, catch_exceptions=False)
+
+    assert done.stderr.startswith(line.format(url=upstream.url, host=upstream.file_host))
 
 
 @pytest.mark.integration

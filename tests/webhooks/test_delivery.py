@@ -20,6 +20,7 @@ from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.project import Status
 from wheelyard.model.webhook_state import PAUSES, DeadLetter, MessagePlace, WaitingJournal
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.webhooks.dispatcher import LOOK_SECONDS
 
 ONE = Selection(Version("1.0"))
 OTHER = make_wheel("other")
@@ -513,6 +514,25 @@ def test_an_unknown_journal_holds_up_nothing(hooks: WebhookHarness) -> None:
     assert [dead.error for dead in hooks.state().dead] == ["This version has no journal -later."]
 
 
+def test_a_journal_that_is_gone_holds_up_nothing(hooks: WebhookHarness) -> None:
+    """If a journal of rights is gone, what waits of it is given up, and all else is told."""
+    hooks.add(events=["released", "access_changed"])
+    now = hooks.index.index.server.runtime.now()
+    place = MessagePlace("-access", 1)
+    gone = WaitingJournal(place=place, ranges=((1, 1),), due=now, since=now)
+    hooks.webhooks.states.change(
+        "builds",
+        hooks.webhooks.find("builds").created,
+        lambda state: replace(state, waiting={"-access": gone}),
+    )
+    hooks.index.upload(make_wheel())
+
+    hooks.deliver()
+
+    assert projects_of(hooks.receiver.taken) == ["demo 1.0"]
+    assert (hooks.state().waiting, hooks.state().dead) == ({}, ())
+
+
 def test_what_was_sent_is_not_sent_again_while_the_store_fails(hooks: WebhookHarness) -> None:
     """While another project cannot be read, a message that was taken is sent once."""
     hooks.add()
@@ -540,13 +560,13 @@ def test_what_has_failed_is_sent_again_after_a_pause(hooks: WebhookHarness) -> N
     server = hooks.server()
     server.deliver()
     hooks.receiver.answer = lambda _: 200
-    tries = list[int]()
+    tries = list[tuple[int, float]]()
     for seconds in (PAUSES[0].total_seconds() - 1, 1, 1):
         hooks.index.clock.advance(seconds=seconds)
-        server.deliver()
-        tries.append(len(hooks.receiver.asked))
+        next_look = server.deliver()
+        tries.append((len(hooks.receiver.asked), next_look))
 
-    assert tries == [1, 2, 2]
+    assert tries == [(1, 1), (2, LOOK_SECONDS), (2, LOOK_SECONDS)]
 
 
 def test_a_failure_that_goes_on_is_logged_once(

@@ -44,6 +44,16 @@ def test_a_form_is_in_the_body(issuer: FakeIssuer, fetcher: JsonClient) -> None:
     assert (plain.path, plain.authorization) == ("/plain", "Bearer secret")
 
 
+def test_a_closed_client_leaves_no_connection(issuer: FakeIssuer) -> None:
+    """A client that was closed asks nothing more, also by a connection that it had."""
+    with loopback_fetcher() as fetcher:
+        fetcher.fetch(f"{issuer.url}/before", timeout=LONG)
+    with pytest.raises(RuntimeError):
+        fetcher.fetch(f"{issuer.url}/after", timeout=LONG)
+
+    assert [request.path for request in issuer.seen] == ["/before"]
+
+
 def test_redirects_are_not_followed(issuer: FakeIssuer, fetcher: JsonClient) -> None:
     """A redirect is not followed, so that no credential is carried on to another address."""
     issuer.answers["/a"] = CannedResponse(status=302, headers={"Location": f"{issuer.url}/b"})

@@ -299,9 +299,12 @@ def test_a_key_id_of_201_characters_names_no_key(harness: JwtHarness) -> None:
     assert harness.reason(keys[1].token(HONEST)) == "jwt_kid"
 
 
-def test_a_token_of_a_megabyte_is_refused_unread(harness: JwtHarness) -> None:
-    """A token of a megabyte is refused unread."""
-    assert harness.reason(RSA.token(HONEST, kid="k" * 1_000_000)) == "auth_malformed"
+@pytest.mark.parametrize("size", [8_192, 1_000_000])
+def test_a_large_token_is_refused_unread(harness: JwtHarness, size: int) -> None:
+    """A token with more than 8,192 characters is refused, and no key is fetched for it."""
+    token = RSA.token({**HONEST, "picture": "p" * size})
+
+    assert harness.reason(token) == "auth_malformed"
     assert harness.issuer.seen == []
 
 

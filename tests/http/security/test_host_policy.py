@@ -3,6 +3,7 @@
 import json
 import reprlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.distributions import make_wheel
 from tests.http.packages import publish
 from tests.http.raw_client import http2_connection
 from tests.http.servers import RunningServer, running_server
-from wheelyard.errors import Forbidden
+from wheelyard.errors import Forbidden, Invalid
 from wheelyard.http.forms import HostPolicy
 from wheelyard.http.request_authentication import SessionCookie
 from wheelyard.http.requests import UNKNOWN_ADDRESS, client_address
@@ -238,6 +239,25 @@ def test_own_tls_takes_credentials(proxies: int, forwarded: bytes, *, refused: b
     headers = {b"authorization": b"Bearer x", b"x-forwarded-proto": forwarded}
 
     assert _is_refused(settings, headers, scheme="https") is refused
+
+
+@pytest.mark.parametrize(
+    ("host", "is_trusted"),
+    [
+        (b"packages.example.com:8443", True),
+        (b"packages.example.com", False),
+        (b"packages.example.com:8444", False),
+        (b"[::1]:80", True),
+    ],
+)
+def test_a_host_is_trusted_at_its_port(host: bytes, *, is_trusted: bool) -> None:
+    """A trusted host with a port is answered at that port alone, and one without at any port."""
+    trusted_hosts = ("packages.example.com:8443", "[::1]")
+    policy = HostPolicy.of(Settings(access=AccessSettings(trusted_hosts=trusted_hosts)))
+    assert policy is not None
+
+    with nullcontext() if is_trusted else pytest.raises(Invalid, match="another host name"):
+        policy.check({"raw_path": b"/simple/"}, {b"host": host})
 
 
 def _is_refused(

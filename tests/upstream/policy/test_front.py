@@ -12,6 +12,8 @@ from msgspec.json import decode
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_store import ALWAYS, FakeStore, FaultKind
+from tests.fake_store import Fault as StoreFault
 from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer
 from tests.upstream.fake_pages import FakeFile, Fault
@@ -120,7 +122,7 @@ def test_a_blocked_licence_hides_a_file_after_the_first_request(
 
 
 def test_a_licence_offline(tmp_path: Path, public: FakeUpstream) -> None:
-    """While nothing is fetched, a page lists only files whose licence is known and allowed."""
+    """Offline, a page has only files of a known, allowed licence; it is 503 if the store fails."""
     public.publish(FakeFile.of(public_wheel("requests", "3.0")))
     unknown, store = "requests-3.0-py3-none-any.whl", MemoryStore(Clock().seconds)
     with serving(tmp_path, public, store=store) as server:
@@ -141,6 +143,11 @@ def test_a_licence_offline(tmp_path: Path, public: FakeUpstream) -> None:
         assert [*page_of(server, "requests").files] == [OLD]
         assert hidden(why(server, "requests")) == {NEW: ["licence"], unknown: ["offline"]}
         assert hidden(why(server, "requests", "3.0")) == {unknown: ["offline"]}
+    away = StoreFault(FaultKind.NOT_DONE, "*", f"*/{OLD}.metadata", times=ALWAYS)
+    with serving(
+        tmp_path, public, store=FakeStore(store, away), offline=True, blocked_licenses=("AGPL-*",)
+    ) as server:
+        assert page_of(server, "requests").status == 503
 
 
 def test_what_nobody_has_approved_is_not_looked_up(tmp_path: Path, public: FakeUpstream) -> None:
