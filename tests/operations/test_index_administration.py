@@ -476,6 +476,27 @@ def test_null_leaves_a_key_out(harness: IndexHarness) -> None:
     assert made.keys == DEV
 
 
+@pytest.mark.parametrize(
+    ("upstream", "is_warned"),
+    [
+        (UpstreamSettings(), False),
+        (UpstreamSettings(enabled=True), True),
+        (UpstreamSettings(enabled=True, osv="osv.json"), False),
+    ],
+    ids=["no public packages", "no database", "a database"],
+)
+def test_a_missing_database_of_vulnerabilities_is_warned_of(
+    harness: IndexHarness, upstream: UpstreamSettings, *, is_warned: bool
+) -> None:
+    """A rule about vulnerabilities needs a database only if there are public packages."""
+    tables = toml_of(index=({**DEV, "min_cvss": 9},))
+    index = harness.opened(3, settings=Settings(upstream=upstream), tables=tables)
+
+    lines = texts_of(index_warnings(index))
+
+    assert any("set upstream.osv" in line for line in lines) == is_warned
+
+
 def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
     """A server warns of a grant, a static token and a rule for an index that does not exist."""
     grant = {"who": ["group:all"], "projects": ["*"], "actions": ["read"], "index": "prod,prdo"}

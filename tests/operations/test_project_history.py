@@ -83,7 +83,7 @@ def test_what_is_lost_and_what_is_secret(harness: IndexHarness) -> None:
 
 
 def test_changes_of_rights(harness: IndexHarness) -> None:
-    """Grants for the project in this index and their groups are entries, other changes are not."""
+    """Grants for the project, their groups and what all grants mean are entries, others are not."""
     access = harness.index.server.access
     access.edit_group("set", "ours", ("user:ana@acme.dev",), "local:root")
     mine = GrantFields(who=("group:ours",), projects=("de*",), actions=("upload",))
@@ -99,10 +99,13 @@ def test_changes_of_rights(harness: IndexHarness) -> None:
     access.revoke(second, "local:root")
     ended = PersonEnded(at=harness.clock.now, by="local:root", who="oidc:acme:ana@acme.dev#0")
     access.records.change(lambda _: (ended,))
+    access.mark()
     project, history = harness.index.projects.get(DEMO), reader(harness)
     newest, rights = history.read(project), harness.index.catalog.rights
 
     entries = history.with_rights(newest, project, MAIN, *rights)
 
-    assert [entry.what for entry in entries] == ["granted", "uploaded", "group", "revoked"]
+    *of_project, mark = entries
+    assert [entry.what for entry in of_project] == ["granted", "uploaded", "group", "revoked"]
+    assert "one that names none is about main" in mark.reason
     assert "other" not in " ".join(entry.reason for entry in entries)

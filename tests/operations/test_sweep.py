@@ -4,6 +4,7 @@ import json
 import logging
 from datetime import timedelta
 from itertools import count
+from threading import Event
 
 import pytest
 from msgspec.structs import replace
@@ -337,6 +338,26 @@ def test_servers_do_not_sweep_at_one_time(stocked_index: IndexHarness) -> None:
     assert 10 <= pauses[0] <= 60
     assert all(day <= pause <= day + SPREAD_SECONDS for pause in pauses[1:])
     assert len(set(pauses)) == len(pauses)
+
+
+def test_a_server_sweeps_beside_its_other_work(
+    stocked_index: IndexHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that has started its sweep goes on at once, and leftovers are removed meanwhile."""
+    goes_on, swept = Event(), Event()
+
+    def run_once(sweep: DailySweep) -> None:
+        if goes_on.wait(10):
+            sweep.sweep_if_due()
+            swept.set()
+
+    monkeypatch.setattr(DailySweep, "run", run_once)
+
+    daily(stocked_index, 5).start()
+    goes_on.set()
+
+    assert swept.wait(10)
+    assert file_key(LOST) not in stocked_index.snapshot()
 
 
 def test_the_lease_is_renewed(stocked_index: IndexHarness) -> None:

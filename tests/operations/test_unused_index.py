@@ -7,7 +7,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.distributions import make_wheel
-from tests.fake_store import FakeStore
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import Forbidden
@@ -114,6 +114,19 @@ def test_pages_look_seldom_whether_main_was_used(harness: IndexHarness) -> None:
     assert (lists_of_pages(), lists_of_pages()) == (1, 0)
     index.uploads.require_uploads()
     assert lists_of_pages() == 0
+
+
+def test_pages_say_how_to_upload_while_the_store_is_down(harness: IndexHarness) -> None:
+    """While the store does not say whether main was used, pages still tell how to publish to it."""
+    store = FakeStore(harness.store)
+    index = harness.opened(5, store, Settings(), tables=toml_of(index=(DEV,)), is_local=False)
+    index.server.definitions.served()
+
+    store.follow(Fault(FaultKind.NOT_DONE, "list", times=ALWAYS))
+    assert index.takes_uploads
+
+    store.follow()
+    assert not index.takes_uploads
 
 
 def test_an_upload_to_a_project_with_files_looks_at_no_other(harness: IndexHarness) -> None:

@@ -19,7 +19,7 @@ from wheelyard.catalog.store_clock import CLOCK_DIFFERS, MEASURED_SECONDS, Store
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.operations.daily_sweep import DailySweep
-from wheelyard.operations.lifecycle import KEPT_FOR, Selection
+from wheelyard.operations.lifecycle import KEPT_FOR, ReleaseAction, Selection
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
@@ -99,6 +99,22 @@ def test_a_delete_keeps_files_by_the_clock_of_the_store(harness: IndexHarness, d
     index.lifecycle.change("restore", ALICE, DEMO, FIRST, "")
     harness.index.lifecycle.change("restore", ALICE, DEMO, SECOND, "")
     assert len(harness.index.projects.get(DEMO).files) == 2
+
+
+@pytest.mark.parametrize("action", ["yank", "unyank"])
+def test_what_keeps_no_bytes_needs_no_clock_of_the_store(
+    harness: IndexHarness, action: ReleaseAction
+) -> None:
+    """A release is yanked, and not any more, without a write that asks the store for the time."""
+    harness.upload(KEPT)
+    if action == "unyank":
+        harness.index.lifecycle.change("yank", ALICE, DEMO, FIRST, "")
+    store = FakeStore(harness.store)
+
+    changed = harness.opened(5, store).lifecycle.change(action, ALICE, DEMO, FIRST, "")
+
+    assert (changed.project.files[0].yanked is not None) == (action == "yank")
+    assert store.count("time") == 0
 
 
 def test_a_removal_keeps_the_trash(harness: IndexHarness) -> None:

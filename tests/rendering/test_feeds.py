@@ -108,6 +108,26 @@ def test_ids_of_entries_stay() -> None:
     assert len(after.entries) == 3
 
 
+def test_the_id_of_a_change_is_its_place_in_its_commit() -> None:
+    """An id stays from one version to the next: it counts a commit's changes, with its uploads."""
+    changes = [
+        change("yanked", commit=3),
+        change("uploaded", commit=3),
+        change("deleted", commit=3),
+        change("unyanked", commit=4),
+    ]
+
+    feed = parse_feed(project_feed("Acme", BASE, project(), changes))
+
+    first_and_third_of_commit_3 = {
+        "urn:uuid:3595177b-440f-5ed5-a51b-a68eef6db246",
+        "urn:uuid:3edb5272-9ece-57cf-8b08-50df4d2da1b5",
+    }
+    first_of_commit_4 = "urn:uuid:6dcafab0-9ab1-54ab-a2c9-f4922ea97bba"
+    ids = {entry.id for entry in feed.entries}
+    assert ids == {*first_and_third_of_commit_3, first_of_commit_4}
+
+
 def test_quarantined_project_has_no_releases_in_its_feed() -> None:
     """The feed of a project in quarantine tells of that, and of no release."""
     found = project(file("1.0"), status=Status.QUARANTINED)

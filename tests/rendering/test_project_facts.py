@@ -85,6 +85,11 @@ def test_summary_is_that_of_the_latest_release() -> None:
     assert (found.version, found.summary, found.text) == ("1.0", "the release", "demo the release ")
 
 
+def test_a_name_alone_has_no_day() -> None:
+    """A project of which only the name is known is shown without a day of its latest upload."""
+    assert name_facts(project().name).day == ""
+
+
 def test_latest_upload_is_the_newest_file() -> None:
     """The latest upload is the newest file, whatever its version, also if it is yanked."""
     later = replace(file("0.9"), uploaded_at=NOON + timedelta(days=1), uploaded_by="user:bob@x")

@@ -34,12 +34,31 @@ def test_only_blanks_are_between_folded_badges(between: str, *, is_folded: bool)
     assert ('<summary dir="ltr">4 badges</summary>' in html) is is_folded
 
 
+def test_a_field_that_is_left_out_changes_nothing_around_it() -> None:
+    """A field that is no checkbox is not shown, and what is around it is as without the field."""
+    with_field = BADGE.replace("</a>", '<input type="text"></a>')
+
+    assert rewrite(f"<p>{with_field * 4}</p>") == rewrite(f"<p>{BADGE * 4}</p>")
+    terms = "<dl><dt>a</dt><dd>b</dd></dl>"
+    assert rewrite(terms.replace("<dt>", '<input type="text"><dt>')) == rewrite(terms)
+
+
 @pytest.mark.parametrize("before", ["", "Text "])
 def test_images_side_by_side_are_two_words(before: str) -> None:
     """The texts of two images without a blank between them are two words, also at the beginning."""
     html = rewrite(f'<p>{before}<img alt="Build" src="b.png"><img alt="Tests" src="t.png"></p>')
 
     assert re.sub("<[^>]*>", "", html).strip() == f"{before}Build Tests"
+
+
+def test_a_heading_without_a_word_is_no_name_of_a_column() -> None:
+    """The empty corner of a table is a cell, its other headings stay, and cells have their span."""
+    corner, name, cell = "<th></th>", "<th>Name</th>", '<td colspan="2" rowspan="3">a</td>'
+
+    html = rewrite(f"<table><tr>{corner}{name}</tr><tr>{cell}</tr></table>")
+
+    rows = f"<tr><td></td>{name}</tr><tr>{cell}</tr>"
+    assert re.findall("<tr>.*</tr>", html) == [rows]
 
 
 @pytest.mark.parametrize(

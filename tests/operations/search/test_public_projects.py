@@ -151,6 +151,7 @@ def test_a_listed_name_is_private(machine: Machine) -> None:
     process.refreshed()
     machine.process().index.projects.names.ensure(parse_name("idna"))
 
+    assert "pypi" not in origins(beside(machine, Listed({"idna": "1"}))).values()
     assert later(process, machine) == {}
 
 

@@ -447,7 +447,7 @@ class _Rewriter(HTMLParser):
 
 def _tag_of_link(element: _Element) -> str:
     """Return the tag of a part that is a link: `a`, or the tag of the images that it shows."""
-    tags = [tag for tag, html in element.parts if tag or html.strip()]
+    tags = [tag for tag, html in element.parts if html.strip()]
     if not tags or any(tag not in _IMAGE_LETTERS for tag in tags):
         return "a"
     if len(tags) > 1:
@@ -578,7 +578,7 @@ def _number(element: _Element, name: str, digits: int) -> str:
 
 def _is_definition_list(element: _Element) -> bool:
     """Return whether an element has terms with their definitions, and nothing else."""
-    tags = [tag for tag, html in element.parts if tag or html.strip()]
+    tags = [tag for tag, html in element.parts if html.strip()]
     is_ordered = bool(tags) and tags[0] == "dt" and tags[-1] == "dd"
     return is_ordered and set(tags) == {"dt", "dd"}
 
