@@ -310,6 +310,13 @@ def test_a_dishonest_sdist_is_refused(
     assert_refused(tmp_path, build(), code)
 
 
+def test_an_sdist_that_ends_within_a_pax_header_is_to_be_sent_again(tmp_path: Path) -> None:
+    """An sdist that is cut off within a PAX header is said to be damaged, and not malformed."""
+    data = gzip.compress(sdist_tar(tar_block(b"x", 600, b"x"), b"600 path=demo-1.0/x"))
+    with pytest.raises(Invalid, match=r"header is cut off\. Send it again\."):
+        inspect_bytes(tmp_path, SDIST_NAME, data)
+
+
 @pytest.mark.parametrize(("data", "code"), coded(REFUSED_ZIPS))
 def test_a_dishonest_zip_sdist_is_refused(tmp_path: Path, data: bytes, code: str) -> None:
     """A ZIP sdist is held to the rules of ZIP files and of sdists."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.advice import in_terminal
 from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
@@ -156,6 +157,9 @@ def test_ended_and_unknown_tokens_are_not_rotated(harness: IndexHarness) -> None
             rotated(harness.index, text)
         assert token.text[14:46] not in caught.value.message
 
+    harness.index.tokens.records.create(replace(record, id="9876543210", publishers=("ci",)))
+    with pytest.raises(Conflict, match="is a CI job's"):
+        rotated(harness.index, "9876543210")
     with pytest.raises(Conflict, match="is revoked"):
         rotated(harness.index, other.id)
     assert rotated(harness.index, token.text).old.id == record.id

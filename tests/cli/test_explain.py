@@ -260,12 +260,16 @@ def test_list_says_who_revoked_a_token(wheelyard: Typed, index: Index) -> None:
 
 
 def test_person_is_shown_in_columns(wheelyard: Typed, index: Index) -> None:
-    """The first line of a person has columns, as the list has."""
+    """The first line of a person has columns, as the list has; groups follow, if there are any."""
     index.server.access.end_person("htpasswd:bo", "local:ana")
+    index.server.access.edit_group("make", "chiefs", ["htpasswd:bo"], "local:ana")
 
     shown = wheelyard("people", "show", "htpasswd:bo").stdout
+    other = wheelyard("people", "show", "htpasswd:ml-ci").stdout
 
     assert shown.startswith("htpasswd:bo\tended\tended 20")
+    assert shown.splitlines()[1] == "groups of this index: chiefs"
+    assert "groups of this index" not in other
 
 
 @pytest.mark.parametrize("is_open", [True, False])

@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.conftest import WHERE, Serve, Typed
 from tests.clients.harness import Sandbox
-from tests.http_server import TOKEN, WHEELYARD, is_listening
+from tests.http_server import TOKEN, WHEELYARD, is_listening, workers_of
 from tests.ports import free_port
 from tests.upgrades.kept_stores import read_kept_store
 from tests.waiting import TIMEOUT_SECONDS, until
@@ -26,6 +26,7 @@ from wheelyard.errors import DOCUMENTATION
 pytestmark = pytest.mark.integration
 
 WORKERS = [[], ["--workers", "2"]]
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
 ADVICE = (
     "anyone who can reach this address may read every package; close reading with access.private: "
     f"{DOCUMENTATION}/hardening.md"
@@ -49,6 +50,18 @@ def test_a_server_ends_in_order(serve: Serve, options: list[str], number: signal
     idle.close()
 
 
+@needs_proc
+def test_ctrl_c_reaches_no_worker(serve: Serve) -> None:
+    """A Ctrl-C reaches the manager alone, whose process group has no worker."""
+    serving = serve("--workers", "2")
+
+    def are_apart() -> bool:
+        groups = [os.getpgid(worker) for worker in workers_of(serving.pid)]
+        return len(groups) == 2 and serving.pid not in groups
+
+    until(are_apart, process=serving.process)
+
+
 @pytest.mark.parametrize("options", WORKERS)
 def test_a_second_ctrl_c_ends_a_busy_server(serve: Serve, options: list[str]) -> None:
     """A server that waits for an upload says so, and a second Ctrl-C ends it."""
@@ -68,7 +81,26 @@ def test_a_second_ctrl_c_ends_a_busy_server(serve: Serve, options: list[str]) ->
     busy.close()
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
+@needs_proc
+def test_a_server_whose_workers_die_again_and_again_fails(serve: Serve) -> None:
+    """A server that gives up, as a worker dies as soon as it starts, ends with status 1."""
+    serving = serve("--workers", "2")
+    seen = set[int]()
+
+    def has_begun(count: int) -> bool:
+        seen.update(workers_of(serving.pid))
+        return len(seen) == count
+
+    until(partial(has_begun, 2), process=serving.process)
+    first = frozenset(seen)
+    os.kill(min(first), signal.SIGKILL)
+    until(partial(has_begun, 3), process=serving.process)
+    os.kill((seen - first).pop(), signal.SIGKILL)
+
+    assert serving.process.wait(TIMEOUT_SECONDS) == 1
+
+
+@needs_proc
 def test_a_server_runs_without_standard_error(sandbox: Sandbox) -> None:
     """A server without standard error uses its number for nothing else, and ends with 0."""
     address = ("127.0.0.1", free_port())

@@ -130,6 +130,16 @@ def test_what_main_lacks_may_be_in_another_index(server: InProcessServer, path: 
     assert b"there are also" not in server.get(f"/prod{path}").body
 
 
+def test_an_upload_to_an_unknown_index_says_where_indexes_are_listed(
+    server: InProcessServer,
+) -> None:
+    """Who uploads to an index that is not there is told how to list the indexes."""
+    answer = server.get("/nosuch/legacy/", method="POST")
+
+    assert answer.status == 404
+    assert decode(answer.body)["advice"] == {"remedy": "list_indexes"}
+
+
 @pytest.mark.parametrize("path", ["/dev/simple/demo/", "/prod/simple/demo/"])
 def test_the_first_layer_hides_those_below(server: InProcessServer, path: str) -> None:
     """Versions of two layers are never mixed: the first that has the name counts."""

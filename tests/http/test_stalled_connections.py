@@ -74,11 +74,13 @@ def test_socket_that_takes_the_place_of_another_has_the_limit() -> None:
         """Take what is never sent."""
 
     limited, port = StalledConnections(answer, look_seconds=0), 0
-    for _ in range(3):
-        with (
-            socket.create_server(("127.0.0.1", port)) as listening,
-            socket.create_server(("127.0.0.1", 0)) as other,
-        ):
+    for earlier_files in (50, 0, 0):
+        with ExitStack() as files:
+            # the next socket has another number, or the same one
+            for _ in range(earlier_files):
+                files.enter_context(Path(os.devnull).open())
+            listening = files.enter_context(socket.create_server(("127.0.0.1", port)))
+            other = files.enter_context(socket.create_server(("127.0.0.1", 0)))
             port = listening.getsockname()[1]
             scope = {"type": "http", "server": ("127.0.0.1", str(port))}
             asyncio.run(limited(scope, receive, send))

@@ -20,9 +20,10 @@ from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import Clock, fake_runtime
 from tests.in_process_network import NetworkOrPorts
 from wheelyard.authentication.confirmation import ConfirmationNeeded
+from wheelyard.authentication.sign_in.confirmed_people import LEASE
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
 from wheelyard.authentication.sign_in.sign_in import MAX_RENEWALS, SignedIn, SignIn
-from wheelyard.errors import Conflict, Forbidden, Invalid
+from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.person import Person, id_of_subject
 from wheelyard.settings.sections import Settings
@@ -428,6 +429,17 @@ def test_a_store_that_stumbles_does_not_lose_a_refresh_token(place: Place, kind:
     assert len(place.fake.renewals) == 2
 
 
+def test_a_store_that_takes_no_answer_of_a_provider_is_to_blame(place: Place) -> None:
+    """Who cannot be confirmed as the store takes no record is told to try again, not to sign in."""
+    cookie, key = place.sign_in(), "credentials/people/*"
+    fault = Fault(FaultKind.NOT_DONE, "put", key, nth=2, times=1000)
+    failing = place.server(2, FakeStore(place.store, fault))
+    place.later(minutes=61)
+    with pytest.raises(Unavailable):
+        failing.use(cookie)
+    assert len(place.fake.renewals) == 1
+
+
 def test_a_sign_in_beats_a_renewal_that_is_under_way(place: Place) -> None:
     """A sign-in during a renewal goes on, and so does the session that is renewed."""
     old = place.sign_in()
@@ -572,11 +584,12 @@ def test_who_is_ended_during_a_renewal_stays_out(place: Place) -> None:
     assert place.one.use(cookie) is None
 
 
-def test_a_lease_of_a_wrong_clock_holds_nobody_up(place: Place) -> None:
-    """A lease by a clock that is a year ahead keeps no server from renewing."""
+@pytest.mark.parametrize("ahead", [timedelta(seconds=90), timedelta(days=400)])
+def test_a_lease_of_a_wrong_clock_holds_nobody_up(place: Place, ahead: timedelta) -> None:
+    """A lease by a clock that is over a minute ahead, or a year, keeps no server from renewing."""
     cookie = place.sign_in()
-    place.save(replace(place.person, renewing_until=place.clock.now + timedelta(days=400)))
     place.later(minutes=15)
+    place.save(replace(place.person, renewing_until=place.clock.now + ahead + LEASE))
     place.one.use(cookie)
     place.one.work()
     assert len(place.fake.renewals) == 1

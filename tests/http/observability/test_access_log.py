@@ -12,14 +12,18 @@ from typing import Literal
 import pytest
 
 from tests.distributions import make_wheel
+from tests.fake_time import Clock
 from tests.http.in_process import in_process
 from tests.http.servers import token_of
 from tests.waiting import until
+from wheelyard.errors import Unavailable
 from wheelyard.http.logs import (
     ACCESS_LOGGER,
     MAX_WAITING_LINES,
+    STORE_ERRORS_PER_MINUTE,
     BackgroundHandler,
     JsonFormatter,
+    StoreErrorLog,
     TextFormatter,
 )
 
@@ -78,6 +82,24 @@ def test_a_token_in_a_path_is_not_logged(
 
 
 @pytest.mark.slow
+def test_errors_of_the_store_are_logged_a_few_times_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Errors of the store are logged a few times a minute, and the next line counts the others."""
+    clock = Clock()
+    log = StoreErrorLog(clock.runtime(), is_local=True)
+    for _ in range(STORE_ERRORS_PER_MINUTE + 3):
+        log.log(Unavailable("The store is gone.", code="damaged_document"))
+    lines = caplog.messages
+    assert lines == ["a request was refused, damaged_document: The store is gone."] * (
+        STORE_ERRORS_PER_MINUTE
+    )
+
+    clock.advance(minutes=1)
+    log.log(Unavailable("The store is gone."))
+    assert caplog.messages[-1].endswith(" (3 more were refused since the last such line)")
+
+
 def test_unread_log_holds_up_no_request(caplog: pytest.LogCaptureFixture) -> None:
     """A log that nobody reads holds up no request, and the end of no server."""
     record = logging.makeLogRecord({"msg": "9" * 100})
