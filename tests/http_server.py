@@ -226,8 +226,10 @@ def serving(handler: type[BaseHTTPRequestHandler], network: NetworkOrPorts = Non
     if network is not None:
         port = network.free_port()
         network.listen(port, partial(_handle_in_thread, quiet))
-        yield f"http://127.0.0.1:{port}"
-        network.refuse(port)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            network.refuse(port)
         return
     with _HandlerServer(("127.0.0.1", 0), quiet) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
