@@ -78,12 +78,19 @@ def test_both_places_are_wrong_usage(
     assert list(sandbox.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [(), ("--url", "https://mirror.acme.dev/pypi")])
-def test_the_typed_root_is_that_of_clients(wheelyard: Typed, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "root"),
+    [
+        ((), "https://packages.acme.dev"),
+        (("--url", "https://mirror.acme.dev/pypi"), "https://mirror.acme.dev/pypi"),
+    ],
+)
+def test_the_typed_root_is_that_of_clients(
+    wheelyard: Typed, arguments: tuple[str, ...], root: str
+) -> None:
     """The text for a client has the root that is typed, else that of the server."""
     done = wheelyard("print-settings", "twine", "--server", URL, *arguments)
 
-    root = arguments[-1] if arguments else URL.rstrip("/")
     assert f"repository = {root}/legacy/\n" in done.stdout, done.stderr
 
 

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -139,23 +138,33 @@ def test_a_profile_in_its_file(
     assert "X-Amz-Credential=AKIA%2F" in url
 
 
-@pytest.mark.parametrize("profile", ["acme", ""])
-def test_a_profile_that_boto3_refuses(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, profile: str
-) -> None:
-    """A named profile that cannot be read is an error; a file without a usable one is passed by."""
+@pytest.fixture
+def unreadable_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of profiles that boto3 refuses."""
 
     def refuse(*_: object, **__: object) -> None:
         raise ValueError
 
     (tmp_path / "profiles").touch()
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "profiles"))
-    monkeypatch.setenv("AWS_PROFILE", profile)
+    monkeypatch.setenv("AWS_PROFILE", "")
     monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
     with_boto3(monkeypatch, refuse)
 
-    with refused(Unavailable, "storage_credentials") if profile else nullcontext():
+
+@pytest.mark.usefixtures("unreadable_profiles")
+def test_a_profile_that_boto3_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A named profile that cannot be read is an error."""
+    monkeypatch.setenv("AWS_PROFILE", "acme")
+
+    with refused(Unavailable, "storage_credentials"):
         opened("s3://wheels")
+
+
+@pytest.mark.usefixtures("unreadable_profiles")
+def test_profiles_that_nobody_names_are_passed_by() -> None:
+    """A file without a usable profile is passed by where no profile is named."""
+    opened("s3://wheels")
 
 
 def test_keys_come_before_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
