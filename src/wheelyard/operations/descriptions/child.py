@@ -139,6 +139,11 @@ class _Element(Struct):
         """The children of the element, as HTML."""
         return "".join(_with_rows_of_images(self.parts, folds=self.tag in _FOLDING))
 
+    @property
+    def shown_tags(self) -> list[str]:
+        """The tags of the children that have any HTML, and of the text between them."""
+        return [tag for tag, html in self.parts if html.strip()]
+
 
 class _Heading(Struct):
     """A heading of a description, as the list of all headings has it."""
@@ -447,7 +452,7 @@ class _Rewriter(HTMLParser):
 
 def _tag_of_link(element: _Element) -> str:
     """Return the tag of a part that is a link: `a`, or the tag of the images that it shows."""
-    tags = [tag for tag, html in element.parts if html.strip()]
+    tags = element.shown_tags
     if not tags or any(tag not in _IMAGE_LETTERS for tag in tags):
         return "a"
     if len(tags) > 1:
@@ -578,7 +583,7 @@ def _number(element: _Element, name: str, digits: int) -> str:
 
 def _is_definition_list(element: _Element) -> bool:
     """Return whether an element has terms with their definitions, and nothing else."""
-    tags = [tag for tag, html in element.parts if html.strip()]
+    tags = element.shown_tags
     is_ordered = bool(tags) and tags[0] == "dt" and tags[-1] == "dd"
     return is_ordered and set(tags) == {"dt", "dd"}
 
