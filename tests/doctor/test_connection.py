@@ -78,18 +78,29 @@ def test_a_page_is_told_from_one_of_no_index(
     assert findings["page"].removeprefix(f"{server.url}/simple/") == found
 
 
-@pytest.mark.parametrize("answer", [None, UserPassword("of-keyring", "secret")])
+@pytest.mark.parametrize(
+    ("answer", "alone", "unused"),
+    [
+        (None, "there is none for this server; requests are anonymous", "{netrc}"),
+        (
+            UserPassword("of-keyring", "secret"),
+            "the keyring ({keyring}), user of-keyring",
+            "{netrc}, the keyring ({keyring})",
+        ),
+    ],
+)
 def test_credentials_have_an_order(
     tmp_path: Path,
     network: InProcessNetwork,
     monkeypatch: pytest.MonkeyPatch,
     answer: UserPassword | None,
+    alone: str,
+    unused: str,
 ) -> None:
     """Settings for the server come before netrc and the keyring, and no others count."""
-    netrc, program = tmp_path / ".netrc", tmp_path / "keyring"
-    program.touch(0o700)
+    places = {"netrc": tmp_path / ".netrc", "keyring": tmp_path / "keyring"}
+    places["keyring"].touch(0o700)
     monkeypatch.setattr("wheelyard.doctor.examination.ask_keyring", lambda *_: answer)
-    of_keyring = f"the keyring ({program})"
     with running_fake_server(network) as server:
         index = f"{server.url}/simple/"
         indexes = {
@@ -100,14 +111,9 @@ def test_credentials_have_an_order(
         def credential(**environ: str) -> str:
             return findings_of(index, tmp_path, PATH=str(tmp_path), **environ)["credential"]
 
-        alone = credential()
-        netrc.write_text("machine 127.0.0.1 login of-netrc password secret\n")
-        every = credential(**indexes)
+        without_settings = credential()
+        places["netrc"].write_text("machine 127.0.0.1 login of-netrc password secret\n")
+        with_settings = credential(**indexes)
 
-    unused = [str(netrc)]
-    if answer is None:
-        assert alone == "there is none for this server; requests are anonymous"
-    else:
-        assert alone == f"{of_keyring}, user of-keyring"
-        unused.append(of_keyring)
-    assert every == f"$PIP_INDEX_URL, user of-pip; not used: {', '.join(unused)}"
+    assert without_settings == alone.format(**places)
+    assert with_settings == f"$PIP_INDEX_URL, user of-pip; not used: {unused.format(**places)}"
