@@ -1,12 +1,13 @@
 """Fixtures of all tests."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clients.harness import Sandbox, new_sandbox
-from tests.in_process_network import InProcessNetwork, NetworkOrPorts, in_process_network
+from tests.in_process_network import InProcessNetwork, NetworkOrPorts
 
 
 @pytest.fixture
@@ -17,8 +18,10 @@ def sandbox(tmp_path: Path) -> Sandbox:
 
 @pytest.fixture(scope="session")
 def process_network() -> Iterator[InProcessNetwork]:
-    """The network of this process."""
-    with in_process_network() as network:
+    """What connects clients of this process with its servers."""
+    network = InProcessNetwork()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "create_connection", network.connect)
         yield network
 
 

@@ -37,15 +37,12 @@ WHEELYARD = (sys.executable, "-m", "wheelyard")
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 
 
-class Program(Protocol):
+class Program(Process, Protocol):
     """A program that was started, or forked."""
 
     @property
     def pid(self) -> int:
         """The number of the process, and of its group."""
-
-    def poll(self) -> int | None:
-        """Return its exit status, or None while it runs."""
 
     def wait(self, timeout: float) -> int:
         """Wait for its end; return its exit status."""

@@ -7,12 +7,9 @@ So `--fast` may run it, which allows no test to open a port.
 """
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import cycle
 from threading import Lock
-
-import pytest
 
 HOSTS = frozenset({"127.0.0.1", "::1"})
 PORTS = range(1_000, 15_000)
@@ -73,12 +70,3 @@ class _Connection(socket.socket):
 
     def setsockopt(self, *_: object) -> None:
         """Ignore an option."""
-
-
-@contextmanager
-def in_process_network() -> Iterator[InProcessNetwork]:
-    """Connect clients of this process with its servers until the block ends."""
-    network = InProcessNetwork()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket, "create_connection", network.connect)
-        yield network

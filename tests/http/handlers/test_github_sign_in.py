@@ -19,8 +19,6 @@ from tests.index_tables import toml_of
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.settings.validation import validate
 
-pytestmark = pytest.mark.integration
-
 GRANT = {"who": ["oidc:github:group:acme/platform"], "projects": ["*"], "actions": ["read"]}
 
 

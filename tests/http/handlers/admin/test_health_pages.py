@@ -132,7 +132,6 @@ def upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
         yield opened
 
 
-@pytest.mark.integration
 def test_upstream_indexes_have_their_states(tmp_path: Path, upstream: FakeUpstream) -> None:
     """Each upstream index is said to answer, not to answer, or not to have been asked."""
     settings = settings_in(tmp_path, upstream=upstream_section(upstream, page_ttl=60))

@@ -173,7 +173,6 @@ def test_storage_is_for_administrators(server_with_files: InProcessServer) -> No
     assert server_with_files.get(f"/-/admin/{PAGE}").status == 401
 
 
-@pytest.mark.integration
 def test_public_packages_are_one_figure(tmp_path: Path, network: NetworkOrPorts) -> None:
     """What public packages take that are kept is one figure, here and on the page of the health."""
     with running_fake_upstream(network) as upstream:
