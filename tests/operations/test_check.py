@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 from tests.advice import in_terminal, texts_of
 from tests.catalog.invariants import commit_key
 from tests.distributions import make_sdist, make_wheel
-from tests.fake_store import ALWAYS, Before, FakeStore
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import FileContent
@@ -89,6 +89,7 @@ DAMAGES: dict[str, Damage] = {
     "document changed": lambda harness: edit(harness, DOCUMENT, b"why", b"who"),
     "document of another": lambda harness: edit(harness, DOCUMENT, b'"demo"', b'"dema"'),
     "document behind": lambda harness: edit(harness, DOCUMENT, b'"revision":5', b'"revision":4'),
+    "document without a commit": lambda harness: put(harness, DOCUMENT, b'{"name":"demo"}'),
     "document with a blank": lambda harness: edit(harness, DOCUMENT, b"\n", b" \n"),
     "journal entry lost": lambda harness: remove(harness, commit_key(DEMO, 2)),
     "first journal entry lost": lambda harness: remove(harness, commit_key(DEMO, 1)),
@@ -203,6 +204,31 @@ def test_the_last_journal_entry_is_mended(
     assert findings.problems == []
     assert len(findings.repaired) == 1
     assert index_with_history.snapshot() == healthy
+
+
+@pytest.mark.parametrize(
+    ("kind", "problems"),
+    [
+        (FaultKind.LOST_RACE, []),
+        (
+            FaultKind.NOT_DONE,
+            [f"{LAST_ENTRY} could not be repaired: The store did not answer."],
+        ),
+    ],
+    ids=["another process is first", "the store does not answer"],
+)
+def test_what_is_not_repaired_is_not_called_so(
+    index_with_history: IndexHarness, kind: FaultKind, problems: list[str]
+) -> None:
+    """Only what this check has written is told as repaired, and a failure is a problem."""
+    remove(index_with_history, LAST_ENTRY)
+    fault = Fault(kind, "put", LAST_ENTRY, times=ALWAYS)
+    index_with_history.store = FakeStore(index_with_history.store, fault)
+
+    findings = index_with_history.check()
+
+    assert (findings.problems, findings.repaired) == (problems, [])
+    assert index_with_history.store.get(LAST_ENTRY) is None
 
 
 def test_a_commit_that_nobody_made_is_not_journaled(harness: IndexHarness) -> None:

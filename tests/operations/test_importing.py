@@ -14,7 +14,7 @@ from msgspec import structs
 from packaging.utils import NormalizedName
 
 from tests.distributions import Distribution, make_sdist, make_wheel
-from tests.fake_store import FakeStore, Fault, FaultKind
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.fake_time import START
 from tests.operations.fake_sources import (
     DEMO,
@@ -359,6 +359,20 @@ def test_a_file_that_was_never_read_in_time_may_be_tried_again(
     (refusal,) = report.refused
     assert (refusal.code, refusal.is_retryable) == ("too_busy", True)
     assert "within 10 minutes" in refusal.why
+    assert list(harness.folder.iterdir()) == []
+
+
+def test_only_a_busy_machine_reads_a_file_again(harness: IndexHarness, files: FakeFiles) -> None:
+    """A store that does not answer for a file is asked about it once, and the import ends."""
+    offer = files.offer(make_wheel())
+    taken(harness, offer)
+    fault = Fault(FaultKind.NOT_DONE, key="files/*", times=ALWAYS)
+    store = FakeStore(harness.store, fault)
+
+    with pytest.raises(Unavailable, match="The store did not answer"):
+        Importer(harness.opened(5, store).uploads).run(FakeSource([offer]), ALICE)
+
+    assert store.count("*", "files/*") == 1
     assert list(harness.folder.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.distributions import Distribution, make_sdist, make_wheel
-from tests.fake_store import FakeStore, Fault, FaultKind
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.operations.fake_sources import FakeFiles, FakeSource, counted, taken
 from tests.operations.in_memory_index import ALICE
 from tests.operations.upstream_names import GuardedHarness
@@ -136,6 +136,21 @@ def test_an_outage_stops_an_import(guarded: GuardedHarness, files: FakeFiles, ke
 
     assert [*guarded.folder.glob("*")] == []
     assert guarded.is_private("demo") is (key != keys.PROJECT_NAMES)
+
+
+def test_a_list_of_names_that_cannot_be_read_stops_an_import(
+    guarded: GuardedHarness, files: FakeFiles
+) -> None:
+    """If nobody can say which names are private, the import ends, and refuses no single file."""
+    fault = Fault(FaultKind.NOT_DONE, "get", keys.PROJECT_NAMES, times=ALWAYS)
+    guarded.store = FakeStore(guarded.store, fault)
+    guarded.index = guarded.opened(seed=5)
+
+    with pytest.raises(Unavailable, match="The store did not answer"):
+        taken(guarded, files.offer(make_wheel()), files.offer(make_wheel("other")))
+
+    assert files.read == []
+    assert guarded.snapshot("projects/") == {}
 
 
 def test_a_watched_folder(guarded: GuardedHarness, folder: Path) -> None:

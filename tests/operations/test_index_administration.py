@@ -12,9 +12,11 @@ from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal, texts_of
 from tests.distributions import make_wheel
+from tests.fake_store import ALWAYS, After, Before, FakeStore, Fault, FaultKind
 from tests.index_tables import toml_of
 from tests.model.jobs import GITHUB, GITLAB, OIDC
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
+from tests.refused import refused
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.index_operations import INDEXES
 from wheelyard.api.local_api import LocalApi
@@ -31,7 +33,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.remedies import ALL_VERSIONS
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
-from wheelyard.storage.base import Stores
+from wheelyard.storage.base import Key, Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
@@ -41,6 +43,7 @@ from wheelyard.wiring.warnings import index_warnings, server_warnings
 DEV: Final = {"name": "dev"}
 LABELLED: Final = UpstreamSettings(index=({"label": "dev", "url": "https://dev.example/simple/"},))
 PROD: Final = {"name": "prod", "layers": ["prod", ""]}
+UPLOAD_MARK: Final = keys.pending_mark(NormalizedName("demo"), 1, "0123456789abcdef")
 
 
 def opened(harness: IndexHarness, *tables: dict[str, Any], seed: int = 3) -> Index:
@@ -250,6 +253,9 @@ def test_no_index_has_the_name_of_a_project(harness: IndexHarness) -> None:
     with pytest.raises(Conflict, match="the name of a project"):
         index.server.index_administration.add({"name": "demo"}, "local:bo")
     index.server.index_administration.add(DEV, "local:bo")
+    index.projects.names.claim(NormalizedName("lab"))  # by an upload that has died
+    with pytest.raises(Conflict, match=r"is a private name of main\. If nobody needs it"):
+        index.server.index_administration.add({"name": "lab"}, "local:bo")
 
     with pytest.raises(Invalid, match="the name of an index"):
         harness.upload(make_wheel("dev"))
@@ -260,14 +266,50 @@ def test_no_index_has_the_name_of_a_project(harness: IndexHarness) -> None:
 def test_no_index_has_the_name_of_a_project_that_is_being_uploaded(harness: IndexHarness) -> None:
     """While a first upload has put its mark, and no project yet, its name is taken for indexes."""
     administration = opened(harness).server.index_administration
-    mark = keys.pending_mark(NormalizedName("demo"), 1, "0123456789abcdef")
-    harness.store.put(mark, b"", None)
+    harness.store.put(UPLOAD_MARK, b"", None)
 
     with pytest.raises(Conflict, match="somebody uploads a project of this name now"):
         administration.add({"name": "demo"}, "local:bo")
 
-    harness.store.delete(mark)
+    harness.store.delete(UPLOAD_MARK)
     administration.add({"name": "demo"}, "local:bo")
+
+
+@pytest.mark.parametrize("removals", [0, 1], ids=["still there", "removed by another"])
+def test_an_index_is_not_made_beside_a_project_that_comes_meanwhile(
+    harness: IndexHarness, removals: int
+) -> None:
+    """If a first upload begins while an index of its name is made, there is no such index."""
+    upload = Before(lambda: harness.store.put(UPLOAD_MARK, b"", None), "put", keys.INDEX_LIST)
+    other = After(lambda: harness.lose("demo"), "put", keys.INDEX_LIST, times=removals)
+    index = harness.opened(4, FakeStore(harness.store, upload, other))
+
+    with refused(Conflict, "index_exists", "somebody uploads a project of this name now"):
+        index.server.index_administration.add({"name": "demo"}, "local:bo")
+
+    there = opened(harness)
+    assert names_of(there) == [MAIN]
+    assert there.server.definitions.stored().revision == 2
+
+
+@pytest.mark.parametrize("additions", [0, 1], ids=["still gone", "made by another"])
+def test_an_index_that_gets_a_project_meanwhile_is_not_removed(
+    harness: IndexHarness, additions: int
+) -> None:
+    """If a first upload to an index begins while the index is removed, the index stays."""
+    administration = opened(harness, DEV).server.index_administration
+    mark = Key(f"{keys.index_folder('dev')}{UPLOAD_MARK}")
+    upload = Before(lambda: harness.store.put(mark, b"", None), "put", keys.INDEX_LIST)
+    add = partial(administration.add, DEV, "local:cy")
+    other = After(add, "put", keys.INDEX_LIST, times=additions)
+    index = harness.opened(4, FakeStore(harness.store, upload, other))
+
+    with refused(Conflict, "index_in_use", "Somebody uploads demo to the index 'dev' now"):
+        index.server.index_administration.remove("dev", "local:bo")
+
+    there = opened(harness)
+    assert names_of(there) == [MAIN, "dev"]
+    assert there.server.definitions.stored().revision == 3
 
 
 def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
@@ -323,6 +365,16 @@ def test_what_stops_the_start(harness: IndexHarness, settings: Settings, words: 
         index.server.definitions.require_start()
 
     assert refused.value.code == "bad_setting"
+
+
+def test_a_store_that_does_not_answer_stops_the_start(harness: IndexHarness) -> None:
+    """A server does not start while nobody knows which indexes there are."""
+    opened(harness, DEV)
+    fault = Fault(FaultKind.NOT_DONE, "get", keys.INDEX_LIST, times=ALWAYS)
+    index = harness.opened(4, FakeStore(harness.store, fault))
+
+    with pytest.raises(Unavailable, match="The store did not answer"):
+        index.server.definitions.require_start()
 
 
 def test_a_damaged_list_of_indexes_stops_no_start(harness: IndexHarness) -> None:

@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 
 from tests.advice import texts_of
 from tests.distributions import make_wheel
-from tests.fake_store import WRITES, FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import WRITES, After, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from tests.refused import refused
@@ -17,7 +17,7 @@ from wheelyard.api.operation import Call
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound
-from wheelyard.model.access import Action, Identity
+from wheelyard.model.access import EVERY_PROJECT, Action, Identity
 from wheelyard.model.grants import Granted, GrantFields
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexMade, IndexRemoved
@@ -185,6 +185,30 @@ def test_a_renaming_that_dies_is_repeated(older_store: IndexHarness) -> None:
     assert deaths > 5
 
 
+def test_two_processes_rename_the_index(older_store: IndexHarness) -> None:
+    """If another process has renamed the index meanwhile, the same command ends as it did."""
+    other = Before(lambda: rename(opened(older_store)), "put", keys.INDEX_LIST)
+
+    assert rename(opened(older_store, FakeStore(older_store.store, other))) == "team"
+
+    require_renamed(opened(older_store))
+
+
+def test_what_an_earlier_version_writes_meanwhile_is_not_deleted(
+    older_store: IndexHarness,
+) -> None:
+    """A document that changes at its old place after it was copied stays there, and is named."""
+    place = Key(f"{keys.FORMER_MAIN_FOLDER}{keys.project(DEMO)}")
+    write = After(lambda: older_store.store.put(place, b"{}", None), "put", keys.INDEX_LIST)
+    index = opened(older_store, FakeStore(older_store.store, write))
+
+    with refused(Conflict, "index_in_use", f"called team now, and something still writes {place}"):
+        rename(index)
+
+    assert older_store.bytes_at(place) == b"{}"
+    assert versions(opened(older_store)) == {MAIN: ["9.0"], "team": ["1.0"]}
+
+
 @pytest.mark.parametrize("name", ["dev", "demo", MAIN, "Team"])
 def test_the_new_name_has_to_be_free(older_store: IndexHarness, name: str) -> None:
     """A renaming to a name that is taken, or that no index can have, changes nothing."""
@@ -202,6 +226,20 @@ def test_documents_of_another_index_stay(older_store: IndexHarness) -> None:
         rename(opened(older_store), "lab")
 
     assert rename(opened(older_store)) == "team"
+
+
+def test_a_token_that_names_no_index_stays_as_it_is(older_store: IndexHarness) -> None:
+    """A token of an earlier version that names no index is not changed by a renaming."""
+    tokens = opened(older_store).tokens.records
+    (record,) = tokens.all()
+    unnamed = replace(record, in_index=None, actions=15, projects=(EVERY_PROJECT,))
+    tokens.replace(unnamed, tokens.get_for_update(record.id))
+    before = older_store.snapshot(keys.TOKENS)
+
+    assert rename(opened(older_store)) == "team"
+
+    assert before
+    assert older_store.snapshot(keys.TOKENS) == before
 
 
 def test_an_index_that_lists_itself_among_its_layers(harness: IndexHarness) -> None:

@@ -242,6 +242,22 @@ def test_lost_entries_are_reported(harness: IndexHarness) -> None:
     ]
 
 
+def test_a_lost_last_entry_is_reported_once(harness: IndexHarness) -> None:
+    """A document whose own last commit is another one is a problem, and is followed from there."""
+    harness.upload(make_wheel("demo"))
+    body = harness.bytes_at(keys.project(DEMO))
+    harness.store.put(keys.project(DEMO), body.replace(b'"revision":1', b'"revision":2', 1), None)
+    journal = reader(harness)
+
+    first = read(journal)
+
+    assert told(first) == [("demo", "uploaded", "local:alice")]
+    assert [problem.partition(". ")[0] for problem in first.problems] == [
+        "the journal of demo has lost its entries 2"
+    ]
+    assert read(journal) == JournalPart([], [])
+
+
 def test_following_reads_only_what_is_new(harness: IndexHarness) -> None:
     """Each read has what is new, of new projects too; nothing new costs a listing and a read."""
     harness.upload(make_wheel("demo"))

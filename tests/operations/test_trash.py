@@ -7,10 +7,12 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal
+from tests.catalog.invariants import commit_key
 from tests.distributions import Distribution, make_sdist, make_wheel
-from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import After, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.two_indexes import TwoIndexes
+from tests.refused import refused
 from wheelyard.catalog import keys
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound
@@ -415,6 +417,50 @@ def test_removal_from_everywhere_is_asked_of_any_index(
     assert removed_now(harness, three, everywhere=True).files == ()
     with pytest.raises(NotFound):
         removed_now(harness, three)
+
+
+def test_bytes_that_come_to_another_index_during_a_removal(harness: IndexHarness) -> None:
+    """Who removes bytes that another index gets meanwhile hears that it lists them still."""
+    indexes = TwoIndexes(harness)
+    indexes.upload(WHEEL)
+    key = keys.distribution(DEMO, WHEEL.sha256, WHEEL.filename)
+    upload = After(lambda: indexes.upload(WHEEL, indexes.prod), "delete", key)
+    removing = indexes.reopened(FakeStore(harness.store, upload))
+
+    with refused(Conflict, "listed_meanwhile", "came to these indexes: prod. They are still"):
+        remove_now(removing.dev, WHEEL.sha256)
+
+    later = indexes.reopened()
+    assert list(later.listed()) == [WHEEL.filename]
+    assert list(later.listed(later.dev)) == []
+
+
+def test_a_release_that_is_promoted_during_its_removal_stays(harness: IndexHarness) -> None:
+    """What another index gets by a promotion, while it is removed here, is not removed."""
+    indexes = TwoIndexes(harness)
+    indexes.upload(WHEEL)
+    promote = Before(indexes.promote, "put", f"{DEV}{keys.project(DEMO)}")
+    removing = indexes.reopened(FakeStore(harness.store, promote))
+
+    with pytest.raises(Conflict, match=r"promoted meanwhile\. Do it again"):
+        remove_now(removing.dev, WHEEL.sha256)
+
+    assert list(indexes.reopened().listed()) == [WHEEL.filename]
+    assert len(objects_of(harness, WHEEL)) == 2
+
+
+def test_a_removal_is_repeated_beside_a_damaged_journal(
+    harness: IndexHarness, life: Lifecycle
+) -> None:
+    """A journal that has lost other entries still tells that a file was here and is removed."""
+    removed_now(harness, SDIST)
+    for number in (1, 3):
+        harness.store.delete(commit_key(DEMO, number))
+
+    assert removed_now(harness, SDIST).files == ()
+    with refused(NotFound, "not_found", "never had one"):
+        removed_now(harness, make_wheel(version="9.0"))
+    assert len(life.projects.get(DEMO).files) == 2
 
 
 def test_one_index_deletes_and_another_serves(harness: IndexHarness, life: Lifecycle) -> None:
