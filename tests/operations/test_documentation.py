@@ -28,6 +28,22 @@ def test_pictures_have_a_width_and_a_height(
     assert read_folder(tmp_path).sizes.get(name) == size
 
 
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [("Text.\n\n# Set `acme` up\n", "Set acme up"), ("## Acme\n", "v1.0/linux.md")],
+    ids=["a heading", "no heading"],
+)
+def test_pages_have_a_title(tmp_path: Path, text: str, title: str) -> None:
+    """A page is called by its first heading, else by its file, also in a folder with a dot."""
+    (tmp_path / "v1.0").mkdir()
+    (tmp_path / "v1.0" / "linux.md").write_text(text)
+
+    read = read_folder(tmp_path)
+
+    assert {path: page.title for path, page in read.pages.items()} == {"v1.0/linux/": title}
+    assert read.files == {}
+
+
 def test_the_end_of_the_server_waits_for_no_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

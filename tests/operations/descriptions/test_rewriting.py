@@ -8,6 +8,9 @@ from wheelyard.operations.descriptions.child import rewrite
 
 BADGE = '<a href="https://c.example"><img alt="Build" src="https://a.example/b"></a>'
 UNNAMED = BADGE.replace("Build", "")
+ABSOLUTE = "https://a.example/b"
+UNLINKED = f'<img alt="" src="{ABSOLUTE}">'
+OUTWARD = 'rel="nofollow noopener noreferrer"'
 
 
 @pytest.mark.parametrize(
@@ -73,3 +76,64 @@ def test_a_heading_without_a_word_is_no_name_of_a_column() -> None:
 def test_texts_are_aligned_as_their_author_says(html: str, shown: str) -> None:
     """Headings and paragraphs are at the left, the right or in the middle, and no list is."""
     assert rewrite(html).strip() == shown
+
+
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        (f"<p>Text{UNLINKED}</p>", "<p>Text</p>"),
+        ('<p><img alt="Logo" src="b.png"></p>', "<p><span>Logo</span></p>"),
+        (
+            f'<p><img alt="Logo" src="{ABSOLUTE}"></p>',
+            f'<p><a href="{ABSOLUTE}" {OUTWARD}>Logo</a></p>',
+        ),
+        (
+            f'<a href="https://c.example">{UNLINKED} <img alt="Tests" src="t.png"></a>',
+            f'<a href="https://c.example" {OUTWARD}><span>image</span> <span>Tests</span></a>',
+        ),
+        (
+            f'<a href="https://c.example">{UNLINKED * 2}</a>',
+            f'<a href="https://c.example" {OUTWARD}><span>2 images</span></a>',
+        ),
+    ],
+    ids=["without a text", "of a file", "of another site", "two in a link", "unnamed in a link"],
+)
+def test_images_are_links_or_their_texts(html: str, shown: str) -> None:
+    """No image is loaded: it is a link, or its text, or nothing if it has none."""
+    assert rewrite(html) == shown
+
+
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        (
+            '<p><img alt="" src="images/a.svg" width="80%" height="9em"></p>',
+            '<p><img src="images/a.svg" alt="image" loading="lazy" width="80%"></p>',
+        ),
+        (
+            f'<p><img alt="Logo" src="{ABSOLUTE}"></p>',
+            f'<p><a href="{ABSOLUTE}" {OUTWARD}>Logo</a></p>',
+        ),
+    ],
+    ids=["of the documentation", "of another site"],
+)
+def test_our_documentation_shows_its_own_images(html: str, shown: str) -> None:
+    """Our documentation shows its own images, also without a text, and no other site's."""
+    assert rewrite(html, is_own=True) == shown
+
+
+@pytest.mark.parametrize("tag", ["center", "span", "font"])
+def test_elements_that_say_nothing_are_left_out(tag: str) -> None:
+    """Of an element that no page may have, or that has no attribute, only the text is left."""
+    assert rewrite(f"<p><{tag}>Acme</{tag}></p>") == "<p>Acme</p>"
+
+
+def test_only_headings_with_an_id_are_listed() -> None:
+    """The list above many headings leaves out those that no link leads to."""
+    with_id = "".join(f'<h2 id="part-{number}">Part {number}</h2>' for number in range(6))
+
+    contents = rewrite(f"<h1>Acme</h1>{with_id}").partition("</details>")[0]
+
+    links = [(f"part-{number}", f"Part {number}") for number in range(6)]
+    assert re.findall('<a href="#user-content-([^"]*)">([^<]*)</a>', contents) == links
+    assert "Acme" not in contents

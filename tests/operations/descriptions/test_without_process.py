@@ -11,6 +11,7 @@ from io import BytesIO, TextIOWrapper
 from threading import Thread
 
 import pytest
+from msgspec.json import decode, encode
 from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
@@ -112,10 +113,13 @@ def test_a_description_that_ends_its_process_is_text(
     assert len(started) == starts
 
 
-@pytest.fixture
-def audit_hook(monkeypatch: pytest.MonkeyPatch) -> Hook:
-    """Return the audit hook that the process has once it has limited itself."""
-    hooks = list[Hook]()
+def run_child(monkeypatch: pytest.MonkeyPatch, *requests: dict[str, object]) -> tuple[Hook, bytes]:
+    """
+    Answer requests as the process does, without its limits.
+
+    Return the audit hook that the process has once it has limited itself, and what it has written.
+    """
+    hooks, written = list[Hook](), BytesIO()
 
     def open_nothing(path: str, *_: object, **__: object) -> None:
         raise PermissionError(path)
@@ -125,12 +129,19 @@ def audit_hook(monkeypatch: pytest.MonkeyPatch) -> Hook:
     monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     monkeypatch.setattr(mimetypes, "init", lambda _: None)
+    monkeypatch.setattr(signal, "setitimer", lambda *_: None)
     monkeypatch.setattr(child, "open", open_nothing, raising=False)
-    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO()))
-    monkeypatch.setattr(sys, "stdout", TextIOWrapper(BytesIO()))
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(b"\n".join(map(encode, requests)))))
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written))
     child.main()
     (hook,) = hooks
-    return hook
+    return hook, written.getvalue()
+
+
+@pytest.fixture
+def audit_hook(monkeypatch: pytest.MonkeyPatch) -> Hook:
+    """Return the audit hook that the process has once it has limited itself."""
+    return run_child(monkeypatch)[0]
 
 
 @pytest.mark.parametrize(
@@ -152,3 +163,31 @@ def test_the_process_has_no_access_but_to_code(
 
     with pytest.raises(PermissionError):
         audit_hook(event, (argument,))
+
+
+@pytest.mark.parametrize(
+    ("markup", "text", "answer"),
+    [
+        ("GFM", "a *b*", {"html": "<p>a <em>b</em></p>\n"}),
+        ("rst", "a *b*", {"html": "<p>a <em>b</em></p>\n"}),
+        ("rst", "`a", {"problem": "markup"}),
+        ("GFM", f"Text ![](https://a.example/{'b' * 200})", {"problem": "complex"}),
+        ("GFM", "<h2 id=a>A</h2>\n" * 7, {"problem": "complex"}),
+    ],
+    ids=[
+        "Markdown",
+        "reStructuredText",
+        "no reStructuredText",
+        "longer than shown",
+        "longer with its headings listed",
+    ],
+)
+def test_the_process_answers_each_description(
+    monkeypatch: pytest.MonkeyPatch, markup: str, text: str, answer: dict[str, str]
+) -> None:
+    """A description is rendered in its markup, unless it is invalid, or too long as HTML."""
+    monkeypatch.setattr(child, "MAX_OUTPUT", 200)
+
+    _, written = run_child(monkeypatch, {"markup": markup, "text": text, "own": False})
+
+    assert [decode(line) for line in written.splitlines()] == [{"ready": ""}, answer]
