@@ -8,6 +8,8 @@ import pytest
 from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
+from tests.index_tables import toml_of
+from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.api import project_operations
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
@@ -35,6 +37,24 @@ def test_each_change_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert changes_since(server, newest) == ([], newest, False)
         server.publish(make_wheel("b", "2.0"))
         assert changes_since(server, newest) == ([("b", 2)], newest + 1, False)
+
+
+@pytest.mark.parametrize(
+    "grants",
+    [(), ({"who": ["anonymous"], "projects": ["a"], "actions": ["read"]},)],
+    ids=["none", "some"],
+)
+def test_who_may_not_read_all_projects_is_asked_for_a_credential(
+    tmp_path: Path, grants: tuple[dict[str, object], ...]
+) -> None:
+    """Without a credential, whoever may read some projects or none learns of no change."""
+    tables = toml_of(main={**OPEN_MAIN, "read": "granted"}, grant=grants)
+    with in_process(tmp_path, tables=tables) as server:
+        server.publish(make_wheel("a"))
+        answer = server.get("/api/v1/changes?since=0")
+
+    assert answer.status == 401
+    assert "Missing or invalid credential" in json.loads(answer.body)["message"]
 
 
 @pytest.mark.parametrize("since", ["1e3", "1000.0", "-0", "+1", "", "%D9%A1"])

@@ -125,6 +125,10 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "pax-length-too-long": lambda: sdist_bytes(tar_file(b"x", b"99 a=b\n", b"x")),
         "pax-record-without-equals": lambda: sdist_bytes(tar_file(b"x", b"5 ab\n", b"x")),
         "pax-length-with-a-sign": lambda: sdist_bytes(tar_file(b"x", b"+6 a=b\n", b"x")),
+        "pax-field-twice": lambda: sdist_bytes(
+            tar_file(b"p", b"19 path=demo-1.0/y\n19 path=demo-1.0/z\n", b"x"),
+            tar_file(b"demo-1.0/x"),
+        ),
         "pax-header-cut": lambda: gzip.compress(sdist_tar(tar_block(b"x", 600, b"x"))),
         "nothing-follows-a-pax-header": lambda: sdist_bytes(pax({b"path": b"demo-1.0/x"})),
         "pax-size-differs": lambda: with_name({b"size": b"0"}),
@@ -231,6 +235,7 @@ REFUSED_ZIPS: dict[str, dict[str, bytes]] = {
         "one-name-twice": zip_sdist(Entry(b"demo-1.0/x"), Entry(b"demo-1.0/./x")),
         "two-top-folders": zip_sdist(Entry(b"other/x")),
         "tar-named-zip": GOOD,
+        "no-members": zip_bytes([]),
     },
     "unsafe_archive": {
         "name-with-the-parent": zip_sdist(Entry(b"demo-1.0/../x")),

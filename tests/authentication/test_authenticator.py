@@ -17,6 +17,7 @@ from tests.access.access_fixture import (
     AccessHarness,
     id_token,
     open_harness,
+    put_behind_the_proxy,
     static_token,
 )
 from tests.authentication.verifiers.fake_issuer import Bearer
@@ -30,10 +31,12 @@ from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential
 from wheelyard.model.api_token import new_token
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.settings.sections import AccessSettings, Settings
 
 HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"
 SHUT = parse_name("shut-lib")
 GOOGLE = "ya29.the-token-of-a-reader"
+IAP_ASSERTION = "x-goog-iap-jwt-assertion"
 
 
 def few(document: dict[str, object]) -> None:
@@ -190,6 +193,7 @@ def test_only_hashing_and_requests_wait_in_other_pools(access: AccessHarness) ->
         (Credential("hunter2", "hunter2"), "htpasswd_user"),
         (Credential("reader", "hunter2" * 200), "auth_malformed"),
         (Credential("_json_key", "hunter2"), "sa_key_refused"),
+        (Credential("__token__", "hunter2.hunter2.hunter2"), "htpasswd_user"),
         (Credential("__token__", "wyd_hunter2"), "token_shape"),
         (Credential("__token__", new_token(Random(1)).text), "token_unknown"),
         (Credential("oauth2accesstoken", "ya29.hunter2"), "auth_malformed"),
@@ -201,6 +205,7 @@ def test_only_hashing_and_requests_wait_in_other_pools(access: AccessHarness) ->
         "unknown user",
         "too long",
         "key of a service account",
+        "password with dots",
         "no token",
         "unknown token",
         "no access token",
@@ -220,6 +225,41 @@ def test_the_log_says_why_a_credential_was_refused(
     lines = [record.getMessage() for record in caplog.records]
     assert lines[-1] == f"a credential was refused: {reason}, from 192.0.2.0/24"
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [("hunter2", "auth_malformed"), (id_token("admin@acme.dev"), "jwt_iss")],
+    ids=["no assertion", "login of a person"],
+)
+def test_a_wrong_assertion_opens_nothing_and_is_logged(
+    tmp_path: Path,
+    network: NetworkOrPorts,
+    caplog: pytest.LogCaptureFixture,
+    sent: str,
+    reason: str,
+) -> None:
+    """What is no assertion of Google's proxy opens no page, and the log says why it does not."""
+    caplog.set_level(logging.INFO)
+    with open_harness(tmp_path, adjust=put_behind_the_proxy, network=network) as proxied:
+        page = proxied.request("GET", "/project/shut-lib/", ((IAP_ASSERTION, sent),))
+
+    assert page.status == 401
+    assert f"a credential was refused: {reason}, from the proxy" in caplog.text
+    assert sent not in caplog.text
+
+
+def test_any_password_may_upload_where_everybody_may(harness: IndexHarness) -> None:
+    """Where everybody may upload, any password does, as clients insist on one; a token does not."""
+    access = AccessSettings(anonymous_uploads=True)
+    authenticator = harness.opened(3, settings=Settings(access=access)).authenticator
+
+    caller = authenticator.authenticate(Credential("ana", "whatever"), HERE)
+
+    assert caller.is_anonymous
+    assert caller.may(Action.UPLOAD, SHUT)
+    with pytest.raises(Unauthenticated):
+        authenticator.authenticate(Credential("", "whatever", is_bearer=True), HERE)
 
 
 def test_the_log_names_a_refused_token_by_its_id(

@@ -304,6 +304,19 @@ def test_a_token_is_given_other_indexes(tmp_path: Path) -> None:
         index.tokens.name_indexes(record, ("prod",), "local:test")
 
 
+def test_a_token_of_a_job_is_given_no_other_indexes(tmp_path: Path) -> None:
+    """The indexes of a CI job's token are those of its publisher, and stay so."""
+    index = _index(tmp_path)
+    _, record = index.tokens.create(TokenRequest(name="ci"), "local:test")
+    of_job = replace(record, id="9876543210", publishers=("gh",))
+    index.tokens.records.create(of_job)
+
+    with pytest.raises(Conflict, match="is a CI job's: change its trusted publisher"):
+        index.tokens.name_indexes(of_job, ("prod",), "local:test")
+
+    assert index.tokens.find(of_job.id).scope == record.scope
+
+
 @pytest.mark.parametrize("may", [(), ("read",), ("read", "upload"), ("manage",)])
 @pytest.mark.parametrize("grants", [(), (_grant("user:bo@acme.dev"),)])
 def test_what_passwords_may_is_a_setting(

@@ -288,6 +288,8 @@ def index_with_all_kinds(folder: Path) -> Index:
     (folder / "tokens.toml").write_text(
         '[[token]]\nname = "ci"\nvalue = "a text of many letters"\nprojects = ["*"]\n'
         'index = "prod"\n'
+        '[[token]]\nname = "old"\nvalue = "a text of other letters"\nprojects = ["*"]\n'
+        'index = "prod"\nexpires = 2025-12-31\n'
     )
     grant = {"projects": ["acme-*"], "actions": ["upload"]}
     settings = Settings(
@@ -340,6 +342,7 @@ def index_with_all_kinds(folder: Path) -> Index:
         ("publisher:gh-root", False),
         ("static:ci", True),
         ("static:gone", False),
+        ("static:old", False),  # expired
     ],
 )
 def test_who_is_gone_may_not_upload(tmp_path: Path, who: str, *, may_upload: bool) -> None:
@@ -349,3 +352,14 @@ def test_who_is_gone_may_not_upload(tmp_path: Path, who: str, *, may_upload: boo
     explanation = explain(parse_subject(who, prod), UPLOAD, CORE, prod, ())
 
     assert explanation.allowed is may_upload
+
+
+def test_a_static_token_that_has_expired_is_not_listed(tmp_path: Path) -> None:
+    """A static token that has expired has no right to a project, and is said to have expired."""
+    prod = index_with_all_kinds(tmp_path).named("prod").authenticator
+
+    listed = {entry.who for entry in effective_access(CORE, prod, ())}
+    explanation = explain(parse_subject("static:old", prod), READ, CORE, prod, ())
+
+    assert {"static:ci", "static:old"} & listed == {"static:ci"}
+    assert explanation.reasons == ("401, because the token is expired",)

@@ -132,6 +132,10 @@ def _change_static_token(servers: Servers) -> None:
     servers.static.write_text(servers.static.read_text().replace("many", "most"))
 
 
+def _rename_static_token(servers: Servers) -> None:
+    servers.static.write_text(servers.static.read_text().replace('"ci"', '"job"'))
+
+
 def _revoke_token(servers: Servers) -> None:
     record = servers.one.tokens.all()[0]
     servers.one.tokens.revoke(record.id, "local:op")
@@ -151,6 +155,7 @@ def _delete_key(servers: Servers) -> None:
         (lambda _: PASSWORD, _change_password),
         (lambda _: PASSWORD, _remove_user),
         (lambda _: Credential("", STATIC, is_bearer=True), _change_static_token),
+        (lambda _: Credential("", STATIC, is_bearer=True), _rename_static_token),
         (_token, _revoke_token),
         (_token, _delete_token),
         (lambda _: PASSWORD, _delete_key),
@@ -159,6 +164,7 @@ def _delete_key(servers: Servers) -> None:
         "changed password",
         "removed user",
         "static token",
+        "renamed static token",
         "revoked token",
         "lost token",
         "deleted key",

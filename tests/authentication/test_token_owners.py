@@ -14,6 +14,8 @@ from tests.fake_time import START, Clock, fake_runtime
 from tests.index_tables import put_tables, toml_of
 from tests.operations.in_memory_index import ALICE
 from tests.refused import refused
+from wheelyard.api.access_operations import list_tokens
+from wheelyard.api.local_api import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.catalog import keys
@@ -202,6 +204,8 @@ def test_a_password_user_who_was_ended_has_no_tokens(place: Place) -> None:
     code, message = place.refusal(token)
 
     assert (code, "its owner may not use this index any more" in message) == ("owner_ended", True)
+    with refused(Invalid, "invalid_field", match=r"was ended\. Admit them again first\."):
+        place.make("htpasswd:ana")
 
 
 def test_an_owner_who_can_own_no_token_opens_nothing(place: Place) -> None:
@@ -288,6 +292,8 @@ def test_nothing_is_opened_without_the_record_of_the_owner(place: Place) -> None
     with refused(Unavailable, "damaged_document"):
         place.rights(token)
     assert place.listed()[token.id] == "active"
+    (listed,) = LocalApi(index=place.index, caller=ALICE).call(list_tokens).tokens
+    assert "owner-gone" not in listed.marks
     place.store.delete(keys.person("acme", ANA.id))
     place.clock.advance(seconds=BUCKET_SECONDS)
     assert place.refusal(token)[0] == "owner_ended"

@@ -306,6 +306,22 @@ def test_a_webhook_begins_no_lost_feed_anew(process: Process, store: MemoryStore
     assert store.get(keys.CHANGES) is None
 
 
+def test_a_feed_that_is_damaged_while_serials_are_given(
+    process: Process, store: MemoryStore
+) -> None:
+    """Who gives serials while the feed is damaged, and the store fails, is told of the damage."""
+    process.commit(DEMO)
+    process.store.follow(
+        Before(lambda: damage_log(store), "put", keys.CHANGES),
+        Fault(FaultKind.NOT_DONE, "put", keys.CHANGES),
+    )
+
+    with refused(Unavailable, "damaged_document"):
+        process.changes.since(0)
+
+    assert len(marks_in(store)) == 1
+
+
 def test_who_cannot_tell_all_servers_of_webhooks_learns_it(process: Process) -> None:
     """If others change the feed at each attempt to tell all servers of webhooks, that is said."""
     process.store.follow(Fault(FaultKind.LOST_RACE, "put", keys.CHANGES, times=ALWAYS))

@@ -606,6 +606,25 @@ def test_damaged_marks_of_a_copy_are_reported(source: IndexHarness, target: Inde
     assert target.index.projects.get(DEMO).revision == 7
 
 
+def test_a_lost_commit_of_a_copy_hides_no_change(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """If the last commit of an interrupted copy is lost, followers learn of the later ones."""
+    copy(source, target)
+    _, newest = target.index.changes.since(0)
+    source.upload(make_wheel(version="2.0"))
+    source.upload(make_wheel(version="3.0"))
+    dying = FakeStore(target.store, Fault(FaultKind.CRASH_AFTER, "put", keys.project(DEMO)))
+    with pytest.raises(ProcessCrash):
+        copy(source, target, write_to=dying)
+    target.upload(make_wheel(version="4.0"))
+    damage(target, commit_key(DEMO, 7), None)
+
+    changes, _ = target.opened(seed=8).changes.since(newest)
+
+    assert [(change.project, change.revision) for change in changes] == [(DEMO, 8)]
+
+
 def test_a_copy_that_died_is_completed_by_the_next(
     source: IndexHarness, target: IndexHarness
 ) -> None:

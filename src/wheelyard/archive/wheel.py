@@ -187,7 +187,7 @@ def _check_wheel_file(headers: Headers, wheel: Wheel) -> list[str]:
 
 
 def _expand_tags(values: tuple[str, ...]) -> set[str]:
-    """Return the tags in the values of `Tag` fields, at most `TAG_LIMIT`: sets are expanded."""
+    """Return the tags in `Tag` fields, with sets expanded, or none if they are over `TAG_LIMIT`."""
     tags: set[str] = set()
     for value in values:
         fields = value.lower().split("-")
@@ -198,7 +198,7 @@ def _expand_tags(values: tuple[str, ...]) -> set[str]:
         # counted before the tags are made: a compressed set of a few bytes may stand for millions
         count = len(pythons) * len(abis) * len(platforms)
         if len(tags) + count > TAG_LIMIT:
-            break
+            return set()
         tags.update("-".join(tag) for tag in product(pythons, abis, platforms))
     return tags
 

@@ -374,8 +374,6 @@ def _read_central_directory(
     limits.check_count(directory.entries)
     if directory.size > limits.central_directory:
         raise archive_bomb(f"its directory is larger than {limits.central_directory} bytes")
-    if directory.entries * _CENTRAL.size > directory.size:
-        raise invalid_archive("its directory is too small for its members")
     # read into memory as a whole, as its size is limited
     block = os.pread(descriptor, directory.size, directory.offset)
     entry_offset = 0

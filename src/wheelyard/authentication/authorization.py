@@ -192,9 +192,6 @@ class ReadPolicy(Struct, frozen=True):
         """
         if not self.depends_on_grants:
             return "public" if self.is_public(name) else "private"
-        always_open = Caller(ANONYMOUS, self.authorization.open)
-        if _may_read(always_open, name):
-            return "public"
         return "revalidated" if self.is_public(name) else "private"
 
     @staticmethod

@@ -294,9 +294,7 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
 
 
 def is_provider_person(principal: str) -> bool:
-    """Return whether a principal is one of a person of a provider, and not one of a group."""
-    if not principal.startswith(PROVIDER):
-        return False
+    """Return whether a principal of a provider is one of a person, and not one of a group."""
     _, _, name = principal.removeprefix(PROVIDER).partition(":")
     return not name.startswith(_GROUP_PREFIX)
 

@@ -16,9 +16,10 @@ from tests.authentication.sign_in.fake_provider import (
     ProviderServer,
     running_providers,
 )
-from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
-from tests.fake_time import Clock, fake_runtime
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_time import START, Clock, fake_runtime
 from tests.in_process_network import NetworkOrPorts
+from tests.refused import refused
 from wheelyard.authentication.confirmation import ConfirmationNeeded
 from wheelyard.authentication.sign_in.confirmed_people import LEASE
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
@@ -263,6 +264,52 @@ def test_without_a_refresh_token_a_session_ends_after_an_hour(place: Place) -> N
     assert place.one.started == []
     place.later(minutes=1)
     assert place.one.groups(cookie) is None
+
+
+def test_a_provider_that_sends_a_refresh_token_once_is_asked_by_that_one(place: Place) -> None:
+    """Of a provider that sends a refresh token at the first sign-in alone, that one is used."""
+    place.sign_in()
+    place.fake.gives_refresh_tokens = False
+    cookie = place.sign_in()
+    place.fake.claims["groups"] = ["ops"]
+    place.later(minutes=15)
+
+    assert place.one.groups(cookie) == [GROUP]
+    place.one.work()
+
+    assert place.one.groups(cookie) == ["oidc:acme:group:ops"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ended_at": START, "ended_by": "local:test"}, {"refresh_token": ""}],
+    ids=["ended", "no refresh token"],
+)
+def test_nobody_is_asked_about_who_cannot_be_confirmed(
+    place: Place, change: dict[str, object]
+) -> None:
+    """A renewal that waits asks nothing about who was ended, or has no refresh token, meanwhile."""
+    cookie = place.sign_in()
+    place.later(minutes=15)
+    place.one.use(cookie)
+    place.save(replace(place.person, **change))
+    before = place.person
+
+    place.one.work()
+
+    assert place.fake.server.asked(f"{place.fake.path}/token") == 1
+    assert place.person == before
+
+
+def test_who_cannot_be_recorded_is_not_signed_in(place: Place) -> None:
+    """If others change the record of a person at each attempt to sign in, that is said."""
+    fault = Fault(FaultKind.LOST_RACE, "put", "credentials/people/*", times=ALWAYS)
+    server = place.server(2, FakeStore(place.store, fault))
+
+    with refused(Unavailable, "overloaded", match="the record of a person"):
+        place.sign_in(server)
+
+    assert list(place.store.list("credentials/people/")) == []
 
 
 def test_a_refusal_ends_all_sessions_at_every_server(place: Place) -> None:

@@ -31,6 +31,7 @@ def test_hashes_of_other_programs_open(hashed: str) -> None:
     assert verify_password(SECRET, hashed)
     assert not verify_password(b"s3cre", hashed)
     assert not verify_password(b"", hashed)
+    assert not verify_password(SECRET * 5000, hashed)
 
 
 @pytest.mark.integration

@@ -208,6 +208,10 @@ def test_a_token_taken_out_of_the_file_opens_nothing(
         (f"{CI}\nsha256 = '{DIGEST[1:]}'\n{ALL}", "sha256: expected the 64 hexadecimal digits"),
         (f"{CI}\nsha256 = '{sha256().hexdigest()}'\n{ALL}", "its digest is that of nothing."),
         (f"{CI}\nvalue = '{SECRET}'\nproject = 'a'", "project: there is no such key"),
+        (
+            f"{CI}\nvalue = '{SECRET}'\n{ALL}index = 'dev'\nindexes = ['dev']",
+            "it has indexes and index. Leave index out.",
+        ),
         (f"{CI}\nvalue = '{SECRET}'", "projects: is missing, give a list such as"),
         (f"{CI}\nvalue = '{SECRET}'\nprojects = []", "projects: expected a list such as"),
         (f"{CI}\nvalue = '{SECRET}'\nprojects = 'a'", "projects: expected a list such as"),

@@ -20,6 +20,7 @@ GRANTS: tuple[dict[str, object], ...] = (
     {"who": ["htpasswd:bo"], "projects": ["*"], "actions": ["read"], "index": "main,dev"},
     {"who": ["htpasswd:bo"], "projects": ["*"], "actions": ["manage"], "index": "prod"},
     {"who": ["htpasswd:cy"], "projects": ["*"], "actions": ["admin"], "index": "dev"},
+    {"who": ["htpasswd:di"], "projects": ["*"], "actions": ["admin"], "index": "main"},
 )
 TABLES = toml_of(main=OPEN_MAIN, index=({"name": "dev"}, {"name": "prod"}))
 
@@ -28,7 +29,7 @@ TABLES = toml_of(main=OPEN_MAIN, index=({"name": "dev"}, {"name": "prod"}))
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """Serve three indexes: ana has rights in main alone, bo the same in main and `dev`."""
     folder: Path = tmp_path_factory.mktemp("server")
-    (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\ncy:{SHA}\n")
+    (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\ncy:{SHA}\ndi:{SHA}\n")
     settings = Settings(
         server=ServerSettings(public_url="http://index"),
         access=AccessSettings(
@@ -107,3 +108,11 @@ def test_administrator_of_an_index_sees_no_server_pages(
 
     assert "Administration" not in text_of(browser.open("/dev/"))
     assert browser.open("/-/admin/").status == 403
+
+
+def test_who_administers_main_alone_is_told_whose_pages_those_are(server: InProcessServer) -> None:
+    """The pages of the server refuse an administrator of main alone, and say whom they are for."""
+    page = signed_in(server, "di").open("/-/admin/")
+
+    assert page.status == 403
+    assert "It is for administrators of the server: your right to administer" in text_of(page)
