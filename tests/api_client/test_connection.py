@@ -45,6 +45,7 @@ from wheelyard.wiring.stores import system_runtime
 
 SECRET = "Bearer a-secret-of-somebody"
 PROJECTS = "/api/v1/projects"
+TOKENS = "/api/v1/tokens"
 DEMO = parse_name("demo")
 GOOD = CannedResponse(b'{"projects": [{"name": "demo"}]}')
 HTML = CannedResponse(b"<html>Log in</html>", headers={"Content-Type": "text/html"})
@@ -302,6 +303,36 @@ def test_proxy_of_the_environment_is_used(
         names_at(opened("http://packages.invalid", ""))
 
 
+def test_tokens_of_a_journal_have_names_and_owners(server: FakeServer, opened: Opened) -> None:
+    """Of tokens that the caller may see, names and owners are asked for once, and of no others."""
+    listed: dict[str, object] = {
+        "can": [],
+        "projects": [],
+        "state": "active",
+        "created": "2026-01-01T00:00:00Z",
+        "created-by": "local:bo",
+        "expires": "2026-02-01T00:00:00Z",
+        "last-used": None,
+    }
+    tokens = [
+        {**listed, "id": "of-ana", "name": "laptop", "owner": "htpasswd:ana"},
+        {**listed, "id": "of-none", "name": "ci", "owner": None},
+    ]
+    server.serve(TOKENS, CannedResponse(json.dumps({"tokens": tokens}).encode()))
+    index = opened(server.url)
+
+    def told(principal: str, api: RemoteApi = index) -> tuple[str, str]:
+        return api.name_of(principal), api.owner_of(principal)
+
+    assert told("htpasswd:ana") == ("", "")
+    assert server.seen == []
+    assert told("token:of-ana") == ("laptop", "htpasswd:ana")
+    assert told("token:of-none") == ("ci", "")
+    assert told("token:hidden") == ("", "")
+    assert told("token:of-ana", opened(server.url, "")) == ("", "")
+    assert [request.path for request in server.seen] == [TOKENS]
+
+
 def page(*numbers: int, after: int) -> CannedResponse:
     """Return a page of a journal of five commits."""
     commits = [{"number": number, "id": "x", "previous": "", "events": []} for number in numbers]
@@ -421,15 +452,29 @@ def test_token_beside_a_deeply_nested_field(server: FakeServer, opened: Opened) 
 
 
 def test_file_that_is_gone_before_it_is_sent(tmp_path: Path) -> None:
-    """A file that is deleted before it is sent is named as one that cannot be read."""
+    """A file that is deleted, before or while it is read, is named as one that cannot be read."""
     wheel = tmp_path / "demo-1-py3-none-any.whl"
     wheel.write_bytes(b"PK")
     form = open_form(wheel, "boundary", lambda _: None)
     wheel.unlink()
 
-    with pytest.raises(Invalid, match="cannot be read: No such file") as caught:
-        list(form.chunks())
-    assert caught.value.code == "invalid_filename"
+    for read in (form.chunks, lambda: open_form(wheel, "boundary", lambda _: None).chunks()):
+        with refused(Invalid, "invalid_filename", "cannot be read: No such file"):
+            list(read())
+
+
+@pytest.mark.parametrize("content", [b"P", b"PK\3\4PK"], ids=["shorter", "longer"])
+def test_file_that_changes_before_it_is_sent(tmp_path: Path, content: bytes) -> None:
+    """A file of another size than before is named, and no more is sent than was announced."""
+    wheel, sent = tmp_path / "demo-1-py3-none-any.whl", list[bytes]()
+    wheel.write_bytes(b"PK\3\4")
+    form = open_form(wheel, "boundary", lambda _: None)
+    wheel.write_bytes(content)
+
+    with refused(Invalid, "digest_mismatch", "was changed while it was uploaded. Upload it again"):
+        sent.extend(form.chunks())
+
+    assert sum(map(len, sent)) <= len(form.head) + form.file_size
 
 
 @given(start=integers(0, len(TOKEN) - 20), gap=sampled_from(["", " ", "-", "\x1b[0m"]))

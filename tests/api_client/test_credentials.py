@@ -8,7 +8,7 @@ import pytest
 
 from wheelyard.api_client import ServerCredential, find_credential
 from wheelyard.errors import Invalid
-from wheelyard.http_client.urls import parse_url
+from wheelyard.http_client.urls import UserPassword, parse_url
 
 SERVER = parse_url("https://packages.acme.dev/")
 KEYRING = """#!/bin/sh
@@ -116,6 +116,31 @@ def test_keyring_without_answer_is_not_passed_over(
         find_in(tmp_path)
 
     assert caught.value.code == "bad_setting"
+
+
+@pytest.mark.parametrize(
+    ("answer", "host", "expected"),
+    [
+        (UserPassword("ana", "in-keyring"), SERVER.host, ("ana:in-keyring", "the keyring")),
+        (None, SERVER.host, ("ana:in-netrc", "netrc")),
+        (None, "other.acme.dev", None),
+    ],
+    ids=["keyring and netrc", "netrc alone", "netrc of another host"],
+)
+def test_keyring_comes_before_netrc(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: UserPassword | None,
+    host: str,
+    expected: tuple[str, str] | None,
+) -> None:
+    """A login is that of the keyring, else that of netrc for the very host, else there is none."""
+    (tmp_path / "netrc").write_text(f"machine {host} login ana password in-netrc\n")
+    monkeypatch.setattr("wheelyard.api_client.ask_keyring", lambda *_: answer)
+
+    found = find_in(tmp_path)
+
+    assert (found and (login(found), found.source.rpartition("/")[2])) == expected
 
 
 @pytest.mark.parametrize("token", ["two words", "a\r\nHost: b", "t\u00f6ken"])

@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 from cryptography import x509
@@ -157,8 +158,9 @@ class Authority:
         subjects: Sequence[Mapping[str, Any]] | None = None,
         *,
         logged_after: timedelta = timedelta(0),
+        changes: Mapping[str, Any] = MappingProxyType({}),
     ) -> dict[str, Any]:
-        """Return an attestation about a file, as a client sends it."""
+        """Return what a client sends: an attestation of a file, with changes of its statement."""
         at = SIGNED_AT - logged_after
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._certificate(identity or github(), key.public_key(), at)
@@ -168,6 +170,7 @@ class Authority:
                 "subject": subjects or [{"name": filename, "digest": {"sha256": sha256}}],
                 "predicateType": predicate_type,
                 "predicate": None if predicate_type == PUBLISH else {},
+                **changes,
             }
         ).encode()
         kind = PAYLOAD_TYPE.encode()

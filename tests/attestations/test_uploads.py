@@ -33,6 +33,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.access import Caller, parse_pattern
+from wheelyard.model.project import Status
 from wheelyard.model.rule_keys import NO_KEYS, RuleKeys
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
@@ -439,6 +440,24 @@ def test_the_provenance_is_negotiated(server: InProcessServer, authority: Author
     for path in (PAGE.replace("/1.0/", "/1.1/"), PAGE.replace("/1.0/", "/x/"), f"/dev{PAGE}"):
         missing = server.get(path)
         assert (missing.status, json.loads(missing.body)["error"]) == (404, "not_found")
+
+
+def test_programs_ask_for_the_provenance_of_a_file(
+    server: InProcessServer, authority: Authority
+) -> None:
+    """The API has the provenance of a file by its name, and none while nobody gets the file."""
+    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+
+    def told(filename: str) -> tuple[int, str]:
+        answer = server.get(f"/api/v1/projects/widget/provenance?filename={filename}")
+        body = json.loads(answer.body)
+        return answer.status, body.get("sha256") or body["message"].partition(" This is")[0]
+
+    assert told(WIDGET.filename) == (200, WIDGET.sha256)
+    assert told("x.whl") == (404, "There is no file 'x.whl'. Check the spelling.")
+    server.index.lifecycle.set_status(ALICE, WIDGET_NAME, Status.QUARANTINED, "")
+    absent = f"There is no file {WIDGET.filename!r}. Check the spelling."
+    assert told(WIDGET.filename) == (404, absent)
 
 
 def test_the_provenance_has_the_rights_of_the_project(tmp_path: Path, authority: Authority) -> None:

@@ -3,7 +3,7 @@
 import json
 import sys
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.attestations.authority import PUBLISH, SLSA, Authority, Identity, github, gitlab, google
+from tests.refused import refused
 from wheelyard.archive.attestation_verifier import AttestationVerifier
 from wheelyard.errors import INVALID_ATTESTATIONS, Invalid
 from wheelyard.model.attestations import read_provenance
@@ -51,14 +52,28 @@ def test_a_public_provenance_holds_by_the_shipped_root() -> None:
         AttestationVerifier("").verify_provenance(body, filename, OTHER)
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("module", "trusted_root", "use"),
+    [
+        ("sigstore", "", AttestationVerifier.require_usable),
+        ("sigstore", "", AttestationVerifier.newest_key),
+        ("sigstore_models.trustroot.v1", "trusted_root.json", AttestationVerifier.newest_key),
+    ],
+    ids=["at the start", "its root", "a root of one's own"],
+)
+def test_a_missing_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    trusted_root: str,
+    use: Callable[[AttestationVerifier], object],
+) -> None:
     """Without the extra, the message names it, and of a clone the file that has all extras."""
-    monkeypatch.setitem(sys.modules, "sigstore", None)
+    monkeypatch.setitem(sys.modules, module, None)
 
-    with pytest.raises(Invalid, match=r"wheelyard\[attestations\]") as refused:
-        AttestationVerifier("").require_usable()
+    with refused(Invalid, "bad_setting", r"wheelyard\[attestations\]") as caught:
+        use(AttestationVerifier(trusted_root))
 
-    assert refused.value.message.endswith("requirements/otel.txt. This file has all extras.")
+    assert caught.value.message.endswith("requirements/otel.txt. This file has all extras.")
 
 
 def changed(attestation: dict[str, Any], *path: str | int, value: object) -> dict[str, Any]:
@@ -110,6 +125,10 @@ REFUSED: Final = {
     "two files": lambda: authority().attest(
         NAME, DIGEST, subjects=[{"name": NAME, "digest": {"sha256": DIGEST}}] * 2
     ),
+    "another kind of statement": lambda: authority().attest(
+        NAME, DIGEST, changes={"_type": "https://acme.invalid/Statement/v1"}
+    ),
+    "no statement": lambda: authority().attest(NAME, DIGEST, changes={"predicateType": 1}),
     "no digest": lambda: authority().attest(NAME, DIGEST, subjects=[{"name": NAME}]),
     "logged too late": lambda: authority().attest(NAME, DIGEST, logged_after=timedelta(hours=1)),
     "another signature": lambda: changed(
@@ -197,6 +216,30 @@ def test_what_is_no_list_of_attestations_is_refused(
     """A text that is no list of one or two attestations is refused, with what is wrong."""
     with pytest.raises(Invalid, match=why):
         verifier.verify_all(text, NAME, DIGEST)
+
+
+def provenance_of(count: int) -> bytes:
+    """Return a provenance with as many attestations, of one publisher for each."""
+    bundle = {"publisher": {"kind": "GitHub"}, "attestations": [{}]}
+    return json.dumps({"version": 1, "attestation_bundles": [bundle] * count}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"<html>", "they are no provenance."),
+        (b"[" * 100_000, "they are no provenance."),
+        (provenance_of(0), "there are 0, and 1 to 20 are verified."),
+        (provenance_of(21), "there are 21, and 1 to 20 are verified."),
+    ],
+    ids=["a page", "a deep list", "none", "too many"],
+)
+def test_what_is_no_provenance_is_refused(
+    verifier: AttestationVerifier, body: bytes, why: str
+) -> None:
+    """A document that is no provenance, or has none or too many attestations, is refused."""
+    with refused(Invalid, INVALID_ATTESTATIONS, why):
+        verifier.verify_provenance(body, NAME, DIGEST)
 
 
 def test_two_of_one_type_are_refused(verifier: AttestationVerifier) -> None:

@@ -1,5 +1,6 @@
 """Command lines that need neither a store nor a server that answers."""
 
+import re
 import sys
 from random import Random
 from typing import Literal
@@ -9,13 +10,14 @@ from click import UsageError
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
+from wheelyard.api.access_operations import WhoAmI
 from wheelyard.api.own_token import check_token
 from wheelyard.api_client import ApiConnection
 from wheelyard.cli import login_commands, standard_streams
 from wheelyard.cli.login_commands import _has_browser
 from wheelyard.cli.serve import overrides_of, run_command
 from wheelyard.cli.store_commands import _settings_for_store
-from wheelyard.errors import Unauthenticated
+from wheelyard.errors import Forbidden, Invalid, Unauthenticated, WheelyardError
 from wheelyard.http import web_server
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.api_token import new_token
@@ -95,6 +97,24 @@ def test_the_typed_root_is_that_of_clients(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("http://packages.acme.dev/",), "would get the token unencrypted. Write https://"),
+        ((URL, *(f"--project={'x' * 100}-{n}" for n in range(20))), "Name fewer, or the beginning"),
+    ],
+    ids=["plain http", "many projects"],
+)
+def test_a_login_that_cannot_work_shows_no_page(
+    wheelyard: Typed, arguments: tuple[str, ...], words: str
+) -> None:
+    """A login that would send a token unencrypted, or to no page, is refused before one is made."""
+    done = wheelyard("login", *arguments)
+
+    assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+    assert "Make a token" not in done.stderr
+
+
+@pytest.mark.parametrize(
     ("location", "downloads", "kept"),
     [
         ("gs://packages", "public", "public"),
@@ -163,6 +183,24 @@ def test_a_login_with_a_wrong_token_is_refused(monkeypatch: pytest.MonkeyPatch) 
         check_token(parse_url(URL), TOKEN, system_runtime())
 
     assert (refused.value.code, refused.value.advice) == ("token_revoked", None)
+
+
+@pytest.mark.parametrize(
+    ("caller", "kind", "words"),
+    [
+        ("anonymous", Invalid, "does not see the token. A proxy before it may take it out"),
+        (f"token:{TOKEN.id}", Forbidden, "may do nothing there. Make one that may, or log in to"),
+    ],
+    ids=["a lost header", "no rights"],
+)
+def test_a_login_with_a_token_for_nothing_is_refused(
+    monkeypatch: pytest.MonkeyPatch, caller: str, kind: type[WheelyardError], words: str
+) -> None:
+    """A token that does not reach the index, or has no right there, is refused with what to do."""
+    monkeypatch.setattr(ApiConnection, "send", lambda *_: WhoAmI(caller, (), ()))
+
+    with pytest.raises(kind, match=re.escape(words)):
+        check_token(parse_url(URL), TOKEN, system_runtime())
 
 
 @pytest.mark.parametrize(

@@ -604,6 +604,11 @@ EXAMPLES: Final = (
                 words="There is no table 'odd'",
                 command="apply wrong.toml",
             ),
+            Refusal(
+                body={"files": [{**_file(index=[LAB]), "source": ""}]},
+                code="wrong_file",
+                words="Name the source of each file.",
+            ),
         ),
         command=Command(
             line="apply index.toml",

@@ -133,6 +133,11 @@ EXAMPLES: Final = (
                 words="There is no index 'nope'",
                 command="token change {id} --index nope",
             ),
+            Refusal(
+                body={"index": ""},
+                code="invalid_field",
+                words="Name the indexes of the token.",
+            ),
         ),
         command=Command(
             line="token change {id} --index main,dev",

@@ -90,6 +90,26 @@ def test_what_nothing_decides_is_refused(
         assert harness.index.projects.get(DEMO).files[0].version == "1.0.post1"
 
 
+@pytest.mark.parametrize(
+    ("name", "refusals"),
+    [("my.demo", []), ("mydemo", []), ("mydemos", ["name_mismatch"])],
+    ids=["exact", "without punctuation", "other letters"],
+)
+def test_waived_punctuation_decides(
+    harness: IndexHarness, files: FakeFiles, name: str, refusals: list[str]
+) -> None:
+    """Where rules are waived, a name decides that differs from a reading in punctuation alone."""
+    metadata = f"Metadata-Version: 1.1\nName: {name}\nVersion: 1.0.post1\n".encode()
+    made = make_sdist("my-demo", "1.0-1", metadata=metadata)
+    lenient = Importer(harness.index.uploads.with_waivers)
+
+    report = lenient.run(FakeSource([files.offer(made)]), ALICE)
+
+    assert [outcome.code for outcome in report.refused] == refusals
+    listed = harness.index.projects.load(NormalizedName("my-demo")).value
+    assert (listed is None) == bool(refusals)
+
+
 def test_a_source_that_names_the_project(harness: IndexHarness, files: FakeFiles) -> None:
     """A file whose source names its project is read once; what the file says has to agree."""
     right, wrong = (replace(files.offer(SHORT), project=name) for name in ("demo", "demo-1-0"))

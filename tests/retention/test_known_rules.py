@@ -158,3 +158,5 @@ def test_the_log_and_health_say_what_comes(
     look(index)
     when = f"{filled_index.clock.now:%Y-%m-%d %H:%M}"
     assert told() == [("ok", f"The last run was complete on {when} UTC.")]
+    put_rules(index, ())
+    assert told() == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.in_process import InProcessServer
+from tests.http.in_process import InProcessServer, in_process
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.settings import front
@@ -117,3 +117,12 @@ def test_public_packages_are_refreshed_for_others(server: InProcessServer) -> No
     assert api.call(packages.refresh, packages.Refresh("requests")).files == 1
     with pytest.raises(NotFound, match="There is no project"):
         api.call(packages.refresh, packages.Refresh(UNKNOWN))
+
+
+@pytest.mark.parametrize("what", ["refresh", "request"])
+def test_without_an_upstream_index_nothing_is_asked_for(tmp_path: Path, what: str) -> None:
+    """Where no upstream index is set, questions about public packages say what to set."""
+    with in_process(tmp_path) as server:
+        api = LocalApi(index=server.index, caller=ADMIN)
+        with pytest.raises(NotFound, match=r"no upstream index\. Set \[upstream\] url, and"):
+            ATTEMPTS[what](api, UNKNOWN)

@@ -172,16 +172,21 @@ def test_nothing_is_selected(admin: Administrator) -> None:
     assert "requests 2.0" in page
 
 
-def test_what_is_not_decided_is_said(admin: Administrator, reader: Administrator) -> None:
+def test_what_is_not_decided_is_said(
+    admin: Administrator, reader: Administrator, upstream: FakeUpstream
+) -> None:
     """What stays hidden, is private, or is nowhere is named with why, and the rest is decided."""
+    # a page without a file that can be used
+    upstream.publish(FakeFile(filename="denied-1.0-py3-none-any-x86_64_v3.whl", body=b""))
     request_package(reader, "copied", "1.0")
-    names = ["numpy 1.0", "copied 1.0", "ours", "nowhere 1.0"]
+    names = ["numpy 1.0", "copied 1.0", "ours", "nowhere 1.0", "denied"]
     answer = send(admin, decide="approve", package=names)
 
     words = text_of(answer)
     assert answer.status == 200
-    assert "2 packages approved." in words
+    assert "3 packages approved." in words
     assert "Still hidden: copied 1.0 is under AGPL-3.0" in words
+    assert "Still hidden: denied" in words
     assert "ours is private here" in words
     assert "nowhere 1.0: " in words
 

@@ -20,6 +20,7 @@ from tests.upstream.settings import close, upstream_section
 from wheelyard.api.health_operations import Health, show_health, show_settings
 from wheelyard.api.local_api import LocalApi
 from wheelyard.catalog import keys
+from wheelyard.http.app import App
 from wheelyard.operations.daily_sweep import JOB
 from wheelyard.operations.job_lease import JobLease
 from wheelyard.settings.sections import AccessSettings, ServerSettings, SettingPath
@@ -65,6 +66,31 @@ def test_warnings_are_those_of_serve(tmp_path: Path) -> None:
     assert set(warnings_for(settings)) <= set(warnings)
     assert any("take that away with 'chmod o-w'" in text for text in texts_of(warnings))
     assert all("credentials may come over plain HTTP" in page for page in pages)
+
+
+def test_server_that_writes_nothing_is_named(tmp_path: Path) -> None:
+    """A server that is read-only, or has not written so far, says so, and why."""
+    settings = settings_in(tmp_path, server=ServerSettings(read_only=True))
+    with in_process(tmp_path, settings, tables=TABLES) as server:
+        App(server.index, write_failure=lambda: "The disk is full.")
+        health = LocalApi(index=server.index, caller=ALICE).call(show_health)
+
+    assert (parts(health)["server"], parts(health)["store"]) == ("warning", "failed")
+    assert text(health, "server").endswith("It is read-only: it takes no changes.")
+    failure = "No write has succeeded since the server was started. The disk is full."
+    assert text(health, "store").endswith(failure)
+
+
+def test_webhook_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    """A webhook to which this server can send nothing has failed, with why."""
+    hook = {"name": "chat", "format": "slack"}
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
+        server.index.server.webhooks.add(hook, "local:bo")
+        health = Administrator.of(server).api.call(show_health)
+
+    assert parts(health)["webhook chat"] == "failed"
+    problem = "It is told of nothing. This process has no WHEELYARD_WEBHOOK_CHAT_URL"
+    assert text(health, "webhook chat").startswith(problem)
 
 
 def test_store_that_does_not_answer_is_named(tmp_path: Path) -> None:

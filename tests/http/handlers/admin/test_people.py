@@ -18,7 +18,7 @@ from tests.http.handlers.admin.administering import (
     text_of,
 )
 from tests.http.in_process import InProcessServer, in_process
-from wheelyard.api.people_operations import NameRelease, release_name
+from wheelyard.api.people_operations import NameRelease, ReleasedName, release_name
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import Conflict
 from wheelyard.model.access import Caller
@@ -330,3 +330,11 @@ def test_nobody_releases_their_own_name(admin: Administrator) -> None:
 
     with pytest.raises(Conflict):
         api.call(release_name, NameRelease("acme", "Me@Acme.dev"))
+
+
+def test_a_name_of_before_is_released(admin: Administrator) -> None:
+    """The release of a name whose person has another one by now says that nobody is ended."""
+    catalog, old = admin.server.index.catalog, "ana.b@acme.dev"
+    assert catalog.person_names.claim("acme", old, id_of_subject("1"))
+
+    assert admin.api.call(release_name, NameRelease("acme", old)) == ReleasedName(None)

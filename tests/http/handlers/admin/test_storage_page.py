@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.distributions import Distribution, make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.http.handlers.admin.administering import (
     GRANTS,
     TABLES,
@@ -26,6 +27,7 @@ from tests.upstream.settings import close, upstream_section
 from tests.waiting import until
 from wheelyard.api.usage_operations import ProjectUsage, show_usage
 from wheelyard.catalog import keys
+from wheelyard.errors import Unavailable
 from wheelyard.model.decoding import readable_size
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.index_name import MAIN
@@ -95,6 +97,25 @@ def test_a_damaged_project_hides_no_usage(tmp_path: Path) -> None:
         index.stores.documents.put(keys.project(other), b"?", None)
 
         assert (api.call(show_usage).bytes, api.call(show_usage).kept_files) == (size_of(SMALL), 0)
+
+
+def test_a_store_that_does_not_answer_has_no_usage(tmp_path: Path) -> None:
+    """While the store does not answer, no sum is shown that lacks what could not be read."""
+    store, other = FakeStore(MemoryStore(lambda: 0.0)), NormalizedName("other")
+    with in_process(tmp_path, settings_in(tmp_path), store=store, tables=TABLES) as server:
+        server.publish(SMALL, LARGE)
+        selection = Selection(parse_version("1.0"))
+        server.index.lifecycle.change("delete", ALICE, other, selection, "")
+    store.follow(Fault(FaultKind.NOT_DONE, "*", keys.PROJECT_NAMES, times=ALWAYS))
+    with in_process(tmp_path, settings_in(tmp_path), store=store) as server:
+        api = Administrator.of(server).api
+        with pytest.raises(Unavailable, match="The store did not answer"):
+            api.call(show_usage)
+        store.follow()
+        assert api.call(show_usage).kept_files == 1
+        store.follow(Fault(FaultKind.NOT_DONE, "*", keys.project(other), times=ALWAYS))
+        with pytest.raises(Unavailable, match="The store did not answer"):
+            api.call(show_usage)
 
 
 @pytest.mark.parametrize("damaged", ["dev", MAIN])
