@@ -196,6 +196,18 @@ def test_signing_out_ends_one_session_everywhere(servers: Servers) -> None:
     assert servers.callers(other) == ["htpasswd:ana"] * 2
 
 
+def test_a_damaged_record_of_a_sign_out_counts(servers: Servers) -> None:
+    """A session that was signed out opens nothing, also once the record of that is damaged."""
+    cookie = servers.begin(PASSWORD)
+    session = decoded_session(cookie)
+    assert session is not None
+    servers.one.sessions.end(session, "htpasswd:ana")
+    (ended,) = servers.store.list(keys.ENDED_SESSIONS)
+    servers.store.put(ended.key, b"?", None)
+
+    assert servers.opened(3).sessions.caller(cookie) is None
+
+
 def test_records_of_ended_sessions_are_removed(servers: Servers) -> None:
     """A sign-out removes the records of sessions that have expired, and `check` leaves the rest."""
     for _ in range(3):

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.catalog.invariants import DEMO, commit_key, document
 from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import START, Clock, fake_runtime
+from tests.refused import refused
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Journal, ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
@@ -28,9 +29,10 @@ class CommittingProcess:
     def __init__(self, store: Store, seed: int, *, near: bool = True) -> None:
         self.store = FakeStore(store)
         self.events = list[Event]()
-        clock = Clock()
+        self.clock = Clock()
         runtime = replace(
-            fake_runtime(clock, seed), pause=lambda seconds: clock.advance(seconds=seconds)
+            fake_runtime(self.clock, seed),
+            pause=lambda seconds: self.clock.advance(seconds=seconds),
         )
         cache_policy = CachePolicy(is_local=near, freshness=1e9, capacity=1 << 20)
         documents = DocumentCache(
@@ -152,6 +154,33 @@ def test_a_copy_into_other_commits_is_refused(store: MemoryStore, further: tuple
         target.commits.add(kind, commits)
 
     assert document(store) == before
+
+
+def test_a_copy_of_a_broken_journal_is_refused(store: MemoryStore) -> None:
+    """A copy of commits between which one is missing is refused, and adds none of them."""
+    source = MemoryStore(Clock().seconds)
+    for version in ("1.0", "2.0", "3.0"):
+        CommittingProcess(source, 1).submit(uploads(version))
+    kind = project_journal(DEMO)
+    journal = Journal(kind, source, document(source))
+
+    with refused(Unavailable, "damaged_document", "3.json does not continue the journal"):
+        CommittingProcess(store, 2).commits.add(kind, [journal.read(1), journal.read(3)])
+
+    assert list(store.list("")) == []
+
+
+def test_who_has_nothing_to_do_looks_again(store: MemoryStore) -> None:
+    """On a bucket, what an old document already has is done all the same if the store lacks it."""
+    writer, other = CommittingProcess(store, 1, near=False), CommittingProcess(store, 2, near=False)
+    writer.submit(uploads("1.0"))
+    other.submit(deletes_all)
+    writer.clock.advance(seconds=1)
+
+    after = writer.submit(uploads("1.0"))
+
+    assert [file.version for file in after.files] == ["1.0"]
+    assert after == document(store)
 
 
 @pytest.mark.parametrize("dies", [False, True])

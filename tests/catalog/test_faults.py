@@ -5,6 +5,7 @@ from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import Final
 
 import pytest
 from msgspec.structs import replace
@@ -14,15 +15,23 @@ from tests.distributions import make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import START, Clock, fake_runtime
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
+from tests.refused import refused
 from tests.services.fixtures import ALL, Emulators
 from tests.services.stores import store_at
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
+from wheelyard.catalog.format import rewrite_format
+from wheelyard.catalog.licence_finder import LICENCES
+from wheelyard.catalog.removed import CHANGED_PASSWORDS, ChangedPassword, ChangedPasswords
+from wheelyard.catalog.version_notes import VersionNotes
 from wheelyard.errors import NotFound, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.package_requests import COOLDOWN, PackageRequest, RequestList
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Store, Stores
+from wheelyard.storage.base import ABSENT, Store, Stores
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
@@ -137,6 +146,115 @@ def test_a_race_that_never_ends_is_given_up(tmp_path: Path) -> None:
     refused = [key for verb, key in store.calls if verb == "put" and key == keys.project(DEMO)]
     assert 30 < len(refused) < 100
     assert harness.snapshot("projects/") == {}
+
+
+Change = Callable[[Index], object]
+
+ANA: Final = ("acme", "ana", "person:1")
+HASHED: Final = "$6$salt$hash"
+
+
+def nothing(_: Index) -> None:
+    """Prepare nothing."""
+
+
+def request_package(index: Index) -> None:
+    """Request a public package."""
+    wanted = PackageRequest(
+        project=DEMO,
+        code=COOLDOWN,
+        reason="It is new.",
+        who=(ALICE.principal,),
+        times=1,
+        first=START,
+        last=START,
+    )
+    index.catalog.request_records.change(lambda _: RequestList(requests=(wanted,)))
+
+
+def create_token(index: Index) -> None:
+    """Create an API token."""
+    index.tokens.create(TokenRequest(name="ci"), ALICE.principal)
+
+
+def revoke_token(index: Index) -> None:
+    """Revoke the only API token."""
+    (record,) = index.tokens.all()
+    index.tokens.revoke(record.id, ALICE.principal)
+
+
+def have_outdated_line(index: Index) -> None:
+    """Have a password of Ana that she had changed."""
+    changed = ChangedPassword(name="ana", hash=HASHED, changed_at=START)
+    body = Codec(ChangedPasswords).encode(ChangedPasswords(by_line={"old line": changed}))
+    index.catalog.stores.credentials.put(CHANGED_PASSWORDS, body, ABSENT)
+
+
+def note_licence(index: Index) -> None:
+    """Note the licence of a version of a public package."""
+    policy = CachePolicy(is_local=True, freshness=0.0, capacity=0)
+    catalog = index.catalog
+    documents = DocumentCache(catalog.stores.documents, LICENCES, catalog.retries.runtime, policy)
+    notes = VersionNotes(keys.UPSTREAM_LICENCES, "releases", documents, catalog.retries)
+    notes.add(DEMO, notes.get(), {"1.0": "MIT"})
+
+
+RACES: dict[str, tuple[str, Change, Change]] = {
+    "format": (
+        keys.FORMAT,
+        nothing,
+        lambda index: rewrite_format(index.stores.documents, index.catalog.retries),
+    ),
+    "requests": (keys.PACKAGE_REQUESTS, nothing, request_package),
+    "name of a person": (
+        f"{keys.PERSON_NAMES}*",
+        nothing,
+        lambda index: index.catalog.person_names.claim(*ANA),
+    ),
+    "released name of a person": (
+        f"{keys.PERSON_NAMES}*",
+        lambda index: index.catalog.person_names.claim(*ANA),
+        lambda index: index.catalog.person_names.release(*ANA),
+    ),
+    "list of projects": (
+        keys.PROJECT_NAMES,
+        nothing,
+        lambda index: index.projects.names.claim(DEMO),
+    ),
+    "name in the list of projects": (
+        keys.PROJECT_NAMES,
+        lambda index: index.projects.names.claim(DEMO),
+        lambda index: index.projects.names.remove(DEMO),
+    ),
+    "outdated lines": (
+        CHANGED_PASSWORDS,
+        have_outdated_line,
+        lambda index: index.catalog.outdated_lines.drop_replaced(
+            lambda _name: "new line", index.catalog.retries
+        ),
+    ),
+    "token": (f"{keys.TOKENS}*", create_token, revoke_token),
+    "licences": (keys.UPSTREAM_LICENCES, nothing, note_licence),
+}
+"""What loses each race: the key of the document, what there is before, and the change."""
+
+
+@pytest.mark.parametrize(("key", "prepare", "change"), RACES.values(), ids=RACES)
+def test_a_change_that_loses_every_race_is_refused(
+    tmp_path: Path, key: str, prepare: Change, change: Change
+) -> None:
+    """A change of a document that others always change first is refused, and changes nothing."""
+    harness = IndexHarness(tmp_path)
+    prepare(harness.index)
+    index, _ = faulty_index(harness, Fault(FaultKind.LOST_RACE, "put", key, times=ALWAYS))
+    before = harness.snapshot()
+
+    with refused(Unavailable, "overloaded", "Too many writers are changing .* at once"):
+        change(index)
+
+    assert 45 <= harness.clock.elapsed < 47
+    assert harness.snapshot() == before
+    change(harness.index)
 
 
 def _prepared(folder: Path, new_store: NewStore, operation: str, before: str) -> IndexHarness:

@@ -6,9 +6,13 @@ import pytest
 
 from tests.catalog.invariants import DEMO
 from tests.distributions import make_wheel
-from tests.operations.in_memory_index import IndexHarness
+from tests.http.in_process import in_process
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from wheelyard.api.local_api import LocalApi
+from wheelyard.api.provenance_operations import ProvenanceQuery, show_provenance
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound
+from wheelyard.storage.base import ABSENT
 
 MADE = make_wheel()
 
@@ -27,6 +31,16 @@ def test_an_upload_completes_an_object_that_was_cut_off(tmp_path: Path, what: st
     assert harness.snapshot(keys.FILES) == whole.snapshot(keys.FILES)
 
 
+def test_a_file_without_attestations_has_no_provenance(tmp_path: Path) -> None:
+    """Who asks for the provenance of a file that came without attestations is told so."""
+    harness = IndexHarness(tmp_path)
+    harness.upload(MADE)
+    api = LocalApi(index=harness.index, caller=ALICE)
+
+    with pytest.raises(NotFound, match=f"^{MADE.filename} has no provenance.$"):
+        api.call(show_provenance, DEMO, ProvenanceQuery(MADE.filename))
+
+
 def test_lost_core_metadata_is_reported_with_its_key(tmp_path: Path) -> None:
     """Core metadata that the store has lost is reported as missing, with its place."""
     harness = IndexHarness(tmp_path)
@@ -36,3 +50,24 @@ def test_lost_core_metadata_is_reported_with_its_key(tmp_path: Path) -> None:
 
     with pytest.raises(NotFound, match=key):
         harness.index.files.core_metadata(DEMO, file)
+
+
+@pytest.mark.parametrize("body", [None, MADE.metadata[:-1] + b"!"], ids=["lost", "changed"])
+@pytest.mark.parametrize(
+    "path", [f"/packages/{MADE.filename}.metadata", "/pypi/demo/json", "/project/demo/"]
+)
+def test_lost_core_metadata_is_no_missing_package(
+    tmp_path: Path, path: str, body: bytes | None
+) -> None:
+    """Where core metadata are lost or changed, clients are told to fail, not to look elsewhere."""
+    with in_process(tmp_path) as server:
+        server.publish(MADE)
+        files = server.index.stores.files
+        (key,) = [each.key for each in files.list(keys.FILES) if each.key.endswith(".metadata")]
+        files.delete(key)
+        if body is not None:
+            files.put(key, body, ABSENT)
+        answer = server.get(path)
+
+    assert answer.status == 503
+    assert f"The store has lost {MADE.filename}. It has to be restored" in answer.body.decode()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.catalog.invariants import DEMO
 from tests.distributions import make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
-from tests.operations.in_memory_index import IndexHarness
+from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.rendering.examples import FILES, NOON, TEXT, file
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
@@ -99,6 +99,21 @@ def test_a_listed_project_is_never_said_to_be_missing(tmp_path: Path) -> None:
     assert missing is not None
     assert missing.value is None
     assert after.peek(DEMO, "stale") is None
+
+
+def test_a_released_name_that_is_still_listed_has_no_files(tmp_path: Path) -> None:
+    """A name whose release was cut off before the list is read at once, without its journal."""
+    harness = IndexHarness(tmp_path)
+    harness.index.names.reserve(ALICE, DEMO, "")
+    harness.index.names.release(ALICE, DEMO, "")
+    harness.index.projects.names.claim(DEMO)
+    store = FakeStore(harness.store)
+
+    project = harness.opened(2, store).projects.load(DEMO).value
+
+    assert project is not None
+    assert (project.is_released, project.files) == (True, ())
+    assert store.count("list", keys.journal(DEMO)) == 0
 
 
 HOSTILE = TEXT | st.sampled_from(['{"filename":"demo-1.0.tar.gz",', '"files":[{"filename":"', "[]"])

@@ -18,7 +18,9 @@ from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
 from tests.index_tables import toml_of
+from tests.operations.fake_sources import LONG_AGO
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
+from tests.operations.old_files import EGG, list_old_file
 from wheelyard.catalog import keys
 from wheelyard.errors import first_sentence
 from wheelyard.model.index_name import MAIN
@@ -74,6 +76,19 @@ def test_a_view_shows_what_its_rules_leave(server: InProcessServer) -> None:
     assert status == 404
     assert "by the rules of the index stable: demo 2.0rc1 is a pre-release" in why
     assert _file(server, "/dev", NEW)[0] == 200
+
+
+def test_a_file_without_metadata_costs_no_read(tmp_path: Path) -> None:
+    """A view by licences asks the store for no metadata of an egg, which has none."""
+    store = FakeStore(MemoryStore(Clock().seconds))
+    with in_process(tmp_path, store=store, tables=TABLES) as server:
+        list_old_file(server.index.named("dev").uploads, EGG, tmp_path, LONG_AGO)
+        store.calls.clear()
+
+        assert versions(server, "/dev/simple/demo/") == ["1.0"]
+        assert versions(server, "/free/simple/demo/") == []
+
+    assert store.count("get", f"{keys.FILES}*") == 0
 
 
 def test_a_view_of_a_view_shows_what_fits_both(server: InProcessServer) -> None:

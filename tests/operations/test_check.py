@@ -15,6 +15,7 @@ from tests.catalog.invariants import commit_key
 from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
+from tests.refused import refused
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import FileContent
 from wheelyard.errors import Invalid, Unavailable
@@ -381,12 +382,28 @@ def test_a_contradiction_is_not_written_over(index_with_history: IndexHarness) -
         )
 
 
-def test_a_store_without_its_format_is_refused(index_with_history: IndexHarness) -> None:
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda harness: remove(harness, keys.FORMAT), "no wheelyard.json. Restore it"),
+        (
+            lambda harness: put(harness, keys.FORMAT, b"?"),
+            'wheelyard.json of this store is damaged. Restore it from a backup: {"format":3}',
+        ),
+    ],
+    ids=["lost", "damaged"],
+)
+def test_a_store_without_its_format_is_refused(
+    index_with_history: IndexHarness, damage: Damage, message: str
+) -> None:
     """A store that has lost `wheelyard.json` is not taken for a new one."""
-    index_with_history.store.delete(keys.FORMAT)
+    damage(index_with_history)
+    before = index_with_history.snapshot()
 
-    with pytest.raises(Invalid):
+    with refused(Invalid, "damaged_document", message):
         index_with_history.opened(seed=7)
+
+    assert index_with_history.snapshot() == before
 
 
 def test_a_file_is_no_place_of_a_store(tmp_path: Path) -> None:

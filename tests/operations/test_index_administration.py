@@ -29,6 +29,7 @@ from wheelyard.model.distribution_filename import parse_version_set
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import INDEX_KIND, IndexList
+from wheelyard.operations.index_administration import IndexAdministration
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.remedies import ALL_VERSIONS
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
@@ -310,6 +311,57 @@ def test_an_index_that_gets_a_project_meanwhile_is_not_removed(
     there = opened(harness)
     assert names_of(there) == [MAIN, "dev"]
     assert there.server.definitions.stored().revision == 3
+
+
+@pytest.mark.parametrize(
+    ("index_name", "change", "message"),
+    [
+        (
+            MAIN,
+            lambda administration: administration.add({"name": "demo"}, "local:bo"),
+            "the name of an index",
+        ),
+        (
+            "dev",
+            lambda administration: administration.remove("dev", "local:bo"),
+            "'dev' was removed meanwhile, so nothing was stored. Use another index.",
+        ),
+    ],
+    ids=["its name is taken", "its index is removed"],
+)
+def test_a_first_upload_that_an_index_change_overtakes(
+    harness: IndexHarness,
+    index_name: str,
+    change: Callable[[IndexAdministration], object],
+    message: str,
+) -> None:
+    """A project whose name is taken, or whose index goes, just before its first commit is none."""
+    store = FakeStore(harness.store)
+    tables = toml_of(main=OPEN_MAIN, index=[DEV])
+    uploads = harness.opened(3, store, tables=tables).named(index_name).uploads
+    administration = opened(harness, seed=4).server.index_administration
+    store.follow(Before(lambda: change(administration), "put", f"*{keys.PENDING}*"))
+
+    with pytest.raises((Invalid, NotFound), match=message):
+        uploads.accept(make_wheel().arrival(harness.folder), ALICE)
+
+    stored_keys = harness.snapshot()
+    assert not [key for key in stored_keys if keys.PENDING in key or key.endswith("/demo.json")]
+
+
+def test_an_index_whose_projects_vanish_is_removed(harness: IndexHarness) -> None:
+    """An index is removed, also if a document of its projects goes while it is looked at."""
+    document = Key(f"{keys.index_folder('dev')}{keys.project(NormalizedName('demo'))}")
+    store = FakeStore(harness.store)
+    index = harness.opened(3, store, tables=toml_of(index=[DEV]))
+    index.named("dev").names.reserve(ALICE, NormalizedName("demo"), "")
+    index.named("dev").changes.newest()
+    assert document in harness.snapshot()
+    store.follow(Before(lambda: harness.store.delete(document), "get", document))
+
+    index.server.index_administration.remove("dev", "local:bo")
+
+    assert names_of(opened(harness, seed=4)) == [MAIN]
 
 
 def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:

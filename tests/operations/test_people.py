@@ -2,11 +2,14 @@
 
 import pytest
 
+from tests.fake_store import Before, FakeStore
 from tests.fake_time import START
 from tests.operations.in_memory_index import IndexHarness
+from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unauthenticated
 from wheelyard.model.grants import describe_event
 from wheelyard.model.person import Person
+from wheelyard.storage.base import Key
 
 ANA = Person(provider="acme", subject="ana", name="ana@acme.dev", confirmed_at=START)
 BO = Person(provider="acme", subject="bo", name="bo@acme.dev", confirmed_at=START)
@@ -126,6 +129,22 @@ def test_a_late_release_takes_no_name_from_the_next_person(index: IndexHarness) 
     assert names.claim("acme", ANA.name, "another")
     names.release("acme", ANA.name, ANA.id)
     assert names.holder("acme", ANA.name) == "another"
+
+
+def test_a_name_that_is_lost_during_its_release(index: IndexHarness) -> None:
+    """A name whose document goes while it is released is nobody's, and its holder is ended."""
+    (claim,) = (
+        Key(key)
+        for key, body in index.snapshot(keys.PERSON_NAMES).items()
+        if ANA.name.encode() in body
+    )
+    lost = Before(lambda: index.store.delete(claim), "get", claim, nth=2)
+    people = index.opened(2, FakeStore(index.store, lost)).server.people_administration
+
+    people.release_name("acme", ANA.name, ADMIN)
+
+    assert stored(index, ANA).ended_by == ADMIN
+    assert index.index.catalog.person_names.holder("acme", ANA.name) == ""
 
 
 def test_two_who_end_each_other_at_once(index: IndexHarness) -> None:

@@ -1,5 +1,6 @@
 """Trial writes: whether a store takes what an index does with it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.http.server_process import store_probe
 from wheelyard.operations.check_store import (
     NOT_PROBED_YET,
+    Step,
     StoreProbe,
     failures_of,
     read_steps,
@@ -31,8 +33,9 @@ APART = probe("files/", "0123")
 
 @dataclass
 class Trial:
-    """A probe of a store, its clock, and the state of the probe during each pause."""
+    """A probe of a store, its steps and clock, and the state of the probe during each pause."""
 
+    steps: Sequence[Step]
     probe: StoreProbe
     clock: Clock
     states: list[str] = field(default_factory=list)
@@ -54,7 +57,7 @@ def trial_of(store: FakeStore, note: Path | None = None) -> Trial:
         lambda: rewrite_format(store, ConflictRetries(runtime=runtime)),
         *scratch_write_steps(store, APART),
     )
-    return Trial(StoreProbe(steps, runtime, note), clock)
+    return Trial(steps, StoreProbe(steps, runtime, note), clock)
 
 
 def empty() -> MemoryStore:
@@ -115,6 +118,35 @@ def test_servers_that_start_together() -> None:
     trial.probe.run()
 
     assert (trial.probe.reason, trial.states) == ("", [NOT_PROBED_YET] * 3)
+
+
+def test_what_a_newer_version_demands_stays() -> None:
+    """The trial keeps what a newer version, perhaps in another form, has demanded since."""
+    store = FakeStore(empty())
+    trial = trial_of(store)
+    newer = b'{"format":3,"reader":"what comes after numbers","writer":"7.5"}\n'
+    store.inner.put(FORMAT, newer, None)
+
+    trial.probe.run()
+
+    stored = store.inner.get(FORMAT)
+    assert isinstance(stored, Stored)
+    assert (trial.probe.reason, stored.body) == ("", newer)
+
+
+def test_a_lost_format_is_not_written_anew() -> None:
+    """The trial of a store that has lost its `wheelyard.json` says so, and writes nothing."""
+    store = FakeStore(empty())
+    trial = trial_of(store)
+    store.inner.delete(FORMAT)
+
+    (fault,) = failures_of(trial.steps)
+
+    assert (fault.code, fault.message) == (
+        "not_found",
+        "There is no wheelyard.json in this store.",
+    )
+    assert list(store.list("")) == []
 
 
 def test_a_store_with_a_format_is_tried_with_that_alone() -> None:

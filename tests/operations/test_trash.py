@@ -522,6 +522,21 @@ def test_a_public_bucket_deletes_nothing_that_is_being_promoted(
     assert list(begun_promotion.listed()) == [WHEEL.filename]
 
 
+def test_a_public_bucket_deletes_what_main_has(harness: IndexHarness) -> None:
+    """Where bytes go at once, a release that was promoted to main is deleted in its source."""
+    indexes = TwoIndexes(harness)
+    indexes.prod = indexes.dev.named(MAIN)
+    indexes.upload(WHEEL)
+    indexes.promote()
+    life = indexes.dev.lifecycle
+    public = replace(life, removal=replace(life.removal, keeps_deleted=False))
+
+    public.change("delete", ALICE, DEMO, FIRST, "")
+
+    assert list(indexes.listed()) == [WHEEL.filename]
+    assert len(objects_of(harness, WHEEL)) == 2
+
+
 def test_a_promoted_file_is_restored_and_removed(harness: IndexHarness) -> None:
     """A file that was deleted in the source is served by the target, and removed from both."""
     indexes = TwoIndexes(harness)

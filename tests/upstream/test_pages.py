@@ -28,7 +28,7 @@ from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.access import NameFilter, parse_name_patterns
 from wheelyard.model.project import Status
 from wheelyard.sources.simple_page import FetchedPage
-from wheelyard.storage.base import Stored
+from wheelyard.storage.base import Key, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
@@ -440,6 +440,14 @@ def test_the_first_index_that_has_a_name(
         assert owners == [process_of_both.servers[0].id, process_of_both.servers[1].id]
         process_of_both.clock.advance(seconds=601)
     assert second_upstream.asked("requests") == []
+
+
+def test_a_foreign_object_among_the_owners_is_passed_over(process_of_both: Asking) -> None:
+    """What somebody has put among the owners of names is no name, and hides none."""
+    process_of_both.page("requests")
+    process_of_both.store.put(Key(f"{keys.UPSTREAM_OWNERS}readme.txt"), b"?", None)
+
+    assert [name for name, _ in process_of_both.pages.stored_owners()] == [REQUESTS]
 
 
 def test_a_name_that_an_earlier_index_gets_later(

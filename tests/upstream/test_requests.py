@@ -13,14 +13,16 @@ from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import START, Timers
 from tests.http.in_process import InProcessServer
 from tests.operations.in_memory_index import IndexHarness
+from tests.refused import refused
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import look, page_of
 from tests.upstream.settings import front
 from wheelyard.catalog import keys
+from wheelyard.errors import Unavailable
 from wheelyard.model.access import Caller
-from wheelyard.model.package_requests import MAX_OF_ONE, MAX_REQUESTS, PackageRequest
+from wheelyard.model.package_requests import MAX_OF_ONE, MAX_REQUESTS, PackageRequest, RequestList
 from wheelyard.model.person import Person
 from wheelyard.model.public_packages import DecisionList, FileReason, Verdict
 from wheelyard.storage.base import ABSENT
@@ -183,6 +185,21 @@ def test_a_damaged_list_counts_as_empty(harness: IndexHarness) -> None:
     process.note("numpy")
     process.pass_time()
     assert [request.project for request in process.stored()] == ["numpy"]
+
+
+def test_a_list_that_cannot_be_read_now_is_not_lost(harness: IndexHarness) -> None:
+    """While the store does not answer, no request is written over those that wait already."""
+    process = Process(harness)
+    process.note("numpy")
+    process.pass_time()
+    before = harness.bytes_at(keys.PACKAGE_REQUESTS)
+    store = FakeStore(harness.store, Fault(FaultKind.NOT_DONE, "get", keys.PACKAGE_REQUESTS))
+    records = harness.opened(2, store).server.package_requests
+
+    with refused(Unavailable, "storage_unavailable"):
+        records.change(lambda _: RequestList())
+
+    assert harness.bytes_at(keys.PACKAGE_REQUESTS) == before
 
 
 @pytest.fixture

@@ -332,6 +332,26 @@ def test_a_removed_webhook_leaves_nothing(hooks: WebhookHarness) -> None:
     assert projects_of(hooks.receiver.taken) == ["demo 1.0", "other 1.0"]
 
 
+def test_a_new_webhook_begins_with_no_state_of_an_earlier_one(hooks: WebhookHarness) -> None:
+    """A webhook with the name of a removed one is told nothing that the other one waited for."""
+    key = keys.webhook_state("builds")
+    hooks.add()
+    hooks.receiver.answer = lambda _: 500
+    hooks.index.upload(make_wheel())
+    hooks.deliver()
+    left_behind = hooks.index.bytes_at(key)
+    assert hooks.state().waiting
+    hooks.webhooks.remove("builds", BY)
+    hooks.index.store.put(key, left_behind, None)  # by a server that delivers meanwhile
+    hooks.index.clock.advance(days=1)
+
+    hooks.add()
+
+    assert (hooks.state().waiting, hooks.state().attempts) == ({}, ())
+    hooks.deliver()
+    assert projects_of(hooks.receiver.asked) == ["demo 1.0"]
+
+
 def test_a_new_secret_signs_from_then_on(hooks: WebhookHarness) -> None:
     """After a new secret was made, messages are signed with that."""
     hooks.add()

@@ -405,13 +405,14 @@ def test_a_blocked_licence_is_found_when_a_file_is_asked_for(harness: IndexHarne
     other = policy_of(harness.opened(seed=7), settings, read)
     files = (listed_wheel("1.0"), listed_wheel("2.0"), listed_wheel("3.0"), listed_wheel("4.0"))
     sdist = listed_wheel("2.0", has_metadata=False, tag="py2-none-any")
-    found = page(*files, sdist)
+    bare = listed_wheel("5.0", has_metadata=False)  # nobody can say under which licence
+    found = page(*files, sdist, bare)
     assert shown(policy, found) == [each.version for each in found.files]
     assert asked == []
-    refusals = [policy.refusal_of_file(found, each) for each in (*files, sdist, *files)]
+    refusals = [policy.refusal_of_file(found, each) for each in (*files, sdist, bare, *files)]
     assert [each.code if each else None for each in refusals] == [
         *(None, Code.LICENCE, None, None),
-        Code.LICENCE,
+        *(Code.LICENCE, None),
         *(None, Code.LICENCE, None, None),
     ]
     assert asked == [each.filename for each in files]  # once each
@@ -420,7 +421,7 @@ def test_a_blocked_licence_is_found_when_a_file_is_asked_for(harness: IndexHarne
     refused = alone.refusal_of_file(found, sdist)
     assert refused is not None
     assert refused.code == Code.LICENCE
-    assert shown(policy, found) == shown(other, found) == ["1.0", "3.0", "4.0"]
+    assert shown(policy, found) == shown(other, found) == ["1.0", "3.0", "4.0", "5.0"]
     assert codes(policy, found) == {"2.0": [Code.LICENCE]}
     approve(harness.index, "2.0", [Code.LICENCE])
     assert shown(policy, found) == [each.version for each in found.files]
