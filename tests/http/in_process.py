@@ -7,6 +7,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from tests.distributions import Distribution
 from tests.fake_time import Clock, fake_runtime
@@ -20,6 +21,9 @@ from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
+
+Piece = bytes | Literal["is silent", "leaves"]
+"""A piece of a request's body, or what its client does, which is silent until it is given up."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class InProcessServer:
         *headers: tuple[str, str],
         method: str = "GET",
         host: str = "index",
-        body: Sequence[bytes] = (),
+        body: Sequence[Piece] = (),
     ) -> InProcessResponse:
         """Send a request for a path and query, with these headers, a Host and a body."""
         asking = self.ask(target, *headers, method=method, host=host, body=body)
@@ -85,7 +89,7 @@ class InProcessServer:
         *headers: tuple[str, str],
         method: str = "GET",
         host: str = "index",
-        body: Sequence[bytes] = (),
+        body: Sequence[Piece] = (),
         client: str = "127.0.0.1",
     ) -> InProcessResponse:
         """Send a request as `get` does, beside others, from an address."""
@@ -122,15 +126,17 @@ class InProcessServer:
         self.runner.run(connect(), context=copy_context())
         return sent
 
-    async def _answer(self, scope: dict[str, object], pieces: Sequence[bytes]) -> InProcessResponse:
+    async def _answer(self, scope: dict[str, object], pieces: Sequence[Piece]) -> InProcessResponse:
         sent, quick = list[Message](), list[bool]()
-        coming: list[Message] = [
-            *({"type": "http.request", "body": piece, "more_body": True} for piece in pieces),
-            {"type": "http.request", "body": b"", "more_body": False},
-        ]
+        coming: list[Piece] = [*pieces, b""]
 
         async def receive() -> Message:
-            return coming.pop(0) if coming else await asyncio.Future()  # the client stays
+            piece = coming.pop(0) if coming else "is silent"
+            if piece == "is silent":
+                await asyncio.Future()  # the client stays
+            if piece == "leaves":
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": piece, "more_body": bool(coming)}
 
         async def send(message: Message) -> None:
             sent.append(message)

@@ -1,20 +1,31 @@
 """The application itself, asked without a server."""
 
 import asyncio
+import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.distributions import make_wheel
+from tests.distributions import Distribution, make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Pause
 from tests.fake_time import Clock
-from tests.http.in_process import InProcessServer, in_process
+from tests.http.forms import BOUNDARY, file, form, text
+from tests.http.in_process import InProcessResponse, InProcessServer, Piece, in_process
 from tests.http.remote_store import RemoteStore
+from tests.http.security.test_request_authentication import BAD, CHALLENGE, header
 from tests.http.servers import token_of
 from wheelyard.catalog import keys
+from wheelyard.http.logs import ACCESS_LOGGER, JsonFormatter
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.settings.sections import (
+    AccessSettings,
+    ServerSettings,
+    Settings,
+    UploadSettings,
+)
 from wheelyard.storage.memory import MemoryStore
 
 DEMO = make_wheel("demo")
@@ -159,3 +170,179 @@ def test_metrics_of_a_public_server_need_their_token(
         answer = app.get("/metrics", ("authorization", f"Bearer {token}"))
 
     assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "field", "status", "words"),
+    [
+        (PAGE, "index", ("content-length", "9x"), 400, "Send it in at most 19 digits."),
+        (PAGE, "in dex", ("x", "y"), 400, "The Host header is not valid."),
+        (PAGE, "index", ("transfer-encoding", "gzip"), 400, "Send the body as it is, or chunked."),
+        ("/simple/%ff/", "index", ("x", "y"), 400, "The path is not UTF-8."),
+        (PAGE, "index", ("authorization", f"Bearer {'x' * 17_000}"), 431, "as no credential is."),
+    ],
+    ids=["length", "host", "coding", "path", "credential"],
+)
+def test_a_malformed_request_is_told_what_to_send(
+    app: InProcessServer, path: str, host: str, field: tuple[str, str], status: int, words: str
+) -> None:
+    """A request with a malformed part is refused, and told which part that is."""
+    answer = app.get(path, field, host=host)
+
+    assert (answer.status, words in answer.body.decode()) == (status, True)
+
+
+@pytest.mark.parametrize("credential", BAD.values(), ids=BAD)
+def test_a_bad_credential_opens_no_public_page(app: InProcessServer, credential: str) -> None:
+    """An invalid credential is challenged on a public page, too, whatever is wrong with it."""
+    value = header(credential, token_of(app.index, can="read"))
+    answer = app.get(PAGE, ("authorization", value))
+
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, CHALLENGE)
+    assert b"Send a token of this index as the password" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status", "part"),
+    [
+        ("if-match", f'"x", "{DEMO.sha256}"', 200, slice(None)),
+        ("if-match", '"x"', 412, None),
+        ("range", "bytes=5-9", 206, slice(5, 10)),
+        ("range", "bytes=9-5", 200, slice(None)),
+        ("range", "bytes=9-9", 206, slice(9, 10)),
+    ],
+    ids=["its ETag", "another ETag", "range", "end before start", "one byte"],
+)
+def test_a_file_is_sent_whole_in_part_or_not_at_all(
+    app: InProcessServer, name: str, value: str, status: int, part: slice | None
+) -> None:
+    """A file comes if its ETag is the one that is named, in part only for a range that is one."""
+    answer = app.get(f"/packages/{DEMO.filename}", (name, value))
+
+    assert answer.status == status
+    assert part is None or answer.body == DEMO.body[part]
+
+
+class Upload(NamedTuple):
+    """The headers and the body of an upload, and what is answered."""
+
+    status: int
+    words: str
+    fields: dict[str, str]
+    body: bytes = b"x"
+    path: str = "/legacy/"
+
+
+def form_of(made: Distribution, name: str = "content") -> bytes:
+    """Return the form with a package."""
+    return form(file(name, made.filename, made.body))
+
+
+FORM = {"content-type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
+OTHER = make_wheel("other")
+ZIP = Distribution("other-1.0.zip", b"no archive")
+REFUSED_UPLOADS = {
+    "too long": Upload(413, "the limit is 1 MiB", {**FORM, "content-length": "9" * 9}),
+    "compressed": Upload(415, "Send the form as it is.", {**FORM, "content-encoding": "br"}),
+    "nothing": Upload(400, "The request has no body. Send a form", {**FORM, "content-length": "0"}),
+    "no form": Upload(415, "Send multipart/form-data.", {}),
+    "registration": Upload(410, "upload the files.", FORM, form(text(":action", "submit"))),
+    "unknown root": Upload(404, "add 'emca' to roots.", FORM, form_of(OTHER), "/emca/"),
+    "broken zip": Upload(400, "not a ZIP", FORM, form_of(ZIP, "package")),
+}
+
+
+@pytest.fixture
+def uploading_app(tmp_path: Path) -> Iterator[InProcessServer]:
+    """An application that takes files of at most 1 MiB, also as Gemfury does, with room for one."""
+    settings = Settings(
+        server=ServerSettings(roots=("acme",)),
+        uploads=UploadSettings(max_file_size=1, zip_sdists=True),
+    )
+    with in_process(tmp_path, settings, tables="[main]\nindex_files = 2\n") as app:
+        app.publish(DEMO)
+        yield app
+
+
+def send(app: InProcessServer, upload: Upload, *pieces: Piece) -> InProcessResponse:
+    """Send an upload with a good token, its body in these pieces if there are some."""
+    token = token_of(app.index, can="upload")
+    fields = {
+        "authorization": f"Bearer {token}",
+        "content-length": str(len(upload.body)),
+        **upload.fields,
+    }
+    return app.get(upload.path, *fields.items(), method="POST", body=pieces or [upload.body])
+
+
+@pytest.mark.parametrize("upload", REFUSED_UPLOADS.values(), ids=REFUSED_UPLOADS)
+def test_a_wrong_upload_is_told_what_to_send(
+    uploading_app: InProcessServer, upload: Upload
+) -> None:
+    """An upload that cannot be one is refused with what to send instead, and nothing is listed."""
+    answer = send(uploading_app, upload)
+
+    assert (answer.status, upload.words in answer.body.decode()) == (upload.status, True)
+    assert uploading_app.get("/simple/other/").status == 404
+
+
+def test_curl_reads_the_answer_of_gemfury(uploading_app: InProcessServer) -> None:
+    """An upload by curl to a root is answered in lines, as at Gemfury, and any other in JSON."""
+    body, curl = form_of(OTHER), {**FORM, "user-agent": "curl/8"}
+    rows = (("/acme/", curl), ("/acme/", FORM), ("/legacy/", curl))
+    answers = [send(uploading_app, Upload(200, "", fields, body, path)) for path, fields in rows]
+
+    assert answers[0].body.decode().splitlines()[1:] == [f"{OTHER.filename} ... ok"]
+    for answer in answers[1:]:
+        assert answer.headers["content-type"] == "application/json"
+
+
+def test_an_upload_whose_client_leaves_is_logged_and_not_listed(
+    uploading_app: InProcessServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An upload whose client leaves before the end has no answer in the log, and is not listed."""
+    whole = Upload(499, "", FORM, form_of(OTHER))
+    with caplog.at_level(logging.INFO, ACCESS_LOGGER):
+        send(uploading_app, whole, whole.body, "leaves")
+
+    (line,) = map(JsonFormatter().format, caplog.records)
+    assert json.loads(line)["httpRequest"]["status"] == whole.status
+    assert uploading_app.get("/simple/other/").status == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "pieces", "status"),
+    [({}, (), 200), ({"expect": "100-continue"}, (), 413), ({}, ("is silent", "leaves"), 413)],
+    ids=["sends", "asks first", "is silent"],
+)
+def test_a_full_index_refuses_who_does_not_send(
+    uploading_app: InProcessServer,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, str],
+    pieces: tuple[Piece, ...],
+    status: int,
+) -> None:
+    """A full index takes a file that it has, and refuses who asks first or sends nothing."""
+    monkeypatch.setattr("wheelyard.http.upload_handler.FIRST_CHUNK_SECONDS", 0)
+    uploading_app.publish(OTHER)
+    known = Upload(status, "", {**FORM, **fields}, form_of(OTHER))
+    answer = send(uploading_app, known, *pieces)
+
+    assert answer.status == status
+    assert (b"of its quota of 2 files" in answer.body) == (status == 413)
+
+
+def test_the_prefix_without_its_slash_leads_to_the_home_page(tmp_path: Path) -> None:
+    """Below a path prefix, the prefix itself leads to the home page."""
+    settings = Settings(server=ServerSettings(path_prefix="/team/python"))
+    with in_process(tmp_path, settings) as app:
+        answer = app.get("/team/python")
+
+    assert (answer.status, answer.headers["location"]) == (301, "/team/python/")
+
+
+def test_a_cookie_means_nothing_where_nobody_signs_in(app: InProcessServer) -> None:
+    """Where nobody can sign in, the documentation is shown to a browser with any cookie."""
+    page = app.get("/-/docs/tokens/", ("accept", "text/html"), ("cookie", "wheelyard-session=x"))
+
+    assert page.status == 200

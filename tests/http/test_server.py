@@ -35,11 +35,14 @@ main()
 
 LATE_WORKER = """
 import os
+import sys
 from pathlib import Path
 from wheelyard.http.server_process import RunFolder, WorkerProcess
 from wheelyard.settings.sections import Settings
 
-WorkerProcess(Settings(), None, RunFolder(Path("removed")), os.getppid()).load()
+folder = RunFolder(Path(sys.argv[1]))
+folder.lead = Path("removed") / "lead"
+WorkerProcess(Settings(), None, folder, os.getppid()).load()
 """
 
 
@@ -84,14 +87,17 @@ def forks_in(folder: Path) -> list[str]:
     return (folder / "forks.txt").read_text().splitlines()
 
 
-def test_orphaned_worker_ends_in_silence(sandbox: Sandbox) -> None:
-    """If the manager was killed, and its folder is gone, a worker that starts ends in silence."""
+@pytest.mark.parametrize(("folder", "last_words"), [("removed", b""), (".", b"FileNotFoundError:")])
+def test_orphaned_worker_ends_in_silence(sandbox: Sandbox, folder: str, last_words: bytes) -> None:
+    """Only if the manager was killed, and its folder is gone, a worker that starts says nothing."""
     done = subprocess.run(
-        [sys.executable, "-c", LATE_WORKER],
+        [sys.executable, "-c", LATE_WORKER, folder],
         check=False,
         cwd=sandbox.folder,
         capture_output=True,
         env=sandbox.environment() | SOURCE,
     )
 
-    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr[done.stderr.rfind(b"\n", 0, -1) + 1 :].startswith(last_words)
+    assert bool(done.stderr) == bool(last_words)

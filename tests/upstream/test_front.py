@@ -114,6 +114,17 @@ def test_a_question_about_a_file_downloads_nothing(
     assert public.asked_files("requests") == []
 
 
+def test_a_file_of_unknown_size_comes_whole(server: InProcessServer, public: FakeUpstream) -> None:
+    """A file whose page tells no size has no length before it is fetched, and comes whole."""
+    public.behave("requests", Fault.NO_SIZE)
+    link = link_of(server, "requests", WHEEL)
+
+    head = server.get(link, method="HEAD")
+
+    assert (head.status, "content-length" in head.headers) == (200, False)
+    assert server.get(link).body == public_wheel("requests", "2.0").body
+
+
 def test_a_listed_file_that_the_upstream_lacks(
     server: InProcessServer, public: FakeUpstream
 ) -> None:

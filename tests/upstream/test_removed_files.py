@@ -11,7 +11,7 @@ from tests.index_tables import toml_of
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import link_of, look, page_of
-from tests.upstream.settings import close, upstream_section
+from tests.upstream.settings import close, front, upstream_section
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import Settings
@@ -47,3 +47,19 @@ def test_rules_of_an_index_hide_removed_files(
         close(server.index)
 
     assert seen == [200, status]
+
+
+def test_removed_file_that_nobody_kept_is_not_found(tmp_path: Path, upstream: FakeUpstream) -> None:
+    """A file that has left its page is not found if it was never fetched, or never listed."""
+    upstream.publish(WHEEL)
+    with front(tmp_path, upstream, keep_removed=True, page_ttl=0) as server:
+        url = link_of(server, "requests", WHEEL.filename)
+        upstream.withdraw(WHEEL.filename)
+        upstream.publish(public_wheel("requests", "3.0"))
+        server.clock.advance(seconds=1)
+        assert WHEEL.filename not in page_of(server, "requests").files
+
+        seen = [look(server, path) for path in (url, url.replace("2.0", "1.0"))]
+
+    assert [answer.status for answer in seen] == [404, 404]
+    assert all(b"There is no file of this name here." in answer.body for answer in seen)

@@ -51,6 +51,7 @@ BAD = {
     "token-with-more": "Bearer TOKENx",
     "token-in-other-case": "Bearer SWAPPED",
     "unknown-scheme": "Digest username=ann",
+    "unknown-scheme-with-a-token": "Digest {:u:TOKEN}",
     "bare-token": "TOKEN",
     "empty": "",
 }
