@@ -298,6 +298,9 @@ def test_proxy_of_the_environment_is_used(
         f"http://packages.invalid:80{PROJECTS}",
     ]
     assert proxy_for(parse_url("http://direct.invalid/")) is None
+    monkeypatch.setenv("HTTPS_PROXY", server.url)
+    with pytest.raises(Unavailable, match="the proxy of the environment does not connect to it"):
+        names_at(opened("https://packages.invalid", ""))
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
     with pytest.raises(Unavailable, match="the proxy of the environment"):
         names_at(opened("http://packages.invalid", ""))

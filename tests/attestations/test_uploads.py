@@ -23,6 +23,7 @@ from tests.fake_time import Clock, fake_runtime
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
 from tests.index_tables import toml_of
+from tests.model.jobs import BUILDKITE
 from tests.operations.fake_sources import FakeFiles, FakeSource, counted
 from tests.operations.in_memory_index import ALICE
 from tests.operations.store_copies import copy_whole
@@ -89,6 +90,7 @@ PUBLISHERS: Final = (
         "projects": ["other"],
         "actions": ["read"],
     },
+    {**BUILDKITE, "id": "bk", "projects": ["built"]},
     {
         "id": "in-dev",
         "provider": "gitlab",
@@ -101,7 +103,7 @@ PUBLISHERS: Final = (
 )
 WIDGET_NAME: Final = NormalizedName("widget")
 ONE: Final = Version("1.0")
-WIDGET, OTHER = make_wheel("widget", "1.0"), make_wheel("other", "1.0")
+WIDGET, OTHER, BUILT = (make_wheel(name, "1.0") for name in ("widget", "other", "built"))
 PAGE: Final = "/integrity/widget/1.0/widget-1.0-py3-none-any.whl/provenance"
 
 
@@ -237,6 +239,19 @@ def test_another_signer_is_refused(
     assert identity.subject in refused.value.message
     assert difference in refused.value.message
     assert_nothing_is_stored(server)
+
+
+def test_a_publisher_that_no_certificate_names(
+    server: InProcessServer, authority: Authority
+) -> None:
+    """Where the only publisher is of a provider without certificates, a refusal says just that."""
+    sent = authority.attest(BUILT.filename, BUILT.sha256, github())
+
+    with pytest.raises(Invalid, match="bk, nothing of its provider can be verified") as refused:
+        upload(server, BUILT, sent)
+
+    assert refused.value.code == "invalid_attestations"
+    assert server.get("/simple/built/", JSON).status == 404
 
 
 def test_what_does_not_hold_stores_nothing(server: InProcessServer, authority: Authority) -> None:

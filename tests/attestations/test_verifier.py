@@ -121,6 +121,9 @@ REFUSED: Final = {
     "another version": lambda: authority().attest("widget-1.1-py3-none-any.whl", DIGEST),
     "an sdist": lambda: authority().attest("widget-1.0.tar.gz", DIGEST),
     "no file name": lambda: authority().attest("widget", DIGEST),
+    "a wheel with a label of no form": lambda: authority().attest(
+        "widget-1.0-1-py3-none-any-CUDA.whl", DIGEST
+    ),
     "an unknown type": lambda: authority().attest(NAME, DIGEST, predicate_type=PREDICATE),
     "two files": lambda: authority().attest(
         NAME, DIGEST, subjects=[{"name": NAME, "digest": {"sha256": DIGEST}}] * 2
@@ -352,6 +355,15 @@ class _Text:
     def read_bytes(self) -> bytes:
         """Return it."""
         return self._text.encode()
+
+
+def test_no_publisher_of_an_unknown_kind_has_signed(verifier: AttestationVerifier) -> None:
+    """A provenance of a kind of publisher that no certificate names is refused."""
+    bundle = {"publisher": {"kind": "Other"}, "attestations": [_good()]}
+    body = json.dumps({"version": 1, "attestation_bundles": [bundle]}).encode()
+
+    with pytest.raises(Invalid, match="one is said to be of 'Other', and was signed by"):
+        verifier.verify_provenance(body, NAME, DIGEST)
 
 
 def test_no_provenance_is_read_of_noise() -> None:

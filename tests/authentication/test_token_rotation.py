@@ -1,6 +1,7 @@
 """Rotation of API tokens: the new token, the life of the old one, and what is refused."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -97,11 +98,20 @@ def test_a_rotated_token_is_not_rotated_again(harness: IndexHarness) -> None:
     assert harness.index.tokens.find("ci") == second.new
 
 
-def test_old_token_can_be_rotated_again_if_the_new_one_is_revoked(harness: IndexHarness) -> None:
+@pytest.mark.parametrize(
+    "lose",
+    [
+        lambda harness, new: harness.index.tokens.revoke(new.id, by="local:bob"),
+        lambda harness, new: harness.store.delete(keys.token(new.id)),
+    ],
+    ids=["revoked", "lost by the store"],
+)
+def test_old_token_can_be_rotated_again_if_the_new_one_is_gone(
+    harness: IndexHarness, lose: Callable[[IndexHarness, TokenRecord], object]
+) -> None:
     """Where the new token is revoked, as nobody saw it, the old one can be rotated again."""
     _, record = create_token(harness.index)
-    lost = rotated(harness.index)
-    harness.index.tokens.revoke(lost.new.id, by="local:bob")
+    lose(harness, rotated(harness.index).new)
 
     again = rotated(harness.index)
 

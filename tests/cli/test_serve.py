@@ -117,6 +117,27 @@ def test_a_server_runs_without_standard_error(sandbox: Sandbox) -> None:
     assert (str(number), status) == ("/dev/null", 0)
 
 
+def test_a_server_ends_with_its_terminal(sandbox: Sandbox) -> None:
+    """A server that was started in a terminal ends in good order once that is closed."""
+    address = ("127.0.0.1", free_port())
+    command = [*WHEELYARD, "serve", "--port", str(address[1])]
+    environment = sandbox.environment() | WHERE
+    terminal, its_input = os.openpty()
+    with subprocess.Popen(
+        command, cwd=sandbox.folder, env=environment, stdin=its_input, stdout=subprocess.DEVNULL
+    ) as process:
+        until(partial(is_listening, address), process=process)
+        process.send_signal(signal.SIGHUP)
+        try:
+            status = process.wait(TIMEOUT_SECONDS)
+        finally:
+            process.kill()
+    os.close(its_input)
+    os.close(terminal)
+
+    assert status == 0
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_waiting_server_ends_in_order(sandbox: Sandbox, wheelyard: Typed, workers: str) -> None:
     """A server that waits for its first write ends in good order, and leaves nothing behind."""

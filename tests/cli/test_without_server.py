@@ -282,3 +282,12 @@ def test_the_check_says_what_the_settings_say(
     lines = done.stdout.splitlines()
     assert "reading main: anybody" in lines
     assert [line for line in lines if " = " in line] == ["server.port = 3333, from PORT"]
+
+
+def test_a_host_that_is_no_address(wheelyard: Typed) -> None:
+    """A host at which nobody can listen is refused with the options that change it."""
+    done = wheelyard("config", "check", WHEELYARD_SERVER_HOST="a" * 100)
+
+    assert done.returncode == 1
+    assert f"Cannot listen on {'a' * 100}, port 8080: it is no address." in done.stderr
+    assert "Choose another with --host or --port." in done.stderr

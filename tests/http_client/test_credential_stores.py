@@ -1,6 +1,9 @@
 """netrc files that get a token, and keep everything else, and keyrings that fail."""
 
 import subprocess
+from collections.abc import Iterable
+from errno import EACCES
+from itertools import repeat
 from netrc import netrc
 from pathlib import Path
 
@@ -9,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelyard.http_client.credential_stores import (
+    TOKEN_USER,
     KeyringFailed,
     NetrcProblem,
     TokenKeyring,
+    ask_keyring,
     netrc_bytes,
     netrc_path,
     netrc_text,
@@ -19,6 +24,10 @@ from wheelyard.http_client.credential_stores import (
     with_token,
     without_token,
 )
+from wheelyard.http_client.urls import UserPassword, parse_url
+
+Outcome = tuple[int, bytes] | Exception
+"""The status and the output of a command, or why it has none."""
 
 HOST, TOKEN, NEW = "pypi.acme.dev", "wyd_old", "wyd_new"
 PIECES = st.sampled_from(
@@ -109,12 +118,84 @@ def test_the_file_is_the_one_that_clients_read(tmp_path: Path) -> None:
     assert netrc_path({}, tmp_path, is_windows=True) == tmp_path / ".netrc"
 
 
-def test_what_a_keyring_says_of_its_failure_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A keyring that fails has no token, whatever it prints, and stores none."""
-    failed = subprocess.CompletedProcess((), 1, b"the keyring is locked", b"")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    keyring = TokenKeyring("keyring", f"https://{HOST}", {}, 1.0)
+def install_keyring(
+    monkeypatch: pytest.MonkeyPatch, outcomes: Iterable[Outcome]
+) -> list[tuple[str, ...]]:
+    """Let a keyring end its commands in this way; return the arguments of each command so far."""
+    asked, remaining = list[tuple[str, ...]](), iter(outcomes)
 
-    assert keyring.token() == ""
-    with pytest.raises(KeyringFailed, match="stores nothing here"):
-        keyring.store(TOKEN)
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        asked.append(tuple(command[1:]))
+        outcome = next(remaining)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return subprocess.CompletedProcess(command, *outcome)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return asked
+
+
+LOCKED: Outcome = (1, b"the keyring is locked")
+SILENT = subprocess.TimeoutExpired("keyring", 60)
+NOT_RUN = PermissionError(EACCES, "Permission denied")
+
+
+def test_what_a_keyring_says_of_its_failure_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keyring that fails has no token, whatever it prints."""
+    install_keyring(monkeypatch, [LOCKED])
+
+    assert TokenKeyring("keyring", f"https://{HOST}", {}, 60.0).token() == ""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (LOCKED, "stores nothing here"),
+        ((0, b"another token"), "does not give back what was stored"),
+        (SILENT, "does not answer within 60 seconds"),
+        (NOT_RUN, "cannot be run: Permission denied"),
+    ],
+    ids=["fails", "keeps nothing", "silent", "cannot be run"],
+)
+def test_a_keyring_that_stores_nothing_is_left_empty(
+    monkeypatch: pytest.MonkeyPatch, outcome: Outcome, words: str
+) -> None:
+    """Where a keyring does not store a token, that is told with the reason, and it is emptied."""
+    asked = install_keyring(monkeypatch, repeat(outcome))
+
+    with pytest.raises(KeyringFailed, match=f"^{words}$"):
+        TokenKeyring("keyring", f"https://{HOST}", {}, 60.0).store(TOKEN)
+
+    assert ("del", f"https://{HOST}/", TOKEN_USER) in asked
+    assert [service for verb, service, _ in asked if verb == "set"] == [f"https://{HOST}/"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "found"),
+    [
+        ([(0, b"ana\ns3cret\n")], UserPassword("ana", "s3cret")),
+        ([LOCKED, (0, b"s3cret\n")], UserPassword(TOKEN_USER, "s3cret")),
+        ([LOCKED, LOCKED, (0, b"s3cret\n")], UserPassword(TOKEN_USER, "s3cret")),
+        ([LOCKED, LOCKED, LOCKED], None),
+        ([(0, b""), (0, b"\n"), (0, b"")], None),
+    ],
+    ids=["a pair", "a password", "a password of the host", "locked", "empty"],
+)
+def test_a_keyring_is_asked_in_three_ways(
+    monkeypatch: pytest.MonkeyPatch, outcomes: list[Outcome], found: UserPassword | None
+) -> None:
+    """A keyring is asked until it has a password, and what it prints as it fails is none."""
+    asked = install_keyring(monkeypatch, outcomes)
+
+    assert ask_keyring("keyring", parse_url(f"https://{HOST}/"), {}, 60.0) == found
+    assert len(asked) == len(outcomes)
+
+
+def test_a_silent_keyring_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keyring that waits for somebody who unlocks it is told apart from one without password."""
+    asked = install_keyring(monkeypatch, [SILENT])
+
+    with pytest.raises(TimeoutError):
+        ask_keyring("keyring", parse_url(f"https://{HOST}/"), {}, 60.0)
+
+    assert len(asked) == 1

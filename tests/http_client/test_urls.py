@@ -2,7 +2,7 @@
 
 import pytest
 
-from wheelyard.http_client.urls import BadUrl, UserPassword, parse_url
+from wheelyard.http_client.urls import MAX_URL_LENGTH, BadUrl, UserPassword, parse_url
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,13 @@ def test_what_is_no_url(text: str) -> None:
     """Nothing but http and https to a port that there can be is asked for."""
     with pytest.raises(ValueError, match="no URL"):
         parse_url(text)
+
+
+def test_urls_that_are_too_long() -> None:
+    """A URL or a link of any length is refused by a short message, and not looked through."""
+    long = "http://index.example/" + "a" * MAX_URL_LENGTH
+
+    with pytest.raises(BadUrl, match=r"^it is too long$"):
+        parse_url(long)
+    with pytest.raises(BadUrl, match=r"^it is too long$"):
+        parse_url("http://index.example/simple/").resolved("../" * MAX_URL_LENGTH)

@@ -51,9 +51,27 @@ def test_what_is_wrong(table: dict[str, Any], why: FieldFault, path: str) -> Non
     assert (caught.value.why, ".".join(caught.value.path)) == (why, path)
 
 
-def test_a_wrong_number_that_may_be_missing() -> None:
-    """The message about a number says which numbers are right, also if it may be left out."""
+@pytest.mark.parametrize(
+    ("table", "kind", "message"),
+    [
+        (
+            {"name": "dev", "index_files": -1},
+            IndexFields,
+            "index_files: expected a number of files, from 0",
+        ),
+        (
+            {"section": {"floor": 1, "books": "one"}},
+            Document,
+            "section.books: expected a list of texts",
+        ),
+    ],
+    ids=["a number that may be missing", "a list"],
+)
+def test_the_expected_value_is_told(
+    table: dict[str, Any], kind: type[Struct], message: str
+) -> None:
+    """The message about a wrong value says what is right, also if it may be left out."""
     with pytest.raises(InvalidField) as caught:
-        decode_table({"name": "dev", "index_files": -1}, IndexFields)
+        decode_table(table, kind)
 
-    assert caught.value.message == "index_files: expected a number of files, from 0"
+    assert caught.value.message == message

@@ -161,6 +161,13 @@ def test_characters_of_no_filename(filename: str) -> None:
         parse_filename(filename)
 
 
+def test_a_wheel_for_too_many_tags() -> None:
+    """A wheel with more combinations of tags than any real one has is refused, and told so."""
+    tags = ".".join("abcdefghijk")
+    with pytest.raises(Invalid, match="it names more than 1000 tags"):
+        parse_filename(f"x-1-{tags}-{tags}-{tags}.whl")
+
+
 @pytest.mark.parametrize("row", REFUSED)
 def test_ambiguous_filenames_are_refused(row: str) -> None:
     """A filename that packaging alone would take, or that readers take differently, is refused."""

@@ -13,6 +13,7 @@ from wheelyard.model.licences import UNKNOWN, UNREADABLE, licence_of, parse_lice
 
 AGPL = "Classifier: License :: OSI Approved :: GNU Affero General Public License v3"
 GPL = "Classifier: License :: OSI Approved :: GNU General Public License (GPL)"
+CC0 = "Classifier: License :: CC0 1.0 Universal (CC0 1.0) Public Domain Dedication"
 MIT = "Classifier: License :: OSI Approved :: MIT License"
 
 LEAVES = ("MIT", "Apache-2.0", "GPL-2.0-only", "GPL-3.0-or-later")
@@ -30,6 +31,7 @@ EXPRESSIONS = st.recursive(
         ("AGPL-3.0-only", True),
         ("AGPL-3.0", True),  # its id before 2018
         ("AGPL-3.0-or-later", False),
+        ("AGPL-3.0+", False),  # its id before 2018
         ("GPL-2.0-or-later", True),
         ("LGPL-3.0-only", False),
         ("MIT OR GPL-3.0", False),
@@ -67,6 +69,7 @@ def test_a_pattern_that_matches_no_licence_is_refused(text: str) -> None:
         ([AGPL], "AGPL-3.0-only"),
         ([f"{AGPL} or later (AGPLv3+)"], "AGPL-3.0-or-later"),
         ([GPL], "GPL-1.0-or-later"),
+        ([CC0], "CC0-1.0"),
         ([MIT, AGPL], "MIT OR AGPL-3.0-only"),
         ([MIT, "Classifier: License :: OSI Approved"], "MIT"),
         ([MIT, "Classifier: License :: Other/Proprietary License"], UNKNOWN),

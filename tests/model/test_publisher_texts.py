@@ -16,7 +16,12 @@ from wheelyard.rendering.web.admin.publisher_fields import PROVIDERS as FORMS
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=20)
 
 
-@pytest.mark.parametrize("table", [GITHUB, GITLAB, GOOGLE, BUILDKITE, OIDC], ids=lambda t: t["id"])
+TEXTUAL: Table = {**OIDC, "id": "a-text-like-a-boolean", "match": {"sub": "true", "admin": False}}
+
+
+@pytest.mark.parametrize(
+    "table", [GITHUB, GITLAB, GOOGLE, BUILDKITE, OIDC, TEXTUAL], ids=lambda table: table["id"]
+)
 def test_texts_are_the_same_publisher(table: Table) -> None:
     """A publisher whose keys were texts of a form is the same publisher."""
     provider = str(table["provider"])

@@ -273,7 +273,9 @@ def test_a_file_that_does_not_fit_changes_nothing(
         ('[[index]]\nname = "dev"\nindex_files = -1', r"expected a number of files, from 0\.$"),
         ('[[index]]\nname = "dev"\n[[index]]\nname = "dev"', "'dev' is there twice"),
         ('[[grant]]\nwho = ["ana"]\nprojects = ["*"]\nactions = ["read"]', "is nobody"),
+        ("groups = 1", "groups: expected a table, in single brackets"),
         ("[groups]\nteam = 1", "expected a list"),
+        ('[groups]\nteam = ["ana"]', r"\[groups\] 'team': .*ana"),
         ('[[publisher]]\nid = "a"\nprovider = "no"', "expected github"),
         ("[[retention]]\nkeep = 1", "number 1: keep: there is no such key"),
     ],
@@ -357,6 +359,17 @@ def test_an_open_index_over_a_main_that_closes_has_to_be_confirmed(harness: Inde
         put(harness.index, text.format("granted"))
 
     assert refused.value.code == "opens_index"
+
+
+def test_claims_of_a_publisher_are_shown_as_they_were_written() -> None:
+    """A publisher with a table of claims is shown as TOML that means the same publisher."""
+    tables = tables_in(
+        '[[publisher]]\nid = "batch"\nprovider = "oidc"\nissuer = "https://issuer.example/a"\n'
+        'match = { sub = "release", "acme.dev/trusted" = true }\nprojects = ["batch-lib"]\n'
+    )
+
+    assert tables.publisher
+    assert tables_in(to_toml(tables)) == tables
 
 
 def test_two_files_say_nothing_of_the_same_thing() -> None:

@@ -71,12 +71,13 @@ def test_entry_says_who_when_and_why() -> None:
     """A feed has releases and changes, newest first: who, when, why, and a link to the page."""
     found = project(file("1.0", yanked="it <breaks>"), file("1.0", is_wheel=False, yanked=""))
     yank = change("yanked", "demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl", reason="it <breaks>")
+    yank = replace(yank, by="token:0123456789", by_name="ci")
 
     feed = parse_feed(project_feed("Acme", BASE, found, [yank]))
 
     assert (feed.title, feed.updated) == ("demo · Acme", "2026-11-20T13:00:00Z")
     yanked, released = feed.entries
-    assert (yanked.title, yanked.author) == ("demo 1.0 yanked", "user:ana@acme.dev")
+    assert (yanked.title, yanked.author) == ("demo 1.0 yanked", "token:0123456789 (ci)")
     assert yanked.text == "Reason: it <breaks>\ndemo-1.0.tar.gz\ndemo-1.0-py3-none-any.whl"
     assert (released.title, released.author) == ("demo 1.0", "local:ann")
     assert released.text.startswith("Yanked: it <breaks>\n")

@@ -51,6 +51,18 @@ def test_a_package_that_nobody_has_asked_for_can_be_approved(admin: Administrato
     assert "numpy 1.0 appeared on 2025-12-31" in question
 
 
+def test_what_nobody_waits_for_is_not_listed(admin: Administrator) -> None:
+    """A package that an approval does not show, and that nobody has asked for, waits for nobody."""
+    question = admin.open(f"{PAGE}?decide=approve&package=evil+1.0").body.decode()
+    found = re.search(r'name="as_of" value="([^"]*)"', question)
+    assert found is not None
+
+    sent = admin.send(PAGE, as_of=found[1], decide="approve", package="evil 1.0")
+
+    assert "Still hidden: evil 1.0" in text_of(sent)
+    assert admin.server.index.server.package_requests.get().requests == ()
+
+
 def test_what_stays_hidden_stays_listed(admin: Administrator) -> None:
     """A package that an approval does not show waits for another one, with what hides it now."""
     ask(admin, "evil", "1.0")

@@ -18,7 +18,9 @@ from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import ReadResponse, look
+from wheelyard.catalog import keys
 from wheelyard.errors import NotFound
+from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
 
@@ -106,6 +108,51 @@ def test_equal_filenames(
         server.clock.advance(seconds=601)
         assert versions(server, "ml", "torch") == ["2.0", "3.0"]  # never the other bytes
         assert look(server, link.replace(ours.sha256, theirs.sha256)).status == 404
+
+
+def test_a_version_that_only_one_of_them_hides(
+    upstream: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """A version of which one upstream index shows a file is there, although another hides its."""
+    new = FakeFile.of(make_wheel("torch", "1.0", tag="cp314-cp314-win32"), START)
+    upstream.publish(new, FakeFile.of(public_wheel("torch", "2.0"), START))
+    second_upstream.publish(FakeFile.of(public_wheel("torch", "1.0"), OLD))
+    with chained(tmp_path, upstream, second_upstream, ML, cooldown_days=7) as server:
+        assert versions(server, "ml", "torch") == ["1.0"]
+        found = json.loads(look(server, "/ml/pypi/torch/1.0/json").body)
+        assert [file["filename"] for file in found["urls"]] == ["torch-1.0-py3-none-any.whl"]
+        assert b"days" in look(server, "/ml/pypi/torch/2.0/json").body
+
+
+def test_a_file_that_has_left_its_page(
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """With `keep_removed`, a kept file of a merged name stays at its link without its page."""
+    wheel = public_wheel("torch", "2.2")
+    second_upstream.publish(wheel)
+    rules: dict[str, Any] = {"keep_removed": True, "page_ttl": 0}
+    store = MemoryStore(Clock().seconds)
+    with chained(tmp_path, torch, second_upstream, ML, store=store, **rules) as server:
+        link = links(server, "ml")[wheel.filename]
+        assert server.index.upstream is not None
+        folder = keys.upstream(server.index.upstream.config.servers[1].id)
+        file_key = keys.distribution(canonicalize_name("torch"), wheel.sha256, wheel.filename)
+        store.put(Key(f"{folder}{file_key}"), wheel.body, None)
+        second_upstream.withdraw(wheel.filename)
+        server.clock.advance(seconds=1)
+        assert versions(server, "ml", "torch") == ["2.0", "2.0+cu121", "2.1"]
+        answer = look(server, link)
+
+    assert (answer.status, answer.body) == (200, wheel.body)
+
+
+def test_the_provenance_of_a_file_that_none_has(
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """The provenance of a file that no upstream index of a merged name lists is 404."""
+    with chained(tmp_path, torch, second_upstream, ML) as server:
+        path = "/ml/integrity/torch/2.0/torch-2.0-py3-none-win32.whl/provenance"
+        assert look(server, path).status == 404
 
 
 def test_a_project_that_is_gone(

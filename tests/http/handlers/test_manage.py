@@ -6,6 +6,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.authentication.verifiers.test_password_hashes import SHA
@@ -14,6 +15,7 @@ from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.index_tables import toml_of
+from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Project, Status
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
@@ -288,6 +290,21 @@ def test_reader_sees_no_manage_form(server: InProcessServer, name: str, status: 
     anonymous = Browser(server)
     assert anonymous.open(MANAGE).status == 401
     assert anonymous.send(MANAGE, fields).status == 401
+
+
+def test_whoever_reads_anonymously_is_asked_to_sign_in(tmp_path: Path) -> None:
+    """In an index that anybody may read, who has not signed in is asked to, and not refused."""
+    settings = settings_in(tmp_path)
+    settings = replace(settings, access=replace(settings.access, private=False))
+    with in_process(tmp_path, settings, tables=TABLES + toml_of(main=OPEN_MAIN)) as server:
+        server.publish(make_wheel("demo"))
+        anonymous, before = Browser(server), project(server)
+        assert anonymous.open("/project/demo/").status == 200
+        for path in (MANAGE, "/project/demo/access/"):
+            answer = anonymous.open(path)
+            assert (answer.status, "You are not signed in" in text_of(answer)) == (401, True)
+        assert anonymous.send(MANAGE, {"action": "status", "status": "archived"}).status == 401
+        assert project(server) == before
 
 
 def test_read_only_server_offers_no_form(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests import waiting
 from tests.distributions import make_sdist, make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, post
@@ -309,6 +310,21 @@ def test_page_shows_changes_of_other_projects(tmp_path: Path) -> None:
         page = app.get("/project/demo/", HTML).body
         assert b'project/base/"' in page
         assert b'href="../user/"' in page
+
+
+@pytest.mark.parametrize("path", ["/project/demo/", "/project/demo/1.0/"])
+def test_page_is_an_error_while_the_store_is_down(tmp_path: Path, path: str) -> None:
+    """While the store does not send what a release says of itself, no page says that it is gone."""
+    store = FakeStore(MemoryStore(Clock().seconds))
+    with in_process(tmp_path, store=store) as app:
+        app.publish(make_wheel("demo", "1.0", "Summary: Books of all kinds"))
+        store.follow(Fault(FaultKind.NOT_DONE, key="*.metadata", times=ALWAYS))
+        failed = app.get(path, HTML)
+        store.follow()
+        whole = app.get(path, HTML)
+
+    assert (failed.status, b"The store did not answer." in failed.body) == (503, True)
+    assert (whole.status, b"Books of all kinds" in whole.body) == (200, True)
 
 
 def test_managers_see_who_may_upload(tmp_path: Path) -> None:
