@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tests.advice import texts_of
 from tests.authentication.verifiers.password_fixture import BlockingHasher
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA512
-from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import START, Clock, fake_runtime
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -267,6 +267,19 @@ def test_a_sweep_with_a_fault_is_completed(servers: Servers, kind: FaultKind) ->
     assert servers.has_document() == is_killed
     assert servers.one.server.check.run(sweep=True).swept == is_killed
     assert not servers.has_document()
+
+
+def test_a_sweep_without_an_answer_says_so(servers: Servers) -> None:
+    """A store that takes no write ends the sweep with an error, and keeps the lines."""
+    servers.write(f"ana:{BCRYPT}")
+    silent = FakeStore(
+        servers.store, Fault(FaultKind.NOT_DONE, "put", CHANGED_PASSWORDS, times=ALWAYS)
+    )
+
+    with pytest.raises(Unavailable):
+        servers.opened(3, silent).server.check.run(sweep=True)
+
+    assert servers.people() == ["ana"]
 
 
 def test_a_sweep_keeps_what_a_newer_version_has_written(servers: Servers) -> None:

@@ -139,6 +139,8 @@ def test_layers_are_looked_at_in_order() -> None:
     [
         ({"snapshot": "yesterday"}, "snapshot: expected 2026-10-31, or a time"),
         ({"versions": {"numpy": "2"}}, "versions: expected specifiers such as >=2,<3"),
+        ({"versions": {"numpy": " "}}, "versions: expected specifiers .* and found ' '"),
+        ({"versions": {"numpy": "===2.0"}}, "versions: expected specifiers .* and found '===2.0'"),
         ({"versions": {"num/py": "<2"}}, "versions: expected names, or patterns"),
         ({"allow": ["-"]}, "allow: expected names, or patterns"),
         ({"cooldown_allow": ["acme==x"]}, "cooldown_allow: expected names, patterns, or NAME=="),

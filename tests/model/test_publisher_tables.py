@@ -111,6 +111,7 @@ WRONG_TABLES = [
     (GITHUB, {"ref": "refs/*/v1"}, "ref"),
     (GITHUB, {"ref": "*"}, "ref"),
     (GITHUB, {"ref_protected": "true"}, "ref_protected"),
+    (GITHUB, {"index": "Dev"}, "index"),
     (GITHUB, {"reusable_workflows": ["publish.yml"]}, "reusable_workflows"),
     (GITHUB, {"reusable_workflows": [PUBLISH]}, "reusable_workflows"),
     (GITHUB, {"reusable_workflows": [f"{PUBLISH}@*"]}, "reusable_workflows"),

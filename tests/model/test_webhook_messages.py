@@ -1,15 +1,24 @@
 """Which messages to webhooks tell of a commit."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.model.project import Event, EventKind, File
-from wheelyard.model.webhook_messages import group_events
+from wheelyard.model.project import Event, EventKind, File, Project
+from wheelyard.model.webhook_messages import (
+    AccessMessage,
+    AnyMessage,
+    ProjectMessage,
+    TrialMessage,
+    group_events,
+    has_older_file,
+    text_of,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 DEMO = NormalizedName("demo")
 FILE = File(
     filename="demo-1.0.tar.gz",
@@ -51,3 +60,64 @@ def test_a_message_tells_of_one_release() -> None:
     groups = group_events(DEMO, [uploaded(FILE), uploaded(other), uploaded(wheel), pinned])
 
     assert [(group.release, len(group.filenames)) for group in groups] == [("1.0", 1), ("2.0", 2)]
+
+
+@pytest.mark.parametrize(
+    ("project", "is_older"),
+    [
+        (Project(name=DEMO, files=(FILE,)), True),
+        (Project(name=DEMO, files=(replace(FILE, version="1"),)), True),
+        (Project(name=DEMO, trash=(FILE,)), True),
+        (Project(name=DEMO, files=(replace(FILE, version="1.1"),)), False),
+        (Project(name=DEMO, files=(replace(FILE, uploaded_at=NOON + MINUTE),)), False),
+        (Project(name=DEMO), False),
+    ],
+    ids=["listed", "other-spelling", "in-the-trash", "other-release", "not-older", "no-file"],
+)
+def test_a_release_is_told_of_once(project: Project, *, is_older: bool) -> None:
+    """A file is no new release if a file of the release came before it, even if deleted since."""
+    assert has_older_file(project, "1.0", NOON + MINUTE) is is_older
+
+
+NAME_RESERVED = ProjectMessage(
+    type="project.reserved",
+    time=NOON,
+    by="local:bo",
+    by_name="",
+    index="main",
+    project=DEMO,
+    release="",
+    url="https://pypi.acme.dev/demo/",
+    files=(),
+    from_index="",
+    status="",
+    reason="",
+    imported=False,
+)
+ACCESS_CHANGED = AccessMessage(
+    type="access.changed",
+    time=NOON,
+    by="local:bo",
+    changes=("group team: added", "grant g1: <revoked>"),
+    url="https://pypi.acme.dev/-/journal/",
+)
+TRIAL = TrialMessage(
+    type="webhook.trial", time=NOON, by="local:bo", webhook="chat", url="https://pypi.acme.dev/"
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (NAME_RESERVED, "bo reserved the name demo in main. https://pypi.acme.dev/demo/"),
+        (
+            ACCESS_CHANGED,
+            "bo: group team: added; grant g1: &lt;revoked&gt;. https://pypi.acme.dev/-/journal/",
+        ),
+        (TRIAL, "bo tries the webhook chat."),
+    ],
+    ids=["without-files", "access", "trial"],
+)
+def test_a_chat_reads_what_happened(message: AnyMessage, text: str) -> None:
+    """A message for a chat is a sentence that says who has done what."""
+    assert text_of(message, lambda who: who.removeprefix("local:")) == text

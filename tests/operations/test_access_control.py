@@ -21,6 +21,7 @@ from wheelyard.model.grants import (
     Granted,
     GrantFields,
     GroupChanged,
+    RightsNameIndex,
     describe_event,
 )
 from wheelyard.model.stored_indexes import IndexMade
@@ -156,8 +157,12 @@ def test_nothing_to_do(access: AccessControl) -> None:
     access.edit_group("set", "team", [], by="local:ana")
     access.edit_group("add", "team", [ANA], by="local:ana")
     access.edit_group("add", "team", [ANA], by="local:ana")
+    access.mark()
+    access.mark()
 
-    assert history(access)[1:] == ["group team: made", f"group team: added {ANA}"]
+    *changes, mark = history(access)[1:]
+    assert changes == ["group team: made", f"group team: added {ANA}"]
+    assert mark == describe_event(RightsNameIndex(at=START, by="upgrade"))
 
 
 @pytest.mark.parametrize("way", ["grant", "member", "set", "deletion"])
@@ -346,6 +351,7 @@ def test_lost_grants_are_not_taken_for_none(harness: IndexHarness, access: Acces
         assert process.peek() is None
         with pytest.raises(Unavailable, match=r"lost|gone"):
             process.load()
+        assert process.peek() is None
         with pytest.raises(Unavailable, match=r"lost|gone"):
             process.show()
         with pytest.raises(Unavailable, match=r"lost|gone"):

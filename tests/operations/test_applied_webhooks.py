@@ -104,6 +104,7 @@ def test_a_file_changes_a_webhook_and_keeps_its_secret(harness: IndexHarness) ->
         (f"{HOOK}\n{HOOK}", "The webhook 'builds' is there twice"),
         (HOOK.replace('"kept"', '"whsec_x"'), "[[webhook]] number 1: secret"),
         (HOOK.replace("https:", "ftp:"), "[[webhook]] number 1: url: it is no URL"),
+        (HOOK.replace('"builds"', '"Builds"'), "name: 'Builds' has other characters than a-z"),
         (f'{HOOK}format = "slack"', "set WHEELYARD_WEBHOOK_BUILDS_URL of the server"),
     ],
 )

@@ -2,6 +2,8 @@
 
 import tomllib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from itertools import count
 from typing import Any, Final
 
 import pytest
@@ -11,14 +13,15 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.distributions import make_wheel
-from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.refused import refused
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Invalid
+from wheelyard.errors import Conflict, Invalid, Unavailable
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_file import TABLES, IndexTables, joined, read_tables, to_toml
 from wheelyard.model.index_name import MAIN
+from wheelyard.model.stored_indexes import IndexMade
 from wheelyard.operations.applied_files import AppliedFiles
 from wheelyard.operations.applying import ApplyOptions, ApplyReport, SourcedTables
 from wheelyard.storage.base import Key
@@ -203,14 +206,26 @@ def test_the_same_file_is_pruned_when_that_is_asked_for(harness: IndexHarness) -
     assert not put(harness.index, "", PRUNE).changes
 
 
-def test_a_group_that_owns_a_namespace_is_not_pruned(harness: IndexHarness) -> None:
-    """A group that a file lacks stays while it owns a namespace of another file."""
-    owned = '[[namespace]]\nname = "acme"\nowners = ["group:team"]\n'
+@pytest.mark.parametrize(
+    ("needs_group", "why"),
+    [
+        ('[[namespace]]\nname = "acme"\nowners = ["group:team"]\n', "owns the namespace acme"),
+        (
+            '[[grant]]\nwho = ["group:team"]\nprojects = ["*"]\nactions = ["read"]\n',
+            "grant g[0-9a-f]{8} needs it. Put it back into the file, or revoke the grant first",
+        ),
+    ],
+    ids=["namespace", "grant"],
+)
+def test_a_group_that_is_needed_is_not_pruned(
+    harness: IndexHarness, needs_group: str, why: str
+) -> None:
+    """A group that a file lacks stays while a namespace or a grant of another file names it."""
     put(harness.index, '[groups]\nteam = ["user:ana@acme.dev"]\n')
-    put(harness.index, owned, source="names.toml")
+    put(harness.index, needs_group, source="names.toml")
     before = harness.snapshot()
 
-    with refused(Conflict, "group_in_use", "team is not in the file, and owns the namespace acme"):
+    with refused(Conflict, "group_in_use", f"team is not in the file, and {why}"):
         put(harness.index, "", PRUNE)
 
     assert harness.snapshot() == before
@@ -409,6 +424,70 @@ def test_nobody_takes_the_administration_from_himself(harness: IndexHarness) -> 
 
     put(harness.index, "", replace(PRUNE, even_if_own=True), keep_admin=ana)
     assert not harness.index.server.access.show().grants
+
+
+def test_nothing_is_applied_while_an_index_is_called_main(harness: IndexHarness) -> None:
+    """No file is applied, also by a start, while an index of an earlier version is called main."""
+    server = harness.index.server
+    at_start = AppliedFiles(
+        server.applying, [SourcedTables("team.toml", tables_in(TEAM))], server.retries
+    )
+    made = IndexMade(at=harness.clock.now, by=BO, keys={"name": MAIN})
+    harness.index.catalog.index_records.change(lambda _: (made,))
+    before = harness.snapshot()
+
+    with refused(Conflict, "index_in_use", "give it another name by the command index rename"):
+        put(harness.index, TEAM)
+    with refused(Conflict, "index_in_use"):
+        at_start.put_into_force()
+
+    assert harness.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("times", "outcome", "is_applied"),
+    [
+        (1, nullcontext(), True),
+        (ALWAYS, refused(Unavailable, "overloaded", "describes the index at once"), False),
+    ],
+    ids=["once", "always"],
+)
+def test_a_server_that_starts_gives_way_to_others(
+    harness: IndexHarness,
+    times: float,
+    outcome: AbstractContextManager[object],
+    *,
+    is_applied: bool,
+) -> None:
+    """A server applies its files again if another one changes the same, or says why it cannot."""
+    put(harness.index, '[groups]\nteam = ["htpasswd:ana"]\n')
+    other = harness.opened(seed=7).server.access
+    numbers = count()
+
+    def change() -> None:
+        other.edit_group("set", "team", [f"htpasswd:b{next(numbers)}"], BO)
+
+    busy = FakeStore(harness.store, Before(change, "put", keys.ACCESS, times=times))
+    server = harness.opened(seed=8, store=busy).server
+    file = SourcedTables("team.toml", tables_in('[groups]\nteam = ["htpasswd:eva"]\n'))
+
+    with outcome:
+        AppliedFiles(server.applying, [file], server.retries).put_into_force()
+
+    assert (other.read_stored().groups["team"] == ("htpasswd:eva",)) is is_applied
+
+
+def test_namespaces_are_checked_with_those_that_others_add(harness: IndexHarness) -> None:
+    """A namespace is not added around one that somebody adds to another owner at the same time."""
+    inner = {"name": "acme-core", "owners": ["htpasswd:eva"]}
+    other = harness.opened(seed=7).server.namespaces
+    add = Before(lambda: other.add(inner, BO), "put", keys.NAMESPACES)
+    busy = harness.opened(seed=8, store=FakeStore(harness.store, add))
+
+    with refused(Conflict, "changed_meanwhile", "The list of namespaces"):
+        put(busy, '[[namespace]]\nname = "acme"\nowners = ["htpasswd:ana"]\n')
+
+    assert [table.name for table in other.show()] == ["acme-core"]
 
 
 def test_a_file_that_cannot_be_applied_is_compared(harness: IndexHarness) -> None:

@@ -86,6 +86,7 @@ def test_a_publisher_is_added_changed_and_removed(harness: IndexHarness) -> None
         ({**OIDC, "match": {"iss": "x"}}, Invalid, "match"),
         ({**OIDC, "issuer": "https://gitlab.com"}, Invalid, "issuer"),
         ({"id": "new"}, Invalid, "provider"),
+        ({"id": "new", "provider": "bitbucket", "environment": None}, Invalid, "environment"),
         (PRIVATE, Invalid, "issuer"),
         ({**OIDC, "issuer": "https://10.0.0.1"}, Invalid, "issuer"),
         ({**OIDC, "issuer": "http://a.example"}, Invalid, "issuer"),

@@ -26,7 +26,7 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec, gzipped
 from wheelyard.catalog.removed import CHANGED_PASSWORDS, ChangedPassword, ChangedPasswords
-from wheelyard.errors import Unavailable, WheelyardError
+from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import MAIN
@@ -240,6 +240,25 @@ def test_later_uploads_are_left_to_the_next(source: IndexHarness, target: IndexH
     assert copied.problems == []
     assert arrived == before
     assert stored(target) == stored(source)
+
+
+def test_a_project_that_is_made_meanwhile_is_left_to_the_next(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """A project that is new while a copy compares the others comes with the next copy."""
+    source.index.changes.newest()
+    before = stored(source)
+
+    def publish() -> None:
+        source.clock.advance(seconds=5)
+        source.upload(make_wheel("third"))
+
+    busy = FakeStore(source.store, Before(publish, "get", keys.project(OTHER)))
+    copied = copy(source, target, read_from=busy)
+
+    assert (copied.projects, copied.changed, copied.problems) == (2, 2, [])
+    assert stored(target) == before
+    assert copy(source, target).projects == 3
 
 
 @dataclass(frozen=True)
@@ -545,6 +564,24 @@ def test_damaged_store_and_backup_complete(source: IndexHarness, target: IndexHa
     assert target.check().problems == []
 
 
+def test_a_copy_brings_nothing_back_to_an_earlier_moment(
+    source: IndexHarness, target: IndexHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that another one overtakes leaves the project that is later in the target alone."""
+    monkeypatch.setattr(store_copy, "MOST_RECORDS", 0)
+
+    def overtake() -> None:
+        source.clock.advance(seconds=5)
+        source.upload(make_wheel(version="2.0"))
+        copy(source, target)
+
+    busy = FakeStore(source.store, Before(overtake, "read", f"{keys.FILES}{OTHER}/*"))
+    copied = copy(source, target, read_from=busy)
+
+    assert (copied.changed, copied.problems) == (0, [])
+    assert stored(target) == stored(source)
+
+
 def test_an_upload_to_the_target_wins(source: IndexHarness, target: IndexHarness) -> None:
     """An upload to the target in the middle of a copy wins, and the copy says so."""
     copy(source, target)
@@ -645,6 +682,42 @@ def bytes_of(harness: IndexHarness) -> Iterator[str]:
     yield from (key for key in harness.snapshot(keys.FILES) if key.endswith(".whl"))
 
 
+def test_lost_bytes_of_a_deleted_file_are_no_problem(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """A file in the trash, whose bytes are gone already, keeps no project from arriving."""
+    (gone,) = source.index.projects.get(DEMO).trash
+    source.store.delete(keys.distribution(DEMO, gone.sha256, gone.filename))
+
+    copied = copy(source, target)
+
+    assert (copied.changed, copied.problems) == (2, [])
+    assert stored(target) == stored(source)
+
+
+def test_foreign_objects_of_the_target_stay(source: IndexHarness, target: IndexHarness) -> None:
+    """An object of the target that is of no project stays, and keeps nothing from arriving."""
+    foreign = Key(f"{keys.FILES}README")
+    target.store.put(foreign, b"ours", None)
+
+    assert copy(source, target).problems == []
+
+    assert stored(target) == stored(source) | {foreign: b"ours"}
+
+
+def test_a_target_that_is_mended_meanwhile(source: IndexHarness, target: IndexHarness) -> None:
+    """A copy into a target with a damaged list of changes ends well, also if that is rebuilt."""
+    target.upload(make_wheel("third"))
+    target.index.changes.newest()
+    damage(target, keys.CHANGES, b"?")
+    rebuild = Before(lambda: target.check(rebuild=True), "put_file", f"{keys.FILES}*")
+
+    copied = copy(source, target, write_to=FakeStore(target.store, rebuild))
+
+    assert (copied.projects, copied.problems) == (3, [])
+    assert copy(source, target).changed == 0
+
+
 def test_lost_bytes_are_copied_after_a_check(source: IndexHarness, target: IndexHarness) -> None:
     """Bytes that are missing in the target, or have another size, are copied after a check."""
     copy(source, target)
@@ -679,6 +752,20 @@ def test_tokens_are_copied_only_if_asked_for(source: IndexHarness, target: Index
     assert copy(source, target, with_credentials=True).credentials == 0
     damage(source, keys.TOKENS, b"?")
     assert len(copy(source, target, with_credentials=True).problems) == 2
+
+
+def test_a_token_that_goes_meanwhile_is_not_copied(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """A token that is removed from the source while a copy lists the tokens is no problem."""
+    _, record = source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    key = keys.token(record.id)
+    going = FakeStore(source.store, Before(lambda: source.store.delete(key), "get", key))
+
+    copied = copy(source, target, read_from=going, with_credentials=True)
+
+    assert (copied.credentials, copied.problems) == (0, [])
+    assert target.snapshot(keys.TOKENS) == {}
 
 
 def outdated_lines(*names: str) -> bytes:
@@ -916,17 +1003,27 @@ def test_damaged_facts_are_not_copied(
     assert target.snapshot(keys.UPSTREAM) == before
 
 
-def test_facts_that_servers_of_the_target_keep_changing(
-    source: IndexHarness, target: IndexHarness
+@pytest.mark.parametrize(
+    ("key", "body"),
+    [
+        (PINS, b'{"files":{"a":{"sha256":"aa"}}}'),
+        (CHANGED_PASSWORDS, outdated_lines("ana")),
+    ],
+    ids=["digests", "outdated-lines"],
+)
+def test_objects_that_servers_of_the_target_keep_changing(
+    source: IndexHarness, target: IndexHarness, key: Key, body: bytes
 ) -> None:
-    """A copy that can never write a fact, as servers of the target are faster, says so."""
-    source.store.put(PINS, b'{"files":{"a":{"sha256":"aa"}}}', None)
-    losing = FakeStore(target.store, Fault(FaultKind.LOST_RACE, "put", PINS, times=ALWAYS))
+    """A copy that can never write an object, as servers of the target are faster, says so."""
+    source.store.put(key, body, None)
+    losing = FakeStore(target.store, Fault(FaultKind.LOST_RACE, "put", key, times=ALWAYS))
 
-    with refused(Unavailable, "overloaded"):
+    with refused(Unavailable, "overloaded", key):
         copy(source, target, write_to=losing)
 
-    assert copy(source, target).upstream == 1
+    assert target.snapshot(key) == {}
+    copied = copy(source, target)
+    assert copied.upstream + copied.credentials == 1
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new store", "a store"])
@@ -1003,3 +1100,15 @@ def test_a_store_that_lost_its_list_of_indexes_is_not_copied(
     with pytest.raises(WheelyardError, match="FROM"):
         store_copies.copy_whole(source.opened(seed=6), target.opened(seed=7))
     assert not any(key.startswith(("projects", "files")) for key in target.snapshot())
+
+
+def test_a_target_with_a_damaged_list_of_indexes_gets_nothing(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """No package arrives where a damaged list of indexes cannot say who may read it."""
+    source.index.server.index_administration.change(MAIN, {"read": "granted"}, "local:bo")
+    target.store.put(keys.INDEX_LIST, b"{", None)
+
+    with pytest.raises(Conflict, match="in TO: "):
+        store_copies.copy_whole(source.opened(seed=6), target.opened(seed=7))
+    assert list(target.snapshot()) == [keys.INDEX_LIST, keys.FORMAT]

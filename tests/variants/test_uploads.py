@@ -142,6 +142,30 @@ def test_a_long_one_is_refused(servers: Servers) -> None:
     assert servers.refusal(make_variant("v3", more="x" * 300_000)).code == "archive_bomb"
 
 
+def test_a_wheel_that_makes_a_release_too_long_is_refused(servers: Servers) -> None:
+    """A wheel is refused with which what the wheels of a release say is longer than 1 MiB."""
+    long = "x" * 250_000
+    *fitting, surplus = (
+        make_wheel(
+            content=label.encode(),
+            label=label,
+            variant=json.dumps(
+                variant_json(label, **{"static-properties": {label: long}})
+            ).encode(),
+        )
+        for label in ("v1", "v2", "v3", "v4", "v5")
+    )
+    for made in fitting:
+        servers.upload(made)
+
+    refusal = servers.refusal(surplus)
+
+    assert isinstance(refusal, Invalid)
+    assert refusal.code == "variant_conflict"
+    assert "together they have more than 1048576 bytes" in refusal.message
+    assert servers.listed() == [made.filename for made in fitting]
+
+
 def test_a_forgotten_label_is_said(servers: Servers) -> None:
     """A wheel for some machines whose filename lacks the label is taken, with a warning."""
     made = make_wheel(variant=json.dumps(variant_json("v3")).encode())

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from wheelyard.operations.descriptions.child import rewrite
+from wheelyard.operations.descriptions.child import MAX_DEPTH, TooComplex, rewrite
 
 BADGE = '<a href="https://c.example"><img alt="Build" src="https://a.example/b"></a>'
 UNNAMED = BADGE.replace("Build", "")
@@ -25,6 +25,32 @@ OUTWARD = 'rel="nofollow noopener noreferrer"'
 def test_links_show_their_text(html: str, links: list[str]) -> None:
     """A link keeps its text, one without a text is none, and that of a picture has a host."""
     assert re.findall("<a [^>]*>(.*?)</a>", rewrite(f"<p>{html}</p>")) == links
+
+
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ('<a href="#files">Files</a>', '<a href="#user-content-files">Files</a>'),
+        ('<a href="#top">Up</a>', '<a href="#top">Up</a>'),
+        (
+            '<b id="top">A</b><a href="#top">Up</a>',
+            '<b id="user-content-top">A</b><a href="#user-content-top">Up</a>',
+        ),
+        ('<a href="docs/x.md">Text</a>', "Text"),
+        ('<a href="LICENSE"><img src="https://a.example/b"></a>', ""),
+    ],
+    ids=["to-an-id", "to-the-top", "to-an-own-top", "to-a-file", "of-a-picture-to-a-file"],
+)
+def test_a_link_leads_to_a_place_of_the_description(html: str, shown: str) -> None:
+    """A link within a description leads there, and one to a file that is not there is none."""
+    assert rewrite(f"<p>{html}</p>") == f"<p>{shown}</p>"
+
+
+def test_our_documentation_has_links_to_its_pages() -> None:
+    """A page of our documentation keeps its links to other pages, which are there."""
+    html = '<p><a href="../install/">Install</a></p>'
+
+    assert rewrite(html, is_own=True) == html
 
 
 @pytest.mark.parametrize(
@@ -62,6 +88,30 @@ def test_a_heading_without_a_word_is_no_name_of_a_column() -> None:
 
     rows = f"<tr><td></td>{name}</tr><tr>{cell}</tr>"
     assert re.findall("<tr>.*</tr>", html) == [rows]
+
+
+@pytest.mark.parametrize(
+    ("heading", "shown"),
+    [
+        ("<h1></h1>", ""),
+        ('<h1><img src="logo.png"></h1>', ""),
+        ("<h1><hr></h1>", "<hr>"),
+        (f'<h1 id="logo">{UNNAMED}</h1>', f'<p id="user-content-logo">{rewrite(UNNAMED)}</p>'),
+    ],
+    ids=["empty", "a-picture-that-is-not-shown", "a-line", "a-linked-picture"],
+)
+def test_what_has_no_words_is_no_heading(heading: str, shown: str) -> None:
+    """A heading without a word is not read out as one, and the next one is the highest."""
+    assert rewrite(f"{heading}<h2>Acme</h2>") == f"{shown}<h3>Acme</h3>"
+
+
+def test_too_many_elements_within_each_other_are_refused() -> None:
+    """A description of more elements within each other than the limit is too complex to show."""
+    depth = MAX_DEPTH - 1
+    assert rewrite("<b>" * depth + "a") == "<b>" * depth + "a" + "</b>" * depth
+
+    with pytest.raises(TooComplex):
+        rewrite("<b>" * MAX_DEPTH + "a")
 
 
 @pytest.mark.parametrize(
