@@ -74,9 +74,14 @@ class InProcessServer:
         method: str = "GET",
         host: str = "index",
         body: Sequence[bytes] = (),
+        leaves: bool = False,
     ) -> InProcessResponse:
-        """Send a request for a path and query, with these headers, a Host and a body."""
-        asking = self.ask(target, *headers, method=method, host=host, body=body)
+        """
+        Send a request for a path and query, with these headers, a Host and a body.
+
+        If the client `leaves`, it has sent no more than this of its body.
+        """
+        asking = self.ask(target, *headers, method=method, host=host, body=body, leaves=leaves)
         return self.runner.get_loop().run_until_complete(asking)
 
     async def ask(
@@ -87,6 +92,7 @@ class InProcessServer:
         host: str = "index",
         body: Sequence[bytes] = (),
         client: str = "127.0.0.1",
+        leaves: bool = False,
     ) -> InProcessResponse:
         """Send a request as `get` does, beside others, from an address."""
         path, _, query = target.partition("?")
@@ -104,7 +110,8 @@ class InProcessServer:
             "client": (client, 50_000),
             "extensions": {PATHSEND: {}},
         }
-        return await self._answer(scope, body)
+        end: Message = {"type": "http.request", "body": b"", "more_body": False}
+        return await self._answer(scope, body, {"type": "http.disconnect"} if leaves else end)
 
     def tell(self, kind: str, *events: str) -> list[str]:
         """Open another type of ASGI connection, send events; return the types of the replies."""
@@ -122,11 +129,13 @@ class InProcessServer:
         self.runner.run(connect(), context=copy_context())
         return sent
 
-    async def _answer(self, scope: dict[str, object], pieces: Sequence[bytes]) -> InProcessResponse:
+    async def _answer(
+        self, scope: dict[str, object], pieces: Sequence[bytes], end: Message
+    ) -> InProcessResponse:
         sent, quick = list[Message](), list[bool]()
         coming: list[Message] = [
             *({"type": "http.request", "body": piece, "more_body": True} for piece in pieces),
-            {"type": "http.request", "body": b"", "more_body": False},
+            end,
         ]
 
         async def receive() -> Message:
