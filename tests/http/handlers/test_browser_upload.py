@@ -316,10 +316,11 @@ def test_a_read_only_server_shows_and_takes_no_form(tmp_path: Path) -> None:
             uploader.open(UPLOAD),
             send(uploader, sent),
             send(uploader, sent, JSON, ORIGIN),
+            send(uploader, b""),
             uploader.open("/project/demo/1.0/promote/"),
         ]
 
-        assert [page.status for page in pages] == [403] * 4
+        assert [page.status for page in pages] == [403] * 5
         assert not [page for page in pages if "takes no uploads" not in text_of(page)]
         assert not has(reading, "demo-late")
 

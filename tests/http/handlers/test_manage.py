@@ -204,14 +204,18 @@ def test_a_status_that_was_set_before_is_not_set_again(
 @pytest.mark.parametrize(
     ("commit", "words"),
     [("1", "uploaded 1.0"), ("0", "Nothing was changed"), ("2", ""), ("99", ""), ("x", "")],
-    ids=["first", "none", "lost", "to come", "malformed"],
+    ids=["first", "none", "lost", "not of the project", "malformed"],
 )
 def test_the_page_after_a_form_says_what_was_done(tmp_path: Path, commit: str, words: str) -> None:
     """The page shows the change whose number is in its address, if that can be read."""
     store = MemoryStore(lambda: 0.0)
     with in_process(tmp_path, settings_in(tmp_path), store=store, tables=TABLES) as server:
         server.publish(*(make_wheel("demo", f"{number}.0") for number in (1, 2, 3)))
-        store.delete(keys.commit(NormalizedName("demo"), 2))
+        first, lost, later = (keys.commit(NormalizedName("demo"), number) for number in (1, 2, 99))
+        store.delete(lost)
+        # as after an older copy of the project was put back
+        entry = b"".join(store.read(first)).replace(b'"number":1,', b'"number":99,')
+        store.put(later, entry, None)
         page = signed_in(server, "manager").open(f"{MANAGE}?commit={commit}")
 
     said = text_of(page).partition("Access ")[2].partition("Releases")[0]
