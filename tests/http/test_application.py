@@ -17,20 +17,32 @@ from tests.http.in_process import InProcessResponse, InProcessServer, Piece, in_
 from tests.http.remote_store import RemoteStore
 from tests.http.security.test_request_authentication import BAD, CHALLENGE, header
 from tests.http.servers import token_of
+from tests.index_tables import toml_of
+from tests.operations.in_memory_index import OPEN_MAIN
+from tests.operations.old_sdists import old_sdist
 from wheelyard.catalog import keys
+from wheelyard.errors import Invalid
+from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import ACCESS_LOGGER, JsonFormatter
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import (
     AccessSettings,
     ServerSettings,
     Settings,
+    TelemetrySettings,
     UploadSettings,
 )
 from wheelyard.storage.memory import MemoryStore
 
 DEMO = make_wheel("demo")
 PAGE = "/simple/demo/"
+Header = tuple[str, str]
 METRICS_TOKEN = "a token for the metrics"
+SHORT, LONG = old_sdist("foo", "1-2"), old_sdist("foo-1", "2")
+"""Version 1-2 of foo and version 2 of foo-1, under one filename."""
+NO_FILE = "There is no file of this name here."
+NO_CREDENTIAL = "Missing or invalid credential."
+WITHOUT_PROJECT = f"/packages/{SHORT.filename}"
 
 
 @pytest.fixture
@@ -156,20 +168,126 @@ def test_the_methods_of_a_path_are_named(
 
 
 @pytest.mark.parametrize(
-    ("host", "token", "status"),
-    [("127.0.0.1", "", 200), ("192.0.2.1", "", 401), ("192.0.2.1", METRICS_TOKEN, 200)],
+    ("accept", "target", "status", "words"),
+    [
+        ("image/png", "/simple/", 406, "Ask for one of them."),
+        ("image/png", PAGE, 406, "Ask for one of them."),
+        ("*/*", "/pypi/-demo/json", 404, "'-demo' is not a project name."),
+        ("*/*", "/pypi/demo/x/json", 404, "'x' is not a version by PEP 440."),
+        ("*/*", f"/files/Demo/{DEMO.sha256}/{DEMO.filename}", 404, NO_FILE),
+        ("*/*", WITHOUT_PROJECT, 404, NO_FILE),
+        ("*/*", "/-/assets/style-0123456789abcdef.css", 404, "Load it again."),
+        ("*/*", "/project/demo/1.0/promote/", 401, NO_CREDENTIAL),
+    ],
+    ids=[
+        *("list as a picture", "project as a picture", "malformed name", "malformed version"),
+        *("unusual link with a digest", "file of two projects", "old asset", "promotion"),
+    ],
+)
+def test_a_request_without_an_answer_is_told_why(
+    app: InProcessServer, accept: str, target: str, status: int, words: str
+) -> None:
+    """Whoever asks for what there is not, or not so, is told why, and what to do."""
+    app.publish(SHORT, LONG)
+
+    answer = app.get(target, ("accept", accept))
+
+    assert (answer.status, words in answer.body.decode()) == (status, True), answer.body
+
+
+@pytest.mark.parametrize(
+    ("prefix", "asked", "leads_to"),
+    [
+        ("", "/project/Demo/downloads/?days=90", "/project/demo/downloads/?days=90"),
+        ("/team", "/team/Demo/?x=1", "/team/simple/demo/?x=1"),
+        ("/team", "/team/demo/?x=1", "/team/simple/demo/?x=1"),
+    ],
+    ids=["downloads", "spelling below a prefix", "root below a prefix"],
+)
+def test_another_address_leads_to_the_usual_one(
+    tmp_path: Path, prefix: str, asked: str, leads_to: str
+) -> None:
+    """Whoever uses another spelling, or an address whose links lead astray, is sent on."""
+    with in_process(tmp_path, Settings(server=ServerSettings(path_prefix=prefix))) as app:
+        app.publish(DEMO)
+        answer = app.get(asked)
+
+    assert (answer.status, answer.headers.get("location")) == (301, leads_to)
+
+
+def test_a_url_without_a_project_opens_what_one_may_read(tmp_path: Path) -> None:
+    """A filename of two projects opens the file that one may read, and else says what is wrong."""
+    with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
+        app.publish(SHORT, LONG)
+        for projects, status, content in (
+            (("foo",), 200, SHORT.body),
+            (("foo-1",), 200, LONG.body),
+            (("foo", "foo-1"), 404, NO_FILE.encode()),
+            (("other",), 404, b"There is no project 'foo' here"),
+        ):
+            bearer = ("authorization", f"Bearer {token_of(app.index, *projects, can='read')}")
+            answer = app.get(WITHOUT_PROJECT, bearer)
+            assert (answer.status, content in answer.body) == (status, True), projects
+
+
+@pytest.mark.parametrize("readable", ["foo", "foo-1"])
+def test_a_credential_is_asked_for_if_one_may_help(tmp_path: Path, readable: str) -> None:
+    """A filename of a missing project and of a closed one is answered with what to sign in with."""
+    grant = {"who": ["anonymous"], "projects": [readable], "actions": ["read"]}
+    tables = toml_of(main={**OPEN_MAIN, "read": "granted"}, grant=[grant])
+    with in_process(tmp_path, tables=tables) as app:
+        statuses = [app.get(path).status for path in (f"/simple/{readable}/", WITHOUT_PROJECT)]
+
+    assert statuses == [404, 401]
+
+
+@pytest.mark.parametrize("step", ["mint-token", "burn-token"])
+def test_no_job_gets_a_token_without_trusted_publishing(app: InProcessServer, step: str) -> None:
+    """Where trusted publishing is not set up, each of its steps says so."""
+    answer = app.get(f"/_/oidc/{step}", method="POST", body=[b'{"token": "x"}'])
+
+    assert (answer.status, b"Trusted publishing is not enabled here." in answer.body) == (404, True)
+
+
+@pytest.mark.parametrize(
+    "missing", ["opentelemetry.exporter.otlp.proto.http", "opentelemetry.instrumentation.asgi"]
+)
+def test_telemetry_needs_its_libraries(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """A server that is to send telemetry says which extra it lacks, and with all begins."""
+    settings = Settings(telemetry=TelemetrySettings(otlp_endpoint="http://collector:4318"))
+    find = "wheelyard.http.instrumentation.find_spec"
+
+    monkeypatch.setattr(find, lambda name: name)
+    require_telemetry(settings)
+
+    monkeypatch.setattr(find, lambda name: name if name != missing else None)
+    with pytest.raises(Invalid, match=r"telemetry\.otlp_endpoint .*wheelyard\[otel\]"):
+        require_telemetry(settings)
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "headers", "status", "words"),
+    [
+        ("127.0.0.1", METRICS_TOKEN, [("authorization", "Bearer ")], 200, "# HELP"),
+        ("192.0.2.1", METRICS_TOKEN, [("authorization", "Bearer ")], 401, NO_CREDENTIAL),
+        ("192.0.2.1", METRICS_TOKEN, [("authorization", "Basic colon")], 401, NO_CREDENTIAL),
+        ("192.0.2.1", METRICS_TOKEN, [("authorization", f"Bearer {METRICS_TOKEN}")], 200, "# HELP"),
+        ("192.0.2.1", METRICS_TOKEN, [], 401, "The metrics are not public."),
+        ("192.0.2.1", "", [], 401, "The metrics are not public."),
+    ],
+    ids=["this machine", "wrong", "malformed", "right", "no credential", "no token"],
 )
 def test_metrics_of_a_public_server_need_their_token(
-    tmp_path: Path, host: str, token: str, status: int
+    tmp_path: Path, host: str, token: str, headers: list[Header], status: int, words: str
 ) -> None:
     """Metrics are public on this machine alone; elsewhere the token of the metrics opens them."""
     settings = Settings(
-        server=ServerSettings(host=host), access=AccessSettings(metrics_token=METRICS_TOKEN)
+        server=ServerSettings(host=host), access=AccessSettings(metrics_token=token)
     )
     with in_process(tmp_path, settings) as app:
-        answer = app.get("/metrics", ("authorization", f"Bearer {token}"))
+        answer = app.get("/metrics", *headers)
 
-    assert answer.status == status
+    assert (answer.status, words in answer.body.decode()) == (status, True)
 
 
 @pytest.mark.parametrize(

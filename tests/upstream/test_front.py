@@ -14,6 +14,7 @@ from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import publish
 from tests.index_tables import toml_of
+from tests.operations.old_sdists import old_sdist
 from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -177,6 +178,26 @@ def test_public_projects_have_the_json_of_pypi(
     assert old["urls"][0]["url"].startswith("/files/requests/")
     assert look(server, "/pypi/requests/4.0/json").status == 404
     assert server.get("/pypi/Requests/json").was_quick is True
+
+
+def test_downloads_of_public_projects_are_not_counted(server: InProcessServer) -> None:
+    """Whoever asks for the downloads of a public project is told that nobody counts them."""
+    answer = look(server, "/project/requests/downloads/")
+
+    assert answer.status == 404
+    assert b"Downloads of public packages are not counted." in answer.body
+
+
+def test_a_url_without_a_project_opens_the_only_file_of_its_name(
+    server: InProcessServer, public: FakeUpstream
+) -> None:
+    """A filename that two public projects may have opens the file of the only one that has it."""
+    made = old_sdist("foo-1", "2")
+    public.publish(made, old_sdist("foo", "1"))
+
+    answer = look(server, f"/packages/{made.filename}")
+
+    assert (answer.status, answer.body) == (200, made.body)
 
 
 def test_a_blocked_version_is_hidden_and_says_why(server: InProcessServer) -> None:

@@ -45,3 +45,18 @@ def test_public_and_private_packages_are_told_apart(upstream: FakeUpstream, tmp_
     assert "app 1.0 private" in rows
     assert "lib 1.0 public" in rows
     assert "secret" not in public
+
+
+def test_a_public_project_of_one_index_names_no_other(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """Where one of several indexes has public packages, their pages list no indexes."""
+    upstream.publish(public_wheel("lib", "1.0"))
+    tables = toml_of(index=INDEXES, main={"read": "granted", "promote_only": False})
+    settings = Settings(upstream=upstream_section(upstream))
+    with in_process(tmp_path, settings, tables=tables) as server:
+        page = _text(server, "/dev/project/lib/")
+        close(server.index)
+
+    assert "lib 1.0 public" in page
+    assert "In: " not in page

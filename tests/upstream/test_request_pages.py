@@ -18,11 +18,13 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.settings import close, upstream_section
 from wheelyard.catalog.package_request_list import REMEMBERED_SECONDS
+from wheelyard.model.grants import GrantFields
 from wheelyard.model.public_packages import Verdict
 from wheelyard.settings.sections import ServerSettings
 
 PAGE = "requests/"
 ASK = "/-/request/"
+RESERVE = {"path": "-/admin/names/?action=reserve", "text": "Reserve the name"}
 GRANTS = (
     {"who": ["htpasswd:admin"], "projects": ["*"], "actions": ["admin"]},
     {"who": ["htpasswd:reader"], "projects": ["*"], "actions": ["read"]},
@@ -374,3 +376,35 @@ def test_the_navigation_says_how_many_wait(server: InProcessServer, reader: Admi
     assert "waiting" not in text_of(reader.browser.open("/"))
     server.clock.advance(seconds=REMEMBERED_SECONDS + 1)
     assert "waiting" not in text_of(admin.browser.open("/"))
+
+
+@pytest.mark.parametrize(
+    ("person", "index", "remedy"),
+    [
+        ("admin", "", RESERVE),
+        ("admin", "/dev", None),
+        ("reader", "", None),
+    ],
+    ids=["administrator", "another index", "uploader"],
+)
+def test_who_may_reserve_a_public_name_is_led_to_the_page(
+    server: InProcessServer, person: str, index: str, remedy: dict[str, str] | None
+) -> None:
+    """Whoever would upload a public name hears it before, and who may reserve it gets the link."""
+    server.index.server.index_administration.add(
+        {"name": "dev", "layers": ["dev", "upstream"]}, "local:bo"
+    )
+    rights = GrantFields(
+        who=("htpasswd:reader",), projects=("*",), actions=("upload",), index="main"
+    )
+    server.index.server.access.grant(rights, "local:bo")
+    server.clock.advance(seconds=20)
+    browser = Administrator.of(server, person).browser
+    token, file = browser.form_token("/-/account/"), "requests-9.0.tar.gz"
+    form = {"csrf_token": token, "filename": file, "size": "9", "sha256": ""}
+
+    answer = browser.send(f"{index}/-/upload/check/", form)
+
+    (said,) = json.loads(answer.body)
+    assert (said["status"], said.get("remedy")) == ("refused", remedy)
+    assert "is the name of a public package. Choose another name." in said["message"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from msgspec.json import decode
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.distributions import Distribution, make_sdist, make_wheel
@@ -19,6 +20,7 @@ from tests.operations.in_memory_index import ALICE
 from wheelyard.http.upload_form import FormReader
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
+from wheelyard.settings.sections import AccessSettings
 
 UPLOAD = "/-/upload/"
 CHECK = f"{UPLOAD}check/"
@@ -301,6 +303,39 @@ def test_stranger_sees_no_upload_form(server: InProcessServer) -> None:
     assert send(signed_in(server, "admin"), form(token, package), *other_site).status == 403
     assert b"/upload/" not in reader.open("/").body
     assert not has(server, "demo-never")
+
+
+def test_a_read_only_server_shows_and_takes_no_form(tmp_path: Path) -> None:
+    """A read-only server says that it takes nothing, instead of a form and to a form alike."""
+    settings = settings_in(tmp_path, read_only=True)
+    with in_process(tmp_path, settings, tables=TABLES) as reading:
+        reading.publish(make_wheel("demo"))
+        uploader = signed_in(reading, "uploader")
+        sent = form(text("csrf_token", "x"), *parts_of(make_wheel("demo-late")))
+        pages = [
+            uploader.open(UPLOAD),
+            send(uploader, sent),
+            send(uploader, sent, JSON, ORIGIN),
+            send(uploader, b""),
+            uploader.open("/project/demo/1.0/promote/"),
+        ]
+
+        assert [page.status for page in pages] == [403] * 5
+        assert not [page for page in pages if "takes no uploads" not in text_of(page)]
+        assert not has(reading, "demo-late")
+
+
+@pytest.mark.parametrize("accept", [HTML, JSON], ids=["page", "script"])
+def test_nobody_known_is_sent_to_sign_in(tmp_path: Path, accept: tuple[str, str]) -> None:
+    """On an index that anybody may read, a form of nobody known is answered as by other pages."""
+    settings = replace(settings_in(tmp_path), access=AccessSettings())
+    with in_process(tmp_path, settings) as opened:
+        body = form(text("csrf_token", "x"), *parts_of(make_wheel("demo")))
+        answer = send(Browser(opened), body, accept, ORIGIN)
+
+        assert (answer.status, "www-authenticate" in answer.headers) == (401, True)
+        assert "Missing or invalid credential." in text_of(answer)
+        assert not has(opened, "demo")
 
 
 def test_form_without_a_file_comes_again(uploader: Browser) -> None:

@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.distributions import make_requiring, make_sdist, make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.http.browser import Browser
 from tests.http.handlers.test_manage import PASSWORD
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
@@ -20,6 +21,7 @@ from tests.operations.in_memory_index import ALICE
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings, HttpSettings, ServerSettings, Settings
+from wheelyard.storage.memory import MemoryStore
 
 HTML = ("Accept", "text/html")
 DEV = "/dev/project/demo/"
@@ -268,3 +270,19 @@ def test_shared_caches_ask_before_they_show_what_a_grant_has_opened(tmp_path: Pa
     assert "max-age=" in before
     assert b">prod" in answer.body
     assert answer.headers["cache-control"] == "public, no-cache"
+
+
+def test_an_index_that_does_not_answer_is_left_out(tmp_path: Path) -> None:
+    """While the store does not answer about one index, pages of others say nothing of it."""
+    store = FakeStore(MemoryStore(lambda: 0.0))
+    indexes = [{"name": name, "read": "anyone"} for name in ("dev", "prod")]
+    tables = toml_of(main={"read": "granted"}, index=indexes)
+    with in_process(tmp_path, store=store, tables=tables) as opened:
+        opened.publish_to("dev", make_wheel())
+        before = _places(Browser(opened), DEV)
+        store.follow(Fault(FaultKind.NOT_DONE, verb="get", key="indexes/prod/*", times=ALWAYS))
+        opened.clock.advance(seconds=60)
+        after = _places(Browser(opened), DEV)
+
+    assert before == "In: dev \N{CHECK MARK} has 1.0 prod has none of it"
+    assert after == "In: dev \N{CHECK MARK} has 1.0"

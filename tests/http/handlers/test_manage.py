@@ -16,6 +16,7 @@ from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
+from wheelyard.catalog import keys
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Project, Status
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
@@ -187,6 +188,40 @@ def test_status_is_set_with_a_reason(server: InProcessServer, manager: Browser) 
     assert "demo_s-1.0-py3-none-any.whl" in text_of(release)
     told = "Reason: under review Set on 2026-01-01 by manager, by password"
     assert told in text_of(manager.open(f"/project/{name}/"))
+
+
+def test_a_status_that_was_set_before_is_not_set_again(
+    server: InProcessServer, manager: Browser
+) -> None:
+    """The form of a status without a change says so, and not what was done to the project last."""
+    server.publish(make_wheel("demo-again"))
+
+    page = text_of(changed(manager, "demo-again", action="status", status="active"))
+
+    assert "Nothing was changed: everything was as you asked already." in page
+    assert "uploaded 1.0" not in page
+    assert project(server, "demo-again").revision == 1
+
+
+@pytest.mark.parametrize(
+    ("commit", "words"),
+    [("1", "uploaded 1.0"), ("0", "Nothing was changed"), ("2", ""), ("99", ""), ("x", "")],
+    ids=["first", "none", "lost", "not of the project", "malformed"],
+)
+def test_the_page_after_a_form_says_what_was_done(tmp_path: Path, commit: str, words: str) -> None:
+    """The page shows the change whose number is in its address, if that can be read."""
+    store = MemoryStore(lambda: 0.0)
+    with in_process(tmp_path, settings_in(tmp_path), store=store, tables=TABLES) as server:
+        server.publish(*(make_wheel("demo", f"{number}.0") for number in (1, 2, 3)))
+        first, lost, later = (keys.commit(NormalizedName("demo"), number) for number in (1, 2, 99))
+        store.delete(lost)
+        # as after an older copy of the project was put back
+        entry = b"".join(store.read(first)).replace(b'"number":1,', b'"number":99,')
+        store.put(later, entry, None)
+        page = signed_in(server, "manager").open(f"{MANAGE}?commit={commit}")
+
+    said = text_of(page).partition("Access ")[2].partition("Releases")[0]
+    assert (page.status, words in said, bool(said)) == (200, True, bool(words)), said
 
 
 @pytest.mark.parametrize(
@@ -507,6 +542,9 @@ def test_other_spelling_leads_to_the_usual_page(manager: Browser) -> None:
     """Another spelling of the name leads to the page of the usual one."""
     assert manager.open("/project/Demo/manage/?version=1.0").headers["location"] == (
         "/project/demo/manage/?version=1.0"
+    )
+    assert manager.open("/project/Demo/access/?x=1").headers["location"] == (
+        "/project/demo/access/?x=1"
     )
 
 

@@ -101,6 +101,8 @@ def test_lists_of_namespaces(server: InProcessServer) -> None:
     assert page(server, "/pypi/simple/namespaces") == page(server, "/simple/namespaces")
     assert server.get("/simple/namespace/nothing").status == 404
     assert server.get("/simple/namespace/a%2Fb").status == 404
+    malformed = server.get("/simple/namespace/-acme")
+    assert (malformed.status, b"'-acme' is not a project name." in malformed.body) == (404, True)
     assert server.get("/simple/namespaces", ("accept", "text/html")).status == 406
     assert server.get("/simple/namespaces").headers["content-type"] == V1
     plain = server.get("/simple/namespaces", ("accept", "application/json"))

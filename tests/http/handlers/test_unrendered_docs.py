@@ -1,4 +1,4 @@
-"""Pages of the documentation that another process has not rendered yet."""
+"""What the documentation shows before another process has rendered a page, or without one."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -35,3 +35,16 @@ def test_no_thread_waits_for_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert page.status == 200
     assert b"<h1>Rendered</h1>" in page.body
+
+
+def test_pictures_and_results_need_no_rendering(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture of the documentation is sent as it is, and the front page finds words in pages."""
+    monkeypatch.setattr(Documentation, "render", lambda *_: None)
+    with in_process(tmp_path) as app:
+        picture = app.get("/-/docs/images/overview.svg")
+        results = app.get("/-/docs/?q=webhook", ("accept", "text/html"))
+
+    assert (picture.status, picture.headers["content-type"]) == (200, "image/svg+xml")
+    assert (results.status, b'value="webhook"' in results.body) == (200, True)

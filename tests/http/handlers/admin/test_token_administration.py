@@ -45,6 +45,36 @@ def test_old_address_leads_to_the_page(admin: Administrator) -> None:
     assert (answer.status, answer.headers["location"]) == (301, "/-/admin/tokens/")
 
 
+def test_the_form_for_a_token_has_its_own_address(admin: Administrator) -> None:
+    """The list leads to the form for a new token, which asks for what the token may do."""
+    form = admin.open(f"{PAGE}?action=make").body.decode()
+
+    assert 'href="./?action=make"' in admin.open(PAGE).body.decode()
+    assert [f'name="{field}"' in form for field in ("who", "projects", "days")] == [True] * 3
+
+
+def test_a_made_token_is_looked_up_by_its_id(admin: Administrator) -> None:
+    """The page of a made token that there is not leads to the list of tokens."""
+    page = admin.open(f"{PAGE}?made=nothing")
+
+    assert page.status == 404
+    assert "There is no token 'nothing'. Look at the list of tokens." in text_of(page)
+
+
+def test_a_token_is_shown_though_its_index_has_gone(admin: Administrator) -> None:
+    """A token is shown with how to publish, and without once its index was removed meanwhile."""
+    index_list = admin.server.index.server.index_administration
+    index_list.add({"name": "dev"}, "local:bo")
+    made = [admin.send(PAGE, **{**WANTED, "index": "dev"}) for _ in range(2)]
+
+    there = text_of(admin.browser.follow(made[0]))
+    index_list.remove("dev", "local:bo")
+    gone = text_of(admin.browser.follow(made[1]))
+
+    assert ["uv publish" in page for page in (there, gone)] == [True, False]
+    assert ["shown only this once" in page for page in (there, gone)] == [True, True]
+
+
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_tokens_are_for_administrators(server: InProcessServer, name: str) -> None:
     """Who is no administrator sees no token of others, and their forms change nothing."""
