@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal
 from tests.distributions import Distribution, make_sdist, make_wheel
-from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.two_indexes import TwoIndexes
 from wheelyard.catalog import keys
@@ -149,6 +149,21 @@ def test_damaged_bytes_are_not_restored(harness: IndexHarness, life: Lifecycle) 
     for dry_run in (True, False):
         with pytest.raises(Conflict, match="missing or damaged"):
             life.change("restore", ALICE, DEMO, FIRST, "", dry_run=dry_run)
+    assert [file.filename for file in stored(harness).files] == [TWO.filename]
+
+
+def test_a_file_that_is_deleted_during_a_restore(harness: IndexHarness, life: Lifecycle) -> None:
+    """A restore whose release loses a further file meanwhile restores none of them."""
+    wheel, sdist = (
+        Selection(FIRST.versions, frozenset({made.filename})) for made in (WHEEL, SDIST)
+    )
+    life.change("delete", ALICE, DEMO, wheel, "")
+    delete = partial(harness.opened(seed=7).lifecycle.change, "delete", ALICE, DEMO, sdist, "")
+    store = FakeStore(harness.store, Before(delete, "*", f"files/*/{WHEEL.filename}"))
+
+    with pytest.raises(Conflict, match="The trash of demo has changed meanwhile"):
+        harness.opened(seed=8, store=store).lifecycle.change("restore", ALICE, DEMO, FIRST, "")
+
     assert [file.filename for file in stored(harness).files] == [TWO.filename]
 
 
