@@ -158,6 +158,44 @@ def test_the_url_of_a_chat_is_no_key(server: InProcessServer) -> None:
     assert "verysecret" not in str(refused)
 
 
+def test_what_is_not_signed_gets_no_secret(server: InProcessServer) -> None:
+    """No secret is made for a chat, to which nothing is signed, and nothing is noted."""
+    give_variables(server, urls={"CHAT": SECRET_URL})
+    answer_of(server, "POST webhooks/add", {"webhook": chat()}, 201)
+    before = answer_of(server, "GET webhooks/history")
+
+    refused = answer_of(server, "POST webhooks/new-secret", {"name": "chat"}, 409)
+
+    assert refused["error"] == "secret_in_variable"
+    assert "chat is not signed, so it needs no secret" in refused["message"]
+    assert answer_of(server, "GET webhooks/history") == before
+
+
+@pytest.mark.parametrize(
+    ("keys", "variables", "words"),
+    [
+        (chat(), {"urls": {"CHAT": "ftp://verysecret"}}, "CHAT_URL of the server is wrong: it is"),
+        (
+            KEYS,
+            {"secrets": {"BUILDS": "verysecret"}},
+            "BUILDS_SECRET of the server is no secret. Set it to whsec_ and 24 to 64 random bytes",
+        ),
+    ],
+    ids=["url", "secret"],
+)
+def test_a_wrong_variable_is_a_problem_of_its_webhook(
+    server: InProcessServer, keys: dict[str, object], variables: dict[str, Any], words: str
+) -> None:
+    """A list of webhooks says which variable of the server is wrong, and never what it has."""
+    give_variables(server, **variables)
+    answer_of(server, "POST webhooks/add", {"webhook": keys}, 201)
+
+    (listed,) = answer_of(server, "GET webhooks")["webhooks"]
+
+    assert f"WHEELYARD_WEBHOOK_{words}" in listed["problem"]
+    assert "verysecret" not in str(listed)
+
+
 def test_deliveries_are_shown(server: InProcessServer) -> None:
     """The last deliveries, what waits and what was given up are shown, with their errors."""
     answer_of(server, "POST webhooks/add", {"webhook": KEYS}, 201)

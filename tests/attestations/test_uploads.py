@@ -27,6 +27,7 @@ from tests.model.jobs import BUILDKITE
 from tests.operations.fake_sources import FakeFiles, FakeSource, counted
 from tests.operations.in_memory_index import ALICE
 from tests.operations.store_copies import copy_whole
+from tests.refused import refused
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -264,6 +265,17 @@ def test_what_does_not_hold_stores_nothing(server: InProcessServer, authority: A
     assert_nothing_is_stored(server)
 
 
+def test_an_unknown_authority_is_no_mistake_of_the_client(server: InProcessServer) -> None:
+    """Who has signed by an authority that the root lacks is not told to sign the file again."""
+    sent = Authority("other.invalid").attest(WIDGET.filename, WIDGET.sha256)
+
+    with refused(Invalid, "unknown_authority", "has to upgrade") as caught:
+        upload(server, WIDGET, sent)
+
+    assert "Sign the file again" not in caught.value.message
+    assert_nothing_is_stored(server)
+
+
 def assert_nothing_is_stored(server: InProcessServer) -> None:
     """Assert that the widget is nowhere."""
     assert server.get("/simple/widget/", JSON).status == 404
@@ -382,6 +394,21 @@ def test_a_file_that_is_deleted_meanwhile_gets_none(tmp_path: Path, authority: A
         project = server.index.projects.get(WIDGET_NAME)
         assert (project.files, project.revision) == ((), 2)
         assert server.index.server.check.run(rebuild=False).problems == []
+
+
+def test_a_file_that_is_attested_meanwhile_keeps_that(tmp_path: Path, authority: Authority) -> None:
+    """Of two uploads that bring attestations of a listed file at once, one stays as it is."""
+    store = FakeStore(MemoryStore(Clock().seconds))
+    with running(tmp_path, authority, store) as server:
+        upload(server, WIDGET)
+        first, second = (authority.attest(WIDGET.filename, WIDGET.sha256) for _ in range(2))
+        store.follow(Before(partial(upload, server, WIDGET, first), "put*", "files/*.provenance"))
+
+        upload(server, WIDGET, second)
+
+        (bundle,) = json.loads(provenance(server).body)["attestation_bundles"]
+        assert bundle["attestations"] == [first]
+        assert server.index.projects.get(WIDGET_NAME).revision == 2
 
 
 def test_pages_name_the_provenance(server: InProcessServer, authority: Authority) -> None:
@@ -645,6 +672,25 @@ def test_another_promotion_replaces_a_lost_provenance(
         return
     assert server.get(f"/dev{PAGE}").body == provenance(server).body
     assert server.index.server.check.run(rebuild=False).problems == []
+
+
+def test_another_promotion_leaves_an_intact_provenance(
+    server: InProcessServer, authority: Authority
+) -> None:
+    """Promoting a file again replaces no provenance of the target that was restored meanwhile."""
+    first, second = (authority.attest(WIDGET.filename, WIDGET.sha256) for _ in range(2))
+    promotion = promotion_to_dev(server)
+    upload(server, WIDGET, first)
+    promotion.promote(WIDGET_NAME, ONE)
+    body = provenance(server).body
+    lost = lose_provenance(server)
+    upload(server, WIDGET, second)
+    server.index.stores.files.put(lost, body, None)
+
+    again = promotion.promote(WIDGET_NAME, ONE)
+
+    assert (again.attested, again.project.revision) == ((), 1)
+    assert server.get(f"/dev{PAGE}").body == body != provenance(server).body
 
 
 def test_while_it_is_off_nothing_is_verified(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 """Webhooks in a file that describes the index: what is added, pruned and told of their secrets."""
 
 import tomllib
+from functools import partial
 from typing import Final
 
 import pytest
 
+from tests.fake_store import Before, FakeStore
 from tests.operations.in_memory_index import IndexHarness
 from tests.refused import refused
-from wheelyard.errors import Conflict, Invalid
+from wheelyard.catalog.keys import WEBHOOK_SECRETS
+from wheelyard.errors import Conflict, Invalid, NotFound
 from wheelyard.model.index_file import IndexTables, read_tables, to_toml
+from wheelyard.model.stored_webhooks import WebhookAdded, WebhookRemoved
 from wheelyard.operations.apply_plan import IndexState
 from wheelyard.operations.applying import Applying, ApplyOptions, ApplyReport, SourcedTables
 from wheelyard.operations.webhooks import Webhooks
@@ -159,6 +163,34 @@ def test_a_webhook_that_somebody_changes_meanwhile_stays(
     assert raised.value.code == "changed_meanwhile"
     assert "The webhook 'builds' was changed meanwhile" in raised.value.message
     assert other.show()[0].keys["projects"] == ["other"]
+
+
+def test_no_secret_is_told_of_a_webhook_that_somebody_removes_meanwhile(
+    harness: IndexHarness,
+) -> None:
+    """Who adds a webhook that another process removes at once is told that, and no secret."""
+    remove = partial(harness.index.server.webhooks.remove, "builds", BO)
+    store = FakeStore(harness.store, Before(remove, "put", f"{WEBHOOK_SECRETS}*"))
+    webhooks = harness.opened(seed=7, store=store).server.webhooks
+
+    with pytest.raises(NotFound, match="The webhook 'builds' has been removed meanwhile"):
+        webhooks.add({"name": "builds", "url": "https://ci.example/hook"}, BO)
+
+    assert webhooks.show() == ()
+
+
+def test_a_webhook_that_is_gone_with_the_commit_that_adds_it(harness: IndexHarness) -> None:
+    """Who adds a webhook is told if a removal has shared the commit, and nothing of it is left."""
+    webhooks, at = harness.index.server.webhooks, harness.clock.now
+    keys = {"name": "builds", "url": "https://ci.example/hook"}
+    added = WebhookAdded(at=at, by=BO, keys=keys)
+    removed = WebhookRemoved(at=at, by="local:cy", name="builds")
+
+    committed = webhooks.commit(lambda _: (added, removed))
+
+    with pytest.raises(NotFound, match="The webhook 'builds' has been removed meanwhile"):
+        webhooks.listed_after(committed, "builds")
+    assert [key for key in harness.snapshot() if "builds" in key] == []
 
 
 def test_a_misspelt_table_of_webhooks_is_refused() -> None:

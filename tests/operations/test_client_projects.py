@@ -4,6 +4,7 @@ import pytest
 
 from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of
+from tests.operations.old_files import EGG, list_old_file
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
@@ -117,6 +118,14 @@ def test_lost_metadata_is_not_taken_for_no_needs(harness: IndexHarness) -> None:
         named(harness, "acme-app")
 
     assert code_of(refused.value) == ("Unavailable", "damaged_document")
+
+
+def test_a_file_without_metadata_needs_nothing(harness: IndexHarness) -> None:
+    """An old file that has no metadata names no other project, and keeps none from being named."""
+    publish(harness, needing("demo", "acme-lib", version="2.0"), needing("acme-lib"))
+    list_old_file(harness.index.uploads, EGG, harness.folder, harness.clock.now)
+
+    assert named(harness, "demo") == ("demo", "acme-lib")
 
 
 def test_beside_an_upstream_no_project_is_named(harness: IndexHarness) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
 from tests.distributions import make_wheel
-from tests.fake_store import FakeStore
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.fake_time import START, Clock
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, IndexHarness
@@ -24,7 +24,7 @@ from wheelyard.api.journal_operations import (
 )
 from wheelyard.api.local_api import LocalApi
 from wheelyard.catalog import changes, keys
-from wheelyard.errors import Forbidden, Invalid, Unauthenticated
+from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
@@ -260,6 +260,34 @@ def test_unreadable_parts_are_named(harness: IndexHarness) -> None:
     assert access.startswith("the grants and groups cannot be read: ")
     assert beta.startswith("beta cannot be read: ")
     assert alpha.startswith("the journal of the project alpha has lost its entries 2.")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [keys.CHANGES, keys.project(NormalizedName("beta")), keys.ACCESS],
+    ids=["changes", "project", "rights"],
+)
+def test_a_store_that_does_not_answer_gives_no_page(harness: IndexHarness, key: str) -> None:
+    """While the store does not answer, a page is refused, and not shown without some entries."""
+    make_history(harness, [("alpha", 1), ("beta", 1), ("grant", 1)])
+    harness.index.changes.newest()
+    store = FakeStore(harness.store, Fault(FaultKind.NOT_DONE, "get", key, times=ALWAYS))
+
+    with pytest.raises(Unavailable, match="The store did not answer"):
+        entries(harness.opened(3, store=store))
+
+
+def test_a_journal_without_its_first_entries(harness: IndexHarness) -> None:
+    """A page of the time before the first entry that is left of a project names the lost ones."""
+    make_history(harness, [("beta", 1), ("alpha", 1), ("alpha", 60), ("alpha", 60)])
+    for number in (1, 2):
+        harness.store.delete(keys.commit(NormalizedName("alpha"), number))
+
+    (page,) = pages(harness.opened(3), until=START + timedelta(minutes=30))
+
+    assert [entry.project for entry in page.entries] == ["beta"]
+    (problem,) = page.problems
+    assert problem.startswith("the journal of the project alpha has lost its entries 1, 2.")
 
 
 def test_lost_feed_is_named(harness: IndexHarness) -> None:

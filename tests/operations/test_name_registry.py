@@ -94,6 +94,19 @@ def test_a_released_name_is_unknown(guarded: GuardedHarness, way: str) -> None:
             index.names.release(ALICE, DEMO, "")
 
 
+def test_a_name_is_released_again_after_a_vain_claim(guarded: GuardedHarness) -> None:
+    """A released name that an upload has claimed in vain is released by no second commit."""
+    reserve(guarded)
+    release(guarded)
+    before = guarded.snapshot("journal/")
+    guarded.names.claim(DEMO)
+
+    release(guarded)
+
+    assert not guarded.is_private("demo")
+    assert guarded.snapshot("journal/") == before
+
+
 def test_a_released_name_can_be_taken_again(guarded: GuardedHarness) -> None:
     """After a release the upstream is asked again, and an upload makes the name private again."""
     guarded.upload(make_wheel())

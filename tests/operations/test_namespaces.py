@@ -166,6 +166,15 @@ def test_a_reserved_name_is_new(harness: IndexHarness) -> None:
         harness.upload(make_wheel("acme_core", "1.0"), ANYBODY)
 
 
+def test_pages_of_a_new_process_know_the_namespaces(harness: IndexHarness) -> None:
+    """A page of a process that has read nothing yet shows the namespaces that there are."""
+    grant(harness.index)
+
+    shown = harness.opened(seed=5).server.namespaces.for_pages()
+
+    assert [str(namespace.name) for namespace in shown.all] == ["acme"]
+
+
 def test_the_end_is_known_everywhere(harness: IndexHarness) -> None:
     """What one server grants or revokes, another one obeys within 15 seconds."""
     other = harness.opened(seed=5, is_local=False)

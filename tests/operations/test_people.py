@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.fake_store import Before, FakeStore
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
 from tests.fake_time import START
 from tests.operations.in_memory_index import IndexHarness
+from tests.refused import refused
 from wheelyard.catalog import keys
-from wheelyard.errors import Invalid, NotFound, Unauthenticated
+from wheelyard.errors import Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.grants import describe_event
 from wheelyard.model.person import Person
 from wheelyard.storage.base import Key
@@ -68,9 +69,26 @@ def test_who_is_ended_and_admitted_again(
 
 @pytest.mark.parametrize(("provider", "person"), [("acme", "0" * 32), ("other", ANA.id)])
 def test_nobody_is_not_found(index: IndexHarness, provider: str, person: str) -> None:
-    """Only people who have signed in can be ended."""
-    with pytest.raises(NotFound):
-        index.index.server.people_administration.end(provider, person, ADMIN)
+    """Only people who have signed in can be ended or admitted, and the others are named."""
+    people = index.index.server.people_administration
+    for change in (people.end, people.admit):
+        with pytest.raises(NotFound, match=f"no person '{person}' of '{provider}'"):
+            change(provider, person, ADMIN)
+    assert journal(index) == []
+
+
+def test_a_record_that_others_write_without_end(index: IndexHarness) -> None:
+    """Who cannot be admitted, as others keep writing the record, stays ended, and that is said."""
+    index.index.server.people_administration.end("acme", ANA.id, ADMIN)
+    store = FakeStore(index.store, Fault(FaultKind.LOST_RACE, "put", "*/people/*", times=ALWAYS))
+    people = index.opened(seed=2, store=store).server.people_administration
+
+    with refused(Unavailable, "overloaded") as caught:
+        people.admit("acme", ANA.id, ADMIN)
+
+    assert "the record of a person" in caught.value.message
+    assert stored(index, ANA).ended_by == ADMIN
+    assert len(journal(index)) == 1
 
 
 def test_a_note_of_two_lines_changes_nothing(index: IndexHarness) -> None:

@@ -9,14 +9,24 @@ from msgspec.structs import replace
 from packaging.version import Version
 
 from tests.distributions import make_sdist, make_wheel
-from tests.fake_store import FakeStore
+from tests.fake_store import Before, FakeStore
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
+from tests.operations.old_files import EGG, list_old_file
 from tests.operations.two_indexes import BO, DEMO, ONE, TwoIndexes
 from tests.operations.upstream_names import PublicNames
+from tests.refused import refused
 from wheelyard.catalog import keys
 from wheelyard.catalog.private_names import PrivateNames
-from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge, WheelyardError
+from wheelyard.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    WheelyardError,
+)
 from wheelyard.model.access import EVERY_PROJECT, NO_PATTERNS, Action, Caller, Scope
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import EventKind, Status
@@ -223,6 +233,52 @@ def test_a_release_is_promoted_as_a_whole_or_not_at_all(
         assert refusal(partial(indexes.promote, dry_run=dry_run)) == expected
 
     assert indexes.harness.snapshot() == before
+
+
+def test_a_release_that_changes_meanwhile_is_not_promoted(indexes: TwoIndexes) -> None:
+    """A release that another process yanks during its promotion is listed nowhere else."""
+    yank = partial(yanked, indexes.reopened())
+    store = FakeStore(indexes.harness.store, Before(yank, "put", "indexes/dev/pending/*"))
+
+    with pytest.raises(Conflict, match="'demo' was changed meanwhile"):
+        indexes.reopened(store).promote()
+
+    assert indexes.listed() == {}
+    assert {file.promoted_to for file in indexes.sources.files} == {()}
+
+
+def test_a_release_that_has_lost_its_metadata_is_not_promoted(indexes: TwoIndexes) -> None:
+    """A release whose metadata the store has lost is not promoted, and that is said."""
+    for made in (WHEEL, SDIST):
+        indexes.harness.store.delete(keys.core_metadata(DEMO, made.sha256, made.filename))
+
+    with refused(Unavailable, "damaged_document", r"The core metadata of demo-1\.0.* are lost"):
+        indexes.promote()
+
+    assert indexes.listed() == {}
+
+
+def test_an_old_file_without_metadata_is_promoted(harness: IndexHarness) -> None:
+    """A release that has no metadata at all is promoted, and has no summary."""
+    indexes = TwoIndexes(harness)
+    list_old_file(indexes.dev.uploads, EGG, harness.folder, harness.clock.now)
+
+    promoted = indexes.promote()
+
+    assert [file.filename for file in promoted.new] == list(indexes.listed()) == [EGG.filename]
+    assert promoted.project.summary == ""
+
+
+def test_nothing_is_promoted_from_an_index_of_a_day(indexes: TwoIndexes) -> None:
+    """An index as it was on a day has no packages to promote, and the message says whose are."""
+    day = indexes.dev.as_of(indexes.harness.clock.now.date())
+    promotion = indexes.promotion()
+    source = replace(promotion.source, uploads=day.uploads)
+
+    with pytest.raises(NotFound, match="Promote from the one that has 'demo'"):
+        replace(promotion, source=source).promote(DEMO, ONE)
+
+    assert indexes.listed() == {}
 
 
 def test_a_deleted_filename_of_dev_is_left_out(indexes: TwoIndexes) -> None:

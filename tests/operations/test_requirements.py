@@ -270,14 +270,16 @@ def test_a_name_that_is_released_meanwhile(harness: IndexHarness) -> None:
     assert check.of_deletion("dev", {LIB: files}) == ()
 
 
-def test_a_project_that_another_process_releases(harness: IndexHarness) -> None:
-    """A project is in no warning once it was deleted and its name released by another process."""
+def test_a_project_that_another_process_deletes(harness: IndexHarness) -> None:
+    """A project that another process deletes is in no warning, nor once its name is released."""
     there = places(harness)
     there.publish("dev", "acme-core", "1.2", "acme-lib>=1")
     there.publish("dev", "acme-lib", "1.3")
     assert there.deleted("1.3") == (f"{AFTER}>=1 in dev.",)
     other = harness.opened(3).named("dev")
     other.lifecycle.change("delete", ALICE, CORE, Selection(Version("1.2")), "")
+
+    assert there.deleted("1.3") == ()
 
     other.names.release(ALICE, CORE, "")
 

@@ -154,6 +154,21 @@ def test_damaged_bytes_are_not_restored(harness: IndexHarness, life: Lifecycle) 
     assert [file.filename for file in stored(harness).files] == [TWO.filename]
 
 
+def test_a_file_that_is_deleted_during_a_restore(harness: IndexHarness, life: Lifecycle) -> None:
+    """A restore whose release loses a further file meanwhile restores none of them."""
+    wheel, sdist = (
+        Selection(FIRST.versions, frozenset({made.filename})) for made in (WHEEL, SDIST)
+    )
+    life.change("delete", ALICE, DEMO, wheel, "")
+    delete = partial(harness.opened(seed=7).lifecycle.change, "delete", ALICE, DEMO, sdist, "")
+    store = FakeStore(harness.store, Before(delete, "*", f"files/*/{WHEEL.filename}"))
+
+    with pytest.raises(Conflict, match="The trash of demo has changed meanwhile"):
+        harness.opened(seed=8, store=store).lifecycle.change("restore", ALICE, DEMO, FIRST, "")
+
+    assert [file.filename for file in stored(harness).files] == [TWO.filename]
+
+
 def test_an_upload_of_a_deleted_file_names_the_way_back(
     harness: IndexHarness, life: Lifecycle
 ) -> None:

@@ -27,7 +27,14 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
             make_wheel(
                 "demo", "1.0", "Requires-Dist: idna>=2", "Requires-Dist: six", "Summary: One"
             ),
-            make_wheel("demo", "1.1rc1", "Requires-Dist: idna>=3", "Summary: <b>"),
+            make_wheel(
+                "demo",
+                "1.1rc1",
+                "Requires-Dist: idna>=3",
+                "Summary: <b>",
+                "Project-URL: https://demo.example/",
+                "Project-URL: Source, https://demo.example/source",
+            ),
             make_sdist(
                 "demo", "2.0", "Requires-Dist: idna>=3", "Summary: Two", "Requires-Python: >=3.9"
             ),
@@ -59,6 +66,14 @@ def test_what_differs_is_marked(app: InProcessServer) -> None:
     assert "Dependencies 1 added, 2 removed. 1.0 -idna >=2- -six- 2.0 +idna >=3+" in page
     assert "Files 1 added, 1 removed. 1.0 -any Python 3- " in page
     assert "+source code+" in page
+
+
+def test_links_are_compared_by_label_and_address(app: InProcessServer) -> None:
+    """A link is shown with its label, and one that has no label by its address alone."""
+    _, page = read(app, f"{PAGE}?old=1.0&new=1.1rc1")
+
+    links = "+https://demo.example/+ +Source: https://demo.example/source+"
+    assert f"Links 2 added, 0 removed. 1.0 none 1.1rc1 {links}" in page
 
 
 @pytest.mark.parametrize(

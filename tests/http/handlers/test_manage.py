@@ -428,6 +428,7 @@ def test_many_releases_are_chosen_at_once(
         ([("versions", "newest")], 400, "is not a set of versions"),
         ([("versions", "1.x")], 400, "1.x"),
         ([("choose", "unyank"), ("version", "1.0")], 400, "None of these files can be unyanked"),
+        ([("choose", "unpin"), ("version", "1.0")], 400, "None of these files can be unpinned"),
     ],
 )
 def test_wrong_choice_is_said_beside_its_field(

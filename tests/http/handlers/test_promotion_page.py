@@ -37,8 +37,8 @@ def grant(person: str, *actions: str, index: str) -> dict[str, object]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
-    """Serve a release of `dev`, which ana may promote to `prod`, and eve to nowhere."""
-    (tmp_path / "htpasswd").write_text("".join(f"{who}:{SHA}\n" for who in ("ana", "eve")))
+    """Serve a release of `dev`, which ana may promote to `prod`, and eve and kim to nowhere."""
+    (tmp_path / "htpasswd").write_text("".join(f"{who}:{SHA}\n" for who in ("ana", "eve", "kim")))
     settings = Settings(
         server=ServerSettings(public_url="http://index"),
         access=AccessSettings(
@@ -52,6 +52,7 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
         *(grant(who, "read", index="dev") for who in ("ana", "eve")),
         grant("ana", "upload", index="prod,strict"),
         grant("ana", "read", index="team,view"),
+        grant("kim", "read", index="prod"),
     )
     with in_process(tmp_path, settings, tables=toml_of(index=INDEXES, grant=grants)) as opened:
         dev = opened.index.named("dev")
@@ -90,6 +91,9 @@ def test_people_promote(server: InProcessServer) -> None:
     assert "Promoted to prod" not in shown
     arrived = text_of(ana.open("/prod/project/demo/1.0/"))
     assert "Promoted from dev by ana, by password on 2026-01-01" in arrived
+    # who may not read dev does not learn that there is one
+    unaware = text_of(signed_in(server, "kim").open("/prod/project/demo/1.0/"))
+    assert ("demo 1.0" in unaware, "dev" in unaware) == (True, False)
     assert len(server.index.named("prod").projects.get(NormalizedName("demo")).files) == 2
 
 

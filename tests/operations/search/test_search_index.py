@@ -31,7 +31,7 @@ from wheelyard.operations.search.search_index import (
     SAVE_SECONDS,
 )
 from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.storage.base import ABSENT, Key, Stored, Stores
+from wheelyard.storage.base import ABSENT, Key, Store, Stored, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -502,13 +502,20 @@ def test_all_is_read_while_the_feed_is_damaged(
     assert process.refreshed() == {"a": "4.0"}
 
 
-def test_a_repaired_document_is_found_without_a_commit(machine: Machine) -> None:
-    """A project is found again as soon as its damaged document was repaired, without a commit."""
+@pytest.mark.parametrize(
+    "harm",
+    [lambda store, key: store.put(key, b"{", None), lambda store, key: store.delete(key)],
+    ids=["damaged", "lost"],
+)
+def test_a_repaired_document_is_found_without_a_commit(
+    machine: Machine, harm: Callable[[Store, Key], object]
+) -> None:
+    """A project is found again as soon as its document was repaired, without a commit."""
     process = machine.knowing("a")
     key = keys.project(parse_name("a"))
     sound = dict(objects(machine.store))[key]
     process.publish("a", "2.0")
-    machine.store.put(key, b"{", None)
+    harm(machine.store, key)
     other = machine.process(is_local=False)
     machine.store.delete(keys.SEARCH)
     assert other.refreshed() == {}

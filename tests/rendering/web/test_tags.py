@@ -53,6 +53,9 @@ IN_WORDS = {
     ),
     "cp312-cp312-plan9_mips": "CPython 3.12, plan9_mips",
     "xx9-yy-any": "xx9 (ABI yy)",
+    "cp-none-any": "any CPython",
+    "cp31234-none-any": "cp31234",
+    "cp312-cp312x-any": "CPython 3.12 (ABI cp312x)",
 }
 
 
