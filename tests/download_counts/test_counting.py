@@ -8,14 +8,16 @@ from itertools import count
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.download_counts.processes import DEMO, CountedStore
-from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_time import fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.downloads import counter
 from wheelyard.downloads.folding import SETTLED_SECONDS, fold
-from wheelyard.downloads.reading import LOCAL_SECONDS
+from wheelyard.downloads.reading import LOCAL_SECONDS, Downloads
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.model.downloads import DownloadKey, ProjectCounts, report_of
 from wheelyard.storage.base import ABSENT, Key, Stored
@@ -325,6 +327,45 @@ def test_old_counts_are_shown_while_the_store_does_not_answer() -> None:
     assert new.downloads.shown_report(DEMO, 30)[0] is None
     with pytest.raises(Unavailable):
         new.downloads.report(DEMO, 30)
+
+
+def test_a_month_that_is_deleted_meanwhile_has_no_counts() -> None:
+    """A month that a sweep deletes while it is being read counts nothing, and is no error."""
+    stored = CountedStore()
+    process = stored.process()
+    process.note()
+    process.counter.close()
+    stored.fold()
+    month = keys.downloads_of_month("2026-01")
+    store = FakeStore(stored.memory, Before(lambda: stored.memory.delete(month), "get", month))
+
+    report, _ = stored.process(2, store).downloads.report(DEMO, 30)
+
+    assert (store.count("get", month), report.downloads) == (1, 0)
+
+
+def test_counts_that_another_thread_has_just_read_are_not_read_again() -> None:
+    """If another thread reads the counts between the look at them and the lock, those are shown."""
+    stored = CountedStore()
+    store = FakeStore(stored.memory)
+    others = list[Downloads]()
+
+    def monotonic() -> float:
+        now = stored.clock.seconds()
+        if others:
+            others.pop().report(DEMO, 30)
+        return now
+
+    runtime = replace(fake_runtime(stored.clock, 1), monotonic=monotonic)
+    downloads = Downloads(store, runtime, None, is_local=True)
+    downloads.report(DEMO, 30)
+    stored.clock.advance(seconds=LOCAL_SECONDS + 1)
+    store.calls.clear()
+    others.append(downloads)
+
+    downloads.report(DEMO, 30)
+
+    assert (others, store.count("list", keys.NEW_DOWNLOADS)) == ([], 1)
 
 
 def test_the_last_download_of_each_version_is_known() -> None:

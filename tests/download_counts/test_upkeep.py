@@ -1,5 +1,6 @@
 """Counts of downloads in the sweep, in checks, and in copies of a store."""
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -10,14 +11,14 @@ from packaging.utils import NormalizedName
 
 from tests.distributions import make_wheel
 from tests.download_counts.processes import DEMO, CountedStore, Process
-from tests.fake_store import FakeStore
+from tests.fake_store import Before, FakeStore
 from tests.http.in_process import in_process
 from tests.http.remote_store import RemoteStore
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.downloads.counts import BATCHES, MONTHS, CountsDocument
 from wheelyard.downloads.folding import SETTLED_SECONDS, fold
-from wheelyard.downloads.upkeep import copy_counts
+from wheelyard.downloads.upkeep import copy_counts, counts_faults
 from wheelyard.operations.daily_sweep import DailySweep
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
@@ -95,6 +96,25 @@ def test_a_copy_has_the_counts(order: str) -> None:
     assert versions_in(target.memory, source) == {"1.0": 2, "2.0": 1}
     changed = [key for verb, key in observed.calls if verb == "put"]
     assert [key for key in changed if not key.startswith(keys.NEW_DOWNLOADS)] == []
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda source, _: list(counts_faults(source, "")), copy_counts],
+    ids=["checked", "copied"],
+)
+def test_counts_may_be_deleted_meanwhile(read: Callable[[Store, Store], object]) -> None:
+    """A month that is deleted while it is being read is neither damaged nor copied."""
+    source, target = CountedStore(), CountedStore()
+    add_old_counts(source.memory)
+    source.memory.delete(keys.DownloadBatch("0" * 16, 1).key)
+    month = keys.downloads_of_month("2026-01")
+    store = FakeStore(source.memory, Before(lambda: source.memory.delete(month), "get", month))
+
+    assert not read(store, target.memory)
+
+    assert store.count("get", month) == 1
+    assert target.listed() == []
 
 
 Days = dict[date, int]

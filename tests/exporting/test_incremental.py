@@ -306,6 +306,29 @@ def test_lost_manifest_costs_no_written_page(
     export_harness.assert_fresh()
 
 
+def test_pages_beside_leftovers_of_an_export_are_its_own(harness: ExportHarness) -> None:
+    """Pages of an export that was killed before its first manifest are replaced, not refused."""
+    harness.site.put(Key("simple/index.html"), b"as an earlier version made it", None)
+    harness.site.put(Key("wheelyard-export/begun.json"), b"{}", None)
+    harness.publish(make_wheel("demo"))
+
+    harness.export()
+
+    assert "demo/" in text_of(harness, "simple/")
+
+
+def test_files_at_the_url_of_the_site_stay(export_harness: ExportHarness) -> None:
+    """Where pages link to files at the URL of the site itself, an export deletes none of them."""
+    before = {path for path in tree(export_harness.site) if path.startswith("files/")}
+    export_harness.options = replace(export_harness.options, files_url=f"{BASE}/files")
+    delete(export_harness.index, "demo", "1.0")
+
+    export_harness.export()
+
+    left = {path for path in tree(export_harness.site) if path.startswith("files/")}
+    assert (left, len(before) > 0) == (before, True)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -457,7 +480,7 @@ def text_of(harness: ExportHarness, path: str) -> str:
 
 
 def test_only_changed_pages_of_a_history_are_written(harness: ExportHarness) -> None:
-    """With a longer history only those of its pages are written that change."""
+    """With a longer history only those of its pages are written that change, or were lost."""
 
     def commit(times: int) -> set[str]:
         for number in range(times):
@@ -471,6 +494,9 @@ def test_only_changed_pages_of_a_history_are_written(harness: ExportHarness) -> 
     assert commit(1) == {latest}
     assert commit(PAGE_COMMITS) == {latest, *older}
     assert commit(1) == {latest}
+    harness.assert_fresh()
+    harness.site.delete(Key(older[0]))
+    assert commit(2) == {latest, older[0]}
     harness.assert_fresh()
 
 

@@ -14,6 +14,7 @@ from tests.exporting.sites import MANIFEST, tree
 from tests.fake_time import START, Clock
 from tests.index_tables import put_tables, toml_of
 from wheelyard.catalog import keys
+from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.exporting.export import Export, ExportResult, open_export
 from wheelyard.exporting.site_folder import RequestedOptions, SiteLease
@@ -53,12 +54,15 @@ class Sites:
         gone = IndexRemoved(at=START, by="local:bo", name=name)
         self.opened().server.definitions.records.change(lambda _: (gone,))
 
-    def export(self, *tables: dict[str, Any], everything: bool = False) -> ExportResult:
+    def export(
+        self, *tables: dict[str, Any], everything: bool = False, files_url: str | None = None
+    ) -> ExportResult:
         """Export all indexes, and return the result of the first."""
+        requested = RequestedOptions(files_url=files_url)
         results = list[ExportResult]()
         for index in self.opened(*tables).server.indexes.all():
             place = str(self.site / index.definition.path)
-            export = open_export(index, place, RequestedOptions(), lambda: None)
+            export = open_export(index, place, requested, lambda: None)
             results.append(export.run(lambda *_: None, everything=everything))
         return results[0]
 
@@ -167,6 +171,39 @@ def test_the_folder_of_a_removed_index_goes(sites: Sites) -> None:
     assert (result.warnings, result.removed) == ((), ("qa",))
     assert sites.files_of("qa") == {"notes.txt"}
     assert "qa" not in (sites.site / "index.html").read_text()
+
+
+def test_files_of_others_in_the_folder_of_a_removed_index_stay(sites: Sites) -> None:
+    """Where a site links to files elsewhere, no file in the folder of an index is deleted."""
+    theirs = f"files/demo/{'0' * 64}/demo-1.0.tar.gz"
+    sites.opened().server.index_administration.add({"name": "qa"}, "local:bo")
+    sites.export(files_url="https://files.acme.dev")
+    (sites.site / "qa" / theirs).parent.mkdir(parents=True)
+    (sites.site / "qa" / theirs).write_text("theirs")
+    sites.opened().server.index_administration.remove("qa", "local:bo")
+
+    assert sites.export().removed == ("qa",)
+
+    assert sites.files_of("qa") == {theirs}
+
+
+def test_a_store_that_does_not_answer_ends_the_export(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the store does not say whether it has packages of an index, nothing is exported."""
+
+    def fail(*_: object) -> object:
+        raise Unavailable("The store does not answer. Try again.")
+
+    sites.export(DEV)
+    sites.lose("dev")
+    before = tree(sites.site)
+    monkeypatch.setattr(FileRemoval, "projects_of", fail)
+
+    with pytest.raises(Unavailable, match="does not answer"):
+        sites.export(everything=True)
+
+    assert tree(sites.site) == before
 
 
 @pytest.mark.parametrize("everything", [False, True])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.exporting.export_fixture import ignore
+from tests.distributions import make_wheel
+from tests.exporting.export_fixture import StoreFolder, export_to, ignore
 from tests.http.servers import memory_index
 from wheelyard.errors import Conflict, Invalid, Unavailable
 from wheelyard.exporting.export import open_export
@@ -17,7 +18,12 @@ from wheelyard.exporting.site_folder import (
     RequestedOptions,
     SiteFolder,
 )
-from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.settings.sections import (
+    MEMORY_LOCATION,
+    AccessSettings,
+    Settings,
+    StoreSettings,
+)
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.stores import StoreTraits
@@ -140,6 +146,74 @@ def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(Unavailable, match="No site can be written to"):
             SiteFolder(place)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder in which nothing can be made is refused before an export begins, with why."""
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as root may write everywhere
+
+    with pytest.raises(Unavailable, match=r"Permission denied\. Choose another folder"):
+        SiteFolder(root)
+
+
+def test_a_file_that_a_folder_has_lost_is_named(tmp_path: Path) -> None:
+    """A project of which the folder of the store has lost a file is not exported, and says so."""
+    store = StoreFolder(tmp_path)
+    store.publish(make_wheel("demo"), make_wheel("other"))
+    (lost,) = store.store.glob("files/demo/*/*.whl")
+    lost.unlink()
+
+    (message,) = export_to(store.index, store.site).failed
+
+    assert f"The store holds nothing at {lost.relative_to(store.store)}" in message
+    assert [path.name for path in (store.site / "project").iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("location", "files", "dest", "words"),
+    [
+        ("store", "", "ftp://bucket", r"'ftp://bucket'\. Give a folder, gs:"),
+        ("store", "", MEMORY_LOCATION, r"'memory:'\. Give a folder, gs:"),
+        ("store", "", "", r"''\. Give a folder, gs:"),
+        ("store", "", "store/site", "Choose a folder beside"),
+        ("store", "", "store/..", "Choose a folder beside"),
+        ("store", "", "tokens/site", "Choose a folder beside"),
+        ("gs://wheels/store", "", "gs://wheels/site", "Choose another bucket"),
+        ("store", "gs://open/files", "gs://open/site", "in the bucket of gs://open/files"),
+    ],
+    ids=[
+        "no folder",
+        "memory",
+        "nowhere",
+        "in the store",
+        "around the store",
+        "in the tokens",
+        "the bucket of the store",
+        "the bucket of the files",
+    ],
+)
+def test_no_site_opens_the_store(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    location: str,
+    files: str,
+    dest: str,
+    words: str,
+) -> None:
+    """A place that is none, or by which a reader of the site could read the store, is refused."""
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(
+        store=StoreSettings(location=location), access=AccessSettings(credentials_store="tokens")
+    )
+    index = memory_index(tmp_path, settings, traits=StoreTraits(files_location=files))
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises(Invalid, match=words):
+        open_export(index, dest, RequestedOptions(), ignore)
+
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -265,13 +265,20 @@ def test_a_killed_export_is_waited_for_until_its_lease_ends(
     harness.assert_fresh()
 
 
-def test_after_a_fault_the_next_export_need_not_wait(harness: ExportHarness) -> None:
-    """After a fault the next export need not wait, and makes every page again."""
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [("put", "search.json"), ("put", "simple/demo/index.html"), ("put_file", "files/demo/*")],
+    ids=["a page of all", "a page of a project", "a file"],
+)
+def test_after_a_fault_the_next_export_need_not_wait(
+    harness: ExportHarness, verb: str, path: str
+) -> None:
+    """After a fault of the site the next export need not wait, and makes every page again."""
     harness.publish(make_wheel("demo", "1.0"), make_wheel("other", "1.0"))
     harness.export()
     harness.publish(make_wheel("demo", "2.0"))
 
-    fault = Fault(Unavailable("The site is not there."), "put", "search.json")
+    fault = Fault(Unavailable("The site is not there."), verb, path)
     site = FakeStore(harness.site, fault)
 
     with pytest.raises(Unavailable, match="not there"):

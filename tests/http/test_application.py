@@ -3,8 +3,11 @@
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Iterator
+from errno import EMFILE
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -22,6 +25,7 @@ from tests.operations.in_memory_index import OPEN_MAIN
 from tests.operations.old_sdists import old_sdist
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid
+from wheelyard.http import file_delivery
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import ACCESS_LOGGER, JsonFormatter
 from wheelyard.model.distribution_filename import parse_name
@@ -32,6 +36,7 @@ from wheelyard.settings.sections import (
     TelemetrySettings,
     UploadSettings,
 )
+from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 
 DEMO = make_wheel("demo")
@@ -78,6 +83,42 @@ def test_name_in_the_path_decides_first(tmp_path: Path) -> None:
         assert app.get(f"/files/other/{DEMO.filename}", bearer).status == 404
         for name in ("demo", "secret", "other"):
             assert app.get(f"/files/{name}/{DEMO.filename}").status == 401
+
+
+def test_a_link_in_place_of_a_file_is_named(tmp_path: Path) -> None:
+    """Where a file of the store is a link, the answer says what to do, and has nothing of it."""
+    with in_process(tmp_path, store=LocalStore(tmp_path / "store", Random(1))) as app:
+        app.publish(DEMO)
+        (kept,) = tmp_path.glob("store/files/demo/*/*.whl")
+        kept.rename(tmp_path / "moved")
+        kept.symlink_to(tmp_path / "moved")
+        answer = app.get(f"/packages/{DEMO.filename}")
+
+    error = json.loads(answer.body)
+    assert (answer.status, error["error"]) == (503, "storage_unavailable")
+    assert f"{DEMO.filename} is a link, or behind one" in error["message"]
+    assert "Put the file or the folder itself there." in error["message"]
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file for which the server can open no descriptor may be asked for again, as it is there."""
+
+    def fail(*_: object) -> int:
+        raise OSError(EMFILE, os.strerror(EMFILE))
+
+    path = f"/packages/{DEMO.filename}"
+    with in_process(tmp_path, store=LocalStore(tmp_path / "store", Random(1))) as app:
+        app.publish(DEMO)
+        with monkeypatch.context() as patch:
+            patch.setattr(file_delivery, "open_no_follow", fail)
+            answer = app.get(path)
+        again = app.get(path)
+
+    assert (answer.status, b"too many files open" in answer.body) == (503, True)
+    assert "retry-after" in answer.headers
+    assert (again.status, again.body) == (200, DEMO.body)
 
 
 def test_rest_of_a_refused_body_is_read(app: InProcessServer) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.utils import NormalizedName
 
 from tests.distributions import Distribution
 from tests.exporting.sites import tree
@@ -87,6 +88,34 @@ def test_what_is_hidden_goes(team: Team, more: dict[str, Any], left: set[str]) -
     assert team.public_paths() == left
     team.export(RequestedOptions(files_url=""))
     assert team.public_paths() == paths_of("idna", IDNA) | paths_of("rich", RICH)
+
+
+@pytest.mark.parametrize(
+    ("more", "left"),
+    [
+        ({"private": ("rich",)}, paths_of("idna", IDNA)),
+        ({"deny": ("rich",)}, paths_of("idna", IDNA)),
+        ({"snapshot": "2001-01-01"}, set()),
+    ],
+    ids=["private", "denied", "too young"],
+)
+def test_what_is_hidden_is_not_exported(team: Team, more: dict[str, Any], left: set[str]) -> None:
+    """A new site has nothing of a stored package whose name or files the rules hide."""
+    result = team.export(**more)
+
+    assert (team.public_paths(), result.failed) == (left, ())
+
+
+def test_what_the_upstream_has_no_more_is_not_exported(team: Team) -> None:
+    """A new site has nothing of a stored package whose page the upstream index has no more."""
+    team.upstream.drop("rich")
+    with team.index(page_ttl=0) as index:
+        assert index.upstream is not None
+        assert index.upstream.pages.ask_if_due(NormalizedName("rich")) is None
+
+    team.export()
+
+    assert team.public_paths() == paths_of("idna", IDNA)
 
 
 def test_a_licence_is_looked_up_for_each_page(team: Team) -> None:

@@ -346,7 +346,9 @@ def test_many_are_selected(admin: Administrator, reader: Administrator) -> None:
 
 def test_forged_notices(admin: Administrator, reader: Administrator) -> None:
     """A link says nothing of what its reader has not done."""
+    done(Administrator.of(admin.server, "stranger"), decide="approve", package="numpy 1.0")
     assert "approved." not in admin.read(f"{PAGE}?done=approved&count=999")
+    request_package(reader, "numpy", "1.0")
     assert "asked for" not in text_of(reader.browser.open(f"{ASK}?asked=evil"))
     assert "asked for numpy 1.0" in text_of(reader.browser.open(f"{ASK}?asked=numpy+1.0"))
 

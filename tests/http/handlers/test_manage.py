@@ -569,6 +569,15 @@ def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser)
     assert f'href="{path.rpartition("demo")[0]}' not in said
 
 
+def test_no_rights_to_a_project_that_there_is_not(manager: Browser) -> None:
+    """A name that a manager may give to a project has no page of rights before it has files."""
+    answer = manager.open("/project/demo-plans/access/")
+
+    assert answer.status == 404
+    assert "demo-plans" in text_of(answer)
+    assert "manager, by password" not in text_of(answer)
+
+
 def test_rights_are_given_from_the_page_that_shows_them(server: InProcessServer) -> None:
     """An administrator comes from the rights on a project to the form that gives one, filled in."""
     path, admin = "/project/demo/access/", signed_in(server, "admin")

@@ -21,7 +21,7 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
-from wheelyard.http.request_authentication import SessionCookie
+from wheelyard.http.request_authentication import AUTHORIZATION_LIMIT_BYTES, SessionCookie
 from wheelyard.model.access import Action, Credential, Identity
 from wheelyard.model.project import Status
 from wheelyard.settings.sections import (
@@ -129,6 +129,16 @@ def test_form_of_another_index_leads_to_main_and_back(tmp_path: Path) -> None:
     assert asked.status == 401
     assert b'<form method="post" action="/-/sign-in/">' in asked.body
     assert b'name="next" value="/dev/project/demo/"' in asked.body
+
+
+def test_a_page_outside_the_prefix_leads_home_after_a_sign_in(tmp_path: Path) -> None:
+    """After a sign-in nobody comes to a page that they have not asked for, but home."""
+    address = ServerSettings(public_url="http://index/team", path_prefix="/team")
+    with in_process(tmp_path, settings_in(tmp_path, address)) as server:
+        outside = Browser(server).open("/project/demo/")
+
+    assert outside.status == 404
+    assert b'href="/team/-/sign-in/?next=/team/"' in outside.body
 
 
 def test_signing_out_reaches_every_server(tmp_path: Path) -> None:
@@ -242,6 +252,20 @@ def test_what_fails_is_said_and_not_repeated(
         assert "set-cookie" not in answer.headers
     assert "htpasswd_user" in caplog.text
     assert "hunter" not in caplog.text
+
+
+def test_what_no_program_could_send_signs_nobody_in(server: InProcessServer) -> None:
+    """What is too long for the header of a program is refused, also a token with blanks behind."""
+    token, _ = server.index.tokens.create(
+        TokenRequest(name="laptop", actions=Action.READ), "local:op"
+    )
+
+    accepted = Browser(server).sign_in("", token.text + " " * 10)
+    refused = Browser(server).sign_in("", token.text + " " * AUTHORIZATION_LIMIT_BYTES)
+
+    assert (accepted.status, "set-cookie" in accepted.headers) == (303, True)
+    assert (refused.status, "set-cookie" in refused.headers) == (401, False)
+    assert b"This token is wrong, or is no longer valid." in refused.body
 
 
 def test_page_of_too_many_attempts_says_once_how_long(server: InProcessServer) -> None:

@@ -2,6 +2,7 @@
 
 from urllib.parse import unquote, urljoin, urlsplit
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +106,13 @@ def test_no_link_leads_above_the_index(
     text = "/".join((server.public_path, *parts, above)) + rest
 
     assert local_path(text, server) == f"{server.public_path}/"
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=["host", "prefix", "public URL"])
+def test_no_part_of_a_page_is_a_page_to_return_to(server: ServerSettings) -> None:
+    """A path with a fragment, which no server is asked for, leads to the home page."""
+    for path in ("/#", "/project/a/#files", "/?q=#x"):
+        assert local_path(server.public_path + path, server) == f"{server.public_path}/"
 
 
 def test_page_of_the_index_is_kept() -> None:

@@ -207,6 +207,8 @@ def test_another_way_to_the_right_needs_no_warning(server: InProcessServer) -> N
 
 def test_group_is_made_filled_and_deleted(admin: Administrator) -> None:
     """A group is made, gets and loses members, and is deleted once no grant names it."""
+    form = admin.open("groups/?action=make").body.decode()
+    assert ('name="group"' in form, 'value="make"' in form) == (True, True)
     page = admin.done("groups/", action="make", group="ml-team", note="for ml")
     assert "Group ml-team" in page
     add_ana = {"action": "add", "group": "ml-team", "kind": "other", "who": "user:cleo@acme.dev"}

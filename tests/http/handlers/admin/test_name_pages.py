@@ -86,6 +86,17 @@ def test_who_releases_a_name_is_asked_before(admin: Administrator) -> None:
     assert "gets the public package of that name" in question
 
 
+def test_the_form_to_reserve_a_name_has_the_name_of_the_link(admin: Administrator) -> None:
+    """A link to the form to reserve a name fills it in, and reserves nothing by itself."""
+    before = admin.server.index.names.listed()
+
+    form = admin.open(f"{PAGE}?action=reserve&name=spring")
+
+    assert (form.status, b'name="reason"' in form.body) == (200, True)
+    assert b'value="spring"' in form.body
+    assert admin.server.index.names.listed() == before
+
+
 @pytest.mark.parametrize(
     ("action", "fields", "status", "words"),
     [

@@ -13,7 +13,7 @@ from tests.index_tables import put_tables, toml_of
 from wheelyard.api import health_operations
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import Unavailable
-from wheelyard.settings.sections import ServerSettings
+from wheelyard.settings.sections import DownloadSettings, ServerSettings
 
 RULE = '[[retention]]\nkeep_last = 1\nnote = "few"\n'
 DAILY = ServerSettings(public_url="http://index", daily_retention=True)
@@ -46,6 +46,15 @@ def test_figures_say_what_asks_for_a_look(tmp_path: Path) -> None:
     assert "API tokens 1 ends within 14 days" in page
     assert not re.search("Retention (by hand|now|[0-9])", page)
     assert "for a decision" not in page
+
+
+def test_downloads_that_are_not_counted_have_no_figure(tmp_path: Path) -> None:
+    """Where downloads are not counted, the page has no number of them, and all other figures."""
+    settings = settings_in(tmp_path, downloads=DownloadSettings(count=False))
+    with in_process(tmp_path, settings, tables=TABLES) as server:
+        page = Administrator.of(server).read("")
+
+    assert ("Downloads" in page, "Projects 0 of 0" in page) == (False, True)
 
 
 def test_the_next_run_of_retention_is_named(tmp_path: Path) -> None:

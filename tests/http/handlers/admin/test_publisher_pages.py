@@ -246,6 +246,11 @@ def test_a_form_without_its_time_says_so(admin: Administrator) -> None:
         assert "The form does not say when it was shown. Load it again." in text_of(again)
 
 
+def test_a_history_without_changes_says_so(admin: Administrator) -> None:
+    """The history of what nobody has changed yet is a page that says so."""
+    assert "Nothing has been changed." in admin.read("webhooks/history/")
+
+
 def test_a_link_does_not_make_the_page_say_what_it_likes(admin: Administrator) -> None:
     """A page tells of a change only if the list shows that it was made."""
     admin.done(PAGE, **WANTED)
