@@ -4,11 +4,14 @@ import logging
 from pathlib import Path
 
 import pytest
+from msgspec.json import decode
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from tests.catalog.invariants import DEMO
 from tests.distributions import make_wheel
 from tests.http.in_process import InProcessServer, in_process
+from tests.http.index_pages import JSON
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, objects
 from wheelyard.api.health_operations import show_health
@@ -16,6 +19,7 @@ from wheelyard.api.local_api import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.model.access import NO_PATTERNS
+from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.names import Names, TakenNames
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
@@ -125,6 +129,29 @@ def test_an_older_copy_may_lack_all_of_an_index(tmp_path: Path, *, near: bool) -
         assert state_of_store(app) == "warning"
         app.publish_to("dev", make_wheel("newer"))
         assert app.get("/dev/simple/newer/").status == 200
+
+
+@pytest.mark.parametrize("later", [("2.0",), ("2.0", "3.0")], ids=["fewer", "as many"])
+def test_a_day_is_that_of_the_older_copy(tmp_path: Path, later: tuple[str, ...]) -> None:
+    """What happened on a day by a store that an older copy has replaced is no part of that day."""
+    store = MemoryStore(lambda: 0.0)
+    with in_process(tmp_path, store=store) as app:
+        app.publish(make_wheel("demo", "1.0"))
+        copy = dict(objects(store))
+        selection = Selection(Version("1.0"))
+        app.index.lifecycle.change("yank", ALICE, DEMO, selection, "broken")
+        app.clock.advance(days=1)
+        app.publish(make_wheel("demo", "2.0"))
+        path = "/as-of-2026-01-01/simple/demo/"
+        before = decode(app.get(path, JSON).body)["files"]
+
+        put_in_place(store, copy)
+        app.clock.advance(minutes=1)
+        app.publish(*(make_wheel("demo", version) for version in later))
+        after = decode(app.get(path, JSON).body)["files"]
+
+    assert [file.get("yanked") for file in before] == ["broken"]
+    assert [file.get("yanked", False) for file in after] == [False]
 
 
 def test_an_empty_store_is_no_older_copy(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.distributions import Distribution, make_wheel
-from tests.fake_store import FakeStore
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
@@ -361,6 +361,20 @@ def test_lists_have_a_project_again_that_could_not_be_read(
     assert _names(server, f"{base}/simple/") == ["demo"]
 
 
+def test_a_list_is_not_guessed_while_the_store_does_not_answer(tmp_path: Path) -> None:
+    """While the store does not answer, a list is an error, and then it has all that is shown."""
+    store = FakeStore(MemoryStore(Clock().seconds))
+    with in_process(tmp_path, Settings(), store=store, tables=TABLES) as server:
+        server.publish_to("dev", OLD)
+        server.get("/dev/search.json")
+        store.follow(Fault(FaultKind.NOT_DONE, "get", "*/projects/demo.json", times=ALWAYS))
+        meanwhile = server.get("/stable/simple/", JSON).status
+        store.follow()
+
+        assert meanwhile == 503
+        assert _names(server, "/stable/simple/") == ["demo"]
+
+
 def test_a_search_finds_no_text_of_what_is_hidden(server: InProcessServer) -> None:
     """Summary and keywords are those of the latest release that is shown."""
     head = b"Metadata-Version: 2.4\nName: demo\nVersion: "
@@ -563,10 +577,12 @@ def test_the_api_of_a_view_lists_what_it_shows(server: InProcessServer) -> None:
 
     listed = decode(server.get("/stable/api/v1/projects").body)["projects"]
     project = decode(server.get("/stable/api/v1/projects/demo").body)
+    hidden = decode(server.get("/stable/api/v1/projects/early").body)
 
     assert [row["name"] for row in listed] == ["demo"]
     assert [file["filename"] for file in project["files"]] == [OLD.filename]
     assert project["commit"] is None
+    assert (hidden["files"], hidden["summary"]) == ([], "")
     assert server.get("/stable/api/v1/projects/nothing").status == 404
 
 

@@ -8,12 +8,12 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.distributions import make_wheel
-from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.index_tables import put_rules, toml_of
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.two_indexes import DEMO, ONE, TwoIndexes
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Forbidden, WheelyardError
+from wheelyard.errors import Conflict, Forbidden, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.retention_report import RetentionReport
@@ -242,6 +242,43 @@ def test_a_damaged_document_is_left_alone(harness: IndexHarness) -> None:
     assert deleted(report) == ["other 2.0", "other 1.0"]
     assert report is not None
     assert [project.project for project in report.skipped] == [DEMO]
+
+
+def test_names_without_a_release(harness: IndexHarness) -> None:
+    """A name whose first upload broke off, or whose files were all deleted, hinders no run."""
+    index = filled(harness)
+    index.projects.names.ensure(NormalizedName("begun"))
+    for version in VERSIONS:
+        index.lifecycle.change("delete", ALICE, DEMO, Selection(Version(version)), "")
+
+    report = retention_of(index).run(ALICE, with_kept=True)
+
+    assert deleted(report) == ["other 2.0", "other 1.0"]
+    assert report is not None
+    assert [(release.project, release.version) for release in report.kept] == [("other", "3.0")]
+    assert report.skipped == ()
+
+
+@pytest.mark.parametrize(
+    ("verb", "key"),
+    [("get", keys.PROJECT_NAMES), ("get", keys.project(DEMO)), ("put", keys.project(DEMO))],
+    ids=["names", "document", "deletion"],
+)
+def test_a_store_that_does_not_answer_ends_a_run(
+    harness: IndexHarness, verb: str, key: str
+) -> None:
+    """A run ends where the store does not answer, and is no complete one; the next does it all."""
+    filled(harness)
+    store = FakeStore(harness.store, Fault(FaultKind.NOT_DONE, verb, key, times=ALWAYS))
+    retention = retention_of(harness.opened(7, store))
+
+    with pytest.raises(Unavailable, match=r"The store did not answer\."):
+        retention.run(ALICE)
+    assert retention.last_run() is None
+    store.follow()
+    harness.clock.advance(minutes=11)
+
+    assert deleted(retention.run(ALICE)) == ["demo 2.0", "demo 1.0", "other 2.0", "other 1.0"]
 
 
 def test_rules_about_downloads_need_counts(harness: IndexHarness) -> None:

@@ -143,18 +143,19 @@ def test_what_is_no_package(tmp_path: Path) -> None:
     ]
     folder = write(tmp_path / "out", {"ana/dev": {"files": files}})
     dump = json.loads((folder / "dataindex.json").read_text())
-    gone, outside, damaged = (entry("ana/dev", f"{n}-1.tar.gz", b"x") for n in "god")
+    gone, outside, odd, damaged = (entry("ana/dev", f"{n}-1.tar.gz", b"x") for n in "good")
     outside["relpath"] = "../outside-1.tar.gz"
+    odd["relpath"] = "odd\0-1.tar.gz"
     damaged["entrymapping"]["hashes"] = {"sha256": "no"}
     (tmp_path / "outside-1.tar.gz").write_bytes(b"x")
     (folder / damaged["relpath"]).write_bytes(b"x")
-    dump["indexes"]["ana/dev"]["files"] += [gone, outside, damaged]
+    dump["indexes"]["ana/dev"]["files"] += [gone, outside, odd, damaged]
     (folder / "dataindex.json").write_text(json.dumps(dump))
 
     _, found = taken(folder)
 
     assert found.names == [WHEEL]
-    assert len(found.faults) == 3
+    assert len(found.faults) == 4
     assert [each.why for each in found.passed_over if not each.is_error] == [
         "1 file is documentation",
         "2 files are results of tests",

@@ -8,9 +8,9 @@ import pytest
 
 from tests.distributions import make_sdist, make_wheel
 from tests.fake_time import Clock
-from tests.sources.offering import make_unreadable, opened
+from tests.sources.offering import make_unreadable, opened, taken
 from wheelyard.errors import Invalid
-from wheelyard.sources.bucket_tree import open_watched_tree
+from wheelyard.sources.bucket_tree import PAGE_LIMIT_BYTES, open_watched_tree
 from wheelyard.sources.candidate import Candidate, Skipped
 from wheelyard.sources.file_tree import FileTreeSource, FolderTree
 from wheelyard.sources.web_index import IndexSource
@@ -86,6 +86,47 @@ def test_links_in_circles(folder: Path) -> None:
     assert source.total() == before
 
 
+@pytest.mark.parametrize("kind", ["files", "gaepypi", "pypicloud", "s3pypi"])
+def test_what_no_system_describes(tmp_path: Path, kind: str) -> None:
+    """A file that is no package is passed over in the copy of any system, and hinders no other."""
+    packages = tmp_path / "packages" / "demo" / "1.0"
+    packages.mkdir(parents=True)
+    SDIST.write(packages)
+    (packages / "README").touch()
+    (packages / "index.html").write_text(f'<a href="{SDIST.filename}">{SDIST.filename}</a>')
+
+    kind_of_source, found = taken(tmp_path, kind=kind)
+
+    assert (kind_of_source, found.names) == (kind, [SDIST.filename])
+    assert [each.why for each in found.passed_over] == ["it is not named like a distribution"]
+    assert found.faults == []
+
+
+@pytest.mark.parametrize(
+    ("filename", "project"),
+    [("demo-latest-py3-none-any.whl", "demo"), ("demo.zip", "demo*")],
+    ids=["wheel", "archive"],
+)
+def test_a_project_of_a_name_without_a_version(tmp_path: Path, filename: str, project: str) -> None:
+    """A package whose name has no version is taken for the project that its name begins with."""
+    for name in (filename, SDIST.filename.replace("demo", "other")):
+        (tmp_path / name).touch()
+
+    assert taken(tmp_path, projects=(project,))[1].names == [filename]
+
+
+def test_a_page_of_s3pypi_that_cannot_be_read(tmp_path: Path) -> None:
+    """A folder is not taken for a copy of s3pypi by a page that is longer than any of s3pypi."""
+    (tmp_path / "demo").mkdir()
+    SDIST.write(tmp_path / "demo")
+    with (tmp_path / "demo" / "index.html").open("wb") as page:
+        page.truncate(PAGE_LIMIT_BYTES + 1)
+
+    kind, found = taken(tmp_path)
+
+    assert (kind, found.names, found.warned) == ("files", [SDIST.filename], [])
+
+
 @pytest.mark.parametrize("kind", ["files", "gaepypi", "pypicloud"])
 def test_a_folder_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
     """A folder of a source that cannot be read is told of behind all others, and not left out."""
@@ -135,6 +176,30 @@ def test_a_store_in_the_place(tmp_path: Path) -> None:
     )
 
     assert [getattr(each, "path", "") for each in location.entries()] == ["new/a-1.zip"]
+
+
+@pytest.mark.parametrize(
+    ("location", "store"),
+    [
+        ("new", "gs://wheels"),
+        ("gs://wheels", "kept"),
+        ("gs://other/files", "gs://wheels"),
+        ("gs://wheels/files", "gs://wheels/store"),
+        ("gs://wheels/store/new", "gs://wheels/store"),
+    ],
+    ids=["folder", "bucket", "another bucket", "beside", "below"],
+)
+def test_a_place_beside_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str, store: str
+) -> None:
+    """A place can be watched that has none of the distributions of the store in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    (tmp_path / "new").mkdir()
+
+    tree = open_watched_tree(location, (store,), "files/", Clock().runtime())
+
+    assert str(tree) == location
 
 
 def test_the_url_of_an_index_is_known() -> None:

@@ -127,6 +127,16 @@ def test_a_listing_of_everything(
     assert list(root.parent.rglob("secret"))
 
 
+def test_a_link_to_nothing(store: LocalStore, root: Path, tmp_path: Path) -> None:
+    """A link in the place of a folder that leads to nothing is named, and nothing is made there."""
+    (root / "a").symlink_to(tmp_path / "unmounted")
+
+    for key in ("a/new", "a/b/new"):
+        with pytest.raises(Unavailable, match=r"/store/a is a link.* itself there"):
+            store.put(Key(key), b"", ABSENT)
+    assert not (tmp_path / "unmounted").exists()
+
+
 def test_a_linked_file(store: LocalStore, root: Path, outside_folder: Path) -> None:
     """A link in the place of a file is never read, and a write or delete takes only the link."""
     for name in ("1", "2", "3"):

@@ -185,6 +185,32 @@ def test_nothing_is_left_in_the_spool(tmp_path: Path) -> None:
     assert list(store.spool.folder.iterdir()) == []
 
 
+def test_a_folder_in_the_place_of_an_object(tmp_path: Path) -> None:
+    """An object whose place has a folder is refused as what the disk cannot do, not as a race."""
+    store = LocalStore(tmp_path, Random())
+    store.put(Key("a/1"), b"1", ABSENT)
+
+    with pytest.raises(Unavailable, match="could not use a: Is a directory"):
+        store.put(Key("a"), b"2", ABSENT)
+    assert [entry.key for entry in store.list("")] == ["a/1"]
+
+
+def test_a_folder_that_is_always_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write whose folder goes again and again is refused for a while, and leaves nothing."""
+    store = LocalStore(tmp_path, Random())
+
+    def removed(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "link", removed)
+    with pytest.raises(Unavailable, match=r"folder of a/1 is removed again and again") as raised:
+        store.put(Key("a/1"), b"1", ABSENT)
+
+    assert raised.value.retry_after
+    assert list(store.list("")) == []
+    assert list(store.spool.folder.iterdir()) == []
+
+
 def test_a_lost_reserve_is_made_again(tmp_path: Path) -> None:
     """The reserve of a disk, which a process has used up and died, is made by the next upload."""
     store = LocalStore(tmp_path, Random())

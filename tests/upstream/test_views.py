@@ -48,7 +48,8 @@ def viewed(
     """Yield a server whose index `stable` shows the upstream through rules."""
     indexes = (
         {"name": "stable", "layers": ["upstream"], **keys, "read": "anyone"},
-        {"name": "over", "layers": ["over", "stable"], "read": "anyone"},
+        {"name": "team", "prereleases": False, "read": "anyone"},
+        {"name": "over", "layers": ["over", "team", "stable"], "read": "anyone"},
     )
     section = upstream_section(public, osv=str(osv or ""))
     settings, tables = Settings(upstream=section), toml_of(index=indexes)
@@ -94,7 +95,8 @@ def test_a_new_public_file_is_hidden_until_it_is_old_enough(
 def test_an_installer_is_shown_what_fits_the_licence(tmp_path: Path, public: FakeUpstream) -> None:
     """The first page has no new release under another licence, and nobody gets its files."""
     with viewed(tmp_path, public, {"allowed_licenses": ["MIT", "BSD-*"]}) as server:
-        assert [*page(server).files] == [OLD]
+        for prefix in ("/stable", "/over"):
+            assert [*page(server, prefix).files] == [OLD]
         assert error(file(server, NEW, ".metadata")) == (404, "view")
         assert error(file(server, NEW)) == (404, "view")
         assert file(server, OLD).status == 200
@@ -153,9 +155,9 @@ def test_an_approval_shows_a_file(tmp_path: Path, public: FakeUpstream) -> None:
 def test_why_names_the_rule(tmp_path: Path, public: FakeUpstream) -> None:
     """What clients get of a public package through a view is explained file by file."""
     with viewed(tmp_path, public, {"cooldown_days": 7}) as server:
-        page(server)
         index = server.index.named("stable")
         call = Call(index=index, caller=ALICE, caller_elsewhere=lambda _: ALICE)
+        page(server)
         explained = explain_project(call, WhyQuestion(NormalizedName("requests")))
         day = explain_project(
             call,

@@ -111,6 +111,17 @@ def test_netrc_by_port(url: str, *, is_shown: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "password"), [("ana", "known"), ("bob", "")], ids=["the same user", "another user"]
+)
+def test_netrc_has_the_password_of_a_user(name: str, password: str) -> None:
+    """A user name in the URL gets its password from the netrc file, and never that of another."""
+    index = parse_url(f"https://{name}@index.example/simple/")
+    credentials = SourceCredentials(index, None, {"index.example": UserPassword("ana", "known")})
+
+    assert credentials.authorization(index) == basic(name, password)
+
+
+@pytest.mark.parametrize(
     ("url", "is_shown"),
     [
         ("https://index.example/files/a", True),

@@ -8,7 +8,7 @@ import pytest
 from tests.fake_time import Clock
 from tests.sources.offering import body_of, offered, opened
 from tests.sources.web.fake_server import CannedResponse, FakeServer
-from wheelyard.errors import Unavailable
+from wheelyard.errors import Invalid, Unavailable
 from wheelyard.sources.candidate import Candidate
 from wheelyard.sources.source_factory import SourceRequest, open_source
 
@@ -179,3 +179,14 @@ def test_a_server_that_breaks_off_before_a_minute(server: FakeServer) -> None:
             body_of(found)
 
     assert len(server.asked(PATH)) < 10
+
+
+def test_a_list_that_is_missing(server: FakeServer) -> None:
+    """A list that cannot be read is refused with why, and not taken for one without packages."""
+    with (
+        opened(f"{server.url}/packages.json", packages_url="/pool/") as source,
+        pytest.raises(Invalid, match=r"packages\.json cannot be read: .*status 404") as raised,
+    ):
+        list(source.candidates())
+
+    assert (raised.value.code, "Check where it is" in raised.value.message) == ("bad_source", True)

@@ -12,6 +12,8 @@ from tests.fake_time import Clock
 from tests.sources.offering import body_of, offered, opened, sha256, taken
 from tests.sources.web.fake_server import HTML, JSON, CannedResponse, FakeServer
 from wheelyard.errors import Invalid, Unavailable
+from wheelyard.sources import web_index
+from wheelyard.sources.web_index import MAX_PROJECTS
 
 WHEEL = "a-1-py3-none-any.whl"
 DIGEST = sha256(b"wheel")
@@ -132,7 +134,8 @@ def test_only_the_wanted_projects_are_read(server: FakeServer) -> None:
 
 def test_a_damaged_page_costs_itself(server: FakeServer) -> None:
     """A page that is missing or damaged is told of, and the others are read."""
-    simple(server, "a", "broken", "gone", "odd", "odd/a", "z")
+    simple(server, "a", "bare", "broken", "gone", "odd", "odd/a", "z")
+    server.page("/simple/bare/", '{"name": "bare"}', JSON)
     server.page("/simple/broken/", "{", JSON)
     project(
         server,
@@ -152,7 +155,8 @@ def test_a_damaged_page_costs_itself(server: FakeServer) -> None:
 
     assert found.names == ["a-1.zip", "o-1.zip", "z-1.zip"]
     assert (found["o-1.zip"].size, found["o-1.zip"].uploaded_at) == (None, None)
-    assert len(found.faults) == 6
+    assert len(found.faults) == 7
+    assert "its page lists no files" in {each.why for each in found.faults}
     assert [each.location for each in found.passed_over if not each.is_error] == [
         f"{server.url}/simple/gone/",
         f"{server.url}/simple/odd/x",
@@ -272,10 +276,11 @@ def test_what_is_no_index(server: FakeServer, answer: CannedResponse, words: str
     assert (raised.value.code, "secret" in raised.value.message) == ("bad_source", False)
 
 
-@pytest.mark.slow
-def test_too_many_projects(server: FakeServer) -> None:
+@pytest.mark.parametrize("most", [3, pytest.param(MAX_PROJECTS, marks=pytest.mark.slow)])
+def test_too_many_projects(server: FakeServer, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """An index that stands before a public one is not copied by accident."""
-    simple(server, *(f"p{number}" for number in range(100_001)))
+    monkeypatch.setattr(web_index, "MAX_PROJECTS", most)
+    simple(server, *(f"p{number}" for number in range(most + 1)))
     for number in range(3):
         project(server, f"p{number}")
 

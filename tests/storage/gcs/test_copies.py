@@ -81,13 +81,21 @@ def test_a_copy_of_nothing(site: GcsStore) -> None:
         copied(site)
 
 
-def test_a_copy_that_is_denied(server: FakeGcs, site: GcsStore) -> None:
-    """Who may not read the files is told the permission, and on which bucket."""
+@pytest.mark.parametrize(
+    ("right", "place"),
+    [("storage.objects.get", "gs://wheels"), ("storage.objects.create", "gs://site")],
+    ids=["read", "write"],
+)
+def test_a_copy_that_is_denied(
+    server: FakeGcs, bucket: Bucket, site: GcsStore, right: str, place: str
+) -> None:
+    """Who may not read or write the files is told the permission, and on which bucket."""
     server.bucket("wheels").put(SOURCE, b"1")
-    server.permissions.deny("storage.objects.get")
+    server.permissions.deny(right)
 
-    with pytest.raises(Unavailable, match=r"storage\.objects\.get on gs://wheels"):
+    with pytest.raises(Unavailable, match=rf"{right} on {place}"):
         copied(site)
+    assert bucket.names() == []
 
 
 @pytest.mark.parametrize("fault", [StatusBefore(503), StatusAfter(503), DropAfter()])

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 import requests
 from google.api_core import exceptions as api
-from google.cloud.storage.exceptions import InvalidResponse
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
 from tests.refused import refused
 from wheelyard.errors import Invalid
+from wheelyard.storage.failures import FailureKind
 from wheelyard.storage.gcs.store import email_of, failure_of
 from wheelyard.storage.location import PREFIX_LIMIT, parse_location
 
@@ -114,3 +115,13 @@ def test_how_long_to_wait(header: str | None, seconds: float) -> None:
     for error in (refused, InvalidResponse(response)):
         failure = failure_of(error)
         assert (failure.status, failure.retry_after) == (429, seconds)
+
+
+def test_damaged_bytes() -> None:
+    """Bytes with another checksum than the bucket says are told apart from what was refused."""
+    response = requests.Response()
+    response.status_code = 404
+
+    failure = failure_of(DataCorruption(response, "checksum"))
+
+    assert (failure.kind, failure.code) == (FailureKind.UNCLEAR, "and damaged bytes")

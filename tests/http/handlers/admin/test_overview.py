@@ -10,6 +10,7 @@ from tests.distributions import make_wheel
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in
 from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import put_tables, toml_of
+from tests.operations.in_memory_index import ALICE
 from wheelyard.api import health_operations
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import Unavailable
@@ -70,6 +71,13 @@ def test_the_next_run_of_retention_is_named(tmp_path: Path) -> None:
         assert "Retention now the next run is due" in admin.read("")
         first = retention.rules_record.ensure_first_run()
         assert f"Retention {first:%Y-%m-%d %H:%M} UTC, the next run" in admin.read("")
+        # another rule, which is applied by hand before a server has looked at it
+        put_tables(server.index, RULE.replace("1", "2"))
+        retention = server.index.server.retention
+        assert retention is not None
+        retention.run(ALICE)
+        tomorrow = server.clock.now + timedelta(days=1)
+        assert f"Retention {tomorrow:%Y-%m-%d %H:%M} UTC, the next run" in admin.read("")
 
 
 def test_one_thing_to_look_at_is_no_plural(
