@@ -249,6 +249,18 @@ def test_minted_tokens_are_marked_until_they_expire(wheelyard: Typed, index: Ind
     assert ids["old job"] not in listed
 
 
+@pytest.mark.parametrize(("expires", "hours"), [("12h", 12), ("36h", 36), ("2d", 48)])
+def test_a_token_lives_for_parts_of_a_day(
+    wheelyard: Typed, index: Index, expires: str, hours: int
+) -> None:
+    """A token lives for any number of hours or days."""
+    made = wheelyard("token", "create", "ci", "--expires", expires)
+    assert made.returncode == 0, made.stderr
+
+    (token,) = index.tokens.all()
+    assert round((token.expires_at - token.created_at) / timedelta(hours=1)) == hours
+
+
 def test_list_says_who_revoked_a_token(wheelyard: Typed, index: Index) -> None:
     """Whoever looks for what happened to a token sees who made it, and who revoked it."""
     token = index.tokens.create(TokenRequest(name="ci"), by="htpasswd:ana")[0]

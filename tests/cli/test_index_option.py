@@ -22,6 +22,18 @@ def type_command(wheelyard: Typed) -> Typed:
     return run
 
 
+def test_a_token_is_named_in_each_way(type_command: Typed) -> None:
+    """A token is given other indexes by its name, by its id, or in full."""
+    token = type_command("token", "create", "laptop").stdout.strip()
+
+    changed = {
+        type_command("token", "change", name, "--index", "dev").stdout
+        for name in ("laptop", token[4:14], token)
+    }
+
+    assert changed == {f"{token[4:14]}: read,upload on * in the index dev\n"}
+
+
 def test_packages_of_an_index(type_command: Typed, tmp_path: Path) -> None:
     """A file that is uploaded to an index is listed, yanked and deleted there, and there alone."""
     file = make_wheel().write(tmp_path)

@@ -1,10 +1,26 @@
 """Whether a person can be asked, by the standard streams of a command."""
 
-from typing import Final
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TextIO
 
+import click
 import pytest
 
-from wheelyard.cli.standard_streams import is_interactive
+from wheelyard.cli.standard_streams import (
+    is_interactive,
+    is_output_lost,
+    show_token,
+    take_over_output,
+)
+from wheelyard.errors import Unavailable
+from wheelyard.remedies import Advice, Remedy
+
+FULL: Final = Path("/dev/full")
+
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
 
 
 class Stream:
@@ -40,3 +56,51 @@ def test_a_person_is_asked_at_a_terminal(
     monkeypatch.setattr("sys.stderr", stderr)
 
     assert is_interactive() == can_ask
+
+
+@contextmanager
+def lost_output(how: str) -> Iterator[TextIO | None]:
+    """Open a standard output that is closed, that is full, or whose reader is gone."""
+    if how == "closed":
+        yield None
+    elif how == "full":
+        with FULL.open("w") as stream:
+            yield stream
+    else:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "w") as stream:
+            yield stream
+
+
+@pytest.mark.parametrize(
+    ("how", "is_told"),
+    [("closed", False), pytest.param("full", True, marks=needs_full), ("pipe", False)],
+)
+def test_lost_output_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, how: str, *, is_told: bool
+) -> None:
+    """A full device is told once; a secret that no output took is told with how to revoke it."""
+    monkeypatch.setattr("sys.stderr", None)
+    with lost_output(how) as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        take_over_output()
+        errors = [error for error in (printed(), printed()) if error]
+
+        assert (len(errors), is_output_lost()) == (is_told, True)
+        with (
+            pytest.raises(Unavailable, match="Token x7Kq2mPz4A was made and could not be sh") as to,
+            show_token("x7Kq2mPz4A"),
+        ):
+            click.echo("wyd_secret")
+
+    assert to.value.advice == Advice(Remedy.REVOKE_TOKEN, "x7Kq2mPz4A")
+
+
+def printed() -> OSError | None:
+    """Print a line; return the error that this has."""
+    try:
+        click.echo("a line")
+    except OSError as error:
+        return error
+    return None

@@ -1,33 +1,47 @@
 """Command lines that need neither a store nor a server that answers."""
 
+import os
 import re
 import sys
+from errno import EADDRINUSE, EADDRNOTAVAIL
 from random import Random
-from typing import Literal
+from threading import Event
+from typing import Literal, NoReturn
 
 import pytest
-from click import UsageError
+from click import Abort, UsageError
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
+from tests.in_process_network import InProcessNetwork
+from tests.sources.web.fake_server import running_fake_server
 from wheelyard.api.access_operations import WhoAmI
 from wheelyard.api.own_token import check_token
+from wheelyard.api.remote_api import RemoteApi
 from wheelyard.api_client import ApiConnection
+from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.cli import login_commands, standard_streams
 from wheelyard.cli.login_commands import _has_browser
+from wheelyard.cli.progress import Progress
 from wheelyard.cli.serve import overrides_of, run_command
 from wheelyard.cli.store_commands import _settings_for_store
-from wheelyard.errors import Forbidden, Invalid, Unauthenticated, WheelyardError
+from wheelyard.cli.upload_command import _UploadWork
+from wheelyard.cli.why_command import _age_in_words
+from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.http import web_server
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.api_token import new_token
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring import stores
 from wheelyard.wiring.stores import system_runtime
 
 URL = "https://packages.acme.dev/"
 TOKEN = new_token(Random(1))
 LINE = f"machine packages.acme.dev login __token__ password {TOKEN.text}\n"
+NO_ANSWER = Unavailable("No answer.", code="storage_unavailable")
+NO_LISTING = Forbidden("It may not list.", code="storage_forbidden")
+NO_WRITING = Forbidden("It may not write.", code="storage_forbidden")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +63,10 @@ def test_what_cannot_be_done_is_wrong_usage(wheelyard: Typed, arguments: str, wo
     [
         ("export site --files ftp://x.example", "'ftp://x.example' is no address"),
         ("export site --files copy --store memory:", "there is nothing to export"),
+        (
+            "export site --files https://files.example/ --store memory:",
+            "there is nothing to export",
+        ),
         ("list --server ftp://x.example", "Write the root URL of a server"),
     ],
 )
@@ -58,6 +76,76 @@ def test_a_url_that_is_none_for_the_web(wheelyard: Typed, arguments: str, words:
 
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("upload gone.whl", "There is no file gone.whl. Name the wheels and sdists themselves."),
+        ("upload dist/*.whl", "Nothing matched this pattern. Build the project first"),
+        ("verify gone.whl", "gone.whl cannot be read: No such file or directory. Name a wheel"),
+    ],
+    ids=["upload", "pattern", "verify"],
+)
+def test_a_file_that_is_not_there_is_named(wheelyard: Typed, arguments: str, words: str) -> None:
+    """A command about a file that is not there fails, and says what to name."""
+    done = wheelyard(*arguments.split())
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr.splitlines()[-1]
+
+
+def test_a_token_of_no_time_is_not_made(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """A token that would end at once is refused with the words to write, and no store is made."""
+    done = wheelyard("token", "create", "ci", "--expires", "0d")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("A token lives longer than that. Write 30m, 12h, 90d or 8w.\n")
+    assert not (sandbox.folder / "wheelyard-data").exists()
+
+
+def test_an_upload_ends_where_no_server_answers(
+    wheelyard: Typed, sandbox: Sandbox, network: InProcessNetwork
+) -> None:
+    """A server that does not answer is named once, and not with each file."""
+    for name in ("acme-1.0.tar.gz", "acme-1.1.tar.gz"):
+        (sandbox.folder / name).touch()
+    url = f"http://127.0.0.1:{network.free_port()}"
+
+    done = wheelyard("upload", "acme-*.tar.gz", "--server", url)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"wheelyard: No answer from {url}")
+
+
+def test_an_interrupted_upload_sends_no_more() -> None:
+    """After Ctrl-C the upload of a large file is not continued to its end."""
+    api = RemoteApi.__new__(RemoteApi)
+    work = _UploadWork(
+        api, frozenset(), sends_attestations=False, progress=Progress(), has_ended=Event()
+    )
+    work.advance(1)
+
+    work.has_ended.set()
+
+    with pytest.raises(Abort):
+        work.advance(1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (59.9, "59 seconds"),
+        (60, "1 minute"),
+        (3600, "1 hour"),
+        (86_399, "23 hours"),
+        (86_400, "1 day"),
+    ],
+)
+def test_an_age_is_in_its_largest_unit(seconds: float, words: str) -> None:
+    """How old a page is is said in days, else in hours, else in minutes or seconds."""
+    assert _age_in_words(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -269,6 +357,110 @@ def test_options_of_pypiserver_take_what_theirs_take() -> None:
 
     assert [str(folder) for folder in options["folders"]] == ["packages"]
     assert (options["overwrite"], options["hash_algo"]) == (True, "md5")
+
+
+@pytest.mark.parametrize(
+    ("why", "status"), [(EADDRINUSE, 0), (EADDRNOTAVAIL, 1)], ids=["in use", "of another machine"]
+)
+def test_an_address_of_another_machine_fails_the_check(
+    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch, why: int, status: int
+) -> None:
+    """Checking the settings fails with an address that is none of this machine, not if in use."""
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError(why, os.strerror(why))
+
+    monkeypatch.setattr("wheelyard.http.web_server.socket.getaddrinfo", fail)
+
+    done = wheelyard("config", "check")
+
+    assert done.returncode == status
+    assert ("port 8080: in use now" in done.stdout) is (status == 0)
+    assert ("Cannot listen on 127.0.0.1, port 8080: " in done.stderr) is (status == 1)
+
+
+@pytest.mark.parametrize(
+    ("faults", "status", "warned", "last"),
+    [
+        ([NO_ANSWER], 0, [], ""),
+        ([NO_LISTING], 1, [], "It may not list."),
+        (
+            [NO_LISTING, NO_ANSWER, NO_WRITING, NO_LISTING],
+            1,
+            ["It may not list."],
+            "It may not write.",
+        ),
+    ],
+    ids=["no answer", "one right", "two rights"],
+)
+def test_a_missing_right_on_a_bucket_fails_the_check(
+    wheelyard: Typed,
+    monkeypatch: pytest.MonkeyPatch,
+    faults: list[WheelyardError],
+    status: int,
+    warned: list[str],
+    last: str,
+) -> None:
+    """Checking the settings names each right that a bucket lacks once, and then fails."""
+    monkeypatch.setattr(web_server, "resolve_bind_address", lambda _: None)  # it opens a socket
+    monkeypatch.setattr(stores, "bucket_errors", lambda _: iter(faults))
+
+    done = wheelyard("config", "check")
+
+    said = [f"wheelyard: warning: {message}" for message in warned]
+    assert (done.returncode, done.stderr.splitlines()) == (
+        status,
+        said + [f"wheelyard: {last}"] * status,
+    )
+    untried = "rights on the bucket: not tried. No answer."
+    assert done.stdout.splitlines().count(untried) == (NO_ANSWER in faults)
+
+
+def test_a_store_that_fails_fails_the_check(
+    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checking the settings fails if the store ceases to answer meanwhile."""
+    monkeypatch.setattr(web_server, "resolve_bind_address", lambda _: None)  # it opens a socket
+
+    def fail(*_: object) -> NoReturn:
+        raise NO_ANSWER
+
+    monkeypatch.setattr(ApiTokens, "expiring", fail)
+
+    done = wheelyard("config", "check")
+
+    assert (done.returncode, done.stderr) == (1, "wheelyard: No answer.\n")
+
+
+@pytest.mark.parametrize(
+    ("stored", "status"), [([], 0), (["wheelyard.json"], 1)], ids=["new", "damaged"]
+)
+def test_an_upstream_without_a_list_is_warned_of_before_the_first_page(
+    wheelyard: Typed,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    network: InProcessNetwork,
+    *,
+    stored: list[str],
+    status: int,
+) -> None:
+    """The check warns of an upstream index without a list if no page of it is known to be there."""
+    store = sandbox.folder / "wheelyard-data"
+    store.mkdir()
+    for name in stored:
+        (store / name).write_text("{")
+    monkeypatch.setattr(web_server, "resolve_bind_address", lambda _: None)  # it opens a socket
+    with running_fake_server(network) as server:
+        variables = {
+            "WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8",
+            "WHEELYARD_UPSTREAM_URL": f"{server.url}/simple/",
+            "WHEELYARD_UPSTREAM_PRIVATE": "acme-*",
+        }
+        done = wheelyard("config", "check", **variables)
+
+    assert done.returncode == status
+    assert "at its root it answers with status 404" in done.stderr
+    assert "pages of its projects were seen" not in done.stdout
 
 
 def test_the_check_says_what_the_settings_say(

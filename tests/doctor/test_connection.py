@@ -41,21 +41,65 @@ def test_a_server_without_an_address_leads_nowhere(
 
 
 @pytest.mark.parametrize(
-    ("login", "source"),
-    [("", "no credential"), ("__token__:secret@", "the URL of the command line")],
+    ("login", "answer", "said"),
+    [
+        ("", CannedResponse(RIGHTS), "no credential: ana may read acme-*"),
+        (
+            "__token__:secret@",
+            CannedResponse(RIGHTS),
+            "the URL of the command line: ana may read acme-*",
+        ),
+        ("", CannedResponse(status=401), "not known: status 401, no message"),
+        (
+            "__token__:secret@",
+            CannedResponse(status=401),
+            "the URL of the command line is refused: status 401, no message",
+        ),
+    ],
+    ids=["nobody", "token", "nobody-is-refused", "token-is-refused"],
 )
 def test_rights_are_those_of_a_credential(
-    tmp_path: Path, network: InProcessNetwork, login: str, source: str
+    tmp_path: Path, network: InProcessNetwork, login: str, answer: CannedResponse, said: str
 ) -> None:
     """What may be done is said with the credential that it is about, or that there is none."""
     with running_fake_server(network) as server:
-        server.serve("/api/v1/whoami", CannedResponse(RIGHTS))
+        server.serve("/api/v1/whoami", answer)
         server.serve("/simple/", CannedResponse())
         url = server.url.replace("//", f"//{login}")
 
         findings = findings_of(f"{url}/simple/", tmp_path)
 
-    assert findings["rights"] == f"{source}: ana may read acme-*"
+    assert findings["rights"] == said
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (
+            "packages.example",
+            "answers without TLS: pip refuses it, and others can read tokens",
+        ),
+        ("localhost", "answers"),
+    ],
+)
+def test_a_server_elsewhere_needs_tls(
+    tmp_path: Path,
+    network: InProcessNetwork,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    said: str,
+) -> None:
+    """Plain HTTP to another machine is told, as pip refuses it and others can read tokens."""
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with running_fake_server(network) as server:
+        server.page("/simple/", '<a href="demo/">demo</a>')
+        monkeypatch.setenv("http_proxy", server.url)
+
+        findings = findings_of(f"http://{host}/simple/", tmp_path)
+
+    place = f"{host} through the proxy {server.url.removeprefix('http://')}"
+    assert findings["network"] == f"{place} {said}"
 
 
 @pytest.mark.parametrize(

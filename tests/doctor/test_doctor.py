@@ -15,9 +15,12 @@ import pytest
 from tests.clients.harness import SOURCE, Sandbox, program
 from tests.clients.tls import Proxy, running_proxy
 from tests.distributions import make_wheel
+from tests.doctor.test_connection import RIGHTS
 from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
 from tests.http_server import serving
+from tests.in_process_network import InProcessNetwork
+from tests.sources.web.fake_server import JSON, CannedResponse, running_fake_server
 from wheelyard.doctor.examination import CheckOutcome, Finding, examination, without_secrets
 from wheelyard.doctor.installed_clients import ConfiguredClients, Machine
 from wheelyard.errors import Invalid
@@ -25,8 +28,6 @@ from wheelyard.http_client.urls import parse_url
 from wheelyard.wiring.stores import system_runtime
 
 PASSWORD = "a-password-of-a-proxy"
-
-pytestmark = pytest.mark.integration
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,16 @@ def proxy(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> It
         yield proxy
 
 
+@pytest.fixture
+def index_url(network: InProcessNetwork) -> Iterator[str]:
+    """The URL of an index that anybody may read."""
+    with running_fake_server(network) as server:
+        server.serve("/api/v1/whoami", CannedResponse(RIGHTS))
+        server.page("/simple/", '<a href="demo/">demo</a>')
+        server.page("/simple/empty/", '{"meta": {"api-version": "1.0"}, "files": []}', JSON)
+        yield f"{server.url}/simple/"
+
+
 def with_token(server: RunningServer, token: str, path: str = "/simple/") -> str:
     """Return a URL of the server with a token in it."""
     return f"http://__token__:{token}@{server.address}{path}"
@@ -105,6 +116,7 @@ def failures(findings: list[Finding]) -> list[str]:
     return [finding.check for finding in findings if finding.outcome is CheckOutcome.FAILED]
 
 
+@pytest.mark.integration
 def test_each_check_is_ok_where_all_is_well(laptop: Laptop, server: RunningServer) -> None:
     """Where all is well each check is ok, and names the file that has the index."""
     path = laptop.write(
@@ -122,6 +134,7 @@ def test_each_check_is_ok_where_all_is_well(laptop: Laptop, server: RunningServe
     assert finding_of(findings, "page").text == f"{server.url}/simple/demo/ lists 1 file"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "path", ["", "/", "/simple", "/legacy/", "/simple/demo/", "/project/demo/", "/pypi/simple/"]
 )
@@ -133,6 +146,7 @@ def test_every_url_leads_there(laptop: Laptop, server: RunningServer, path: str)
     assert finding_of(findings, "page").text.endswith(" lists 2 projects")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", ["wrong", "expired", "alone"])
 def test_refused_token_has_a_place(laptop: Laptop, server: RunningServer, kind: str) -> None:
     """A token that is wrong or expired is a failure, with its place and what to do."""
@@ -149,6 +163,7 @@ def test_refused_token_has_a_place(laptop: Laptop, server: RunningServer, kind: 
     assert "wrong, expired or revoked" in rights.advice
 
 
+@pytest.mark.integration
 def test_order_of_credentials(laptop: Laptop, server: RunningServer) -> None:
     """The URL beats netrc, and netrc beats the keyring; those that are not used are named."""
     netrc = laptop.write(".netrc", f"machine 127.0.0.1 login a password {server.token}\n")
@@ -164,6 +179,7 @@ def test_order_of_credentials(laptop: Laptop, server: RunningServer) -> None:
     assert finding_of(of_url, "credential").text == text
 
 
+@pytest.mark.integration
 def test_a_missing_credential_is_reported(laptop: Laptop, server: RunningServer) -> None:
     """A missing credential is named, and then the status that the server sends."""
     laptop.write(".netrc", f"machine elsewhere.example login a password {PASSWORD}\n")
@@ -175,6 +191,7 @@ def test_a_missing_credential_is_reported(laptop: Laptop, server: RunningServer)
     assert "status 401" in findings[-1].text
 
 
+@pytest.mark.integration
 def test_a_missing_project_is_reported(laptop: Laptop, server: RunningServer) -> None:
     """A project that is not there is a failure with its URL and status."""
     findings = laptop.examine(with_token(server, server.token), "demmo")
@@ -183,6 +200,15 @@ def test_a_missing_project_is_reported(laptop: Laptop, server: RunningServer) ->
     assert "/simple/demmo/: status 404" in findings[-1].text
 
 
+def test_a_project_without_a_file_is_reported(laptop: Laptop, index_url: str) -> None:
+    """A project that is there and has no file is a failure, as nothing can be installed."""
+    findings = laptop.examine(index_url, "empty")
+
+    assert failures(findings) == ["page"]
+    assert findings[-1].text == f"{index_url}empty/ lists 0 files"
+
+
+@pytest.mark.integration
 def test_unknown_authority_is_reported(laptop: Laptop, proxy: Proxy, server: RunningServer) -> None:
     """An authority that is not trusted is told; a list of authorities with it is enough."""
     url = proxy.url.replace("https://", f"https://__token__:{server.token}@")
@@ -197,6 +223,7 @@ def test_unknown_authority_is_reported(laptop: Laptop, proxy: Proxy, server: Run
     assert failures(laptop.examine(url, SSL_CERT_FILE=str(proxy.authority))) == []
 
 
+@pytest.mark.integration
 def test_a_dead_proxy_is_named_without_its_password(
     laptop: Laptop, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +242,7 @@ def test_a_dead_proxy_is_named_without_its_password(
         assert failures(laptop.examine(url)) == []
 
 
+@pytest.mark.integration
 def test_an_unknown_host_ends_the_examination(laptop: Laptop) -> None:
     """A name that cannot be resolved ends the examination."""
     findings = laptop.examine(f"https://user:{PASSWORD}@packages.invalid/")
@@ -223,14 +251,16 @@ def test_an_unknown_host_ends_the_examination(laptop: Laptop) -> None:
     assert findings[-1].text == "packages.invalid: its name is not known"
 
 
-def test_another_kind_of_server_is_examined_by_the_simple_api(laptop: Laptop) -> None:
+def test_another_kind_of_server_is_examined_by_the_simple_api(
+    laptop: Laptop, network: InProcessNetwork
+) -> None:
     """A server that is no wheelyard is examined as far as the Simple API goes."""
     folder = laptop.folder / "site" / "simple"
     (folder / "demo").mkdir(parents=True)
     (folder / "index.html").write_text('<a href="demo/">demo</a>')
     (folder / "demo" / "index.html").write_text('<a href="demo-1.0.tar.gz">demo-1.0.tar.gz</a>')
     opened = partialmethod(SimpleHTTPRequestHandler.__init__, directory=str(folder.parent))
-    with serving(type("Site", (SimpleHTTPRequestHandler,), {"__init__": opened})) as url:
+    with serving(type("Site", (SimpleHTTPRequestHandler,), {"__init__": opened}), network) as url:
         findings = laptop.examine(url, "demo")
 
     rights = finding_of(findings, "rights")
@@ -240,9 +270,9 @@ def test_another_kind_of_server_is_examined_by_the_simple_api(laptop: Laptop) ->
     assert failures(findings) == []
 
 
-def test_log_in_page(laptop: Laptop) -> None:
+def test_log_in_page(laptop: Laptop, network: InProcessNetwork) -> None:
     """A page for people, such as a hotel's at each URL, is not taken for an index."""
-    with serving(Portal) as url:
+    with serving(Portal, network) as url:
         findings = laptop.examine(f"{url}/simple/")
 
     assert failures(findings) == ["page"]
@@ -263,23 +293,26 @@ def test_log_in_page(laptop: Laptop) -> None:
         (b'{"meta": {"api-version": "1.0"}, "projects": []}', CheckOutcome.OK),
     ],
 )
-def test_no_index_at_the_url(laptop: Laptop, body: bytes, outcome: CheckOutcome) -> None:
+def test_no_index_at_the_url(
+    laptop: Laptop, network: InProcessNetwork, body: bytes, outcome: CheckOutcome
+) -> None:
     """A page that is no index fails; one without projects is a warning, unless it is JSON."""
-    with serving(type("Answering", (Fixed,), {"body": body})) as url:
+    with serving(type("Answering", (Fixed,), {"body": body}), network) as url:
         findings = laptop.examine(url)
 
     assert finding_of(findings, "page").outcome is outcome
 
 
-def test_a_server_that_fails_is_reported(laptop: Laptop) -> None:
+def test_a_server_that_fails_is_reported(laptop: Laptop, network: InProcessNetwork) -> None:
     """A server or proxy that answers each request with 502 is no network that is well."""
-    with serving(type("Failing", (Fixed,), {"otherwise": 502})) as url:
+    with serving(type("Failing", (Fixed,), {"otherwise": 502}), network) as url:
         finding = finding_of(laptop.examine(url), "network")
 
     assert finding.outcome is CheckOutcome.WARNING
     assert "answers with status 502" in finding.text
 
 
+@pytest.mark.integration
 def test_redirect_to_unknown_name(laptop: Laptop) -> None:
     """A redirect to a name that is not known is told from a server whose name is not known."""
     with serving(type("Leading", (Portal,), {"host": "login.invalid"})) as url:
@@ -290,6 +323,7 @@ def test_redirect_to_unknown_name(laptop: Laptop) -> None:
     assert findings[-1].text.endswith("/welcome: its name is not known")
 
 
+@pytest.mark.integration
 def test_another_protocol_is_told_from_silence(laptop: Laptop) -> None:
     """An answer that is not HTTP is told from silence, with advice."""
     with serving(Ssh) as url:
@@ -299,6 +333,7 @@ def test_another_protocol_is_told_from_silence(laptop: Laptop) -> None:
     assert "https://" in finding.advice
 
 
+@pytest.mark.integration
 def test_taken_pip_conf_is_named(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> None:
     """Of two pip.conf that conflict the one that pip itself takes is named."""
     used = laptop.write(".config/pip/pip.conf", f"[global]\nindex-url={server.url}/simple/\n")
@@ -310,16 +345,16 @@ def test_taken_pip_conf_is_named(laptop: Laptop, server: RunningServer, sandbox:
     assert f"global.index-url='{server.url}/simple/'" in listed
 
 
-def test_clients_of_other_indexes(laptop: Laptop, server: RunningServer) -> None:
+def test_clients_of_other_indexes(laptop: Laptop, index_url: str) -> None:
     """A client that asks another server, or one more, is named with the setting that says so."""
     environ = {"UV_DEFAULT_INDEX": "https://old.example/simple/"}
-    environ |= {"PIP_EXTRA_INDEX_URL": f"{server.url}/simple/"}
+    environ |= {"PIP_EXTRA_INDEX_URL": index_url}
 
-    findings = laptop.examine(with_token(server, server.token), **environ)
+    findings = laptop.examine(index_url.replace("//", f"//__token__:{PASSWORD}@"), **environ)
 
     warned = [finding for finding in findings if finding.outcome is CheckOutcome.WARNING]
     assert [finding.text for finding in warned] == [
-        f"asks {server.url}/simple/ ($PIP_EXTRA_INDEX_URL)",
+        f"asks {index_url} ($PIP_EXTRA_INDEX_URL)",
         "asks https://old.example/simple/ ($UV_DEFAULT_INDEX)",
     ]
     assert "highest version" in warned[0].advice
@@ -368,6 +403,7 @@ def test_uv_variables_and_files_have_an_order(laptop: Laptop) -> None:
     assert ConfiguredClients(laptop.machine()).problems == [f"{project} is malformed"]
 
 
+@pytest.mark.integration
 def test_a_password_of_uv_may_be_in_a_variable(laptop: Laptop, server: RunningServer) -> None:
     """The password of an index of uv may be in a variable with the name of the index."""
     path = laptop.write(
@@ -380,10 +416,10 @@ def test_a_password_of_uv_may_be_in_a_variable(laptop: Laptop, server: RunningSe
     assert finding_of(findings, "credential").text == f"{path}, user x"
 
 
-def test_folder_beside_index(laptop: Laptop, server: RunningServer) -> None:
+def test_folder_beside_index(laptop: Laptop, index_url: str) -> None:
     """A folder that pip looks into, too, is told with its danger, and is no index to examine."""
     folder = {"PIP_EXTRA_INDEX_URL": "file:///opt/pypi/simple"}
-    index = {"UV_DEFAULT_INDEX": with_token(server, server.token)}
+    index = {"UV_DEFAULT_INDEX": index_url}
 
     findings = laptop.examine(**folder, **index)
 
@@ -418,6 +454,7 @@ def test_a_word_that_may_be_a_secret_is_not_printed() -> None:
     assert without_secrets(url) == "https://packages.example/dev/as-of-2026-01-31/***/simple/"
 
 
+@pytest.mark.integration
 def test_command_prints_json(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> None:
     """The command prints a line for each check, escaped, or JSON, and exits 1 if one failed."""
     command = (sys.executable, "-m", "wheelyard", "doctor")
@@ -457,7 +494,7 @@ class Portal(BaseHTTPRequestHandler):
         is_there = self.path == "/welcome"
         self.send_response(200 if is_there else 302)
         self.send_header(
-            "Location", f"http://{self.host}:{self.connection.getsockname()[1]}/welcome"
+            "Location", f"http://{self.host}:{self.headers['Host'].rpartition(':')[2]}/welcome"
         )
         self.end_headers()
         self.wfile.write(b'<a href="/accept">I accept the rules of this hotel</a>')

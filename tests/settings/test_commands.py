@@ -10,8 +10,7 @@ from tests.clients.harness import REPOSITORY, Sandbox
 from tests.http_server import WHEELYARD
 from tests.index_tables import put_tables_at
 from tests.settings.written import GRANT
-
-pytestmark = pytest.mark.integration
+from wheelyard.http import web_server
 
 Typed = Callable[..., CompletedProcess[str]]
 DECIDED = "[access]\nprivate = false\n"
@@ -30,6 +29,7 @@ def type_command(sandbox: Sandbox) -> Typed:
     return run
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", [["list"], ["config", "check"], ["serve"], ["run", "."]])
 def test_a_wrong_setting_is_one_line_without_a_secret(
     type_command: Typed, command: list[str]
@@ -74,9 +74,15 @@ CLOSED = '[main]\nread = "granted"\n'
     ],
 )
 def test_who_reads_main_is_said(
-    type_command: Typed, sandbox: Sandbox, toml: str, tables: str, words: str
+    type_command: Typed,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    toml: str,
+    tables: str,
+    words: str,
 ) -> None:
     """Checking the settings tells who may read the index at the root."""
+    monkeypatch.setattr(web_server, "resolve_bind_address", lambda _: None)  # it opens a socket
     (sandbox.folder / "users").write_text("")
     if tables:
         put_tables_at(sandbox.folder / "wheelyard-data", tables)
@@ -86,6 +92,7 @@ def test_who_reads_main_is_said(
     assert done.stdout.splitlines().count(f"reading main: {words}") == 1
 
 
+@pytest.mark.integration
 def test_each_changed_setting_names_its_source(type_command: Typed, sandbox: Sandbox) -> None:
     """Checking the settings tells who decided each that is not the default, and no secret."""
     (sandbox.folder / "wheelyard.toml").write_text(
@@ -113,6 +120,7 @@ def test_each_changed_setting_names_its_source(type_command: Typed, sandbox: San
     ]
 
 
+@pytest.mark.integration
 def test_a_variable_for_the_file(type_command: Typed, sandbox: Sandbox) -> None:
     """Checking the settings tells that WHEELYARD_TOML has them, and not a file in the folder."""
     (sandbox.folder / "wheelyard.toml").write_text("[server]\nport = 1\n")
@@ -124,6 +132,7 @@ def test_a_variable_for_the_file(type_command: Typed, sandbox: Sandbox) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.integration
 def test_a_wrong_variable_is_named(type_command: Typed) -> None:
     """An invalid value in a variable is reported with the variable's name."""
     done = type_command("config", "check", PORT="many")
@@ -132,6 +141,7 @@ def test_a_wrong_variable_is_named(type_command: Typed) -> None:
     assert "expected a number from 0 to 65535, and found 'many' (PORT)." in done.stderr
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("is_there", [True, False])
 def test_telemetry_without_its_library(
     type_command: Typed, sandbox: Sandbox, *, is_there: bool
