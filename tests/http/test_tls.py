@@ -13,7 +13,7 @@ from signal import SIGHUP
 from threading import Event, Thread
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -37,6 +37,17 @@ from wheelyard.wiring.tls_files import TlsFiles, open_tls_files
 
 AUTHORITY = Authority()
 PAGE = "/simple/"
+VERSION_1 = b"""\
+-----BEGIN CERTIFICATE-----
+MIIBEjCBuQIUXKE6KYSGYLBJYlz9/p1hg/tJJvAwCgYIKoZIzj0EAwIwDDEKMAgG
+A1UEAwwBYTAeFw0yNjExMjgxMDM3MTJaFw0zNjExMjUxMDM3MTJaMAwxCjAIBgNV
+BAMMAWEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQpEJrKUtCtlnpF4R+1qZv/
+AA0rRzMRrZJlNyQ3vrxlFyNZGihG0e8uuzsxcmI9HXstZe/9eQMswlmjggA86sqI
+MAoGCCqGSM49BAMCA0gAMEUCIAK6BUOF74LDUzPW9vnjIGk/Vlu2TKCP3HVun7RO
+WF/+AiEAnU/sQIECaVLm43D9u58C1OUVQ19AZOeUANtIbJz1B/E=
+-----END CERTIFICATE-----
+"""
+"""A certificate as `openssl x509 -req` makes it without extensions."""
 
 
 class PairOfFiles:
@@ -103,8 +114,25 @@ Pair = tuple[bytes, bytes]
         (lambda _: AUTHORITY.issue(days=(2, 9)), "only. Put a valid one there"),
         (lambda _: _issued_with(ec.generate_private_key(ec.SECP521R1())), "of a kind"),
         (lambda _: _issued_with(ed448.Ed448PrivateKey.generate()), "of a kind"),
+        (
+            lambda good: (VERSION_1, good[1]),
+            "^[^ ]*chain.pem: The certificate is of version 1. Make one of version 3",
+        ),
     ],
-    ids=map(str, range(11)),
+    ids=[
+        "another key",
+        "half a certificate",
+        "half a key",
+        "no key",
+        "no text",
+        "a key as certificate",
+        "a password",
+        "too old",
+        "too new",
+        "P-521",
+        "Ed448",
+        "version 1",
+    ],
 )
 def test_bad_certificate_stops_the_start(
     files: PairOfFiles, broken: Callable[[Pair], Pair], message: str
@@ -247,14 +275,30 @@ def shown_at(port: int) -> str:
         return client.ask()
 
 
-@pytest.mark.parametrize(
+EACH_KEY = pytest.mark.parametrize(
     "create_key",
     [
         partial(ec.generate_private_key, ec.SECP384R1()),
         partial(rsa.generate_private_key, 65537, 2048),
+        ed25519.Ed25519PrivateKey.generate,
     ],
-    ids=["P-384", "RSA"],
+    ids=["P-384", "RSA", "Ed25519"],
 )
+"""The kinds of keys that are taken beside that of all other tests."""
+
+
+@EACH_KEY
+def test_each_documented_key_is_taken(
+    files: PairOfFiles, create_key: Callable[[], CertificateIssuerPrivateKeyTypes]
+) -> None:
+    """A pair with a key of each kind that the documentation names is opened."""
+    certificate, key = _issued_with(create_key())
+    files.write(certificate, key)
+
+    assert files.opened().warnings == ()
+
+
+@EACH_KEY
 @pytest.mark.integration
 def test_each_accepted_key_speaks_tls(
     app: InProcessServer,

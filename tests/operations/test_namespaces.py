@@ -137,6 +137,9 @@ def test_a_member_that_left_is_no_owner(harness: IndexHarness) -> None:
 def test_projects_from_before_go_on(harness: IndexHarness) -> None:
     """A project that has, or has had, files takes more of them, and is not `owned`."""
     core, gone = NormalizedName("acme-core"), NormalizedName("acme-gone")
+    # by a token of which no record is left
+    of_token = NormalizedName("acme-token")
+    harness.upload(make_wheel("acme_token", "1.0"), TOKEN_OF_ANA)
     harness.upload(make_wheel("acme_core", "1.0"), ANYBODY)
     harness.upload(make_wheel("acme_gone", "1.0"), ANYBODY)
     harness.index.lifecycle.change("delete", ALICE, gone, Selection(Version("1.0")), "old")
@@ -151,9 +154,9 @@ def test_projects_from_before_go_on(harness: IndexHarness) -> None:
     describe = harness.index.server.namespaces.describe
     owned = {
         name: [namespace.owned for namespace in describe(harness.index.projects.get(name))]
-        for name in (core, gone, NormalizedName("acme-new"))
+        for name in (core, gone, of_token, NormalizedName("acme-new"))
     }
-    assert owned == {core: [False], gone: [False], "acme-new": [True]}
+    assert owned == {core: [False], gone: [False], of_token: [False], "acme-new": [True]}
     harness.index.server.namespaces.change("acme", {"owners": ["htpasswd:cy"]}, BY)
     assert [each.owned for each in describe(harness.index.projects.get(core))] == [True]
 

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
@@ -17,7 +18,8 @@ from tests.upstream.asking import LOOPBACK, Asking, server_of
 from tests.upstream.fake_pages import Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from wheelyard.errors import NotFound, Unavailable
+from tests.upstream.settings import front
+from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.http_client.client import at_minimum_rate
 from wheelyard.http_client.hosts import Circuit, FetchError
 from wheelyard.http_client.urls import UserPassword
@@ -232,6 +234,20 @@ def test_authorities_that_cannot_be_read(upstream: FakeUpstream) -> None:
     )
     with client_of(server, config) as client, pytest.raises(FetchError, match="authorities"):
         fetch_page(client)
+
+
+def test_no_server_starts_with_authorities_that_cannot_be_read(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """A file of certificate authorities that is missing stops the start, which names it."""
+    file = str(tmp_path / "missing.pem")
+    message = f"upstream.ca_file: {file} cannot be used: No such file or directory"
+    with (
+        pytest.raises(Invalid, match=message) as caught,
+        front(tmp_path, upstream, ca_file=file),
+    ):
+        pass
+    assert caught.value.code == "bad_setting"
 
 
 def test_a_page_is_asked_for_once_more_where_that_may_help(upstream: FakeUpstream) -> None:

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from tests.cli.conftest import Serve, Typed
 from tests.cli.conftest import serve as _serve
 from tests.cli.conftest import wheelyard as _wheelyard
+from tests.fake_time import Clock, fake_runtime
 from tests.ports import free_port
 from tests.upstream.asking import LOOPBACK, Asking
 from tests.upstream.fake_pages import Fault
@@ -189,16 +190,31 @@ def test_private_addresses_stay_refused(
         with_file_hosts(settings, system_runtime(), is_optional=True)
 
 
-@pytest.mark.slow
 def test_an_index_that_does_not_answer(upstream: FakeUpstream) -> None:
     """An index of an option has to answer; that of a file may be away at a start."""
     settings = Settings(upstream=section(upstream))
     upstream.stop()
+    runtime = fake_runtime(Clock(), 1)
     place = upstream.url
-    with pytest.raises(Unavailable, match=f"{place} does not answer: it cannot be reached"):
-        with_file_hosts(settings, system_runtime(), is_optional=False)
-    same, sentence = with_file_hosts(settings, system_runtime(), is_optional=True)
+    why = f"{place} does not answer: it cannot be reached. Try again, or start without it."
+    with pytest.raises(Unavailable, match=why) as caught:
+        with_file_hosts(settings, runtime, is_optional=False)
+    assert caught.value.code == "upstream_unavailable"
+    same, sentence = with_file_hosts(settings, runtime, is_optional=True)
     assert (same, "not known which hosts" in sentence) == (settings, True)
+
+
+@pytest.mark.parametrize("is_optional", [False, True], ids=["option", "file"])
+def test_an_index_that_shows_no_file_yet(upstream: FakeUpstream, *, is_optional: bool) -> None:
+    """An index without a file stops no start, which says that the hosts are not known."""
+    upstream.behave("pip", "empty")
+    settings = Settings(upstream=section(upstream))
+
+    same, sentence = with_file_hosts(settings, system_runtime(), is_optional=is_optional)
+
+    assert same == settings
+    assert sentence.startswith(f"The upstream index {upstream.url} shows no file yet on the pages")
+    assert "not known which hosts" in sentence
 
 
 @pytest.mark.parametrize(

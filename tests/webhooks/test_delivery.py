@@ -1,29 +1,34 @@
 """What webhooks are told, in which order, and what becomes of messages that nobody takes."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.distributions import Distribution, make_sdist, make_wheel
-from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
 from tests.in_process_network import NetworkOrPorts
-from tests.operations.in_memory_index import ALICE
+from tests.operations.in_memory_index import ALICE, remove_now
 from tests.operations.two_indexes import DEMO, TwoIndexes
 from tests.webhooks.harness import BY, DeliveringServer, WebhookHarness, running_webhooks
 from tests.webhooks.receivers import Received
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid
+from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
 from wheelyard.model.webhook_state import PAUSES, DeadLetter, MessagePlace, WaitingJournal
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.webhooks import delivery, dispatcher
 from wheelyard.webhooks.dispatcher import LOOK_SECONDS
 
 ONE = Selection(Version("1.0"))
 OTHER = make_wheel("other")
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -31,6 +36,25 @@ def hooks(tmp_path: Path, network: NetworkOrPorts) -> Iterator[WebhookHarness]:
     """An index, and a receiver."""
     with running_webhooks(tmp_path, network) as harness:
         yield harness
+
+
+def change_state(hooks: WebhookHarness, **changes: object) -> None:
+    """Change the stored state of the webhook `builds`."""
+    created = hooks.webhooks.find("builds").created
+    hooks.webhooks.states.change("builds", created, lambda state: replace(state, **changes))
+
+
+def waiting_at(journal: str, last: int = 1) -> WaitingJournal:
+    """Return a journal whose commits up to the last one wait since its first one."""
+    return WaitingJournal(
+        place=MessagePlace(journal, 1), ranges=((1, last),), due=LONG_AGO, since=LONG_AGO
+    )
+
+
+def letter_at(journal: str, number: int = 1) -> DeadLetter:
+    """Return a dead letter about a commit of a journal."""
+    place = MessagePlace(journal, number)
+    return DeadLetter(id=f"{journal}-{number}", place=place, event="", at=LONG_AGO, error="lost")
 
 
 def projects_of(received: list[Received]) -> list[str]:
@@ -515,42 +539,227 @@ def test_a_damaged_state_holds_up_no_other_webhook(hooks: WebhookHarness) -> Non
 def test_an_unknown_journal_holds_up_nothing(hooks: WebhookHarness) -> None:
     """A journal that only a later version knows waits, and the webhook is told of all others."""
     hooks.add()
-    now = hooks.index.index.server.runtime.now()
-    place = MessagePlace("-later", 1)
-    unknown = WaitingJournal(place=place, ranges=((1, 1),), due=now, since=now)
-    letter = DeadLetter(id="-later-1", place=place, event="", at=now, error="lost")
-    hooks.webhooks.states.change(
-        "builds",
-        hooks.webhooks.find("builds").created,
-        lambda state: replace(state, waiting={"-later": unknown}, again=(letter,)),
-    )
+    change_state(hooks, waiting={"-later": waiting_at("-later")}, again=(letter_at("-later"),))
     hooks.index.upload(make_wheel())
 
     hooks.deliver()
 
     assert projects_of(hooks.receiver.taken) == ["demo 1.0"]
     (waiting,) = hooks.state().waiting.values()
-    assert (waiting.place, waiting.error) == (place, "This version has no journal -later.")
+    assert (waiting.place.journal, waiting.error) == (
+        "-later",
+        "This version has no journal -later.",
+    )
     assert [dead.error for dead in hooks.state().dead] == ["This version has no journal -later."]
 
 
-def test_a_journal_that_is_gone_holds_up_nothing(hooks: WebhookHarness) -> None:
-    """If a journal of rights is gone, what waits of it is given up, and all else is told."""
+@pytest.mark.parametrize(
+    ("journal", "error"),
+    [
+        ("-access", "The journal is gone."),
+        ("dev/demo", "There is no index dev any more."),
+        ("main/lost", "There is no project lost any more."),
+    ],
+    ids=["rights", "index", "project"],
+)
+def test_a_journal_that_is_gone_holds_up_nothing(
+    hooks: WebhookHarness, journal: str, error: str
+) -> None:
+    """Of a journal that is gone, what waits is given up, a dead letter says so, others are told."""
     hooks.add(events=["released", "access_changed"])
-    now = hooks.index.index.server.runtime.now()
-    place = MessagePlace("-access", 1)
-    gone = WaitingJournal(place=place, ranges=((1, 1),), due=now, since=now)
-    hooks.webhooks.states.change(
-        "builds",
-        hooks.webhooks.find("builds").created,
-        lambda state: replace(state, waiting={"-access": gone}),
-    )
+    change_state(hooks, waiting={journal: waiting_at(journal)}, again=(letter_at(journal),))
     hooks.index.upload(make_wheel())
 
     hooks.deliver()
 
     assert projects_of(hooks.receiver.taken) == ["demo 1.0"]
-    assert (hooks.state().waiting, hooks.state().dead) == ({}, ())
+    assert hooks.state().waiting == {}
+    assert [letter.error for letter in hooks.state().dead] == [error]
+
+
+@pytest.mark.parametrize(
+    "unsent",
+    [
+        {"waiting": {"main/demo": waiting_at("main/demo", last=5)}},
+        {"again": tuple(letter_at("main/demo", number) for number in range(1, 6))},
+    ],
+    ids=["one project", "dead letters"],
+)
+def test_what_was_sent_is_written_down_after_each_batch(
+    hooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch, unsent: dict[str, object]
+) -> None:
+    """However much waits, the state is written after a few messages, so that few come twice."""
+    monkeypatch.setattr(delivery, "BATCH_MESSAGES", 3)
+    for number in range(1, 6):
+        hooks.index.upload(make_wheel(version=f"{number}.0"))
+    hooks.add()
+    change_state(hooks, **unsent)
+    unwritten = list[int]()
+
+    def answer(_: Received) -> int:
+        unwritten.append(len(hooks.receiver.asked) - len(hooks.state().attempts))
+        return 200
+
+    hooks.receiver.answer = answer
+    hooks.deliver()
+
+    assert unwritten == [1, 2, 3, 1, 2]
+    assert projects_of(hooks.receiver.taken) == [f"demo {number}.0" for number in range(1, 6)]
+
+
+def test_while_much_waits_nothing_new_is_begun(
+    hooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While as many projects wait as may, a look ends without a further one, which comes later."""
+    monkeypatch.setattr(delivery, "MOST_WAITING", 2)
+    monkeypatch.setattr(dispatcher, "MOST_WAITING", 2)
+    hooks.add()
+    hooks.receiver.answer = lambda _: 503
+    for name in ("alpha", "beta", "gamma"):
+        hooks.index.upload(make_wheel(name))
+    server = hooks.server()
+
+    # when the first one is tried again
+    assert server.deliver() == PAUSES[0].total_seconds()
+    assert projects_of(hooks.receiver.asked) == ["alpha 1.0", "beta 1.0"]
+    hooks.receiver.answer = lambda _: 200
+    hooks.index.clock.advance(seconds=5)
+    server.deliver()
+    assert projects_of(hooks.receiver.taken) == ["alpha 1.0", "beta 1.0", "gamma 1.0"]
+
+
+def test_a_damaged_commit_holds_up_its_project_alone(hooks: WebhookHarness) -> None:
+    """A commit that cannot be read is told once it is repaired, and others are told at once."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    hooks.index.upload(make_wheel(version="2.0"))
+    hooks.index.upload(OTHER)
+    key = keys.commit(DEMO, 1)
+    body = hooks.index.bytes_at(key)
+    hooks.index.store.put(key, b"{", None)
+
+    hooks.deliver()
+
+    assert projects_of(hooks.receiver.taken) == ["other 1.0"]
+    assert key in hooks.state().waiting["main/demo"].error
+    hooks.index.store.put(key, body, None)
+    hooks.index.clock.advance(seconds=5)
+    hooks.deliver()
+    assert projects_of(hooks.receiver.taken) == ["other 1.0", "demo 1.0", "demo 2.0"]
+
+
+def test_of_one_change_each_release_is_told_once(hooks: WebhookHarness) -> None:
+    """If the second message about a change of two releases fails, that one alone is sent again."""
+    hooks.index.upload(make_wheel())
+    hooks.index.upload(make_wheel(version="2.0"))
+    hooks.add()
+    both = Selection(SpecifierSet(">=1"))
+    hooks.index.index.lifecycle.change("yank", ALICE, DEMO, both, "broken")
+    hooks.receiver.answer = lambda received: 500 if received.json["release"] == "2.0" else 200
+    hooks.deliver()
+    hooks.receiver.answer = lambda _: 200
+    hooks.index.clock.advance(seconds=5)
+
+    hooks.deliver()
+
+    assert projects_of(hooks.receiver.asked) == ["demo 1.0", "demo 2.0", "demo 2.0"]
+
+
+def test_a_file_that_comes_hours_later_is_a_further_one(hooks: WebhookHarness) -> None:
+    """A file is told as a further one of its release, though other releases came in between."""
+    hooks.index.upload(make_wheel())
+    hooks.index.upload(make_wheel(version="2.0"))
+    hooks.index.clock.advance(hours=3)
+    hooks.add()
+    hooks.index.upload(make_sdist())
+
+    hooks.deliver()
+
+    assert hooks.receiver.types == ["project.file_added"]
+
+
+def test_a_release_that_was_removed_for_good_is_told_anew(hooks: WebhookHarness) -> None:
+    """A file of a release whose files were removed hours ago is told as the first one."""
+    file = hooks.index.upload(make_wheel())
+    remove_now(hooks.index.index, file.sha256)
+    hooks.index.clock.advance(hours=3)
+    hooks.add()
+    hooks.index.upload(make_sdist())
+
+    hooks.deliver()
+
+    assert hooks.receiver.types == ["project.released"]
+
+
+def test_files_that_are_gone_are_named_beside_a_damaged_commit(hooks: WebhookHarness) -> None:
+    """Of a deletion, the files are told though they were removed, and a commit is damaged."""
+    file = hooks.index.upload(make_wheel())
+    hooks.index.upload(make_wheel(version="2.0"))
+    hooks.add()
+    hooks.index.index.lifecycle.change("delete", ALICE, DEMO, ONE, "")
+    remove_now(hooks.index.index, file.sha256)
+    hooks.index.store.put(keys.commit(DEMO, 2), b"{", None)
+
+    hooks.deliver()
+
+    deleted = hooks.receiver.taken[0].json
+    assert (deleted["type"], deleted["files"][0]["sha256"]) == ("project.deleted", file.sha256)
+
+
+def test_a_server_that_runs_finds_changes_of_rights(hooks: WebhookHarness) -> None:
+    """A server that has looked already tells of a change of rights by another process."""
+    hooks.add(events=["access_changed"])
+    server = hooks.server()
+    for _ in range(2):
+        server.deliver()
+    hooks.index.index.server.access.grant(
+        GrantFields(who=("user:bo@acme.dev",), projects=("demo",), actions=("read",)), BY
+    )
+
+    hooks.index.clock.advance(seconds=30)
+    server.deliver()
+
+    assert hooks.receiver.types == ["access.changed"]
+
+
+def test_one_server_sends_at_a_time(hooks: WebhookHarness) -> None:
+    """While a server sends a message, another one sends nothing, and looks again soon."""
+    hooks.add()
+    first, second = hooks.server(), hooks.server()
+    hooks.index.upload(make_wheel())
+    looks = list[tuple[float, int]]()
+
+    def answer(_: Received) -> int:
+        if not looks:
+            looks.append((second.deliver(), len(hooks.receiver.asked)))
+        return 200
+
+    hooks.receiver.answer = answer
+    first.deliver()
+    second.deliver()
+
+    assert looks == [(LOOK_SECONDS, 1)]
+    assert projects_of(hooks.receiver.asked) == ["demo 1.0"]
+
+
+def test_what_was_sent_before_a_server_stood_still_is_not_sent_again(
+    hooks: WebhookHarness,
+) -> None:
+    """A server that stands still between two dead letters has written down the first one."""
+    hooks.index.upload(make_wheel())
+    hooks.index.upload(OTHER)
+    hooks.index.index.changes.newest()
+    hooks.add()
+    change_state(hooks, again=(letter_at("main/demo"), letter_at("main/other")))
+    step = Before(lambda: hooks.index.clock.advance(seconds=31), "get", "projects/other.json")
+    store = FakeStore(hooks.index.store, step)
+    server = DeliveringServer(hooks.index.opened(seed=50, store=store))
+    hooks.servers.append(server)
+
+    server.deliver()
+    hooks.deliver()
+
+    assert projects_of(hooks.receiver.asked) == ["demo 1.0", "other 1.0"]
 
 
 def test_what_was_sent_is_not_sent_again_while_the_store_fails(hooks: WebhookHarness) -> None:

@@ -14,6 +14,7 @@ from tests.webhooks.crashing import CrashStage
 from tests.webhooks.harness import BY, WebhookHarness, running_webhooks
 from wheelyard.model.package_requests import Ask, PackageRequest
 from wheelyard.model.stored_webhooks import WebhookVariables
+from wheelyard.model.webhook_state import PAUSES
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 
@@ -123,6 +124,46 @@ def test_a_request_that_nobody_takes_is_tried_again(hooks: WebhookHarness) -> No
 
     first, second = hooks.receiver.asked
     assert (first.id, first.body) == (second.id, second.body)
+
+
+def test_a_request_that_was_given_up_is_sent_again(hooks: WebhookHarness) -> None:
+    """A message that failed for a day, and is asked for again, has the same id and body."""
+    hooks.receiver.answer = lambda _: 503
+    want(hooks.index, "numpy")
+    server = hooks.server()
+    server.deliver()
+    for pause in PAUSES:
+        hooks.index.clock.advance(seconds=pause.total_seconds())
+        server.deliver()
+    [letter] = hooks.state().dead
+    hooks.receiver.answer = lambda _: 200
+
+    hooks.webhooks.send_again("builds", [letter.id], BY)
+    server.deliver()
+
+    [message] = hooks.receiver.taken
+    assert (message.id, message.body) == (
+        hooks.receiver.asked[0].id,
+        hooks.receiver.asked[0].body,
+    )
+    assert hooks.state().dead == ()
+
+
+def test_what_waited_before_a_webhook_is_not_told(hooks: WebhookHarness) -> None:
+    """A new webhook is told of requests that come after it was added, and counts the others."""
+    hooks.webhooks.remove("builds", BY)
+    want(hooks.index, "numpy")
+    hooks.index.clock.advance(seconds=1)
+    hooks.add(events=EVENTS)
+    hooks.deliver()
+    assert hooks.receiver.asked == []
+
+    hooks.index.clock.advance(seconds=1)
+    want(hooks.index, "pandas")
+    hooks.deliver()
+
+    assert requested(hooks) == [["pandas"]]
+    assert hooks.receiver.taken[0].json["waiting"] == 2
 
 
 def test_a_chat_gets_a_text_that_mentions_nobody(hooks: WebhookHarness) -> None:
