@@ -1,6 +1,7 @@
 """What `wheelyard doctor` says on machines where an install or a publish does not work."""
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -220,6 +221,10 @@ def test_unknown_authority_is_reported(laptop: Laptop, proxy: Proxy, server: Run
     missing = laptop.examine(url, PIP_CERT="/nowhere.pem")
     assert failures(missing) == ["network"]
     assert "/nowhere.pem ($PIP_CERT) cannot be read: No such file" in missing[-1].text
+    without = laptop.examine(url, PIP_CERT=os.devnull)
+    assert f"{os.devnull} ($PIP_CERT) cannot be read: there is no certificate in it" in (
+        without[-1].text
+    )
     assert failures(laptop.examine(url, SSL_CERT_FILE=str(proxy.authority))) == []
 
 

@@ -236,12 +236,19 @@ def test_authorities_that_cannot_be_read(upstream: FakeUpstream) -> None:
         fetch_page(client)
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [({}, "No such file or directory"), ({"ca.pem": ""}, "there is no certificate in it")],
+    ids=["missing", "empty"],
+)
 def test_no_server_starts_with_authorities_that_cannot_be_read(
-    upstream: FakeUpstream, tmp_path: Path
+    upstream: FakeUpstream, tmp_path: Path, content: dict[str, str], why: str
 ) -> None:
-    """A file of certificate authorities that is missing stops the start, which names it."""
-    file = str(tmp_path / "missing.pem")
-    message = f"upstream.ca_file: {file} cannot be used: No such file or directory"
+    """A file of certificate authorities without any stops the start, which says what it lacks."""
+    for name, text in content.items():
+        (tmp_path / name).write_text(text)
+    file = str(tmp_path / "ca.pem")
+    message = f"upstream.ca_file: {file} cannot be used: {why}"
     with (
         pytest.raises(Invalid, match=message) as caught,
         front(tmp_path, upstream, ca_file=file),

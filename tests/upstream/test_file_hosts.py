@@ -207,7 +207,7 @@ def test_an_index_that_does_not_answer(upstream: FakeUpstream) -> None:
 @pytest.mark.parametrize("is_optional", [False, True], ids=["option", "file"])
 def test_an_index_that_shows_no_file_yet(upstream: FakeUpstream, *, is_optional: bool) -> None:
     """An index without a file stops no start, which says that the hosts are not known."""
-    upstream.behave("pip", "empty")
+    upstream.behave("pip")  # a project without a file
     settings = Settings(upstream=section(upstream))
 
     same, sentence = with_file_hosts(settings, system_runtime(), is_optional=is_optional)

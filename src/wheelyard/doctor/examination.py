@@ -23,7 +23,7 @@ from wheelyard.doctor.installed_clients import (
     Machine,
 )
 from wheelyard.errors import DOCUMENTATION, Invalid
-from wheelyard.http_client.client import Network, Requester, RequestRules
+from wheelyard.http_client.client import Network, Requester, RequestRules, ca_file_fault
 from wheelyard.http_client.credential_stores import ask_keyring, read_netrc
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import DEFAULT_PORTS, BadUrl, Url, UserPassword, proxy_for
@@ -216,8 +216,7 @@ class Examination:
         try:
             tls = ssl.create_default_context(cafile=authorities_file)
         except OSError as error:
-            why = error.strerror if error.errno else "there is no certificate in it"
-            text = f"the list of authorities {authorities} cannot be read: {why}"
+            text = f"the list of authorities {authorities} cannot be read: {ca_file_fault(error)}"
             yield _failed("network", text, "Correct the setting, or take it away.")
             return
         yield from self._connection_findings(tls, authorities)

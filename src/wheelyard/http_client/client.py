@@ -503,6 +503,14 @@ def tls_context(ca_file: str = "") -> ssl.SSLContext:
     return context
 
 
+def ca_file_fault(error: OSError) -> str:
+    """Return in words why a file of certificate authorities cannot be used."""
+    # the errors of the TLS library have no text for people
+    if isinstance(error, ssl.SSLError):
+        return "there is no certificate in it"
+    return error.strerror or type(error).__name__
+
+
 def _redirect_target(url: Url, location: str) -> Url:
     """
     Return the URL that a redirect leads to.

@@ -23,7 +23,7 @@ from wheelyard.catalog.version_notes import VersionNotes
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import UPSTREAM_UNAVAILABLE, Invalid, Unavailable
-from wheelyard.http_client.client import tls_context
+from wheelyard.http_client.client import ca_file_fault, tls_context
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import UserPassword, parse_url
 from wheelyard.model.access import NameFilter, NamePatterns, parse_name_patterns
@@ -153,8 +153,7 @@ def _require_ca_file(settings: UpstreamSettings) -> None:
     try:
         tls_context(settings.ca_file)
     except OSError as error:
-        # the error of the TLS library has no text for people
-        why = error.strerror or "there is no certificate in it"
+        why = ca_file_fault(error)
         message = f"upstream.ca_file: {escaped(settings.ca_file)} cannot be used: {why}"
         raise bad_setting(message) from error
 
