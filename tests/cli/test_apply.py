@@ -11,8 +11,6 @@ from tests.clients.harness import Sandbox
 from tests.plain_http import LOCALLY
 from tests.waiting import until
 
-pytestmark = pytest.mark.integration
-
 INDEX = """
 [server]
 port = 8080
@@ -63,6 +61,12 @@ def test_a_file_makes_a_store_and_its_index(apply: Typed, wheelyard: Typed, file
     assert done.stdout.endswith(OPENED)
     assert "made a new store at there" in done.stderr
     assert apply().stdout == "index.toml: nothing to change\n"
+    assert wheelyard("index", "change", "dev", "read=granted", "--store", "there").returncode == 0
+    passed_over = (
+        r"index\.toml: applied \S+ \S+ by local:\S+, and not done again without --again; 1"
+    )
+    assert re.match(f"{passed_over} change since then would be taken back\n", apply().stdout)
+    assert apply("--again").stdout.startswith("index.toml: 1 change made\n")
 
     shown = wheelyard("show", "--toml", "--store", "there").stdout
     file.write_text(shown)
@@ -71,6 +75,7 @@ def test_a_file_makes_a_store_and_its_index(apply: Typed, wheelyard: Typed, file
     assert "port" not in shown
 
 
+@pytest.mark.integration
 def test_a_file_of_a_server_is_told_to_a_server(
     serve: Serve, wheelyard: Typed, file: Path, sandbox: Sandbox
 ) -> None:
@@ -111,6 +116,7 @@ def test_a_wrong_file_is_one_sentence(apply: Typed, file: Path, sandbox: Sandbox
     assert {path: path.read_bytes() for path in store.rglob("*.json")} == before
 
 
+@pytest.mark.integration
 def test_a_server_applies_its_file_once(
     serve: Serve, wheelyard: Typed, file: Path, sandbox: Sandbox
 ) -> None:
@@ -136,6 +142,7 @@ def test_a_server_applies_its_file_once(
     until(lambda: "apply_differences 1.0" in httpx2.get(metrics, auth=token, **LOCALLY).text)
 
 
+@pytest.mark.integration
 def test_a_server_starts_with_main_as_the_file_has_it(
     serve: Serve, file: Path, sandbox: Sandbox
 ) -> None:
@@ -148,6 +155,7 @@ def test_a_server_starts_with_main_as_the_file_has_it(
     assert "index-url http://__token__:" in printed
 
 
+@pytest.mark.integration
 def test_a_server_does_not_start_with_a_wrong_file(wheelyard: Typed, file: Path) -> None:
     """A file that cannot be applied ends the server with one sentence."""
     file.write_text('[[index]]\nname = "dev"\nlayers = ["dev", "nothing"]\n')
@@ -157,6 +165,7 @@ def test_a_server_does_not_start_with_a_wrong_file(wheelyard: Typed, file: Path)
     assert "there is no index 'nothing', which is one of its layers" in ended.stderr
 
 
+@pytest.mark.integration
 def test_credentials_in_another_place_are_not_guessed(
     serve: Serve, wheelyard: Typed, file: Path, sandbox: Sandbox
 ) -> None:

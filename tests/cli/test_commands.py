@@ -20,8 +20,6 @@ from wheelyard.model.project import Event, EventKind, Status
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
 
-pytestmark = pytest.mark.integration
-
 WHEEL = "acme_core-1.0-py3-none-any.whl"
 ODD = os.fsdecode(b"\xff")
 """The argument that a shell passes for an empty text."""
@@ -122,7 +120,9 @@ def test_quiet_commands_say_what_went_wrong(
             ["status", "acme-core", "active"],
         ),
         *(["check", "--rebuild", "--sweep"], ["token", "create", "ci"], ["token", "list"]),
-        *(["import", "."], ["export", "site"], ["serve", "--port", "0"], ["run", "-p", "0", "."]),
+        *(["import", "."], ["export", "site"]),
+        pytest.param(["serve", "--port", "0"], marks=pytest.mark.integration),
+        pytest.param(["run", "-p", "0", "."], marks=pytest.mark.integration),
     ],
     ids=" ".join,
 )
@@ -170,6 +170,7 @@ def shown_until(terminal: int, words: str) -> str:
     return shown
 
 
+@pytest.mark.integration
 def test_delete_asks_on_a_terminal(published_wheel: Path, sandbox: Sandbox) -> None:
     """On a terminal, `delete` shows the files, and deletes them only after their name was typed."""
     named = f"{WHEEL}  sha256:{sha256(published_wheel.read_bytes()).hexdigest()}"
@@ -194,6 +195,7 @@ def test_delete_asks_on_a_terminal(published_wheel: Path, sandbox: Sandbox) -> N
     os.close(end)
 
 
+@pytest.mark.integration
 def test_unseen_files_are_not_deleted(
     published_wheel: Path, sandbox: Sandbox, wheelyard: Typed
 ) -> None:
@@ -342,9 +344,14 @@ def test_stored_control_characters_never_reach_the_terminal(
         (["token", "create"], 2, "Missing argument"),
         (["status", "x", "sleepy"], 2, "sleepy"),
         (["fly"], 2, "No such command"),
-        (["serve", "--host", "nowhere.invalid"], 1, "Cannot listen on nowhere.invalid"),
-        (["serve", "--host", "a" * 100], 1, "it is no address"),
-        (["serve", "--store", "memory:", "--workers", "2", "--port", "0"], 1, "cannot be shared"),
+        *(
+            pytest.param(["serve", *options], 1, words, marks=pytest.mark.integration)
+            for options, words in (
+                (["--host", "nowhere.invalid"], "Cannot listen on nowhere.invalid"),
+                (["--host", "a" * 100], "it is no address"),
+                (["--store", "memory:", "--workers", "2", "--port", "0"], "cannot be shared"),
+            )
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -361,6 +368,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
     assert status == 2 or len(output) == 1
 
 
+@pytest.mark.integration
 def test_a_second_server_on_a_port_makes_nothing(wheelyard: Typed, sandbox: Sandbox) -> None:
     """A second server on a port is refused before it makes a store and a token."""
     with socket.socket() as taken:
@@ -387,7 +395,10 @@ def test_a_second_server_on_a_port_makes_nothing(wheelyard: Typed, sandbox: Sand
         ("copy nowhere to", "There is no store at nowhere."),
         *(("token create ci", HERE), ("token list", HERE), ("token revoke x", HERE)),
         *(("access explain token:x x read", HERE), ("import . --dry-run", "refused")),
-        *(("serve -P nowhere", "cannot be read"), ("run -P nowhere .", "cannot be read")),
+        *(
+            pytest.param(line, "cannot be read", marks=pytest.mark.integration)
+            for line in ("serve -P nowhere", "run -P nowhere .")
+        ),
         ("config check --store new", "store: new; there is none yet"),
     ],
 )
@@ -467,6 +478,7 @@ def test_commits_of_a_command_have_serials(sandbox: Sandbox, wheelyard: Typed) -
     assert [(name, revision) for _, name, revision in log["entries"]] == [("demo", 1), ("demo", 2)]
 
 
+@pytest.mark.integration
 def test_commands_load_nothing_slow() -> None:
     """A command that serves nothing loads no web server, no templates, and no cryptography."""
     names = (

@@ -16,6 +16,8 @@ from tests.forking import ProcessEnvironment, fork
 from tests.storage.gcs.opened import EMULATOR
 from tests.storage.small_disk import small_disk
 from tests.waiting import TIMEOUT_SECONDS
+from wheelyard.errors import Unavailable
+from wheelyard.operations.copying.store_copy import StoreCopy
 
 FILES = '{"format":3,"files":"gs://files"}\n'
 MADE = "wheelyard: made a new store at "
@@ -235,6 +237,23 @@ def test_a_copy_has_the_settings_of_a_configured_store(
     kept = [files.find(name).fields["cacheControl"] for name in files.names("files/")]
     assert {scope.partition(",")[0] for scope in kept} == {caching}
     assert contents(there) == contents(store)
+
+
+def test_a_copy_that_ends_early_can_go_on(
+    store: Path, wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that a store ends says why, and that the same command goes on from there."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise Unavailable("The store does not answer.")
+
+    monkeypatch.setattr(StoreCopy, "run", fail)
+
+    done = wheelyard("copy", store, "other")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    message = "The store does not answer. What was copied stays; copy again to go on from there."
+    assert done.stderr.endswith(f"wheelyard: {message}\n")
 
 
 @pytest.mark.integration

@@ -233,46 +233,19 @@ def test_the_address_says_no_more_than_the_options(index: LoginServer, sandbox: 
     )
 
 
-@pytest.mark.parametrize(
-    ("typed", "words"),
-    [
-        ("rubbish", "not a whole token"),
-        ("wyd_0123456789" + "a" * 38, "not a whole token"),
-        ("another", "does not accept the credential of this login"),
-        ("\xff", "not a whole token"),
-    ],
-)
-def test_a_wrong_token_is_not_stored(
-    index: LoginServer, sandbox: Sandbox, tmp_path: Path, typed: str, words: str
+def test_a_token_of_another_server_is_not_stored(
+    index: LoginServer, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """What is no token of this index is refused, neither shown nor stored."""
-    if typed == "another":
-        with running_login_server(tmp_path) as other:
-            typed = other.server.token
+    """A token that this index does not know is refused, neither shown nor stored."""
+    with running_login_server(tmp_path) as other:
+        token = other.server.token
 
-    done = typed_login(sandbox, index.url, environment=NO_KEYRING, act=lambda _: typed)
+    done = typed_login(sandbox, index.url, environment=NO_KEYRING, act=lambda _: token)
 
-    assert (done.returncode, done.stdout, words in done.stderr) == (1, "", True), done.stderr
-    assert typed not in done.stderr
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert "does not accept the credential of this login" in done.stderr
+    assert token not in done.stderr
     assert list(sandbox.home.iterdir()) == []
-
-
-def test_a_token_that_cannot_be_stored_is_found_out_before(
-    index: LoginServer, sandbox: Sandbox
-) -> None:
-    """What keeps a token from being stored is said before anybody makes one, if it is known."""
-    folder = sandbox.folder / "folder"
-    environment = {**NO_KEYRING, "NETRC": str(folder / "netrc")}
-    missing = typed_login(sandbox, index.url, environment=environment)
-    assert (missing.returncode, "the folder is missing" in missing.stderr) == (1, True)
-    assert shown(missing.stderr) is None
-    host = urlsplit(index.url).hostname
-    (sandbox.home / ".netrc").write_text(f"machine {host} login ana password s3cret\n")
-
-    refused = typed_login(sandbox, index.url, environment=NO_KEYRING)
-
-    assert (refused.returncode, "Remove it first" in refused.stderr) == (1, True)
-    assert shown(refused.stderr) is None
 
 
 def test_urls_that_are_not_safe_are_refused(sandbox: Sandbox) -> None:

@@ -18,8 +18,6 @@ from wheelyard.cli.output import echo, print_line, print_message
 from wheelyard.cli.progress import show_progress
 from wheelyard.cli.shared_options import OUTPUT
 
-pytestmark = pytest.mark.integration
-
 FULL = Path("/dev/full")
 
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
@@ -44,6 +42,7 @@ def tokens(sandbox: Sandbox, wheelyard: Typed) -> Sandbox:
     return sandbox
 
 
+@pytest.mark.integration
 @needs_full
 @pytest.mark.parametrize("line", ["wheelyard token list", "wheelyard --help"])
 def test_unwritable_output_is_a_failure(tokens: Sandbox, line: str) -> None:
@@ -54,6 +53,7 @@ def test_unwritable_output_is_a_failure(tokens: Sandbox, line: str) -> None:
     assert done.stderr == "wheelyard: The output cannot be used: No space left on device.\n"
 
 
+@pytest.mark.integration
 def test_a_deleted_working_folder_is_named(sandbox: Sandbox) -> None:
     """A working folder that was deleted meanwhile is named, and not the output."""
     done = typed(sandbox, "mkdir gone && cd gone && rmdir ../gone && wheelyard serve")
@@ -64,6 +64,7 @@ def test_a_deleted_working_folder_is_named(sandbox: Sandbox) -> None:
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("line", ["wheelyard token list", "wheelyard --help"])
 def test_a_closed_pipe_is_no_failure(tokens: Sandbox, line: str) -> None:
     """A reader that closes the pipe early does not make the command fail."""
@@ -72,6 +73,7 @@ def test_a_closed_pipe_is_no_failure(tokens: Sandbox, line: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "lost",
     [
@@ -92,6 +94,7 @@ def test_a_token_that_was_not_shown_is_named(sandbox: Sandbox, wheelyard: Typed,
     assert ended.returncode == 0
 
 
+@pytest.mark.integration
 def test_letters_that_a_terminal_lacks_are_escaped(sandbox: Sandbox, wheelyard: Typed) -> None:
     """A name in another script is escaped where the encoding of the output lacks it."""
     name = "\N{GREEK SMALL LETTER ALPHA}"

@@ -11,7 +11,8 @@ from select import select
 
 import pytest
 
-from tests.cli.conftest import Done, Typed
+from tests.cli.conftest import WHERE, Done, Typed
+from tests.cli.test_standard_streams import TERMINAL
 from tests.clients.harness import Sandbox
 from tests.http_server import WHEELYARD
 from tests.waiting import TIMEOUT_SECONDS
@@ -131,6 +132,21 @@ def test_a_full_disk_is_told(
     assert (file.read_text(), sorted(sandbox.folder.iterdir())) == ("# by hand\n", before)
 
 
+def test_a_person_is_asked_until_the_password_is_good(
+    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person whose password is too short is told why, and asked again."""
+    typed = iter(["short", SECRET, SECRET])
+    monkeypatch.setattr(sys, "stdin", TERMINAL)
+    monkeypatch.setattr("click.termui.hidden_prompt_func", lambda _: next(typed))
+
+    done = wheelyard("password", "ana")
+
+    assert (done.returncode, "fewer than 8 characters" in done.stderr) == (0, True)
+    hashed = parse_htpasswd(done.stdout).value.hashes["ana"]
+    assert verify_password(SECRET.encode(), hashed)
+
+
 @pytest.mark.integration
 def test_a_person_is_asked_twice_without_an_echo(sandbox: Sandbox) -> None:
     """On a terminal the password is asked for again until it is right, and is never shown."""
@@ -142,7 +158,7 @@ def test_a_person_is_asked_twice_without_an_echo(sandbox: Sandbox) -> None:
         stdin=far_end,
         stderr=far_end,
         stdout=subprocess.PIPE,
-        env=sandbox.environment(),
+        env=sandbox.environment() | WHERE,
         start_new_session=True,
     ) as process:
         os.close(far_end)

@@ -14,8 +14,6 @@ from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
 from wheelyard.rendering.client_settings import CLIENTS, ClientSettings, client_text
 
-pytestmark = pytest.mark.integration
-
 URL = "https://packages.example.com/acme"
 SECRET = "wyd_3fA9xK27QmQm3fA9xK27Qm"
 
@@ -48,6 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 CLOSURE = ("other", "acme-app", "acme-core", "acme-lib", "pay-lib")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("client", CLIENTS)
 def test_text_names_needed_projects(wheelyard: Typed, server: RunningServer, client: str) -> None:
     """The text names all private projects that the named ones need, as store and server say."""
@@ -68,6 +67,7 @@ def test_text_names_needed_projects(wheelyard: Typed, server: RunningServer, cli
     assert (from_server.returncode, from_server.stdout) == (0, f"\n{of_server}")
 
 
+@pytest.mark.integration
 def test_a_server_names_only_readable_projects(wheelyard: Typed, server: RunningServer) -> None:
     """A server names only what the credential may read, and nothing without a credential."""
     asked = ("print-settings", "pdm", "--server", server.url, "--project")
@@ -92,6 +92,7 @@ def test_without_an_index_no_project_is_named(wheelyard: Typed, client: str) -> 
     assert "--server URL" in message
 
 
+@pytest.mark.integration
 def test_a_server_with_an_upstream_is_the_only_index(wheelyard: Typed, tmp_path: Path) -> None:
     """A server that serves public packages, too, is the only index in the text."""
     config = (

@@ -1,5 +1,6 @@
 """`wheelyard delete` and its like, for releases that several indexes of a store have."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.index_tables import put_tables_at, toml_of
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
 from wheelyard.api.local_api import LocalApi
-from wheelyard.cli import output, release_commands
+from wheelyard.cli import output, project_commands, release_commands
 from wheelyard.settings.sections import StoreSettings
 
 WHEEL, SDIST, TWO = make_wheel(), make_sdist(), make_wheel(version="2.0")
@@ -141,6 +142,43 @@ def test_a_removal_is_of_what_was_shown(
     is_stopped = "meanwhile the files have changed" in done.stderr
     assert (is_stopped, done.returncode) == ((False, 0) if meanwhile == "nothing" else (True, 1))
     assert (WHEEL.filename in type_command("list", "demo", "--index", "dev").stdout) == is_stopped
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("delete demo 1.0 --index dev", "nothing was deleted"),
+        ("names release ours", "nothing was released"),
+    ],
+)
+def test_nothing_goes_without_the_typed_name(
+    type_command: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, line: str, words: str
+) -> None:
+    """Who does not type the name after the question of `delete` or `release` changes nothing."""
+    assert type_command("names", "reserve", "ours").returncode == 0
+    documents = (sandbox.folder / "there").rglob("*.json")
+    before = {path: path.read_bytes() for path in documents}
+    for module in (release_commands, project_commands):
+        monkeypatch.setattr(module, "is_interactive", lambda: True)
+    monkeypatch.setattr(output, "confirm_name", lambda *_: False)
+
+    done = type_command(*line.split())
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith(f"wheelyard: {words}\n")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_programs_get_the_reason_of_a_mark(type_command: Typed) -> None:
+    """`list --json` has the reason of a yanked file, an empty one too, and none without a yank."""
+    of_demo = ("demo", "1.0", "--index", "dev")
+    shown = []
+    for change in (("yank",), ("yank", "--reason", "broken"), ("unyank",)):
+        assert type_command(*change, *of_demo).returncode == 0
+        listed = type_command("list", "demo", "--index", "dev", "--json").stdout
+        shown += [file.get("yanked") for file in json.loads(listed)["files"]]
+
+    assert shown == ["", "broken", None]
 
 
 def test_a_deletion_promises_no_removal_of_bytes_that_others_have(type_command: Typed) -> None:

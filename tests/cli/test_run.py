@@ -117,8 +117,6 @@ def test_options_without_effect_are_named(packages: Path, sandbox: Sandbox, serv
         (["run", "nowhere"], 1, "The folder 'nowhere' cannot be read"),
         (["run", "-P", "nowhere", "packages"], 1, "nowhere cannot be read"),
         (["serve", "--watch", "kept", "--store", "kept"], 1, "Watch a place beside it"),
-        (["serve", "--lenient"], 2, "--watch"),
-        (["serve", "--watch-every", "5"], 2, "--watch"),
     ],
 )
 def test_what_opens_everything_must_be_explicit(

@@ -3,7 +3,9 @@
 import os
 import re
 import sys
+from datetime import UTC, datetime, timedelta
 from errno import EADDRINUSE, EADDRNOTAVAIL
+from io import BytesIO, TextIOWrapper
 from random import Random
 from threading import Event
 from typing import Literal, NoReturn
@@ -12,6 +14,7 @@ import pytest
 from click import Abort, UsageError
 
 from tests.cli.conftest import Typed
+from tests.cli.test_standard_streams import TERMINAL
 from tests.clients.harness import Sandbox
 from tests.in_process_network import InProcessNetwork
 from tests.sources.web.fake_server import running_fake_server
@@ -23,7 +26,8 @@ from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.cli import login_commands, standard_streams
 from wheelyard.cli.login_commands import _has_browser
 from wheelyard.cli.progress import Progress
-from wheelyard.cli.serve import overrides_of, run_command
+from wheelyard.cli.quantities import parse_since
+from wheelyard.cli.serve import overrides_of, run_command, serve_command
 from wheelyard.cli.store_commands import _settings_for_store
 from wheelyard.cli.upload_command import _UploadWork
 from wheelyard.cli.why_command import _age_in_words
@@ -38,6 +42,7 @@ from wheelyard.wiring.stores import system_runtime
 
 URL = "https://packages.acme.dev/"
 TOKEN = new_token(Random(1))
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LINE = f"machine packages.acme.dev login __token__ password {TOKEN.text}\n"
 NO_ANSWER = Unavailable("No answer.", code="storage_unavailable")
 NO_LISTING = Forbidden("It may not list.", code="storage_forbidden")
@@ -184,6 +189,25 @@ def test_the_typed_root_is_that_of_clients(
     assert f"repository = {root}/legacy/\n" in done.stdout, done.stderr
 
 
+def test_a_file_for_a_server_makes_nothing_here(
+    wheelyard: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that describes the index is applied by the server that is named, and by no other."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise Forbidden("That needs an administrator.")
+
+    monkeypatch.setattr(ApiConnection, "send", refuse)
+    file = sandbox.folder / "index.toml"
+    file.write_text('[[index]]\nname = "dev"\n')
+
+    done = wheelyard("apply", file, "--server", URL, WHEELYARD_TOKEN=TOKEN.text)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "That needs an administrator." in done.stderr
+    assert list(sandbox.folder.iterdir()) == [file]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -259,6 +283,86 @@ def test_a_logout_removes_what_has_ended(
     assert (done.returncode, netrc.read_text()) == ((0, "") if is_removed else (1, LINE))
 
 
+@pytest.mark.parametrize(
+    ("typed", "status", "words"),
+    [
+        (b"", 2, "There is no token on standard input. Write one there, or use a terminal."),
+        (b" \n", 2, "There is no token on standard input. Write one there, or use a terminal."),
+        (TOKEN.text[:-1].encode(), 1, "is not a whole token of a wheelyard index"),
+        (b"\xff\n", 1, "is not a whole token of a wheelyard index"),
+    ],
+    ids=["closed", "blank", "cut off", "no text"],
+)
+def test_a_login_needs_a_whole_token(
+    wheelyard: Typed,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: bytes,
+    status: int,
+    words: str,
+) -> None:
+    """A login that gets no whole token says so, repeats nothing of it, and stores nothing."""
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(typed)))
+
+    done = wheelyard("login", URL)
+
+    assert (done.returncode, done.stdout, words in done.stderr) == (status, "", True)
+    assert TOKEN.text[:-1] not in done.stderr
+    assert list(sandbox.home.iterdir()) == []
+
+
+def test_a_person_is_asked_until_the_token_is_whole(
+    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person who pastes half of a token is asked again, and a whole one is taken."""
+    pasted = iter([TOKEN.text[:-1], f" {TOKEN.text} "])
+    monkeypatch.setattr(sys, "stdin", TERMINAL)
+    monkeypatch.setattr("click.termui.hidden_prompt_func", lambda _: next(pasted))
+    monkeypatch.setattr(login_commands, "check_token", lambda *_: [])
+
+    done = wheelyard("login", URL, "--print")
+
+    assert (done.returncode, done.stdout) == (0, f"{TOKEN.text}\n")
+    assert "That is not a whole token of a wheelyard index. Copy it again." in done.stderr
+
+
+def test_a_token_that_nobody_got_is_no_login(
+    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login whose token cannot be printed fails, and says what to do."""
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(TOKEN.text.encode())))
+    monkeypatch.setattr(login_commands, "check_token", lambda *_: [])
+    monkeypatch.setattr(standard_streams, "is_output_lost", lambda: True)
+
+    done = wheelyard("login", URL, "--print")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("wheelyard: The token cannot be printed. Try again.\n")
+
+
+@pytest.mark.parametrize(
+    ("netrc", "words"),
+    [
+        ("missing/netrc", "the folder is missing, or you may not write there"),
+        ("damaged", "damaged is damaged, so no client reads it. Repair it first."),
+        ("taken", "Remove it first."),
+    ],
+)
+def test_a_login_says_first_that_no_token_can_be_stored(
+    wheelyard: Typed, sandbox: Sandbox, netrc: str, words: str
+) -> None:
+    """A login asks nobody for a token that netrc cannot take, and leaves netrc alone."""
+    contents = {"damaged": "machine\n", "taken": LINE.replace("__token__", "ana")}
+    for name, content in contents.items():
+        (sandbox.folder / name).write_text(content)
+
+    done = wheelyard("login", URL, NETRC=str(sandbox.folder / netrc))
+
+    assert (done.returncode, done.stdout, words in done.stderr) == (1, "", True)
+    assert "Make a token" not in done.stderr
+    assert contents == {name: (sandbox.folder / name).read_text() for name in contents}
+
+
 def test_a_login_with_a_wrong_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that the server refuses is refused, without advice to make one by a command."""
 
@@ -326,27 +430,81 @@ def test_unknown_actions_of_pypiserver_are_wrong_usage(actions: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "is_interactive", "has_browser"),
+    ("arguments", "words"),
     [
-        ({"DISPLAY": ":0"}, True, True),
-        ({"WAYLAND_DISPLAY": "wayland-0"}, True, True),
-        ({"DISPLAY": ":0"}, False, False),
-        ({"DISPLAY": ":10", "SSH_CONNECTION": "192.0.2.1 9 192.0.2.2 22"}, True, False),
-        ({}, True, False),
+        ("--lenient", "--lenient and --watch-every go with --watch"),
+        ("--watch-every 5", "--lenient and --watch-every go with --watch"),
+        (f"--upstream {URL} --upstream {URL}simple/", "--upstream takes one index"),
+        ("-P .", "with '-P .' and '-a .', both of them"),
+        ("-a .", "with '-P .' and '-a .', both of them"),
+    ],
+    ids=["lenient", "interval", "two indexes", "no passwords", "no actions"],
+)
+def test_options_that_contradict_each_other_start_no_server(arguments: str, words: str) -> None:
+    """A server whose options contradict each other, or miss one, says which go together."""
+    # where nothing refuses them, the missing file ends the command before a server starts
+    typed = ["--apply", "missing.toml", *arguments.split()]
+
+    with pytest.raises(UsageError, match=words):
+        serve_command.main(typed, standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("environ", "platform", "is_interactive", "has_browser"),
+    [
+        ({"DISPLAY": ":0"}, "linux", True, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", True, True),
+        ({"DISPLAY": ":0"}, "linux", False, False),
+        ({"DISPLAY": ":10", "SSH_CONNECTION": "192.0.2.1 9 192.0.2.2 22"}, "linux", True, False),
+        ({}, "linux", True, False),
+        ({}, "darwin", True, True),
+        ({}, "win32", True, True),
+        ({}, "darwin", False, False),
+        ({"SSH_CONNECTION": "192.0.2.1 9 192.0.2.2 22"}, "darwin", True, False),
+    ],
+    ids=[
+        *("X", "Wayland", "a job", "far away", "no display"),
+        *("macOS", "Windows", "a job on macOS", "a macOS far away"),
     ],
 )
 def test_a_login_opens_a_browser_before_a_person(
     monkeypatch: pytest.MonkeyPatch,
     environ: dict[str, str],
+    platform: str,
     *,
     is_interactive: bool,
     has_browser: bool,
 ) -> None:
     """A login opens a browser where a person sits and windows can be opened, and else none."""
-    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(standard_streams, "is_interactive", lambda: is_interactive)
 
     assert _has_browser(environ) is has_browser
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ("90m", NOW - timedelta(minutes=90)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T12:00:00+01:00", datetime(2026, 1, 31, 11, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_typed_as_a_date_or_as_how_long_ago(text: str, since: datetime) -> None:
+    """A person types a time as a date, with an hour or without, or as how long ago it was."""
+    assert parse_since(text, NOW) == since
+
+
+@pytest.mark.parametrize(
+    "text", ["soon", "7y", "-7d", "100000d", "2026-02-30", "0001-01-01T00:00:00+14:00"]
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    """A text that is no time is refused with the forms that a time can have."""
+    with pytest.raises(Invalid, match=r"is no time\. Write a date \(2026-01-31\)") as refused:
+        parse_since(text, NOW)
+
+    assert (refused.value.code, repr(text) in refused.value.message) == ("invalid_field", True)
 
 
 def test_options_of_pypiserver_take_what_theirs_take() -> None:
