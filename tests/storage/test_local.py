@@ -2,14 +2,17 @@
 
 import multiprocessing
 import os
+from contextlib import suppress
+from errno import EDQUOT, EIO, ENOSPC, EROFS
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 
 import pytest
 
+from tests.refused import refused
 from tests.storage.conformance import StoreConformance
-from wheelyard.errors import Conflict, Unavailable
+from wheelyard.errors import STORAGE_FULL, Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 from wheelyard.storage.filesystem import remote_file_system, write_all
 from wheelyard.storage.local import LocalStore, require_place
@@ -235,6 +238,62 @@ def test_the_first_write_makes_the_reserve_and_leaves_as_much(
     LocalStore(tmp_path, Random()).put(COUNTER, b"1", ABSENT)
 
     assert (tmp_path / RESERVE).exists() is is_made
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "code", "why"),
+    [
+        ("open", ENOSPC, STORAGE_FULL, "no room left"),
+        ("open", EDQUOT, STORAGE_FULL, "no room left"),
+        ("open", EROFS, "storage_unavailable", "Read-only file system"),
+        ("pwrite", EIO, "storage_unavailable", "Input/output error"),
+    ],
+)
+def test_a_reserve_that_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, code: str, why: str
+) -> None:
+    """An upload is refused, with the reason, where the disk does not take the reserve."""
+    store = LocalStore(tmp_path, Random())
+    real = getattr(os, call)
+
+    def fail(target: str | int, *args: object, **more: object) -> object:
+        is_reserve = target in (str(tmp_path / RESERVE), *reserve_descriptors(tmp_path))
+        if is_reserve:
+            raise OSError(number, os.strerror(number))
+        return real(target, *args, **more)
+
+    monkeypatch.setattr(os, call, fail)
+    with refused(Unavailable, code, match=why):
+        store.put_file(Key("files/a"), b"1")
+
+    assert list(store.list("")) == []
+
+
+def reserve_descriptors(root: Path) -> list[int]:
+    """Return the descriptors of this process that are the reserve of a store."""
+    found = list[int]()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            if link.readlink() == root.resolve() / RESERVE:
+                found.append(int(link.name))
+    return found
+
+
+def test_an_object_that_the_disk_does_not_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object breaks off with the reason, and never ends early, where the disk fails."""
+    store = LocalStore(tmp_path, Random())
+    store.put(COUNTER, b"1", ABSENT)
+    chunks = store.read(COUNTER)
+
+    def fail(*_: object) -> bytes:
+        raise OSError(EIO, os.strerror(EIO))
+
+    monkeypatch.setattr(os, "pread", fail)
+    why = "could not read counter.json: Input/output error. Look at the disk"
+    with pytest.raises(Unavailable, match=why):
+        list(chunks)
 
 
 def test_what_is_not_ours_is_not_listed(tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
 """Temporary files: those that a killed process has left, and those that somebody needs."""
 
 import os
+from errno import ENOLCK
 from pathlib import Path
 
+import pytest
+
+from tests.upstream.scripted_source import open_below
+from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.operations.spooled_upload import SpoolWriter
 from wheelyard.storage.spool import Spool
@@ -31,3 +36,15 @@ def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
     os.utime(waiting.path, (spool.time() - DAY - 1,) * 2)
     spool.remove_abandoned()
     assert {each.name for each in tmp_path.iterdir()} == {"notes.txt", "upload-link"}
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system takes no locks, the reason is said, and no file stays open."""
+
+    def fail(*_: object) -> None:
+        raise OSError(ENOLCK, os.strerror(ENOLCK))
+
+    monkeypatch.setattr("wheelyard.storage.spool.flock", fail)
+    with pytest.raises(Unavailable, match="No locks available"):
+        Spool(tmp_path).time()
+    assert open_below(tmp_path) == 0

@@ -22,8 +22,9 @@ from tests.upstream.settings import front
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.http_client.client import at_minimum_rate
 from wheelyard.http_client.hosts import Circuit, FetchError
-from wheelyard.http_client.urls import UserPassword
+from wheelyard.http_client.urls import UserPassword, parse_url
 from wheelyard.sources.simple_page import FetchedPage
+from wheelyard.upstream import upstream_client
 from wheelyard.upstream.google_token import GoogleToken
 from wheelyard.upstream.observation import Kind
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
@@ -141,6 +142,30 @@ def test_redirects_of_pages(upstream: FakeUpstream, fault: Fault) -> None:
         upstream.behave("requests", Fault.REDIRECT_SAME)
         assert isinstance(fetch_page(client), FetchedPage)
     assert upstream.asked_stranger() == []
+
+
+@pytest.mark.parametrize(
+    "host", ["metadata", "metadata.google.internal", "metadata.google.internal."]
+)
+def test_the_credentials_of_the_machine(upstream: FakeUpstream, host: str) -> None:
+    """No file comes from the host of a machine's credentials, even if the settings name it."""
+    server = replace(server_of(upstream), file_hosts=(host,))
+    with client_of(server) as client, pytest.raises(FetchError, match="the machine's metadata"):
+        client.open_file(parse_url(f"http://{host}/computeMetadata/v1/{PACKAGE.filename}"))
+
+
+def test_more_large_pages_than_fit_into_memory(
+    upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large page waits for a place in memory, and is refused for now if none gets free."""
+    monkeypatch.setattr(upstream_client, "LARGE_PAGE_BYTES", 1)
+    monkeypatch.setattr(upstream_client, "MAX_LARGE_PAGES", 1)
+    upstream.publish(PACKAGE, public_wheel("other", "1.0"))
+    with client_of(replace(server_of(upstream), timeout=0.2)) as client:
+        with client.page(REQUESTS), pytest.raises(FetchError, match="other large pages") as caught:
+            client.page(canonicalize_name("other")).__enter__()
+        assert caught.value.is_transient
+        assert isinstance(fetch_page(client), FetchedPage)
 
 
 FILE_FAULTS = {

@@ -1,16 +1,20 @@
 """What of a page is in the store."""
 
+from functools import partial
+
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.fake_store import FakeStore, Fault, FaultKind
+from tests.fake_store import ALWAYS, After, FakeStore, Fault, FaultKind
 from tests.fake_time import Clock, fake_runtime
+from tests.refused import refused
 from wheelyard.catalog import keys
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.errors import Conflict
+from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.file_cache import Pin, PinnedDigests, as_stored
 from wheelyard.upstream.page import UpstreamFile
+from wheelyard.upstream.page_lookup import StoredPages
 
 NAME = NormalizedName("idna")
 DIGEST = "a" * 64
@@ -79,3 +83,24 @@ def test_a_digest_that_another_process_wrote_and_lost_again() -> None:
     with pytest.raises(Conflict):
         pins.pin(NAME, "idna-1.0.tar.gz", Pin(DIGEST, 1))
     assert pins.pin(NAME, "idna-1.0.tar.gz", Pin(DIGEST, 1)) == Pin(DIGEST, 1)
+
+
+def test_a_digest_while_too_many_others_are_listed() -> None:
+    """Where others list digests all the time, a fetch ends with a refusal, and lists nothing."""
+    store = FakeStore(MemoryStore(Clock().seconds), Fault(FaultKind.LOST_RACE, "put", times=ALWAYS))
+    pins = PinnedDigests(store, ConflictRetries(runtime=fake_runtime(Clock(), 1)))
+
+    with refused(Unavailable, "overloaded"):
+        pins.list_on_page(NAME, "idna-1.0.tar.gz", Pin(DIGEST, 1))
+    assert list(store.list("")) == []
+
+
+def test_a_page_that_goes_while_it_is_looked_for() -> None:
+    """A page that is removed after the listing is no sign that an index has files."""
+    memory, upstream = MemoryStore(Clock().seconds), "public-0123abcd"
+    page = keys.upstream_page(upstream, NAME)
+    memory.put(page, b"a page", None)
+    store = FakeStore(memory, After(partial(memory.delete, page), "list"))
+
+    assert not StoredPages(store).has_files(upstream)
+    assert store.count("get", page) == 1

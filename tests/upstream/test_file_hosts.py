@@ -29,6 +29,7 @@ from wheelyard.http_client.urls import parse_url
 from wheelyard.model.access import NameFilter, parse_name_patterns
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
+from wheelyard.upstream import file_hosts
 from wheelyard.upstream.file_hosts import FoundHosts, find_file_hosts
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
 from wheelyard.wiring.stores import system_runtime
@@ -166,6 +167,17 @@ def test_a_redirect_says_nothing(upstream: FakeUpstream, asking_process: Asking)
     with pytest.raises(FetchError, match="if its URL only leads there, use the URL there"):
         found(asking_process)
     assert upstream.asked_stranger() == []
+
+
+def test_files_on_too_many_hosts(
+    upstream: FakeUpstream, asking_process: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a page whose files are on too many hosts none is taken: the settings have to name them."""
+    monkeypatch.setattr(file_hosts, "MAX_HOSTS", 0)
+    upstream.publish(public_wheel("pip", "26.0"))
+    words = "the files of pip are on more than 0 hosts. Name those .* in upstream.file_hosts"
+    with pytest.raises(FetchError, match=words):
+        found(asking_process)
 
 
 @pytest.mark.parametrize(

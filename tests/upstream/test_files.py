@@ -386,6 +386,11 @@ def test_a_spool_that_is_missing(harness: FilesHarness, tmp_path: Path) -> None:
     assert isinstance(opened, PassedOnFile)
     assert received(opened.body()) == (BODY, None)
     until(lambda: harness.counted("not_stored") == 1)
+    away = harness.source.answers[URL] = Unavailable("The index is away.")
+    for _ in range(40):  # more than are passed on at a time
+        assert received(opened.body()) == (b"", away)
+    harness.source.send(BODY)
+    assert received(opened.body()) == (BODY, None)
 
 
 @pytest.mark.integration
@@ -443,6 +448,22 @@ def test_two_processes_with_one_spool(harness: FilesHarness) -> None:
     until(lambda: not harness.spooled())
     assert harness.source.requests == 3 * [URL]
     assert harness.stored() == [KEY]
+
+
+def test_another_instance_was_faster(harness: FilesHarness) -> None:
+    """A file that another instance has brought to a remote store meanwhile is not sent there."""
+    store = FakeStore(MemoryStore(harness.runtime.seconds))
+    gate, file, slower = Event(), listed(), harness.files(store=store)
+    harness.source.send(BODY, gate=gate)
+    reader = chunks_of(fetched(slower, file))
+    harness.source.send(BODY)
+    assert stored_by(harness.files(store=store), file).file.sha256 == DIGEST
+
+    gate.set()
+
+    assert received(reader) == (BODY, None)
+    until(lambda: not harness.spooled())
+    assert store.count("put*", KEY) == 1
 
 
 def test_what_is_being_fetched_when_a_process_ends(harness: FilesHarness) -> None:
@@ -734,17 +755,20 @@ def test_core_metadata_with_another_digest(harness: FilesHarness) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "why"),
+    ("sent", "announced", "why"),
     [
-        (METADATA[:-1], "another digest"),
-        (METADATA + bytes(2**22), "more bytes"),
-        (b"", "another digest"),
+        (METADATA[:-1], None, "another digest"),
+        (METADATA[:-1], len(METADATA), "fewer bytes"),
+        (METADATA + bytes(2**22), None, "more bytes"),
+        (b"", None, "another digest"),
     ],
 )
-def test_core_metadata_that_is_wrong(harness: FilesHarness, sent: bytes, why: str) -> None:
-    """Core metadata with another digest, or that has no end, is refused and not kept."""
+def test_core_metadata_that_is_wrong(
+    harness: FilesHarness, sent: bytes, announced: int | None, why: str
+) -> None:
+    """Core metadata with another digest, that breaks off or has no end, is refused and not kept."""
     file = listed(core_metadata=sha256(METADATA).hexdigest(), has_metadata=True)
-    harness.source.send(sent, f"{URL}.metadata")
+    harness.source.send(sent, f"{URL}.metadata", announced=announced)
 
     error = (
         harness.files()

@@ -508,6 +508,24 @@ def test_an_earlier_index_and_a_process_that_writes_nothing(
         assert reading.found("rare") is None
 
 
+@pytest.mark.parametrize("body", [b"", b"{}", b"\xff"], ids=["empty", "no owner", "no JSON"])
+def test_a_damaged_owner(process_of_both: Asking, body: bytes) -> None:
+    """A damaged owner in the store is found out anew, and replaced; other objects are no owners."""
+    process_of_both.page("requests")
+    process_of_both.store.put(Key(f"{keys.UPSTREAM_OWNERS}notes.txt"), b"of the operator", None)
+    [(name, entry)] = process_of_both.pages.stored_owners()
+    before = process_of_both.store.get(entry.key)
+    process_of_both.store.put(entry.key, body, None)
+
+    assert process_of_both.again().filenames("requests") == [PACKAGE.filename]
+
+    after = process_of_both.store.get(entry.key)
+    assert name == REQUESTS
+    assert isinstance(before, Stored)
+    assert isinstance(after, Stored)
+    assert after.body == before.body
+
+
 def test_an_earlier_index_is_seen_despite_another_writer(
     process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
@@ -540,13 +558,21 @@ def test_an_earlier_index_that_fails(
 ) -> None:
     """While an earlier index fails, the page of a later one is served until `max_stale`."""
     rare = canonicalize_name("rare")
-    for name in ("rare", "taken-down"):
+    for name in ("rare", "taken-down", "malware"):
         second_upstream.publish(public_wheel(name, "1.0"))
         process_of_both.page(name)
         upstream.behave(name, fault)
     process_of_both.clock.advance(seconds=601)
 
     assert process_of_both.page("rare").is_stale
+    asked = len(upstream.requests)
+    assert process_of_both.page("rare").is_stale
+    assert process_of_both.pages.peek_memory(rare) is not None  # so that no thread waits for it
+    assert len(upstream.requests) == asked
+    second_upstream.behave("malware", Fault.QUARANTINED)
+    process_of_both.clock.advance(seconds=601)
+    quarantined = process_of_both.page("malware")
+    assert (quarantined.page.status, quarantined.is_stale) == (Status.QUARANTINED, False)
     assert process_of_both.pages.peek_stale(rare) is not None
     second_upstream.drop("taken-down")
     assert process_of_both.found("taken-down") is None
@@ -684,6 +710,8 @@ def test_a_store_that_fails(asking_process: Asking, process_of_both: Asking) -> 
     assert not one.page("requests").is_stale
     with pytest.raises(Unavailable):
         process_of_both.again(store=broken).found("requests")
+    with pytest.raises(Unavailable, match="The store did not answer"):
+        asking_process.again(store=broken, offline=True).found("requests")
 
 
 def test_another_host_for_files(asking_process: Asking, upstream: FakeUpstream) -> None:

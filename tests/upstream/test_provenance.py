@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 from tests.attestations.authority import Authority, Identity, circleci, github, gitlab, google
 from tests.distributions import Distribution
 from tests.http.in_process import InProcessServer, in_process
-from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import file_of, link_of, look, page_of
@@ -283,6 +283,54 @@ def test_a_provenance_that_cannot_be_had(
         project.files[:] = [FakeFile.of(package)]
         answer = file_of(server, "requests", WHEEL)
         assert (answer.status, b"has no provenance" in answer.body) == (403, True)
+
+
+@pytest.mark.parametrize(
+    ("place", "faults", "why"),
+    [
+        ("https://elsewhere.example.com", (), "is on a host that this index may not ask"),
+        ("", (Fault.NO_HASH,), "of its index does not say its SHA-256"),
+    ],
+    ids=["another host", "no digest"],
+)
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_provenance_that_nobody_can_verify(
+    tmp_path: Path,
+    upstream: FakeUpstream,
+    authority: Authority,
+    package: Distribution,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    place: str,
+    faults: tuple[Fault, ...],
+    why: str,
+    offline: bool,
+) -> None:
+    """With the rule `verified`, a file is hidden, with the reason, that nobody can verify."""
+    monkeypatch.setattr(FakeFile, "provenance_path", place + PATH)
+    attestation = authority.attest(package.filename, package.sha256)
+    offer(upstream, package, document((GITHUB, attestation)))
+    upstream.behave("requests", *faults)
+    with serving(tmp_path, upstream, authority) as server:
+        link = link_of(server, "requests", WHEEL)
+    with serving(tmp_path, upstream, authority, verified=True, offline=offline) as server:
+        assert page_of(server, "requests").page["files"] == []
+        answer = look(server, link)
+        assert (answer.status, why in answer.body.decode()) == (403, True), answer.body
+    assert [seen for seen in upstream.requests if seen.path == PATH] == []
+
+
+def test_an_explanation_while_the_index_is_away(
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution
+) -> None:
+    """While nobody can fetch a provenance, `why` does not say that a file is sent."""
+    attestation = authority.attest(package.filename, package.sha256)
+    offer(upstream, package, document((GITHUB, attestation)))
+    with serving(tmp_path, upstream, authority, verified=True) as server:
+        page_of(server, "requests")
+        upstream.stop()
+        answer = look(server, "/api/v1/upstream/why?project=requests&version=2.0")
+    assert (answer.status, b"cannot be reached" in answer.body) == (503, True), answer.body
 
 
 def test_a_rule_without_the_extra(

@@ -85,6 +85,7 @@ def test_a_list_of_projects(body: str, kind: str) -> None:
         ('{"meta": {"api-version": "2.0"}, "projects": []}', JSON, OTHER_PAGE),
         ('{"projects": [{"name": "six"}]}', "application/json", OTHER_PAGE),
         ('{"meta": {"api-version": "1.0"}, "projects": ["six"]}', JSON, OTHER_PAGE),
+        ('{"meta": {"api-version": "1.0"}, "projects": null}', JSON, OTHER_PAGE),
         (listing("six")[:-1], JSON, OTHER_PAGE),
         ("[" * 100_000, JSON, OTHER_PAGE),
         ('{"meta": {"api-version": "1.0"}, "name": "six", "files": []}', JSON, ONE_PROJECT),

@@ -24,6 +24,7 @@ from wheelyard.model.project import Status
 from wheelyard.model.webhook_state import PAUSES, DeadLetter, MessagePlace, WaitingJournal
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.webhooks import delivery, dispatcher
+from wheelyard.webhooks.delivery import Delivery
 from wheelyard.webhooks.dispatcher import LOOK_SECONDS
 
 ONE = Selection(Version("1.0"))
@@ -816,3 +817,46 @@ def test_a_failure_that_goes_on_is_logged_once(
     assert hooks.receiver.asked == []
     (message,) = [each for each in caplog.messages if "webhooks are told of nothing" in each]
     assert "webhooks are told of nothing for now: builds: " in message
+
+
+def delivery_that_loses_its_lease(hooks: WebhookHarness) -> Delivery:
+    """Return what delivers to a webhook, and loses the lease after its first message."""
+    may_send = iter([True, False])
+    tools = hooks.server().dispatcher._tools  # noqa: SLF001 - those of a server, but for the lease
+    tools = replace(tools, may_send=lambda _: next(may_send))
+    return Delivery(hooks.webhooks.find("builds"), tools)
+
+
+def test_a_server_that_loses_its_lease_sends_no_more(hooks: WebhookHarness) -> None:
+    """A server whose lease is over notes what it has sent, and another one sends the rest."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    hooks.index.upload(OTHER)
+
+    delivery_that_loses_its_lease(hooks).run()
+
+    assert projects_of(hooks.receiver.asked) == ["demo 1.0"]
+    hooks.deliver()
+    assert projects_of(hooks.receiver.asked) == ["demo 1.0", "other 1.0"]
+
+
+def test_a_server_that_loses_its_lease_changes_no_state_of_another(hooks: WebhookHarness) -> None:
+    """What another server has delivered meanwhile is not sent again, though the first goes on."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    hooks.index.upload(OTHER)
+    slow = delivery_that_loses_its_lease(hooks)
+    came_first = list[Received]()
+
+    def answer(received: Received) -> int:
+        if not came_first:
+            came_first.append(received)
+            hooks.deliver()
+        return 200
+
+    hooks.receiver.answer = answer
+    with pytest.raises(Conflict, match="Another process delivers to the webhook builds"):
+        slow.run()
+
+    hooks.deliver()
+    assert projects_of(hooks.receiver.asked) == ["demo 1.0", "demo 1.0", "other 1.0"]

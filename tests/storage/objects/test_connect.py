@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import obstore
 import pytest
@@ -24,7 +24,8 @@ from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_reader
 from wheelyard.storage.failures import Failure, FailureKind
 from wheelyard.storage.forwarding import OperationCounter
-from wheelyard.storage.location import parse_location
+from wheelyard.storage.location import BucketLocation, parse_location
+from wheelyard.storage.objects import store as object_store
 from wheelyard.storage.objects.connect import PROFILE_FILES
 from wheelyard.storage.objects.store import PART_BYTES, ObjectStore
 from wheelyard.wiring.stores import _open_bucket, open_single_store, system_runtime
@@ -107,6 +108,18 @@ def test_a_bucket_is_not_opened_without_credentials(monkeypatch: pytest.MonkeyPa
         opened("s3://wheels")
 
     assert caught.value.code == "storage_credentials"
+
+
+def test_a_file_with_profiles_without_boto3(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file with profiles that nobody has named is passed by where boto3 is not installed."""
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").touch()
+    monkeypatch.setitem(sys.modules, "boto3", None)
+
+    with refused(Unavailable, "storage_credentials", match="There are no credentials"):
+        opened("s3://wheels")
 
 
 def test_a_profile_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +247,39 @@ def test_the_account_of_a_container(
         assert url is not None
         assert url.startswith(begin)
         assert ("sig=" in url) == (downloads == "redirect")
+
+
+@pytest.mark.parametrize(
+    ("variables", "endpoint"),
+    [
+        ({}, None),
+        (
+            {"AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://169.254.0.9:80/"},
+            "http://169.254.0.9:80/metadata/identity/oauth2/token",
+        ),
+        ({"IDENTITY_ENDPOINT": "http://127.0.0.1:41/token"}, "http://127.0.0.1:41/token"),
+    ],
+    ids=["machine", "pod", "app"],
+)
+def test_the_identity_of_a_machine(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], endpoint: str | None
+) -> None:
+    """Without a key, tokens are those of the identity of the machine, the pod or the app."""
+    asked = set[str | None]()
+    make_clients = object_store.make_clients
+
+    def make(location: BucketLocation, config: Mapping[str, Any]) -> object_store.Clients:
+        asked.add(config.get("msi_endpoint"))
+        return make_clients(location, config)
+
+    monkeypatch.setattr(object_store, "make_clients", make)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acme")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    opened("az://wheels")
+
+    assert asked == {endpoint}
 
 
 def test_a_malformed_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,18 @@ def test_a_file_that_lists_nothing_is_wrong(tmp_path: Path, packages: str) -> No
         ),
         (
             "pylock.toml",
+            HEAD + locked("a" * 201, "1", A),
+            "packages[0]",
+            "not the name of a project",
+        ),
+        (
+            "pylock.toml",
+            HEAD + locked("a", "1" * 200, A),
+            "packages[0]",
+            r"the version of 'a-1+.*' is not known\. Lock again",
+        ),
+        (
+            "pylock.toml",
             (
                 f"{HEAD}[[packages]]\nname = 'a'\n[packages.sdist]\nname = 'a-1.tar.gz'\n"
                 "path = 'a-1.tar.gz'\nhashes = { md5 = '1' }"

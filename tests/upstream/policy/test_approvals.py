@@ -12,6 +12,8 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.fake_store import ALWAYS, FakeStore, FaultKind
+from tests.fake_store import Fault as StoreFault
 from tests.fake_time import START
 from tests.http.in_process import InProcessServer, in_process
 from tests.upstream.fake_pages import FakeFile, Fault
@@ -23,10 +25,11 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import Action
+from wheelyard.model.public_packages import Verdict
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding, Target
 
 DEMO = NormalizedName("demo")
 ONE = Version("1.0")
@@ -249,3 +252,28 @@ def test_an_exception_for_a_version(tmp_path: Path, public: FakeUpstream, store:
     with serving(tmp_path, public, store, cooldown_allow=("demo",)) as server:
         server.clock.now = START + 2 * HOUR
         assert filenames(server) == [FIRST, ADDED]
+
+
+def test_a_project_among_several_is_approved_with_its_later_files(
+    tmp_path: Path, public: FakeUpstream, store: Store
+) -> None:
+    """A project that is approved without a version, as one of several, is approved as a whole."""
+    with serving(tmp_path, public, store, approval=True, cooldown_days=0) as server:
+        deciding(server).decide(Verdict.APPROVED, [Target(DEMO)], "")
+        add(public, server.clock.now)
+        server.clock.advance(hours=1)
+
+        assert filenames(server) == [FIRST, ADDED]
+
+
+def test_nothing_is_approved_while_the_store_is_silent(
+    tmp_path: Path, public: FakeUpstream, store: Store
+) -> None:
+    """If the store takes no file whose digest has to be found out, all approvals fail, not one."""
+    public.behave("demo", Fault.NO_HASH)
+    faulty = FakeStore(store)
+    with serving(tmp_path, public, faulty) as server:
+        page_of(server, "demo")
+        faulty.follow(StoreFault(FaultKind.NOT_DONE, "put*", "upstream/*", times=ALWAYS))
+        with pytest.raises(Unavailable, match="The store did not answer"):
+            deciding(server).decide(Verdict.APPROVED, [Target(DEMO, ONE)], "")

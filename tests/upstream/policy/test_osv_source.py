@@ -19,6 +19,7 @@ from wheelyard.repository.rule_facts import Advisories
 from wheelyard.storage.base import Store
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.policy import osv_source
 from wheelyard.upstream.policy.advisories import OsvReader
 from wheelyard.upstream.policy.osv_source import AcceptedOsvRecord, OsvSource
 
@@ -142,6 +143,21 @@ def test_a_part_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(Invalid, match=r"upstream\.osv: .*/osv: it cannot be read: No such file"):
         OsvSource(folder, 0.0, Clock().seconds).load()
+
+
+def test_an_entry_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an archive as in a folder, an entry above the limit is skipped, and is counted."""
+    monkeypatch.setattr(osv_source, "ENTRY_LIMIT_BYTES", len(malware("1")))
+    folder = tmp_path / "osv"
+    folder.mkdir()
+    (folder / "large.json").write_bytes(malware("1") + b" ")
+    with ZipFile(folder / "more.zip", "w") as archive:
+        archive.writestr("2.json", malware("2"))
+        archive.writestr("large.json", malware("3") + b" ")
+    source = OsvSource(folder, 0.0, Clock().seconds)
+
+    assert hits(source) == ["2"]
+    assert source.in_force.skipped == 2
 
 
 def entries(*versions: int) -> bytes:

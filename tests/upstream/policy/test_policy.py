@@ -428,6 +428,17 @@ def test_a_blocked_licence_is_found_when_a_file_is_asked_for(harness: IndexHarne
     assert policy.refusal_of_file(found, sdist) is None
 
 
+def test_what_memory_does_not_have_is_read_first(harness: IndexHarness) -> None:
+    """Of a remote store, memory does not say what is shown before hidden licences are read."""
+    index = harness.opened(seed=7, is_local=False)
+    policy = policy_of(index, UpstreamSettings(blocked_licenses=("AGPL-*",)))
+    index.server.decisions.get("current")
+
+    assert generation(policy) is None
+    assert shown(policy, page(listed_wheel("1.0"))) == ["1.0"]
+    assert generation(policy) is not None
+
+
 def test_a_release_without_a_known_licence_may_be_hidden(harness: IndexHarness) -> None:
     """Releases without metadata are hidden if the operator wants a known licence of each."""
     policy = policy_of(harness.index, UpstreamSettings(blocked_licenses=("unknown",)))
