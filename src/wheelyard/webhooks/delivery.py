@@ -487,8 +487,6 @@ class _Batch:
     def _send_requests_message(self, journal: WaitingJournal) -> None:
         """Send a stored message about requests for packages, which has no journal."""
         self._waiting_journals[REQUESTS] = journal
-        if self._is_full:
-            return
         outgoing = _requests_outgoing(journal.place, journal.id, journal.body)
         result = self._send_once(outgoing)
         if self._is_done_with(journal, outgoing, result):
