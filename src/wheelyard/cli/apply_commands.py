@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Iterator, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any, Final, TypedDict, Unpack
 
@@ -183,18 +182,7 @@ def _read_tables(path: Path) -> dict[str, Any]:
     except Invalid as fault:
         message = f"{escaped(str(path))}: {fault.message}"
         raise Invalid(message, code=index_file.WRONG_FILE, advice=fault.advice) from fault
-    return {name: _json_value(tables[name]) for name in index_file.ALL_TABLES if name in tables}
-
-
-def _json_value(value: object) -> Any:  # noqa: ANN401 - of any type that TOML has
-    """Return a value of TOML as a value of JSON, with texts in place of dates and times."""
-    if isinstance(value, dict):
-        return {name: _json_value(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_json_value(inner) for inner in value]
-    if isinstance(value, date):
-        return value.isoformat()
-    return value
+    return {name: tables[name] for name in index_file.ALL_TABLES if name in tables}
 
 
 def report_lines(
