@@ -2,17 +2,29 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from msgspec.structs import replace
 
 from tests.distributions import make_sdist, make_wheel
 from tests.http.google_users import GoogleUsersServer, running_google_server
+from tests.http.in_process import InProcessServer, in_process
 from tests.http.jobs import Ci, running_ci
 from tests.http.packages import PYTHON, publish
 from tests.http.servers import RunningServer, running_server
-from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.storage.local import LocalStore
 from wheelyard.wiring.stores import system_runtime
+
+STOCK = (
+    make_wheel("demo", "1.0", f"Requires-Python: {PYTHON}", "Summary: A demo of <b>it</b>"),
+    make_sdist("demo", "1.0", f"Requires-Python: {PYTHON}"),
+    make_wheel("demo", "1.1", "Requires-Python: >=3.10", "Summary: A demo of <b>it</b>"),
+    make_wheel("epoch", "2!1.0"),
+    make_wheel("local", "1.0+cu121"),
+)
+"""Wheels and an sdist of demo, and the projects epoch and local."""
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +47,28 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
 @pytest.fixture(scope="module")
 def stocked_server(server: RunningServer) -> RunningServer:
     """The open server with the projects demo (wheels and an sdist), epoch and local."""
-    publish(
-        server,
-        make_wheel("demo", "1.0", f"Requires-Python: {PYTHON}", "Summary: A demo of <b>it</b>"),
-        make_sdist("demo", "1.0", f"Requires-Python: {PYTHON}"),
-        make_wheel("demo", "1.1", "Requires-Python: >=3.10", "Summary: A demo of <b>it</b>"),
-        make_wheel("epoch", "2!1.0"),
-        make_wheel("local", "1.0+cu121"),
-    )
+    publish(server, *STOCK)
     return server
+
+
+@pytest.fixture(scope="module")
+def stocked_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """The application of `stocked_server`, without a server."""
+    folder = tmp_path_factory.mktemp("open")
+    settings = Settings(server=ServerSettings(roots=("acme",)))
+    with in_process(folder, settings, store=LocalStore(folder / "store", Random(1))) as app:
+        app.publish(*STOCK)
+        yield app
+
+
+@pytest.fixture(scope="module")
+def private_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """The application of `private`, without a server."""
+    folder = tmp_path_factory.mktemp("private")
+    settings = Settings(access=AccessSettings(private=True, private_names=("secret-*", "hidden")))
+    with in_process(folder, settings, store=LocalStore(folder / "store", Random(1))) as app:
+        app.publish(*map(make_wheel, ("demo", "acme-core", "secret-plan")))
+        yield app
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,18 @@
 """An application that is asked in this thread, without a server or a socket."""
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from tests.distributions import Distribution
 from tests.fake_time import Clock, fake_runtime
-from tests.http.servers import memory_index
+from tests.http.servers import memory_index, token_of
 from tests.operations.in_memory_index import ALICE
 from wheelyard.http.app import App
 from wheelyard.http.logs import CURRENT_REQUEST
@@ -38,6 +39,23 @@ class InProcessResponse:
     """Whether the fast path answered, which skips request records."""
     unread: int
     """The number of unread chunks of the request's body."""
+    lines: tuple[tuple[str, str], ...]
+    """Each header, also one that comes twice."""
+
+    def header(self, name: str) -> str:
+        """Return the value of a header that has to be there once."""
+        (value,) = (value for each, value in self.lines if each == name)
+        return value
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    def json(self) -> dict[str, Any]:
+        """Return the object that the body is as JSON."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
 
 
 @dataclass
@@ -83,6 +101,45 @@ class InProcessServer:
         asking = self.ask(target, *headers, method=method, host=host, body=body)
         return self.runner.get_loop().run_until_complete(asking)
 
+    def send(
+        self,
+        path: str,
+        body: bytes,
+        *headers: tuple[str, str],
+        method: str = "POST",
+        kind: str = "application/json",
+        host: str = "index",
+    ) -> InProcessResponse:
+        """Send a body of a kind, with its length."""
+        about = (("Content-Type", kind), ("Content-Length", str(len(body))))
+        pieces = [body] if body else ()
+        return self.get(path, *about, *headers, method=method, host=host, body=pieces)
+
+    def change(self, name: str, verb: str, **body: str | bool) -> InProcessResponse:
+        """Change a project by the API."""
+        path = f"/api/v1/projects/{name}/{verb}"
+        answer = self.send(path, json.dumps(body).encode(), self.bearer())
+        assert answer.status == 200, answer.text
+        return answer
+
+    def bearer(self, *projects: str, can: str = "read,upload,manage") -> tuple[str, str]:
+        """Make a token, and return the header with it."""
+        return ("Authorization", f"Bearer {token_of(self.index, *projects, can=can)}")
+
+    def raw(
+        self, line: str, *fields: str, body: bytes = b"", pieces: Sequence[Piece] = ()
+    ) -> InProcessResponse:
+        """
+        Send a request by its method and target, with header lines as a wire has them.
+
+        A body has its length there; `pieces` come as they are.
+        """
+        method, target, *_ = line.split(" ")
+        length = [f"Content-Length: {len(body)}"] if body else []
+        pairs = (each.partition(":") for each in (*fields, *length))
+        headers = [(name, value.strip(" ")) for name, _, value in pairs]
+        return self.get(target, *headers, method=method, body=[body] if body else pieces)
+
     async def ask(
         self,
         target: str,
@@ -95,7 +152,7 @@ class InProcessServer:
         """Send a request as `get` does, beside others, from an address."""
         path, _, query = target.partition("?")
         named: list[Header] = [(b"host", host.encode())]
-        named += [(name.lower().encode(), value.encode()) for name, value in headers]
+        named += [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
         scope: dict[str, object] = {
             "type": "http",
             "http_version": "1.1",
@@ -144,11 +201,10 @@ class InProcessServer:
 
         await self.app(scope, receive, send)
         start, *rest = sent
-        headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        lines = tuple((name.decode(), value.decode()) for name, value in start["headers"])
         body = b"".join(map(_bytes_of, rest))
-        return InProcessResponse(
-            start["status"], headers, body, quick[0], len(coming) if pieces else 0
-        )
+        unread = len(coming) if pieces else 0
+        return InProcessResponse(start["status"], dict(lines), body, quick[0], unread, lines)
 
 
 def _bytes_of(message: Message) -> bytes:

@@ -18,7 +18,6 @@ from tests.fake_time import Clock
 from tests.http.forms import BOUNDARY, file, form, text
 from tests.http.in_process import InProcessResponse, InProcessServer, Piece, in_process
 from tests.http.remote_store import RemoteStore
-from tests.http.security.test_request_authentication import BAD, CHALLENGE, header
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
@@ -195,20 +194,6 @@ def test_nothing_is_compressed_for_an_endless_header(
 
 
 @pytest.mark.parametrize(
-    ("path", "allowed"),
-    [("/simple/demo/", "GET, HEAD, OPTIONS"), ("/legacy/", "GET, HEAD, POST, OPTIONS")],
-)
-@pytest.mark.parametrize(("method", "status"), [("OPTIONS", 204), ("PATCH", 405)])
-def test_the_methods_of_a_path_are_named(
-    app: InProcessServer, path: str, allowed: str, method: str, status: int
-) -> None:
-    """OPTIONS, and a method that a path does not take, are answered with those that it takes."""
-    answer = app.get(path, method=method)
-
-    assert (answer.status, answer.headers["allow"]) == (status, allowed)
-
-
-@pytest.mark.parametrize(
     ("accept", "target", "status", "words"),
     [
         ("image/png", "/simple/", 406, "Ask for one of them."),
@@ -236,30 +221,18 @@ def test_a_request_without_an_answer_is_told_why(
     assert (answer.status, words in answer.body.decode()) == (status, True), answer.body
 
 
-@pytest.mark.parametrize(
-    ("prefix", "asked", "leads_to"),
-    [
-        ("", "/project/Demo/downloads/?days=90", "/project/demo/downloads/?days=90"),
-        ("/team", "/team/Demo/?x=1", "/team/simple/demo/?x=1"),
-        ("/team", "/team/demo/?x=1", "/team/simple/demo/?x=1"),
-    ],
-    ids=["downloads", "spelling below a prefix", "root below a prefix"],
-)
-def test_another_address_leads_to_the_usual_one(
-    tmp_path: Path, prefix: str, asked: str, leads_to: str
-) -> None:
-    """Whoever uses another spelling, or an address whose links lead astray, is sent on."""
-    with in_process(tmp_path, Settings(server=ServerSettings(path_prefix=prefix))) as app:
-        app.publish(DEMO)
-        answer = app.get(asked)
+def test_another_address_leads_to_the_usual_one(app: InProcessServer) -> None:
+    """Whoever uses another spelling in the address of a project's downloads is sent on."""
+    answer = app.get("/project/Demo/downloads/?days=90")
 
-    assert (answer.status, answer.headers.get("location")) == (301, leads_to)
+    assert (answer.status, answer.headers["location"]) == (301, "/project/demo/downloads/?days=90")
 
 
 def test_a_url_without_a_project_opens_what_one_may_read(tmp_path: Path) -> None:
     """A filename of two projects opens the file that one may read, and else says what is wrong."""
     with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
         app.publish(SHORT, LONG)
+        assert app.get(WITHOUT_PROJECT).status == 401
         for projects, status, content in (
             (("foo",), 200, SHORT.body),
             (("foo-1",), 200, LONG.body),
@@ -282,12 +255,36 @@ def test_a_credential_is_asked_for_if_one_may_help(tmp_path: Path, readable: str
     assert statuses == [404, 401]
 
 
-@pytest.mark.parametrize("step", ["mint-token", "burn-token"])
-def test_no_job_gets_a_token_without_trusted_publishing(app: InProcessServer, step: str) -> None:
-    """Where trusted publishing is not set up, each of its steps says so."""
-    answer = app.get(f"/_/oidc/{step}", method="POST", body=[b'{"token": "x"}'])
+@pytest.mark.parametrize(
+    ("method", "step"),
+    [
+        ("GET", "audience"),
+        *(("POST", step) for step in ("mint-token", "burn-token", "github/mint-token")),
+    ],
+)
+def test_no_job_gets_a_token_without_trusted_publishing(
+    app: InProcessServer, method: str, step: str
+) -> None:
+    """Where trusted publishing is not set up, each step says so, in the form that clients read."""
+    answer = app.get(f"/_/oidc/{step}", method=method)
+    problem = answer.json()
+    (error,) = problem["errors"]
 
-    assert (answer.status, b"Trusted publishing is not enabled here." in answer.body) == (404, True)
+    assert (answer.status, problem["status"], error["code"]) == (404, 404, "not-enabled")
+    assert (answer.header("content-type"), answer.header("cache-control")) == (
+        "application/json",
+        "no-store",
+    )
+    assert "Trusted publishing is not enabled here." in error["description"]
+    assert (problem["type"], problem["detail"]) == ("about:blank", error["description"])
+    assert problem["message"] == problem["title"] == "Token request failed"
+
+
+def test_no_client_discovers_steps_without_trusted_publishing(app: InProcessServer) -> None:
+    """Where trusted publishing is not set up, clients are told that by their discovery, too."""
+    answer = app.get("/.well-known/pytp?discover=%2Flegacy%2F")
+
+    assert (answer.status, answer.header("content-type")) == (404, "application/problem+json")
 
 
 @pytest.mark.parametrize(
@@ -349,16 +346,6 @@ def test_a_malformed_request_is_told_what_to_send(
     answer = app.get(path, field, host=host)
 
     assert (answer.status, words in answer.body.decode()) == (status, True)
-
-
-@pytest.mark.parametrize("credential", BAD.values(), ids=BAD)
-def test_a_bad_credential_opens_no_public_page(app: InProcessServer, credential: str) -> None:
-    """An invalid credential is challenged on a public page, too, whatever is wrong with it."""
-    value = header(credential, token_of(app.index, can="read"))
-    answer = app.get(PAGE, ("authorization", value))
-
-    assert (answer.status, answer.headers["www-authenticate"]) == (401, CHALLENGE)
-    assert b"Send a token of this index as the password" in answer.body
 
 
 @pytest.mark.parametrize(
@@ -491,15 +478,7 @@ def test_a_full_index_refuses_who_does_not_send(
     assert (b"of its quota of 2 files" in answer.body) == (status == 413)
 
 
-def test_the_prefix_without_its_slash_leads_to_the_home_page(tmp_path: Path) -> None:
-    """Below a path prefix, the prefix itself leads to the home page."""
-    settings = Settings(server=ServerSettings(path_prefix="/team/python"))
-    with in_process(tmp_path, settings) as app:
-        answer = app.get("/team/python")
-
-    assert (answer.status, answer.headers["location"]) == (301, "/team/python/")
-
-
+@pytest.mark.integration  # the documentation is rendered in a process
 def test_a_cookie_means_nothing_where_nobody_signs_in(app: InProcessServer) -> None:
     """Where nobody can sign in, the documentation is shown to a browser with any cookie."""
     page = app.get("/-/docs/tokens/", ("accept", "text/html"), ("cookie", "wheelyard-session=x"))

@@ -6,21 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.distributions import make_wheel
-from tests.http.in_process import in_process
-from tests.http.raw_client import RawResponse, raw_answer
-from tests.http.servers import RunningServer, token_of
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.http.servers import token_of
 from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
-
-pytestmark = pytest.mark.integration
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 KINDS = (V1_JSON, "application/vnd.pypi.simple.v1+html", "text/html", "application/json")
 PAGES = ("/simple/", "/simple/demo/", "/simple/local/", "/project/demo/", "/", "/pypi/demo/json")
-
-
-def fetch(server: RunningServer, path: str, *headers: str) -> RawResponse:
-    """Ask for a page with nothing but these headers."""
-    return raw_answer(server, f"GET {path} HTTP/1.1", *headers)
 
 
 @pytest.mark.parametrize(
@@ -44,44 +36,44 @@ def fetch(server: RunningServer, path: str, *headers: str) -> RawResponse:
     ],
 )
 def test_page_is_compressed_for_clients_that_take_gzip(
-    stocked_server: RunningServer, accepted: str, coding: str
+    stocked_app: InProcessServer, accepted: str, coding: str
 ) -> None:
     """A page comes compressed with gzip if the client takes that, else as it is."""
-    plain = fetch(stocked_server, "/simple/demo/")
-    answer = fetch(stocked_server, "/simple/demo/", f"Accept-Encoding: {accepted}")
+    plain = stocked_app.raw("GET /simple/demo/")
+    answer = stocked_app.raw("GET /simple/demo/", f"Accept-Encoding: {accepted}")
 
-    assert dict(answer.headers).get("content-encoding", "") == coding
+    assert answer.headers.get("content-encoding", "") == coding
     assert decoded(answer) == plain.body
     assert answer.header("vary") == "Accept, Accept-Encoding"
 
 
-def decoded(answer: RawResponse) -> bytes:
+def decoded(answer: InProcessResponse) -> bytes:
     """Return a body as it was before it was compressed."""
-    coding = dict(answer.headers).get("content-encoding", "")
+    coding = answer.headers.get("content-encoding", "")
     return gzip.decompress(answer.body) if coding else answer.body
 
 
-def test_small_page_is_not_compressed(stocked_server: RunningServer) -> None:
+def test_small_page_is_not_compressed(stocked_app: InProcessServer) -> None:
     """A page under 256 bytes is sent as it is; that of one file is larger."""
-    answer = fetch(stocked_server, "/simple/", f"Accept: {V1_JSON}", "Accept-Encoding: gzip")
+    answer = stocked_app.raw("GET /simple/", f"Accept: {V1_JSON}", "Accept-Encoding: gzip")
     assert len(answer.body) < 256
-    assert "content-encoding" not in dict(answer.headers)
-    page = fetch(stocked_server, "/simple/local/", f"Accept: {V1_JSON}", "Accept-Encoding: gzip")
+    assert "content-encoding" not in answer.headers
+    page = stocked_app.raw("GET /simple/local/", f"Accept: {V1_JSON}", "Accept-Encoding: gzip")
     assert page.header("content-encoding") == "gzip"
 
 
-def test_headers_of_json_are_few(stocked_server: RunningServer) -> None:
+def test_headers_of_json_are_few(stocked_app: InProcessServer) -> None:
     """A page in JSON has no header that only browsers read and that its type makes needless."""
     for kind, expected in ((V1_JSON, False), ("text/html", True)):
-        answer = fetch(stocked_server, "/simple/demo/", f"Accept: {kind}")
+        answer = stocked_app.raw("GET /simple/demo/", f"Accept: {kind}")
         assert answer.header("x-content-type-options") == "nosniff"
-        assert ("content-security-policy" in dict(answer.headers)) == expected
+        assert ("content-security-policy" in answer.headers) == expected
 
 
-def test_each_representation_has_its_own_etag(stocked_server: RunningServer) -> None:
+def test_each_representation_has_its_own_etag(stocked_app: InProcessServer) -> None:
     """No two representations of a page share an ETag, and none is weak."""
     etags = [
-        fetch(stocked_server, "/simple/demo/", f"Accept: {kind}", f"Accept-Encoding: {coding}")
+        stocked_app.raw("GET /simple/demo/", f"Accept: {kind}", f"Accept-Encoding: {coding}")
         for kind in KINDS
         for coding in ("identity", "gzip")
     ]
@@ -93,26 +85,26 @@ def test_each_representation_has_its_own_etag(stocked_server: RunningServer) -> 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_page_is_asked_for_anew(
-    stocked_server: RunningServer, private: RunningServer, path: str
+    stocked_app: InProcessServer, private_app: InProcessServer, path: str
 ) -> None:
     """Clients revalidate a page each time; shared caches may keep the page only if it is public."""
-    answer = fetch(stocked_server, path)
+    answer = stocked_app.raw(f"GET {path}")
     assert answer.header("cache-control") == "public, no-cache"
-    assert {"last-modified", "expires"}.isdisjoint(dict(answer.headers))
+    assert {"last-modified", "expires"}.isdisjoint(answer.headers)
 
-    secret = private.get(path.replace("local", "demo"), private.token)
-    assert secret.headers["Cache-Control"] == "private, no-cache"
+    secret = private_app.get(path.replace("local", "demo"), private_app.bearer())
+    assert secret.header("cache-control") == "private, no-cache"
 
 
-def test_etag_of_another_coding_will_do(stocked_server: RunningServer) -> None:
+def test_etag_of_another_coding_will_do(stocked_app: InProcessServer) -> None:
     """A page whose ETag is known is not sent again in another coding, but in another form."""
-    packed = fetch(stocked_server, "/simple/demo/", "Accept-Encoding: gzip").header("etag")
-    json_etag = fetch(stocked_server, "/simple/demo/", f"Accept: {V1_JSON}").header("etag")
+    packed = stocked_app.raw("GET /simple/demo/", "Accept-Encoding: gzip").header("etag")
+    json_etag = stocked_app.raw("GET /simple/demo/", f"Accept: {V1_JSON}").header("etag")
 
-    assert fetch(stocked_server, "/simple/demo/", f"If-None-Match: {packed}").status == 304
-    assert fetch(stocked_server, "/simple/demo/", f"If-None-Match: {json_etag}").status == 200
+    assert stocked_app.raw("GET /simple/demo/", f"If-None-Match: {packed}").status == 304
+    assert stocked_app.raw("GET /simple/demo/", f"If-None-Match: {json_etag}").status == 200
     as_v1 = ("Accept: application/vnd.pypi.simple.v1+html", f"If-None-Match: {packed}")
-    assert fetch(stocked_server, "/simple/demo/", *as_v1).status == 200
+    assert stocked_app.raw("GET /simple/demo/", *as_v1).status == 200
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Files and their core metadata: whole, in part, unchanged, and no longer there."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -15,16 +16,14 @@ from packaging.version import Version
 from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.fake_store import Before, FakeStore
 from tests.fake_time import Clock
-from tests.http.in_process import in_process
+from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import publish
-from tests.http.raw_client import RawResponse, raw_answer, raw_connection
+from tests.http.raw_client import raw_connection
 from tests.http.servers import RunningServer
 from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.memory import MemoryStore
-
-pytestmark = pytest.mark.integration
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 DEMO = make_wheel("ranges", content=bytes(range(256)) * 40)
@@ -33,20 +32,15 @@ PATH = f"/files/ranges/{DEMO.sha256}/{DEMO.filename}"
 
 
 @pytest.fixture(scope="module")
-def server_with_files(server: RunningServer) -> RunningServer:
-    """The server with a wheel of some ten thousand bytes, and an sdist."""
-    publish(server, DEMO, make_sdist("ranges"))
-    return server
+def app(stocked_app: InProcessServer) -> InProcessServer:
+    """The application with a wheel of some ten thousand bytes, and an sdist."""
+    stocked_app.publish(DEMO, make_sdist("ranges"))
+    return stocked_app
 
 
-def fetch(server: RunningServer, *headers: str, path: str = PATH) -> RawResponse:
-    """Ask for the file with nothing but these headers."""
-    return raw_answer(server, f"GET {path} HTTP/1.1", *headers)
-
-
-def test_file_comes_as_it_was_sent(server_with_files: RunningServer) -> None:
+def test_file_comes_as_it_was_sent(app: InProcessServer) -> None:
     """A file comes as it was sent, may be kept for ever, and is nothing that a browser runs."""
-    answer = fetch(server_with_files, "Accept-Encoding: gzip, deflate, zstd", "Accept: text/html")
+    answer = app.raw(f"GET {PATH}", "Accept-Encoding: gzip, deflate, zstd", "Accept: text/html")
 
     assert (answer.status, answer.body) == (200, DEMO.body)
     assert answer.header("etag") == f'"{hashlib.sha256(answer.body).hexdigest()}"'
@@ -54,17 +48,17 @@ def test_file_comes_as_it_was_sent(server_with_files: RunningServer) -> None:
     assert answer.header("content-type") == "application/octet-stream"
     assert answer.header("accept-ranges") == "bytes"
     assert answer.header("content-security-policy").startswith("sandbox")
-    assert "content-encoding" not in dict(answer.headers)
+    assert "content-encoding" not in answer.headers
 
 
-def test_core_metadata_is_that_of_the_wheel(server_with_files: RunningServer) -> None:
+def test_core_metadata_is_that_of_the_wheel(app: InProcessServer) -> None:
     """`.metadata` is the wheel's METADATA byte for byte, with the digest that the page names."""
     (file,) = (
         file
-        for file in server_with_files.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
+        for file in app.get("/simple/ranges/", ("Accept", V1_JSON)).json()["files"]
         if file["filename"] == DEMO.filename
     )
-    answer = fetch(server_with_files, "Accept-Encoding: identity", path=f"{PATH}.metadata")
+    answer = app.raw(f"GET {PATH}.metadata", "Accept-Encoding: identity")
 
     assert answer.body == DEMO.metadata
     assert file["core-metadata"] == {"sha256": hashlib.sha256(answer.body).hexdigest()}
@@ -73,32 +67,33 @@ def test_core_metadata_is_that_of_the_wheel(server_with_files: RunningServer) ->
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_core_metadata_is_sent_compressed(server: RunningServer, method: str) -> None:
+def test_core_metadata_is_sent_compressed(app: InProcessServer, method: str) -> None:
     """Core metadata of a usual length is sent compressed."""
     package = make_wheel("described", "1.0", *(f"Classifier: Topic {n}" for n in range(99)))
-    publish(server, package)
+    app.publish(package)
     path = f"/packages/{package.filename}.metadata"
     etags = set()
     for encoding in ("gzip", "identity"):
-        answer = server.client.request(method, path, headers={"Accept-Encoding": encoding})
+        answer = app.get(path, ("Accept-Encoding", encoding), method=method)
         assert answer.headers.get("content-encoding", "identity") == encoding
         if method == "GET":
-            assert answer.content == package.metadata
+            unpack = gzip.decompress if encoding == "gzip" else bytes
+            assert unpack(answer.body) == package.metadata
         is_shorter = int(answer.headers["content-length"]) < len(package.metadata) // 2
         assert is_shorter == (encoding != "identity")
         etags.add(answer.headers["etag"])
     assert len(etags) == 2
 
 
-def test_sdist_has_no_core_metadata(server_with_files: RunningServer) -> None:
+def test_sdist_has_no_core_metadata(app: InProcessServer) -> None:
     """An sdist's metadata may change when it is built, so none is served or promised."""
-    files = server_with_files.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
+    files = app.get("/simple/ranges/", ("Accept", V1_JSON)).json()["files"]
     (file,) = (file for file in files if file["filename"] == "ranges-1.0.tar.gz")
 
     assert file["core-metadata"] is False
     path = file["url"].removeprefix("../..")
-    assert server_with_files.get(path).status_code == 200
-    assert server_with_files.get(f"{path}.metadata").status_code == 404
+    assert app.get(path).status == 200
+    assert app.get(f"{path}.metadata").status == 404
 
 
 def spellings(package: Distribution, name: str) -> Iterator[str]:
@@ -116,83 +111,87 @@ def spellings(package: Distribution, name: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("fate", ["deleted", "quarantined"])
-def test_withdrawn_file_has_no_address(server: RunningServer, fate: str) -> None:
+def test_withdrawn_file_has_no_address(app: InProcessServer, fate: str) -> None:
     """A deleted file, or one of a quarantined project, is served under no address at all."""
     package = make_wheel(fate)
-    publish(server, package)
+    app.publish(package)
     paths = list(spellings(package, fate))
-    before = {path: server.get(path).status_code for path in paths}
+    before = {path: app.get(path).status for path in paths}
     assert set(before.values()) == {200}
 
     if fate == "deleted":
-        server.change(fate, "delete", version="1.0")
+        app.change(fate, "delete", version="1.0")
     else:
-        server.change(fate, "status", status="quarantined")
+        app.change(fate, "status", status="quarantined")
 
     etag = f'"{package.sha256}"'
     for path in paths:
         for conditional in ({}, {"If-None-Match": etag}, {"Range": "bytes=0-3"}):
-            assert server.client.get(path, headers=conditional).status_code == 404, path
-        assert server.ask("HEAD", path).status_code == 404
+            assert app.get(path, *conditional.items()).status == 404, path
+        assert app.get(path, method="HEAD").status == 404
     if fate == "quarantined":
-        server.change(fate, "status", status="active")
-        assert server.get(paths[0]).content == package.body
+        app.change(fate, "status", status="active")
+        assert app.get(paths[0]).body == package.body
 
 
-def test_yanked_file_is_still_there(server: RunningServer) -> None:
+def test_yanked_file_is_still_there(app: InProcessServer) -> None:
     """A yanked file can still be downloaded (PEP 592)."""
     package = make_wheel("yanked")
-    publish(server, package)
-    server.change("yanked", "yank", version="1.0", reason="broken")
-    assert server.get(f"/packages/{package.filename}").content == package.body
+    app.publish(package)
+    app.change("yanked", "yank", version="1.0", reason="broken")
+    assert app.get(f"/packages/{package.filename}").body == package.body
 
 
-def test_lost_bytes_are_no_missing_package(server: RunningServer) -> None:
+def test_lost_bytes_are_no_missing_package(app: InProcessServer) -> None:
     """Where the store has lost a listed file, clients are told to fail, not to look elsewhere."""
-    publish(server, make_wheel("lost"))
-    for kept in server.store.glob("files/lost/*/*"):
+    app.publish(make_wheel("lost"))
+    for kept in app.folder.glob("store/files/lost/*/*"):
         kept.unlink()
     addresses = [f"/packages/lost-1.0-py3-none-any.whl{suffix}" for suffix in ("", ".metadata")]
     for path in (*addresses, "/pypi/lost/json", "/project/lost/"):
         for headers in ({}, {"Range": "bytes=0-3"}):
-            answer = server.client.get(path, headers=headers)
-            assert answer.status_code == 503, path
-            assert "Retry-After" not in answer.headers  # waiting does not bring it back
-            assert answer.headers["Cache-Control"] == "no-store"
+            answer = app.get(path, *headers.items())
+            assert answer.status == 503, path
+            assert "retry-after" not in answer.headers  # waiting does not bring it back
+            assert answer.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize("at", ["", "below"])
-def test_linked_folder_is_not_served(server: RunningServer, tmp_path: Path, at: str) -> None:
+def test_linked_folder_is_not_served(app: InProcessServer, tmp_path: Path, at: str) -> None:
     """Where a folder of the store is a link, nothing behind it is sent, whole or in part."""
     package = make_wheel(f"linked{at}")
-    publish(server, package)
+    app.publish(package)
     folder = (
-        server.store / "files" / package.filename.split("-")[0] / (package.sha256 if at else "")
+        app.folder
+        / "store"
+        / "files"
+        / package.filename.split("-")[0]
+        / (package.sha256 if at else "")
     )
     folder.rename(tmp_path / "moved")
     folder.symlink_to(tmp_path / "moved")
     for suffix in ("", ".metadata"):
         for headers in ({}, {"Range": "bytes=0-3"}):
-            answer = server.client.get(f"/packages/{package.filename}{suffix}", headers=headers)
-            assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
+            answer = app.get(f"/packages/{package.filename}{suffix}", *headers.items())
+            assert (answer.status, answer.json()["error"]) == (503, "storage_unavailable")
             assert "lost" not in answer.json()["message"]
     folder.unlink()
     (tmp_path / "moved").rename(folder)
-    assert server.get(f"/packages/{package.filename}").content == package.body
+    assert app.get(f"/packages/{package.filename}").body == package.body
 
 
 @pytest.mark.parametrize("suffix", ["", ".metadata"])
-def test_changed_bytes_are_not_served(server: RunningServer, suffix: str) -> None:
+def test_changed_bytes_are_not_served(app: InProcessServer, suffix: str) -> None:
     """A file that was cut short, or metadata with other bytes, is lost: no part of it is sent."""
     package = make_wheel(f"changed{suffix[1:]}", content=bytes(5000))
-    publish(server, package)
-    (kept,) = server.store.glob(f"files/{package.filename.split('-')[0]}/*/*.whl{suffix}")
+    app.publish(package)
+    (kept,) = app.folder.glob(f"store/files/{package.filename.split('-')[0]}/*/*.whl{suffix}")
     kept.write_bytes(kept.read_bytes()[:-100] if not suffix else package.metadata[:-1] + b"!")
     for headers in ({}, {"Range": "bytes=0-3"}, {"Range": f"bytes={len(package.body) - 50}-"}):
         if suffix and len(headers.get("Range", "")) > 10:
             continue
-        answer = server.client.get(f"/packages/{package.filename}{suffix}", headers=headers)
-        assert (answer.status_code, answer.json()["error"]) == (503, "damaged_document")
+        answer = app.get(f"/packages/{package.filename}{suffix}", *headers.items())
+        assert (answer.status, answer.json()["error"]) == (503, "damaged_document")
 
 
 def test_file_deleted_during_a_request_is_not_found(tmp_path: Path) -> None:
@@ -232,6 +231,7 @@ def test_damaged_download_does_not_look_whole(tmp_path: Path, filler: bytes) -> 
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="there is no /proc here")
+@pytest.mark.integration
 def test_nothing_is_read_for_a_client_that_is_gone(server: RunningServer) -> None:
     """A download in part ends on this side, too, soon after the client has hung up."""
     big = make_wheel("resumed", content=bytes(96 << 20))
@@ -245,6 +245,7 @@ def test_nothing_is_read_for_a_client_that_is_gone(server: RunningServer) -> Non
     assert bytes_read(server) - before < 72 << 20
 
 
+@pytest.mark.integration
 def test_part_that_breaks_off_does_not_look_complete(server: RunningServer) -> None:
     """Where a file gets shorter while it is sent, the connection ends and no answer does."""
     big = make_wheel("shrinking", content=bytes(48 << 20))

@@ -131,20 +131,32 @@ def _lasting_parts(response: InProcessResponse) -> tuple[object, ...]:
     return response.status, headers, body.decode()
 
 
+@pytest.fixture(scope="module")
+def with_prod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """A server with the index prod."""
+    with _serving(tmp_path_factory.mktemp("marks") / "with", has_prod=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def without_prod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """A server without it, at the same time."""
+    with _serving(tmp_path_factory.mktemp("marks") / "without", has_prod=False) as server:
+        server.clock.advance(days=2)
+        yield server
+
+
 @pytest.mark.integration  # descriptions are rendered in a process
 @pytest.mark.parametrize("person", ["", "eve", "uma"])
-def test_an_index_that_one_may_not_read_is_on_no_page(tmp_path: Path, person: str) -> None:
+def test_an_index_that_one_may_not_read_is_on_no_page(
+    with_prod: InProcessServer, without_prod: InProcessServer, person: str
+) -> None:
     """Who may not read `prod` gets the pages of a server that has no such index."""
-    with (
-        _serving(tmp_path / "with", has_prod=True) as server,
-        _serving(tmp_path / "without", has_prod=False) as alone,
-    ):
-        alone.clock.advance(days=2)
-        viewer, other = _signed_in(server, person), _signed_in(alone, person)
-        for path in PATHS:
-            assert _lasting_parts(viewer.open(path, HTML)) == _lasting_parts(
-                other.open(path, HTML)
-            ), path
+    viewer, other = _signed_in(with_prod, person), _signed_in(without_prod, person)
+    for path in PATHS:
+        assert _lasting_parts(viewer.open(path, HTML)) == _lasting_parts(other.open(path, HTML)), (
+            path
+        )
 
 
 def _opened(browser: Browser, path: str) -> str:

@@ -9,30 +9,30 @@ from pathlib import Path
 import pytest
 
 from tests.distributions import make_wheel
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import publish
 from tests.http.raw_client import RawResponse, basic, raw_answer
 from tests.http.remote_store import RemoteStore, remote_server
-from tests.http.servers import RunningServer, running_server
+from tests.http.servers import running_server, token_of
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
 from wheelyard.storage.forwarding import Operation, OperationCounter
 from wheelyard.wiring.build import open_index
 
-pytestmark = pytest.mark.integration
-
 TOKEN = "open-sesame"
 ELSEWHERE = ServerSettings(host="192.0.2.1")
 """Not a loopback address; only what the settings say counts."""
-GET = "GET /metrics HTTP/1.1"
+ASKED = "GET /metrics"
+GET = f"{ASKED} HTTP/1.1"
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server on a public address, with a token for its metrics."""
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """An application on a public address, with a token for its metrics."""
     settings = Settings(server=ELSEWHERE, access=AccessSettings(metrics_token=TOKEN))
-    with remote_server(tmp_path_factory.mktemp("guarded"), RemoteStore(), settings) as server:
-        yield server
+    with in_process(tmp_path_factory.mktemp("guarded"), settings) as app:
+        yield app
 
 
 def bearer(token: str) -> str:
@@ -46,11 +46,12 @@ def figures_of(reply: RawResponse) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
-def error_of(reply: RawResponse) -> str:
+def error_of(reply: InProcessResponse) -> str:
     """Return the word for programs of a refusal."""
     return reply.body.decode().partition('"error":"')[2].partition('"')[0]
 
 
+@pytest.mark.integration
 def test_operations_are_counted(tmp_path: Path) -> None:
     """Prometheus reads how often the store was asked what, and in which class that is billed."""
     operation_counter = OperationCounter()
@@ -76,6 +77,7 @@ def test_operations_are_counted(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.integration
 def test_requests_are_timed(tmp_path: Path) -> None:
     """Prometheus reads how many requests and store calls took how long, and what expires soon."""
     with running_server(tmp_path) as server:
@@ -115,16 +117,16 @@ def test_requests_are_timed(tmp_path: Path) -> None:
     assert not [each for each in figures if 'outcome="error"' in each]
 
 
-def test_metrics_are_public_on_loopback(private: RunningServer) -> None:
+def test_metrics_are_public_on_loopback(private_app: InProcessServer) -> None:
     """On a loopback address, metrics are public."""
-    assert raw_answer(private, GET, bearer("wrong")).status == 200
-    assert raw_answer(private, "HEAD /metrics HTTP/1.1").status == 200
+    assert private_app.raw(ASKED, bearer("wrong")).status == 200
+    assert private_app.raw("HEAD /metrics").status == 200
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For: 192.0.2.1", "Via: 1.1 proxy"])
-def test_proxy_does_not_open_the_metrics(private: RunningServer, header: str) -> None:
+def test_proxy_does_not_open_the_metrics(private_app: InProcessServer, header: str) -> None:
     """A proxy on this machine does not open the metrics to its clients."""
-    answer = raw_answer(private, GET, header)
+    answer = private_app.raw(ASKED, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
 
 
@@ -133,39 +135,40 @@ def test_no_client_is_local_behind_a_proxy(tmp_path: Path) -> None:
     settings = Settings(
         server=ServerSettings(trusted_proxies=1), access=AccessSettings(metrics_token=TOKEN)
     )
-    with remote_server(tmp_path, RemoteStore(), settings) as server:
-        assert raw_answer(server, GET).status == 401
-        assert raw_answer(server, GET, bearer(TOKEN)).status == 200
+    with in_process(tmp_path, settings) as app:
+        assert app.raw(ASKED).status == 401
+        assert app.raw(ASKED, bearer(TOKEN)).status == 200
 
 
 @pytest.mark.parametrize("header", [bearer(TOKEN), basic("prometheus", TOKEN), basic(TOKEN, "")])
-def test_metrics_token_opens_the_metrics_alone(guarded: RunningServer, header: str) -> None:
+def test_metrics_token_opens_the_metrics_alone(guarded: InProcessServer, header: str) -> None:
     """The token of the metrics opens them, however it is sent, and opens nothing else."""
-    assert raw_answer(guarded, GET, header).status == 200
-    assert raw_answer(guarded, "GET /simple/ HTTP/1.1", header).status == 401
+    assert guarded.raw(ASKED, header).status == 200
+    assert guarded.raw("GET /simple/", header).status == 401
 
 
 @pytest.mark.parametrize("header", ["X: y", "Authorization: Bearer", bearer(f"{TOKEN}x")])
-def test_metrics_need_a_token_on_a_public_address(guarded: RunningServer, header: str) -> None:
+def test_metrics_need_a_token_on_a_public_address(guarded: InProcessServer, header: str) -> None:
     """On a public address, metrics need a token."""
-    answer = raw_answer(guarded, GET, header)
+    answer = guarded.raw(ASKED, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
     assert TOKEN.encode() not in answer.body
 
 
-def test_token_of_the_index_does_not_open_the_metrics(guarded: RunningServer) -> None:
+def test_token_of_the_index_does_not_open_the_metrics(guarded: InProcessServer) -> None:
     """A token of the index is no token of the metrics, and the refusal says so."""
-    answer = raw_answer(guarded, GET, bearer(guarded.token))
+    answer = guarded.raw(ASKED, bearer(token_of(guarded.index, can="read")))
     assert (answer.status, error_of(answer)) == (403, "forbidden")
     assert b"This token may not read the metrics." in answer.body
 
 
 def test_no_token_opens_nothing(tmp_path: Path) -> None:
     """Where the settings have no token for the metrics, an empty token does not open them."""
-    with remote_server(tmp_path, RemoteStore(), Settings(server=ELSEWHERE)) as server:
-        assert raw_answer(server, GET, bearer("")).status == 401
+    with in_process(tmp_path, Settings(server=ELSEWHERE)) as app:
+        assert app.raw(ASKED, bearer("")).status == 401
 
 
+@pytest.mark.integration
 def test_start_imports_nothing_slow() -> None:
     """The start imports no library of a cloud or collector, and nothing that is off by default."""
     program = "import sys, wheelyard.http.app; print(*sys.modules)"
@@ -185,9 +188,9 @@ def test_start_imports_nothing_slow() -> None:
     assert absent.isdisjoint(loaded)
 
 
-def test_only_the_exact_path_is_the_metrics(server: RunningServer) -> None:
+def test_only_the_exact_path_is_the_metrics(stocked_app: InProcessServer) -> None:
     """Only GET of the exact path is the metrics; a project may be named `metrics`."""
-    publish(server, make_wheel("metrics"))
-    assert "metrics-1.0-py3-none-any.whl" in server.get("/metrics/").text
-    answer = raw_answer(server, "POST /metrics HTTP/1.1")
+    stocked_app.publish(make_wheel("metrics"))
+    assert "metrics-1.0-py3-none-any.whl" in stocked_app.get("/metrics/").text
+    answer = stocked_app.raw("POST /metrics")
     assert (answer.status, answer.header("allow")) == (405, "GET, HEAD, OPTIONS")

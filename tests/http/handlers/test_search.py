@@ -8,11 +8,9 @@ import pytest
 
 from tests.distributions import make_wheel
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
-from tests.http.in_process import in_process
-from tests.http.servers import RunningServer
+from tests.http.in_process import InProcessServer, in_process
 from tests.operations.in_memory_index import ALICE
 from tests.storage.gcs.opened import EMULATOR
-from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.operations.lifecycle import Selection
@@ -21,19 +19,16 @@ from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Stored
 from wheelyard.wiring.build import open_index
 
-pytestmark = pytest.mark.integration
-
 Lines = list[list[str]]
 HTML = ("Accept", "text/html")
 
 
-def lines(server: RunningServer, token: str = "", path: str = "/search.json") -> Lines:
-    """Ask for what a search finds."""
-    answer = server.get(path, token)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "application/json"
-    found: Lines = answer.json()
-    return found
+def names(app: InProcessServer, *headers: tuple[str, str]) -> list[str]:
+    """Ask for what a search finds; return the names."""
+    app.clock.advance(seconds=LOCAL_SECONDS)
+    answer = app.get("/search.json", *headers)
+    assert (answer.status, answer.header("content-type")) == (200, "application/json")
+    return [name for name, *_ in json.loads(answer.body)]
 
 
 def test_project_is_found_by_name(tmp_path: Path) -> None:
@@ -109,33 +104,34 @@ def test_damaged_project_is_not_found(tmp_path: Path) -> None:
         assert json.loads(app.get("/search.json").body) == [["b", "1.0", ""]]
 
 
-def test_answer_is_sent_again_when_something_changed(stocked_server: RunningServer) -> None:
+def test_answer_is_sent_again_when_something_changed(stocked_app: InProcessServer) -> None:
     """The data of the search is revalidated each time, and not sent again while nothing changes."""
-    until(lambda: "local" in [name for name, _, _ in lines(stocked_server)])
-    first = stocked_server.get("/search.json")
-    tag = first.headers["ETag"]
+    assert names(stocked_app) == ["demo", "epoch", "local"]
+    first = stocked_app.get("/search.json")
+    known = ("If-None-Match", first.header("etag"))
 
-    assert first.headers["Cache-Control"] == "public, no-cache"
-    assert stocked_server.get("/search.json", If_None_Match=tag).status_code == 304
-    head = stocked_server.ask("HEAD", "/search.json")
-    assert (head.status_code, head.content) == (200, b"")
-    assert stocked_server.ask("POST", "/search.json").status_code == 405
+    assert first.header("cache-control") == "public, no-cache"
+    assert stocked_app.get("/search.json", known).status == 304
+    head = stocked_app.get("/search.json", method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    assert stocked_app.get("/search.json", method="POST").status == 405
+    stocked_app.publish(make_wheel("more"))
+    assert names(stocked_app, known) == ["demo", "epoch", "local", "more"]
 
 
-def test_everybody_sees_their_own(private: RunningServer) -> None:
+def test_everybody_sees_their_own(private_app: InProcessServer) -> None:
     """On a private index, a search finds only projects that the caller may read."""
-    assert private.get("/search.json").status_code == 401
-    mine = private.make_token("acme-*")
+    assert private_app.get("/search.json").status == 401
+    mine, everything = private_app.bearer("acme-*"), private_app.bearer()
 
-    assert [name for name, _, _ in lines(private, mine)] == ["acme-core"]
-    everything = ["acme-core", "demo", "secret-plan"]
-    assert [name for name, _, _ in lines(private, private.token)] == everything
+    assert names(private_app, mine) == ["acme-core"]
+    assert names(private_app, everything) == ["acme-core", "demo", "secret-plan"]
     for path in ("/search.json", "/search.json?q=secret"):
-        caching = private.get(path, mine).headers["Cache-Control"]
-        assert caching == "private, no-cache"
-    assert private.get("/search.json?q=secret", mine).json() == {"total": 0, "projects": []}
-    assert private.get("/search.json?q=secret", private.token).json()["total"] == 1
-    assert private.get("/search.json?q=secret").status_code == 401
+        assert private_app.get(path, mine).header("cache-control") == "private, no-cache"
+    secret = "/search.json?q=secret"
+    assert private_app.get(secret, mine).json() == {"total": 0, "projects": []}
+    assert private_app.get(secret, everything).json()["total"] == 1
+    assert private_app.get(secret).status == 401
 
 
 @pytest.fixture
@@ -146,6 +142,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
         yield server
 
 
+@pytest.mark.integration
 def test_first_refresh_reads_each_project_once(cloud: FakeGcs, tmp_path: Path) -> None:
     """The first refresh costs two listings, two reads a project, and a write; then nothing."""
     settings = Settings(store=StoreSettings(location="gs://wheels"))

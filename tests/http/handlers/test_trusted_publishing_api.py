@@ -15,7 +15,7 @@ from tests.distributions import make_wheel
 from tests.http.in_process import in_process
 from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
 from tests.http.packages import post
-from tests.http.servers import Answer, RunningServer
+from tests.http.servers import Answer
 from tests.waiting import until
 from wheelyard.settings.sections import (
     AccessSettings,
@@ -277,19 +277,6 @@ def test_the_first_publisher_may_be_one_of_the_store(tmp_path: Path) -> None:
             200,
             True,
         )
-
-
-def test_index_without_publishers_says_so(server: RunningServer) -> None:
-    """An index without publishers says so at every step, in the form that clients read."""
-    for answer in (
-        server.get("/_/oidc/audience"),
-        server.ask("POST", MINT),
-        server.ask("POST", BURN),
-        server.ask("POST", "/_/oidc/github/mint-token"),
-    ):
-        assert refused(answer, 404) == "not-enabled"
-    gone = server.get(f"{DISCOVERY}?discover=%2Flegacy%2F")
-    assert (gone.status_code, gone.headers["Content-Type"]) == (404, "application/problem+json")
 
 
 def test_discovery_names_no_host_that_a_request_made_up(fresh_ci: Ci, tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """Conditional and range requests, row by row of RFC 9110 (sections 5.3, 13 and 14)."""
 
+import json
+from collections.abc import Iterator
+from random import Random
 from typing import NamedTuple
 
 import pytest
 
 from tests.distributions import make_wheel
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import publish
-from tests.http.raw_client import RawResponse, basic, raw_answer
-from tests.http.servers import RunningServer
-
-pytestmark = pytest.mark.integration
+from tests.http.raw_client import basic, raw_answer
+from tests.http.servers import RunningServer, token_of
+from wheelyard.storage.local import LocalStore
 
 DEMO = make_wheel("conditions", content=bytes(range(256)) * 8)
 FILE = f"/files/conditions/{DEMO.sha256}/{DEMO.filename}"
@@ -24,10 +27,12 @@ DATES = (PAST, FUTURE, "garbage")
 
 
 @pytest.fixture(scope="module")
-def server_with_wheel(server: RunningServer) -> RunningServer:
-    """The server with a wheel of some thousand bytes."""
-    publish(server, DEMO)
-    return server
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """An application over a folder, with a wheel of some thousand bytes."""
+    folder = tmp_path_factory.mktemp("conditions")
+    with in_process(folder, store=LocalStore(folder / "store", Random(1))) as app:
+        app.publish(DEMO)
+        yield app
 
 
 class Row(NamedTuple):
@@ -72,23 +77,21 @@ CONDITIONS = {
 
 @pytest.mark.parametrize("row", CONDITIONS)
 @pytest.mark.parametrize("path", [*PAGES, FILE, METADATA])
-def test_condition_is_met_or_not_as_in_rfc_9110(
-    server_with_wheel: RunningServer, path: str, row: str
-) -> None:
+def test_condition_is_met_or_not_as_in_rfc_9110(app: InProcessServer, path: str, row: str) -> None:
     """A condition on a page, a file or its metadata is met or not, alike for GET and HEAD."""
-    whole = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1")
+    whole = app.raw(f"GET {path}")
     expected = CONDITIONS[row]
     headers = [header.format(whole.header("etag")) for header in expected.headers]
     for method in ("GET", "HEAD"):
-        answer = raw_answer(server_with_wheel, f"{method} {path} HTTP/1.1", *headers)
+        answer = app.raw(f"{method} {path}", *headers)
         assert answer.status == expected.status
         if answer.status == 412:
-            assert dict(answer.headers).keys().isdisjoint({"etag", "last-modified"})
+            assert answer.headers.keys().isdisjoint({"etag", "last-modified"})
             assert method == "HEAD" or b'"precondition_failed"' in answer.body
             continue
         # 15.4.5: a 304 has what the cache of the client needs
         for name in ("etag", "cache-control", "vary", "x-content-type-options", "date"):
-            assert (name in dict(answer.headers)) == (name in dict(whole.headers)), name
+            assert (name in answer.headers) == (name in whole.headers), name
         assert answer.header("etag") == whole.header("etag")
         assert answer.body == (whole.body if (answer.status, method) == (200, "GET") else b"")
 
@@ -138,14 +141,12 @@ RANGES = {
 
 @pytest.mark.parametrize("row", RANGES)
 @pytest.mark.parametrize("path", [FILE])
-def test_range_is_sent_refused_or_ignored(
-    server_with_wheel: RunningServer, path: str, row: str
-) -> None:
+def test_range_is_sent_refused_or_ignored(app: InProcessServer, path: str, row: str) -> None:
     """A range of a file is sent exactly, refused with the size, or ignored."""
-    whole = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1")
+    whole = app.raw(f"GET {path}")
     size, expected, etag = SIZE[path], RANGES[row], whole.header("etag")
     headers = [header.format(etag, etag) for header in expected.headers]
-    answer = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1", *headers)
+    answer = app.raw(f"GET {path}", *headers)
     assert answer.status == expected.status
     if expected.part is not None:
         first, last = (each % size for each in expected.part)
@@ -156,28 +157,28 @@ def test_range_is_sent_refused_or_ignored(
     elif answer.status == 416:
         assert answer.header("content-range") == f"bytes */{size}"
     else:
-        assert "content-range" not in dict(answer.headers)
+        assert "content-range" not in answer.headers
         assert answer.body == whole.body or answer.status != 200
     # 14.2: a range is of GET alone
-    head = raw_answer(server_with_wheel, f"HEAD {path} HTTP/1.1", *headers)
+    head = app.raw(f"HEAD {path}", *headers)
     assert head.status == (answer.status if answer.status in (304, 412) else 200)
-    assert "content-range" not in dict(head.headers)
+    assert "content-range" not in head.headers
 
 
 OF_A_PART = ("content-range", "content-length", "date")
 
 
-def _without(answer: RawResponse, *names: str) -> list[tuple[str, str]]:
-    return sorted(header for header in answer.headers if header[0] not in names)
+def _without(answer: InProcessResponse, *names: str) -> list[tuple[str, str]]:
+    return sorted(header for header in answer.lines if header[0] not in names)
 
 
 @pytest.mark.parametrize("path", [*PAGES, METADATA])
-def test_page_has_no_ranges(server_with_wheel: RunningServer, path: str) -> None:
+def test_page_has_no_ranges(app: InProcessServer, path: str) -> None:
     """A page is always whole, and says nothing of ranges."""
-    whole = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1")
-    answer = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1", "Range: bytes=0-3")
+    whole = app.raw(f"GET {path}")
+    answer = app.raw(f"GET {path}", "Range: bytes=0-3")
     assert (answer.status, answer.body) == (200, whole.body)
-    assert "accept-ranges" not in dict(answer.headers)
+    assert "accept-ranges" not in answer.headers
 
 
 @pytest.mark.parametrize(
@@ -195,32 +196,29 @@ def test_page_has_no_ranges(server_with_wheel: RunningServer, path: str) -> None
     ],
 )
 def test_condition_on_a_missing_page_is_not_looked_at(
-    server_with_wheel: RunningServer, path: str, status: int, condition: str
+    app: InProcessServer, path: str, status: int, condition: str
 ) -> None:
     """Without a page or a file, no condition is looked at (RFC 9110, 13.2.1)."""
-    answer = raw_answer(server_with_wheel, f"GET {path} HTTP/1.1", condition.format(OTHER))
+    answer = app.raw(f"GET {path}", condition.format(OTHER))
     assert answer.status == status
 
 
 @pytest.mark.parametrize("condition", [OTHER, "*", "garbage"])
-def test_change_bound_to_an_etag_is_not_made(
-    server_with_wheel: RunningServer, condition: str
-) -> None:
+def test_change_bound_to_an_etag_is_not_made(app: InProcessServer, condition: str) -> None:
     """A change that is bound to an ETag is not made: nothing that can be changed has one."""
     wanted = 200 if condition == "*" else 412
-    headers = (
-        basic("x", server_with_wheel.token),
-        "Content-Type: application/json",
-        f"If-Match: {condition}",
-    )
-    path = "/api/v1/projects/conditions/status"
-    answer = raw_answer(
-        server_with_wheel, f"POST {path} HTTP/1.1", *headers, body=b'{"status": "deprecated"}'
-    )
-    assert answer.status == wanted
-    shown = server_with_wheel.get("/api/v1/projects/conditions").json()["project-status"]["status"]
+    token = token_of(app.index, can="read,manage")
+    headers = (basic("x", token), "Content-Type: application/json")
+    path = "/api/v1/projects/conditions"
+
+    def ask(status: str, *condition: str) -> int:
+        body = json.dumps({"status": status}).encode()
+        return app.raw(f"POST {path}/status", *headers, *condition, body=body).status
+
+    assert ask("deprecated", f"If-Match: {condition}") == wanted
+    shown = json.loads(app.raw(f"GET {path}").body)["project-status"]["status"]
     assert shown == ("deprecated" if wanted == 200 else "active")
-    server_with_wheel.change("conditions", "status", status="active")
+    assert ask("active") == 200
 
 
 @pytest.mark.parametrize(
@@ -232,22 +230,37 @@ def test_change_bound_to_an_etag_is_not_made(
     ],
 )
 def test_list_in_two_lines_is_one_list(
-    server_with_wheel: RunningServer, lines: tuple[str, ...], kind: str
+    app: InProcessServer, lines: tuple[str, ...], kind: str
 ) -> None:
     """A list that comes in two lines of a head is one list (RFC 9110, 5.3)."""
-    answer = raw_answer(server_with_wheel, "GET /simple/conditions/ HTTP/1.1", *lines)
+    answer = app.raw("GET /simple/conditions/", *lines)
     assert answer.header("content-type") == kind
 
 
-def test_second_content_encoding_hides_no_first(server_with_wheel: RunningServer) -> None:
+def test_second_content_encoding_hides_no_first(app: InProcessServer) -> None:
     """A body that is said to be compressed is refused, whatever a second line says of it."""
     lines = (
         "Content-Encoding: gzip",
         "Content-Encoding: identity",
-        basic("x", server_with_wheel.token),
+        basic("x", token_of(app.index, can="upload")),
     )
     form = "Content-Type: multipart/form-data; boundary=f"
-    answer = raw_answer(
-        server_with_wheel, "POST /legacy/ HTTP/1.1", *lines, form, body=b"--f--\r\n"
-    )
+    answer = app.raw("POST /legacy/", *lines, form, body=b"--f--\r\n")
     assert answer.status == 415
+
+
+OVER_A_WIRE = ("If-Match 412 0", "If-None-Match 304 0", "none-in-two-lines", "several-in-two-lines")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("row", [*OVER_A_WIRE, "middle", "Range 416 0"])
+def test_conditions_and_ranges_come_over_a_wire(server: RunningServer, row: str) -> None:
+    """A server gets each line of a condition or a range, and says in its answer what came of it."""
+    publish(server, DEMO)
+    expected = (CONDITIONS | RANGES)[row]
+    headers = [header.format(f'"{DEMO.sha256}"') for header in expected.headers]
+    answer = raw_answer(server, f"GET {FILE} HTTP/1.1", *headers)
+
+    assert answer.status == expected.status
+    assert answer.body == DEMO.body[5:10] or expected.part is None
+    assert ("content-range" in dict(answer.headers)) == (answer.status in (206, 416))

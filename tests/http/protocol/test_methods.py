@@ -1,5 +1,6 @@
 """Which methods a path takes, and that OPTIONS and every 405 say so, for each route there is."""
 
+from functools import cache
 from typing import Final
 
 import pytest
@@ -8,16 +9,14 @@ from hypothesis import strategies as st
 from starlette.routing import compile_path
 
 from tests.distributions import make_wheel
-from tests.http.in_process import in_process
+from tests.http.in_process import InProcessServer, in_process
 from tests.http.raw_client import basic, raw_answer
-from tests.http.servers import RunningServer
+from tests.http.servers import RunningServer, token_of
 from wheelyard.errors import Invalid
 from wheelyard.http.requests import decode_path
 from wheelyard.http.routing import ALL_METHODS, RouteTable
 from wheelyard.model.index_name import parse_index_name
 from wheelyard.settings.sections import ServerSettings, Settings
-
-pytestmark = pytest.mark.integration
 
 DEMO = make_wheel("demo", "1.0")
 NAMED = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
@@ -56,30 +55,46 @@ LISTED: Final = {
     DELETE: "/api/v1/tokens/0123456789",
 }
 PATHS: Final = {path: listed for listed, paths in LISTED.items() for path in paths.split()}
+RENDERED: Final = ("/-/docs/", "/-/docs/tokens/")
+"""Pages that a process renders."""
+ROWS = [
+    *(path for path in PATHS if path not in RENDERED),
+    *(pytest.param(path, marks=pytest.mark.integration) for path in RENDERED),
+]
 NO_PATHS = ("/a/b/c/d", "/api/v1", "/api/v1/nothing", "/api/v1/tokens/x/y", f"{NAMED}/")
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_options_lists_the_methods_of_a_path(stocked_server: RunningServer, path: str) -> None:
+@pytest.mark.parametrize("path", ROWS)
+def test_options_lists_the_methods_of_a_path(stocked_app: InProcessServer, path: str) -> None:
     """OPTIONS and 405 list the very methods that a path does not answer with 405."""
     listed = PATHS[path]
-    credential = basic("__token__", stocked_server.make_token("x", can="read"))
+    credential = basic("__token__", token_of(stocked_app.index, "x", can="read"))
 
-    options = raw_answer(stocked_server, f"OPTIONS {path} HTTP/1.1")
+    options = stocked_app.raw(f"OPTIONS {path}")
     assert (options.status, options.header("allow"), options.body) == (204, listed, b"")
     for method in EVERY:
-        answer = raw_answer(stocked_server, f"{method} {path} HTTP/1.1", credential)
+        answer = stocked_app.raw(f"{method} {path}", credential)
         assert (answer.status == 405) == (method not in listed.split(", ")), method
         if answer.status == 405:
             assert answer.header("allow") == listed
             assert answer.header("content-type") == "application/json"
 
 
+@pytest.mark.integration
+def test_methods_come_over_a_wire(stocked_server: RunningServer) -> None:
+    """A server gets any method as it is written, and its answer lists those that it takes."""
+    for method in EVERY:
+        answer = raw_answer(stocked_server, f"{method} /simple/demo/ HTTP/1.1")
+        assert answer.status == {"GET": 200, "HEAD": 200, "OPTIONS": 204}.get(method, 405), method
+        assert method in ("GET", "HEAD") or answer.header("allow") == READ
+    assert raw_answer(stocked_server, "OPTIONS * HTTP/1.1").header("allow") == READ
+
+
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "POST", "GET"])
 @pytest.mark.parametrize("path", NO_PATHS)
-def test_missing_path_has_no_methods(stocked_server: RunningServer, path: str, method: str) -> None:
+def test_missing_path_has_no_methods(stocked_app: InProcessServer, path: str, method: str) -> None:
     """A path that leads nowhere is not found by any method."""
-    assert raw_answer(stocked_server, f"{method} {path} HTTP/1.1").status == 404
+    assert stocked_app.raw(f"{method} {path}").status == 404
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +141,15 @@ def test_path_with_methods_takes_options(
     assert ("OPTIONS" in listed) == bool(listed)
 
 
+compiled = cache(compile_path)
+
+
 @given(words=st.lists(st.sampled_from([*WORDS, "{root}"]), max_size=6), slash=st.booleans())
 def test_skipped_routes_change_no_answer(
     routes: RouteTable, words: list[str], *, slash: bool
 ) -> None:
     """A path is answered as if all routes were tried, though most are left out."""
     path = "".join(f"/{word}" for word in words if word) + "/" * slash or "/"
-    every = [route for route in routes.rows if compile_path(route.path)[0].match(path)]
+    every = [route for route in routes.rows if compiled(route.path)[0].match(path)]
     fixed = next((number for number, route in enumerate(every, 1) if route.is_fixed), None)
     assert [route for route, _ in routes.matching(path)] == every[:fixed]

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.http.raw_client import raw_answer
-from tests.http.servers import RunningServer
+from tests.http.in_process import InProcessServer
 from wheelyard.http.representation import MediaType, accepts_gzip, best_media_type
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
@@ -51,15 +50,14 @@ RULES = {
 }
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize(("accept", "kind"), CLIENTS.values(), ids=CLIENTS)
 def test_client_gets_what_it_reads(
-    stocked_server: RunningServer, path: str, accept: str, kind: str
+    stocked_app: InProcessServer, path: str, accept: str, kind: str
 ) -> None:
     """Each client gets the form that it can read, asked again and again."""
     for _ in range(3):  # the page comes from the renderer first, and then from memory
-        answer = raw_answer(stocked_server, f"GET {path} HTTP/1.1", f"Accept: {accept}")
+        answer = stocked_app.raw(f"GET {path}", f"Accept: {accept}")
         assert (answer.status, answer.header("content-type")) == (200, kind)
         assert answer.header("vary") == "Accept, Accept-Encoding"
 
@@ -76,18 +74,16 @@ def kind_for(accept: str) -> str | None:
     return None if form is None else form.value.content_type.decode()
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("path", PAGES)
-def test_unsuitable_form_is_not_acceptable(stocked_server: RunningServer, path: str) -> None:
+def test_unsuitable_form_is_not_acceptable(stocked_app: InProcessServer, path: str) -> None:
     """A client that takes no form that there is gets a 406, and one that names none gets HTML."""
     for accept in ("image/png", "*/*;q=0"):
-        answer = raw_answer(stocked_server, f"GET {path} HTTP/1.1", f"Accept: {accept}")
+        answer = stocked_app.raw(f"GET {path}", f"Accept: {accept}")
         assert (answer.status, answer.header("content-type")) == (406, "application/json")
         assert answer.header("vary") == "Accept, Accept-Encoding"
-    assert raw_answer(stocked_server, f"GET {path} HTTP/1.1").header("content-type") == HTML
+    assert stocked_app.raw(f"GET {path}").header("content-type") == HTML
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("query", "kind"),
     [
@@ -105,25 +101,21 @@ def test_unsuitable_form_is_not_acceptable(stocked_server: RunningServer, path: 
     ],
 )
 def test_format_in_the_query_decides(
-    stocked_server: RunningServer, query: str, kind: str | None
+    stocked_app: InProcessServer, query: str, kind: str | None
 ) -> None:
     """`?format=` decides whatever Accept says, and an unknown format is 406."""
     for path in PAGES:
-        answer = raw_answer(stocked_server, f"GET {path}?{query} HTTP/1.1", f"Accept: {V1_JSON}")
+        answer = stocked_app.raw(f"GET {path}?{query}", f"Accept: {V1_JSON}")
         assert answer.status == (406 if kind is None else 200)
         if kind is not None:
             assert answer.header("content-type") == kind
 
 
-@pytest.mark.integration
-def test_home_is_for_people_and_programs(stocked_server: RunningServer) -> None:
+def test_home_is_for_people_and_programs(stocked_app: InProcessServer) -> None:
     """`/` is the page for people, and the list of projects for an installer."""
-    assert (
-        raw_answer(stocked_server, "GET / HTTP/1.1", f"Accept: {PIP}").header("content-type")
-        == V1_JSON
-    )
+    assert stocked_app.raw("GET /", f"Accept: {PIP}").header("content-type") == V1_JSON
     for accept in ("text/html", "*/*"):
-        page = raw_answer(stocked_server, "GET / HTTP/1.1", f"Accept: {accept}")
+        page = stocked_app.raw("GET /", f"Accept: {accept}")
         assert page.header("content-type") == HTML
         assert b"<h1>" in page.body
 

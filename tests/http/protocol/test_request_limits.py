@@ -203,7 +203,7 @@ def test_long_journal_comes_in_pages(tmp_path: Path) -> None:
         publish(server, make_wheel("long"))
         caller, name = local_caller(index), NormalizedName("long")
         selection = Selection(parse_version("1.0"))
-        for number in range(2100):
+        for number in range(1100):
             index.lifecycle.change("yank", caller, name, selection, f"reason {number}")
         path = "/api/v1/projects/long/journal"
         pages = [server.get(path).json()]
@@ -214,6 +214,6 @@ def test_long_journal_comes_in_pages(tmp_path: Path) -> None:
             answers = list(pool.map(lambda _: server.get(path), range(24)))
 
     numbers = [[commit["number"] for commit in page["commits"]] for page in pages]
-    assert [len(page) for page in numbers] == [1000, 1000, 101]
-    assert [number for page in numbers for number in page] == list(range(1, 2102))
+    assert [len(page) for page in numbers] == [1000, 101]
+    assert [number for page in numbers for number in page] == list(range(1, 1102))
     assert {answer.json()["next"] for answer in answers} == {1000}

@@ -7,12 +7,10 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.distributions import make_wheel
-from tests.http.in_process import in_process
-from tests.http.raw_client import raw_answer
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.raw_client import raw_connection
 from tests.http.servers import RunningServer
 from wheelyard.settings.sections import ServerSettings, Settings
-
-pytestmark = pytest.mark.integration
 
 JSON = "application/vnd.pypi.simple.v1+json"
 ROOTS = ("/simple/", "/pypi/simple/", "/pypi/", "/", "/acme/")
@@ -26,23 +24,23 @@ DEMO = make_wheel("demo", "1.0", "Requires-Python: >=3.9", "Summary: A demo of <
 
 @pytest.mark.parametrize("kind", [JSON, "text/html"], ids=["json", "html"])
 @pytest.mark.parametrize("root", EVERY_ROOT)
-def test_links_of_a_page_lead_to_files(stocked_server: RunningServer, root: str, kind: str) -> None:
+def test_links_of_a_page_lead_to_files(stocked_app: InProcessServer, root: str, kind: str) -> None:
     """Every root lists the projects, and relative links of their pages lead to the files."""
     assert (
-        stocked_server.get(root, Accept=JSON).content
-        == stocked_server.get("/simple/", Accept=JSON).content
+        stocked_app.get(root, ("Accept", JSON)).body
+        == stocked_app.get("/simple/", ("Accept", JSON)).body
     )
-    address = f"{stocked_server.url}{root}demo/"
-    answer = stocked_server.get(f"{root}demo/", Accept=kind)
-    assert answer.content == stocked_server.get("/simple/demo/", Accept=kind).content
+    address = f"{root}demo/"
+    answer = stocked_app.get(f"{root}demo/", ("Accept", kind))
+    assert answer.body == stocked_app.get("/simple/demo/", ("Accept", kind)).body
 
-    files = stocked_server.get(f"{root}demo/", Accept=JSON).json()["files"]
+    files = stocked_app.get(f"{root}demo/", ("Accept", JSON)).json()["files"]
     assert len(files) == 3
     for file in files:
         assert file["url"] in answer.text
-        fetched = stocked_server.get(urljoin(address, file["url"]))
-        assert fetched.status_code == 200
-        assert len(fetched.content) == file["size"]
+        fetched = stocked_app.get(urljoin(address, file["url"]))
+        assert fetched.status == 200
+        assert len(fetched.body) == file["size"]
 
 
 @pytest.mark.parametrize(
@@ -58,15 +56,15 @@ def test_links_of_a_page_lead_to_files(stocked_server: RunningServer, root: str,
         "/raw/{filename}",
     ],
 )
-def test_file_has_several_addresses(stocked_server: RunningServer, path: str) -> None:
+def test_file_has_several_addresses(stocked_app: InProcessServer, path: str) -> None:
     """A file is answered in place, alike, at its own address and at those of older systems."""
     path = path.format(sha256=DEMO.sha256, filename=DEMO.filename)
-    answer = stocked_server.get(path)
+    answer = stocked_app.get(path)
 
-    assert answer.status_code == 200
-    assert answer.content == DEMO.body
-    assert answer.headers["ETag"] == f'"{DEMO.sha256}"'
-    assert stocked_server.get(f"{path}.metadata").content == DEMO.metadata
+    assert answer.status == 200
+    assert answer.body == DEMO.body
+    assert answer.headers["etag"] == f'"{DEMO.sha256}"'
+    assert stocked_app.get(f"{path}.metadata").body == DEMO.metadata
 
 
 @pytest.mark.parametrize(
@@ -97,10 +95,10 @@ def test_file_has_several_addresses(stocked_server: RunningServer, path: str) ->
     ],
 )
 def test_page_is_redirected_to_its_normal_address(
-    stocked_server: RunningServer, asked: str, leads_to: str | None
+    stocked_app: InProcessServer, asked: str, leads_to: str | None
 ) -> None:
     """A page is sent to its normal address, as a path of this very host, with its query."""
-    answer = raw_answer(stocked_server, f"GET {asked} HTTP/1.1")
+    answer = stocked_app.raw(f"GET {asked}")
 
     if leads_to is None:
         assert answer.status in {400, 404}
@@ -122,10 +120,10 @@ def test_page_is_redirected_to_its_normal_address(
     ],
 )
 def test_redirect_keeps_a_query_without_secrets(
-    stocked_server: RunningServer, query: str, kept: str
+    stocked_app: InProcessServer, query: str, kept: str
 ) -> None:
     """A redirect keeps the query, unless it contains a secret."""
-    answer = raw_answer(stocked_server, f"GET /simple/demo?{query} HTTP/1.1")
+    answer = stocked_app.raw(f"GET /simple/demo?{query}")
 
     assert answer.header("location") == f"/simple/demo/{kept}"
 
@@ -147,20 +145,32 @@ def test_redirect_keeps_a_query_without_secrets(
         *(f"/packages/{DEMO.filename}", "/nowhere/at/all", "/%zz"),
     ],
 )
-def test_head_is_get_without_its_body(stocked_server: RunningServer, path: str) -> None:
+def test_head_is_get_without_its_body(stocked_app: InProcessServer, path: str) -> None:
     """HEAD gets the very headers that GET gets, and no body."""
-    got = raw_answer(stocked_server, f"GET {path} HTTP/1.1", "Connection: close")
-    head = raw_answer(stocked_server, f"HEAD {path} HTTP/1.1", "Connection: close")
+    got = stocked_app.raw(f"GET {path}")
+    head = stocked_app.raw(f"HEAD {path}")
 
     assert head.status == got.status
-    assert _undated(head.headers) == _undated(got.headers)
+    assert sorted(head.lines) == sorted(got.lines)
     assert head.body == b""
     assert got.header("x-content-type-options") == "nosniff"
     assert len(got.body) == int(got.header("content-length"))
 
 
-def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
-    return sorted(header for header in headers if header[0] != "date")
+@pytest.mark.integration
+@pytest.mark.parametrize("path", ["/", "/simple/nothing/", f"/packages/{DEMO.filename}"])
+def test_head_has_no_body_over_a_wire(stocked_server: RunningServer, path: str) -> None:
+    """What follows the head of an answer to HEAD is the next answer."""
+    with raw_connection(stocked_server) as line:
+        line.ask(f"HEAD {path} HTTP/1.1")
+        head = line.reply(bodiless=True)
+        line.ask(f"GET {path} HTTP/1.1")
+        got = line.reply()
+
+    assert head is not None
+    assert got is not None
+    assert got.status == head.status
+    assert len(got.body) == int(head.header("content-length"))
 
 
 @pytest.mark.parametrize(
@@ -182,24 +192,24 @@ def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     ],
 )
 def test_unknown_path_is_not_found(
-    stocked_server: RunningServer, private: RunningServer, path: str
+    stocked_app: InProcessServer, private_app: InProcessServer, path: str
 ) -> None:
     """Unknown paths are 404 to readers, and 401 to callers without any read access."""
-    answer = stocked_server.get(path, Accept="*/*")
+    answer = stocked_app.get(path, ("Accept", "*/*"))
 
-    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/json")
+    assert (answer.status, answer.headers["content-type"]) == (404, "application/json")
     assert answer.json().keys() - {"fact", "advice"} == {"message", "code", "title", "error"}
     assert answer.json()["error"] == "not_found"
-    assert private.get(path).status_code == 401
-    assert private.get(path, private.token).status_code == 404
+    assert private_app.get(path).status == 401
+    assert private_app.get(path, private_app.bearer()).status == 404
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/legacy/", "/legacy"])
-def test_health_is_open_to_everybody(private: RunningServer, path: str) -> None:
+def test_health_is_open_to_everybody(private_app: InProcessServer, path: str) -> None:
     """Whether the server lives, and what an upload URL is, may be asked by anybody."""
-    answer = private.get(path)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"].startswith("text/plain")
+    answer = private_app.get(path)
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain")
 
 
 @pytest.mark.parametrize(
@@ -210,14 +220,14 @@ def test_health_is_open_to_everybody(private: RunningServer, path: str) -> None:
     ],
 )
 def test_icon_and_robots_are_open_to_everybody(
-    private: RunningServer, path: str, kind: str, start: bytes
+    private_app: InProcessServer, path: str, kind: str, start: bytes
 ) -> None:
     """Browsers get an icon once a day, and search engines are told to leave out every page."""
-    answer = private.get(path)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (200, kind)
-    assert answer.content.startswith(start)
-    assert answer.headers.get_list("Cache-Control") == ["public, max-age=86400"]
-    assert private.ask("POST", path).status_code == 405
+    answer = private_app.get(path)
+    assert (answer.status, answer.headers["content-type"]) == (200, kind)
+    assert answer.body.startswith(start)
+    assert answer.header("cache-control") == "public, max-age=86400"
+    assert private_app.get(path, method="POST").status == 405
 
 
 def test_project_named_like_a_route(tmp_path: Path) -> None:

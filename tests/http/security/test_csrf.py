@@ -6,15 +6,18 @@ from collections.abc import Iterator
 import pytest
 
 from tests.distributions import Distribution, make_wheel
+from tests.http.forms import BOUNDARY
+from tests.http.in_process import InProcessServer
+from tests.http.packages import KIND, form
 from tests.http.protocol.test_http2 import curl
 from tests.http.servers import RunningServer, running_server
 from wheelyard.http.forms import is_cross_site
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 PACKAGE: Distribution = make_wheel("browser")
+ADDRESS = "127.0.0.1:8080"
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -36,31 +39,30 @@ PACKAGE: Distribution = make_wheel("browser")
     ids=reprlib.repr,
 )
 def test_other_sites_change_nothing(
-    server: RunningServer, headers: dict[str, str], status: int
+    stocked_app: InProcessServer, headers: dict[str, str], status: int
 ) -> None:
     """A page of another site uploads, yanks and deletes nothing with a browser's password."""
-    sent = {name: value.format(address=server.address) for name, value in headers.items()}
-    auth = ("__token__", server.token)
+    app = stocked_app
+    sent = [(name, value.format(address=ADDRESS)) for name, value in headers.items()]
+    body, login, token = form(PACKAGE, BOUNDARY), app.bearer(), app.bearer("browser")
     uploads = [
-        server.client.post(
-            path, files={"content": (PACKAGE.filename, PACKAGE.body)}, auth=auth, headers=sent
-        )
+        app.send(path, body, login, *sent, kind=KIND, host=ADDRESS)
         for path in ("/legacy/", "/", "/simple/", "/acme/")
     ]
     yank = "/api/v1/projects/browser/unyank"
-    change = server.client.post(yank, json={"version": "1.0"}, auth=auth, headers=sent)
-    token = server.make_token("browser")
-    url = f"/api/v1/tokens/{token[4:14]}"
-    gone = server.client.delete(url, auth=("__token__", token), headers=sent)
+    change = app.send(yank, b'{"version": "1.0"}', login, *sent, host=ADDRESS)
+    url = f"/api/v1/tokens/{token[1][11:21]}"
+    gone = app.get(url, token, *sent, method="DELETE", host=ADDRESS)
 
-    assert [answer.status_code for answer in uploads] == [status] * 4
-    assert gone.status_code == (204 if status == 200 else 403)
+    assert [answer.status for answer in uploads] == [status] * 4
+    assert gone.status == (204 if status == 200 else 403)
     for answer in (*uploads, change, gone) if status == 403 else ():
-        assert (answer.status_code, answer.json()["error"]) == (403, "cross_site")
-    shown = server.client.post(yank, auth=auth, headers={**sent, "Accept": "text/html"})
+        assert (answer.status, answer.json()["error"]) == (403, "cross_site")
+    html = ("Accept", "text/html")
+    shown = app.get(yank, login, html, *sent, method="POST", host=ADDRESS)
     assert status == 200 or "Nothing was changed." in shown.text
     assert "public_url" not in shown.text
-    assert server.client.get("/simple/", headers=sent).status_code == 200
+    assert app.get("/simple/", *sent, host=ADDRESS).status == 200
 
 
 @pytest.mark.integration

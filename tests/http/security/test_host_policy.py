@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.distributions import make_wheel
-from tests.http.packages import publish
+from tests.http.in_process import InProcessServer, in_process
 from tests.http.raw_client import http2_connection
 from tests.http.servers import RunningServer, running_server
 from wheelyard.errors import Forbidden, Invalid
@@ -17,7 +17,6 @@ from wheelyard.http.requests import UNKNOWN_ADDRESS, client_address
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 HOSTS = '[access]\ntrusted_hosts = ["Packages.example.com", "[::1]:8080", "127.0.0.1"]\n'
-HTTPS = "[access]\nrequire_https = true\n[server]\ntrusted_proxies = 1\n"
 
 FORWARDING = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via", b"cf-connecting-ip")
 
@@ -30,13 +29,24 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server behind one proxy, which takes credentials over HTTPS only."""
-    with running_server(tmp_path_factory.mktemp("proxied"), config=HTTPS) as server:
-        yield server
+def named_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """An application that answers to a few names only."""
+    access = AccessSettings(trusted_hosts=("Packages.example.com", "[::1]:8080", "127.0.0.1"))
+    with in_process(tmp_path_factory.mktemp("named"), Settings(access=access)) as app:
+        yield app
 
 
-@pytest.mark.integration
+@pytest.fixture(scope="module")
+def proxied_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """An application behind one proxy, which takes credentials over HTTPS only."""
+    settings = Settings(
+        server=ServerSettings(trusted_proxies=1), access=AccessSettings(require_https=True)
+    )
+    with in_process(tmp_path_factory.mktemp("proxied"), settings) as app:
+        app.publish(make_wheel("demo"))
+        yield app
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [
@@ -53,30 +63,28 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
 )
 @pytest.mark.parametrize("path", ["/simple/", "/"])
 def test_only_trusted_hosts_are_answered(
-    named: RunningServer, path: str, host: str, status: int
+    named_app: InProcessServer, path: str, host: str, status: int
 ) -> None:
     """Only the names of the settings are answered, with any port unless one is said."""
-    answer = named.get(path, Host=host)
+    answer = named_app.get(path, host=host)
 
-    assert answer.status_code == status
+    assert answer.status == status
     assert status == 200 or answer.json()["error"] == "unknown_host"
     assert host not in answer.text or status == 200
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     "path", ["/nowhere/at/all", "/metrics", "/_/oidc/audience", "/%zz", "/../"]
 )
-def test_unknown_host_learns_no_path(named: RunningServer, path: str) -> None:
+def test_unknown_host_learns_no_path(named_app: InProcessServer, path: str) -> None:
     """Under another name no path tells whether there is something, or whether it is a path."""
-    assert named.get(path, Host="evil.example.com").status_code == 421
+    assert named_app.get(path, host="evil.example.com").status == 421
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_probe_may_use_any_host(named: RunningServer, path: str) -> None:
+def test_probe_may_use_any_host(named_app: InProcessServer, path: str) -> None:
     """Probes may use the address instead of an allowed host name."""
-    assert named.get(path, Host="10.0.0.7:8080").status_code == 200
+    assert named_app.get(path, host="10.0.0.7:8080").status == 200
 
 
 OURS, EVIL = "packages.example.com", "evil.example.com"
@@ -123,7 +131,6 @@ def test_two_authorities_are_refused(named: RunningServer) -> None:
             assert connection.answer(stream) == b""
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -138,17 +145,16 @@ def test_two_authorities_are_refused(named: RunningServer) -> None:
     ids=reprlib.repr,
 )
 def test_credential_over_plain_http_is_refused(
-    proxied: RunningServer, headers: dict[str, str], status: int
+    proxied_app: InProcessServer, headers: dict[str, str], status: int
 ) -> None:
     """A credential that the proxy did not get over HTTPS, or does not say so of, is refused."""
-    proxied.client.headers["X-Forwarded-Proto"] = "https"
-    publish(proxied, make_wheel("demo"))
-    del proxied.client.headers["X-Forwarded-Proto"]
-    assert proxied.get("/simple/").status_code == 200  # there is nothing to be read on the way
+    named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    login = proxied_app.bearer()
+    assert proxied_app.get("/simple/").status == 200  # there is nothing to be read on the way
     for _ in range(2):  # the second of them is in memory
-        answer = proxied.get("/simple/demo/", proxied.token, **headers)
+        answer = proxied_app.get("/simple/demo/", login, *named)
 
-        assert answer.status_code == status
+        assert answer.status == status
         assert status == 200 or answer.json()["error"] == "https_required"
 
 

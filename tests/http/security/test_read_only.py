@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
+from urllib.parse import urljoin
 
 import pytest
 
 from tests.distributions import make_wheel
-from tests.http.packages import form, post, publish
-from tests.http.servers import RunningServer, running_app, running_server
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import form, post
+from tests.http.servers import running_app, running_server
 from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.http.app import App
 from wheelyard.settings.sections import ServerSettings, Settings, StoreSettings
+from wheelyard.storage.local import LocalStore
 from wheelyard.wiring.build import open_index
-
-pytestmark = pytest.mark.integration
 
 KIND = "multipart/form-data; boundary=frontier"
 JSON = "application/json"
@@ -22,16 +24,15 @@ XML = "text/xml"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server that only reads, on a store that another one has filled."""
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """An application that only reads, on a store that another one has filled."""
     folder = tmp_path_factory.mktemp("read-only")
-    store = StoreSettings(location=str(folder / "store"))
-    with running_app(open_index(Settings(store=store)), folder) as writing:
-        publish(writing, make_wheel())
-    reading = ServerSettings(read_only=True, roots=("acme",))
-    index = open_index(Settings(store=store, server=reading), is_server=True)
-    with running_app(index, folder) as server:
-        yield server
+    store = LocalStore(folder / "store", Random(1))
+    with in_process(folder, store=store) as writing:
+        writing.publish(make_wheel())
+    reading = Settings(server=ServerSettings(read_only=True, roots=("acme",)))
+    with in_process(folder, reading, store=store) as app:
+        yield app
 
 
 @pytest.mark.parametrize("is_known", [True, False])
@@ -45,32 +46,32 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     ],
 )
 def test_changes_are_refused(
-    server: RunningServer, method: str, path: str, kind: str, *, is_known: bool
+    app: InProcessServer, method: str, path: str, kind: str, *, is_known: bool
 ) -> None:
     """Every change is refused as read-only, for every caller and request."""
-    auth = ("__token__", server.token) if is_known else None
+    login = [app.bearer()] if is_known else []
     body = form(make_wheel("more")) if kind == KIND else b"{}"
 
-    answer = server.client.request(
-        method, path, content=body, headers={"Content-Type": kind}, auth=auth
-    )
+    answer = app.send(path, body, *login, method=method, kind=kind)
 
-    assert (answer.status_code, answer.json()["error"]) == (403, "read_only")
+    assert (answer.status, answer.json()["error"]) == (403, "read_only")
 
 
-def test_read_only_server_answers_reads(server: RunningServer) -> None:
+def test_read_only_server_answers_reads(app: InProcessServer) -> None:
     """Pages, files, probes and questions are answered as by every other server."""
-    before = server.kept()
-    page = server.get("/simple/demo/", server.token, Accept="application/vnd.pypi.simple.v1+json")
-    url = page.json()["files"][0]["url"]
+    login = app.bearer()
+    before = sorted((app.folder / "store").rglob("*"))
+    page = app.get("/simple/demo/", login, ("Accept", "application/vnd.pypi.simple.v1+json"))
+    url = urljoin("/simple/demo/", page.json()["files"][0]["url"])
     for path in ("/simple/", "/ready", "/health", "/api/v1/whoami", "/api/v1/projects"):
-        assert server.get(path, server.token).status_code == 200, path
-    assert server.client.get(str(page.url.join(url))).content == make_wheel().body
-    assert server.get("/legacy/").json()["error"] == "read_only"
-    assert server.get("/legacy/nothing/at/all").status_code == 404
-    assert server.kept() == before
+        assert app.get(path, login).status == 200, path
+    assert app.get(url).body == make_wheel().body
+    assert app.get("/legacy/").json()["error"] == "read_only"
+    assert app.get("/legacy/nothing/at/all").status == 404
+    assert sorted((app.folder / "store").rglob("*")) == before
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("reads_only", [True, False])
 def test_read_only_server_notes_no_token_use(tmp_path: Path, *, reads_only: bool) -> None:
     """A server that only reads writes nothing by itself, not even when a token was used."""
@@ -87,6 +88,7 @@ def test_read_only_server_notes_no_token_use(tmp_path: Path, *, reads_only: bool
     assert noted is not reads_only
 
 
+@pytest.mark.integration
 def test_server_is_ready_on_a_writable_folder(tmp_path: Path) -> None:
     """`serve` is ready on a folder that it may write, and leaves nothing of its trial there."""
     with running_server(tmp_path) as server:
@@ -95,6 +97,7 @@ def test_server_is_ready_on_a_writable_folder(tmp_path: Path) -> None:
         assert post(server, make_wheel()).status_code == 200
 
 
+@pytest.mark.integration
 def test_unwritten_store_is_not_ready(tmp_path: Path) -> None:
     """A probe is told why a server is not ready, until the store has been written."""
     index = open_index(Settings(store=StoreSettings(location=str(tmp_path / "store"))))

@@ -3,25 +3,22 @@
 from base64 import b64encode
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from random import Random
 
 import pytest
 from bcrypt import gensalt, hashpw
-from msgspec.structs import replace
 
 from tests.distributions import make_wheel
-from tests.http.packages import post, publish
+from tests.fake_time import Clock
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import post
 from tests.http.raw_client import basic, raw_answer
-from tests.http.servers import RunningServer, memory_index, running_app, running_server
+from tests.http.servers import RunningServer, running_server, token_of
 from tests.waiting import until
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
 from wheelyard.model.api_token import new_token
 from wheelyard.settings.sections import AccessSettings, Settings
-from wheelyard.wiring.stores import system_runtime
-
-pytestmark = pytest.mark.integration
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 CHALLENGE = 'Basic realm="wheelyard", charset="UTF-8"'
@@ -73,28 +70,30 @@ def header(template: str, token: str) -> str:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_token_is_good_in_each_place(private: RunningServer, place: str) -> None:
+def test_token_is_good_in_each_place(private_app: InProcessServer, place: str) -> None:
     """A token is good as either half of a Basic pair, and as a Bearer."""
-    line = f"Authorization: {header(PLACES[place], private.token)}"
+    line = f"Authorization: {header(PLACES[place], token_of(private_app.index, can='read'))}"
     for path in (*PATHS[:3], *FILES):
-        assert raw_answer(private, f"GET {path} HTTP/1.1", line).status == 200
+        assert private_app.raw(f"GET {path}", line).status == 200
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_credential_is_challenged(
-    stocked_server: RunningServer, private: RunningServer, case: str
+    stocked_app: InProcessServer, private_app: InProcessServer, case: str
 ) -> None:
-    """An invalid credential is 401 with one challenge, on public paths, too."""
-    for server in (stocked_server, private):
-        line = f"Authorization: {header(BAD[case], server.token)}"
+    """An invalid credential is 401 with one challenge and advice, on public paths, too."""
+    for app in (stocked_app, private_app):
+        line = f"Authorization: {header(BAD[case], token_of(app.index, can='read,upload'))}"
         for path in EVERY_PATH:
-            answer = raw_answer(server, f"GET {path} HTTP/1.1", line)
+            answer = app.raw(f"GET {path}", line)
             assert answer.status == 401, path
             assert answer.header("www-authenticate") == CHALLENGE
-        upload = raw_answer(server, "POST /legacy/ HTTP/1.1", line, body=b"x")
+            assert "Send a token of this index as the password" in answer.text
+        upload = app.raw("POST /legacy/", line, body=b"x")
         assert (upload.status, upload.header("content-type")) == (401, "application/json")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("value", "status"), [("Bearer \xff\xfe", 400), ("Bearer " + "x" * 17_000, 431)]
 )
@@ -107,10 +106,10 @@ def test_unreadable_credential_is_refused(
         assert answer.status == status
 
 
-def test_two_credentials_are_refused(private: RunningServer) -> None:
+def test_two_credentials_are_refused(private_app: InProcessServer) -> None:
     """Two Authorization headers are refused, even if one of them is good."""
-    good = basic("u", private.token)
-    assert raw_answer(private, "GET /simple/ HTTP/1.1", good, good).status == 400
+    good = basic("u", token_of(private_app.index, can="read"))
+    assert private_app.raw("GET /simple/", good, good).status == 400
 
 
 class Guesser(Random):
@@ -126,13 +125,13 @@ class Guesser(Random):
         return next(self.characters).replace("_", "0")
 
 
-def test_missing_and_bad_credentials_look_alike(private: RunningServer) -> None:
+def test_missing_and_bad_credentials_look_alike(private_app: InProcessServer) -> None:
     """Without its secret, a refusal does not say whether a token exists, was revoked, or not."""
-    revoked = private.make_token()
-    private.index.tokens.revoke(revoked[4:14], by="local:test")
+    revoked = token_of(private_app.index, can="read")
+    private_app.index.tokens.revoke(revoked[4:14], by="local:test")
     forged = new_token(Guesser(revoked[4:14])).text
     bodies = {
-        private.get("/simple/", token).content
+        private_app.raw("GET /simple/", *([basic("__token__", token)] if token else [])).body
         for token in (
             "",
             WELL_FORMED,
@@ -144,6 +143,7 @@ def test_missing_and_bad_credentials_look_alike(private: RunningServer) -> None:
     assert len(bodies) == 1
 
 
+@pytest.mark.integration
 def test_revoked_token_opens_nothing(private: RunningServer) -> None:
     """A token opens nothing any more soon after it is revoked, though it was used just before."""
     token = private.make_token()
@@ -163,23 +163,18 @@ def test_revoked_token_opens_nothing(private: RunningServer) -> None:
 
 def test_expired_token_opens_nothing(tmp_path: Path) -> None:
     """A token opens nothing any more once its time is over."""
-    runtime, later = system_runtime(), timedelta()
-    runtime = replace(
-        runtime,
-        now=lambda: system_runtime().now() + later,
-        monotonic=lambda: system_runtime().monotonic() + later.total_seconds(),
-    )
-    settings = Settings(access=AccessSettings(private=True))
-    index = memory_index(tmp_path, settings, runtime)
-    with running_app(index, tmp_path) as server:  # its own token is good for 30 days
-        publish(server, make_wheel("demo"))
+    clock, settings = Clock(), Settings(access=AccessSettings(private=True))
+    with in_process(tmp_path, settings, clock=clock) as app:
+        app.publish(make_wheel("demo"))
+        token = app.bearer()  # good for 30 days
         for path in ("/simple/demo/", FILES[0]):
-            assert server.get(path, server.token).status_code == 200
-        later = timedelta(days=30)
+            assert app.get(path, token).status == 200
+        clock.advance(days=30)
         for path in EVERY_PATH:
-            assert server.get(path, server.token).status_code == 401
+            assert app.get(path, token).status == 401
 
 
+@pytest.mark.integration
 def test_token_is_nowhere_in_the_store(private: RunningServer) -> None:
     """What is stored of a token is its digest, and the log has nothing of it at all."""
     token = private.make_token()
@@ -202,6 +197,7 @@ def log_in(server: RunningServer, logins: list[tuple[str, str]]) -> Counter[int]
         return Counter(pool.map(status, logins))
 
 
+@pytest.mark.integration
 def test_many_people_of_one_network_log_in_at_once(tmp_path: Path) -> None:
     """Two dozen users of one network can log in at once, also while it sends wrong passwords."""
     hashed, file = hashpw(b"right", gensalt(8)).decode(), tmp_path / "htpasswd"
