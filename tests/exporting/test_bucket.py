@@ -80,25 +80,6 @@ def test_a_bucket_has_what_a_folder_has(
     assert broken(objects(cloud)) == []
 
 
-@pytest.mark.parametrize(
-    ("files", "place", "words"),
-    [
-        *(("", place, "Choose another bucket") for place in ("gs://wheels", "gs://wheels/site")),
-        ("", f"{BUCKET}/site", "Choose another bucket"),
-        ("gs://site/files", "gs://site/elsewhere", "in the bucket of gs://site/files"),
-    ],
-)
-def test_no_site_in_the_stores_bucket(cloud: FakeGcs, files: str, place: str, words: str) -> None:
-    """A site in the bucket of the store is refused, as the bucket would be open as a whole."""
-    index = index_at(StoreSettings(location=BUCKET, files=files))
-    before = cloud.bucket("wheels").names()
-
-    with pytest.raises(Invalid, match=words):
-        export_to(index, place)
-
-    assert (cloud.bucket("wheels").names(), cloud.bucket("site").names()) == (before, [])
-
-
 def test_a_site_links_to_public_files_beside_it(cloud: FakeGcs, tmp_path: Path) -> None:
     """Where the store's files are public themselves, a site may be beside them, and links there."""
     store = StoreSettings(location=BUCKET, files="gs://site/open", downloads="public")

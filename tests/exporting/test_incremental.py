@@ -262,16 +262,22 @@ def test_pages_follow_the_options(export_harness: ExportHarness, *, is_gzipped: 
 
 
 @pytest.mark.parametrize(
-    "path", ["search.json", "feed.xml", "setup/index.html", "-/projects/1/index.html"]
+    "path",
+    [
+        *("search.json", "feed.xml", "setup/index.html", "-/projects/1/index.html"),
+        *("index.html", "simple/index.html", "simple/demo/index.html"),
+    ],
 )
 def test_no_page_of_others_is_overwritten(harness: ExportHarness, path: str) -> None:
-    """The first export into a place where somebody has such a page stops, and says which."""
+    """An export to where somebody has such a page stops, however often, and says which."""
+    harness.publish(make_wheel("demo"))
     harness.site.put(Key(path), b"theirs", None)
 
-    with pytest.raises(Invalid, match=rf"pages that no export has made, {path} for one"):
-        harness.export()
+    for _ in range(2):
+        with pytest.raises(Invalid, match=rf"pages that no export has made, {path} for one"):
+            harness.export()
 
-    assert tree(harness.site) == {path: b"theirs"}
+        assert tree(harness.site) == {path: b"theirs"}
     harness.export(everything=True)
     harness.assert_fresh()
 
@@ -325,8 +331,10 @@ def test_files_at_the_url_of_the_site_stay(export_harness: ExportHarness) -> Non
 
     export_harness.export()
 
-    left = {path for path in tree(export_harness.site) if path.startswith("files/")}
+    site = tree(export_harness.site)
+    left = {path for path in site if path.startswith("files/")}
     assert (left, len(before) > 0) == (before, True)
+    assert broken(site) == []
 
 
 @pytest.mark.parametrize(

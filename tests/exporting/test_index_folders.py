@@ -232,6 +232,15 @@ def test_an_export_of_everything_deletes_what_no_index_has(sites: Sites) -> None
     assert sites.export(DEV).removed == ()
 
 
+def test_a_view_lists_what_it_shows(sites: Sites) -> None:
+    """The folder of a view has the projects of which the view shows a file, and no others."""
+    publish(sites.opened().named("dev"), sites.folder, make_wheel("other"))
+    sites.export({"name": "only", "layers": ["dev"], "allow": ["demo"]})
+
+    folders = {path.partition("/")[0] for path in sites.files_of("only/simple") if "/" in path}
+    assert folders == {"demo"}
+
+
 @pytest.mark.parametrize("is_bucket", [False, True])
 @pytest.mark.parametrize("content", [None, b"{"], ids=["removed", "damaged"])
 def test_a_lost_manifest_hides_no_folder_of_an_index(

@@ -5,18 +5,14 @@ from shutil import copytree, rmtree
 
 import pytest
 
-from tests.cli.conftest import Typed
 from tests.distributions import make_wheel
 from tests.exporting.export_fixture import StoreFolder, delete, export_to
-from tests.exporting.sites import BASE, MANIFEST, broken, tree
+from tests.exporting.sites import BASE, MANIFEST, tree
 from wheelyard.errors import Unavailable
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.exporting.site_pages import SiteWriter
 
-pytestmark = pytest.mark.integration
-
 ELSEWHERE = "https://files.example.com/of/ours"
-AT = ("--base-url", BASE)
 COPIED = RequestedOptions(base_url=BASE, files_url="")
 EARLIER = (
     '{"options":{"base_url":"%s","files":"link","files_url":"","is_gzipped":true,"store":"","brand":'
@@ -33,6 +29,15 @@ OTHER = (
 """The manifest of a version with another format; robots.txt was there before its first export."""
 
 
+@pytest.fixture
+def folders(tmp_path: Path) -> StoreFolder:
+    """A store with a few projects, of one of which every file was deleted."""
+    folders = StoreFolder(tmp_path)
+    folders.publish(*map(make_wheel, ("demo", "gone", "oldest")), make_wheel("demo", "2.0"))
+    delete(folders.index, "gone", "1.0")
+    return folders
+
+
 def put(site: Path, *paths: str) -> None:
     """Write foreign files into a site."""
     for path in paths:
@@ -42,108 +47,55 @@ def put(site: Path, *paths: str) -> None:
 
 
 @pytest.mark.parametrize("manifest", [EARLIER, OTHER], ids=["no lease", "another format"])
-def test_a_site_of_an_earlier_version_is_taken_over(
-    stocked_store: StoreFolder, manifest: str
-) -> None:
+def test_a_site_of_an_earlier_version_is_taken_over(folders: StoreFolder, manifest: str) -> None:
     """A site of an earlier version is taken over with its options; leftovers of it go."""
     put(
-        stocked_store.site,
+        folders.site,
         *("robots.txt", "health", "notes.txt", "simple/gone-by/index.html", ".spool/upload-x"),
         *("wheelyard-export/begun.json", "wheelyard-export/projects/demo.json", ".locks/02"),
         *("wheelyard-export/public.json", "wheelyard-export/.part-1"),
     )
-    (stocked_store.site / MANIFEST).write_text(manifest % BASE)
+    (folders.site / MANIFEST).write_text(manifest % BASE)
 
-    export_to(stocked_store.index, stocked_store.site, RequestedOptions())
+    export_to(folders.index, folders.site, RequestedOptions())
 
-    expected = stocked_store.fresh(RequestedOptions(base_url=BASE, is_gzipped=True))
+    expected = folders.fresh(RequestedOptions(base_url=BASE, is_gzipped=True))
     expected |= dict.fromkeys(("robots.txt", "notes.txt"), b"theirs")
     del expected["robots.txt.gz"]
-    assert tree(stocked_store.site) == expected
-    assert [path for path in stocked_store.site.iterdir() if path.name.startswith(".")] == []
-    assert export_to(stocked_store.index, stocked_store.site, RequestedOptions()).written == 0
+    assert tree(folders.site) == expected
+    assert [path for path in folders.site.iterdir() if path.name.startswith(".")] == []
+    assert export_to(folders.index, folders.site, RequestedOptions()).written == 0
 
 
-def test_files_beside_a_site_of_an_earlier_version(stocked_store: StoreFolder) -> None:
+def test_files_beside_a_site_of_an_earlier_version(folders: StoreFolder) -> None:
     """Files beside a site of an earlier version with a URL of files stay."""
     foreign = f"files/gone/{'0' * 64}/gone-1.0.tar.gz"
-    put(stocked_store.site, foreign)
+    put(folders.site, foreign)
     manifest = (EARLIER % BASE).replace('"files_url":""', f'"files_url":"{ELSEWHERE}"')
-    (stocked_store.site / "wheelyard-export").mkdir()
-    (stocked_store.site / MANIFEST).write_text(manifest)
+    (folders.site / "wheelyard-export").mkdir()
+    (folders.site / MANIFEST).write_text(manifest)
 
     for _ in range(2):
-        export_to(stocked_store.index, stocked_store.site, RequestedOptions())
+        export_to(folders.index, folders.site, RequestedOptions())
 
-        assert tree(stocked_store.site)[foreign] == b"theirs"
-
-
-@pytest.mark.parametrize("path", ["index.html", "simple/index.html", "simple/demo/index.html"])
-def test_pages_of_others_are_left_alone(
-    stocked_store: StoreFolder, wheelyard: Typed, path: str
-) -> None:
-    """Pages that no export has made are not written over, however often one asks."""
-    put(stocked_store.site, path)
-
-    for _ in range(2):
-        done = wheelyard("export", stocked_store.site, "--store", stocked_store.store)
-
-        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-        assert path in done.stderr
-        assert "Choose an empty place" in done.stderr
-        assert tree(stocked_store.site) == {path: b"theirs"}
-
-    assert (
-        wheelyard("export", stocked_store.site, "--store", stocked_store.store, "--all").returncode
-        == 0
-    )
-    assert tree(stocked_store.site)[path] != b"theirs"
+        assert tree(folders.site)[foreign] == b"theirs"
 
 
-def test_a_site_of_another_store_is_refused(stocked_store: StoreFolder, wheelyard: Typed) -> None:
-    """A site of another store is refused, and taken over where its manifest is removed."""
-    other = StoreFolder(stocked_store.folder / "other")
-    other.folder.mkdir()
-    other.publish(make_wheel("theirs", "1.0"), make_wheel("demo", "2.0"))
-    wheelyard("export", stocked_store.site, "--store", stocked_store.store, *AT)
-    before, manifest = tree(stocked_store.site), (stocked_store.site / MANIFEST).read_bytes()
-    assert str(stocked_store.store).encode() not in manifest
-    line = ("export", stocked_store.site, "--store", other.store)
-
-    done = wheelyard(*line)
-
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "another store" in done.stderr
-    assert MANIFEST in done.stderr
-    assert (tree(stocked_store.site), (stocked_store.site / MANIFEST).read_bytes()) == (
-        before,
-        manifest,
-    )
-    link = stocked_store.folder / "link"
-    link.symlink_to(stocked_store.store)
-    assert (
-        wheelyard("export", stocked_store.site, "--store", link).returncode == 0
-    )  # another spelling
-    (stocked_store.site / MANIFEST).unlink()
-    assert wheelyard(*line, "--all").returncode == 0
-    assert "theirs/" in (stocked_store.site / "simple/index.html").read_text()
-
-
-def test_a_site_follows_a_restored_store(stocked_store: StoreFolder) -> None:
+def test_a_site_follows_a_restored_store(folders: StoreFolder) -> None:
     """After a backup was restored, the site shows what the store has, and then is at rest."""
-    stocked_store.index.changes.since(0)
-    copytree(stocked_store.store, stocked_store.folder / "backup")
-    stocked_store.publish(
+    folders.index.changes.since(0)
+    copytree(folders.store, folders.folder / "backup")
+    folders.publish(
         *(
             make_wheel("demo", "3.0", "Summary: Later"),
             make_wheel("demo", "4.0"),
             make_wheel("newcomer", "1.0"),
         )
     )
-    export_to(stocked_store.index, stocked_store.site)
-    rmtree(stocked_store.store)
-    (stocked_store.folder / "backup").rename(stocked_store.store)
-    restored = StoreFolder(stocked_store.folder)
+    export_to(folders.index, folders.site)
+    rmtree(folders.store)
+    (folders.folder / "backup").rename(folders.store)
+    restored = StoreFolder(folders.folder)
 
     result = export_to(restored.index, restored.site)
 
@@ -152,35 +104,28 @@ def test_a_site_follows_a_restored_store(stocked_store: StoreFolder) -> None:
     assert export_to(restored.index, restored.site).written == 0
 
 
-def test_files_are_left_elsewhere(stocked_store: StoreFolder) -> None:
+def test_files_are_left_elsewhere(folders: StoreFolder) -> None:
     """With a URL of files, an export deletes its copies, and nothing else."""
-    index, site, own = (
-        stocked_store.index,
-        stocked_store.site,
-        RequestedOptions(files_url=f"{BASE}/files"),
-    )
-    export_to(index, site, COPIED)
-    export_to(index, site, own)  # the files are those that it has
-    assert broken(tree(site)) == []
+    index, site = folders.index, folders.site
     export_to(index, site, COPIED)
     foreign = {"files/readme.txt", "files/nobody/x.whl", "files/demo/notes.txt"}
     put(site, *foreign)
     delete(index, "demo", "1.0")
     index.changes.since(0)
-    in_store = tree(stocked_store.store)
+    in_store = tree(folders.store)
 
     export_to(index, site, RequestedOptions(files_url=ELSEWHERE))
 
     left = tree(site)
     assert {path for path in left if path.startswith("files/")} == foreign
-    assert tree(stocked_store.store) == in_store
+    assert tree(folders.store) == in_store
     for path in ("simple/demo/index.html", "simple/demo/index.json", "pypi/demo/json"):
         assert f"{ELSEWHERE}/demo/".encode() in left[path]
     assert export_to(index, site, RequestedOptions()).projects == 0
 
 
 def test_files_are_left_elsewhere_after_an_interrupted_export(
-    stocked_store: StoreFolder, monkeypatch: pytest.MonkeyPatch
+    folders: StoreFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a URL of files, no copy stays, though the first such export was interrupted."""
 
@@ -188,8 +133,8 @@ def test_files_are_left_elsewhere_after_an_interrupted_export(
         raise KeyboardInterrupt
 
     index, site, elsewhere = (
-        stocked_store.index,
-        stocked_store.site,
+        folders.index,
+        folders.site,
         RequestedOptions(files_url=ELSEWHERE),
     )
     export_to(index, site, COPIED)
@@ -200,48 +145,20 @@ def test_files_are_left_elsewhere_after_an_interrupted_export(
 
     export_to(index, site, RequestedOptions())
 
-    export_to(
-        index, stocked_store.folder / "fresh", RequestedOptions(base_url=BASE, files_url=ELSEWHERE)
-    )
-    assert tree(site) == tree(stocked_store.folder / "fresh")
+    export_to(index, folders.folder / "fresh", RequestedOptions(base_url=BASE, files_url=ELSEWHERE))
+    assert tree(site) == tree(folders.folder / "fresh")
 
 
-@pytest.mark.parametrize(
-    ("place", "words"),
-    [
-        *((place, "Choose a folder beside") for place in ("store", "store/site", ".", "link")),
-        *(("tokens/x", "Choose a folder beside"), ("file/site", "Choose another folder")),
-        *((place, "Give a folder, gs:") for place in ("ftp://bucket", "https://x.example/")),
-    ],
-)
-def test_what_is_no_place_is_refused(
-    stocked_store: StoreFolder, wheelyard: Typed, place: str, words: str
-) -> None:
-    """A place that is none, or that has or is in the store or the tokens, is refused."""
-    (stocked_store.folder / "link").symlink_to(stocked_store.store)
-    (stocked_store.folder / "file").write_text("")
-    (stocked_store.folder / "tokens").mkdir()
-    tokens = {"WHEELYARD_ACCESS_CREDENTIALS_STORE": str(stocked_store.folder / "tokens")}
-    before = tree(stocked_store.folder)
-    dest = place if "://" in place else stocked_store.folder / place
-
-    done = wheelyard("export", dest, "--store", stocked_store.store, **tokens)
-
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert words in done.stderr
-    assert tree(stocked_store.folder) == before
-
-
-def test_files_behind_a_link_are_not_exported(stocked_store: StoreFolder) -> None:
+def test_files_behind_a_link_are_not_exported(folders: StoreFolder) -> None:
     """Files behind a link in the store are not exported, and the error names the link."""
-    kept, outside = stocked_store.store / "files" / "oldest", stocked_store.folder / "outside"
+    kept, outside = folders.store / "files" / "oldest", folders.folder / "outside"
     kept.rename(outside)
     for path in outside.rglob("*.*"):
         path.write_bytes(b"secret".ljust(path.stat().st_size, b"!"))
     kept.symlink_to(outside)
 
     with pytest.raises(Unavailable, match=r"files/oldest.* Put the file or the folder itself"):
-        export_to(stocked_store.index, stocked_store.site)
+        export_to(folders.index, folders.site)
 
-    brought = tree(stocked_store.site)
+    brought = tree(folders.site)
     assert not [path for path in brought if brought[path].startswith(b"secret")]

@@ -5,11 +5,15 @@ import stat
 from pathlib import Path
 
 import pytest
+from click import Command, Context
 from msgspec.structs import replace
 
 from tests.distributions import make_wheel
-from tests.exporting.export_fixture import StoreFolder, export_to, ignore
+from tests.exporting.export_fixture import AT_BASE, StoreFolder, export_to, ignore
+from tests.exporting.sites import tree
 from tests.http.servers import memory_index
+from tests.index_tables import toml_of
+from wheelyard.cli.store_commands import require_site
 from wheelyard.errors import Conflict, Invalid, Unavailable
 from wheelyard.exporting.export import open_export
 from wheelyard.exporting.site_folder import (
@@ -26,6 +30,7 @@ from wheelyard.settings.sections import (
 )
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.wiring.build import open_index
 from wheelyard.wiring.stores import StoreTraits
 
 PAGE = Key("simple/a/index.html")
@@ -179,8 +184,12 @@ def test_a_file_that_a_folder_has_lost_is_named(tmp_path: Path) -> None:
         ("store", "", "", r"''\. Give a folder, gs:"),
         ("store", "", "store/site", "Choose a folder beside"),
         ("store", "", "store/..", "Choose a folder beside"),
+        ("store", "", "link", "Choose a folder beside"),
+        ("store", "", "store", "Choose a folder beside"),
         ("store", "", "tokens/site", "Choose a folder beside"),
+        ("gs://wheels/store", "", "gs://wheels", "Choose another bucket"),
         ("gs://wheels/store", "", "gs://wheels/site", "Choose another bucket"),
+        ("gs://wheels/store", "", "gs://wheels/store/site", "Choose another bucket"),
         ("store", "gs://open/files", "gs://open/site", "in the bucket of gs://open/files"),
     ],
     ids=[
@@ -189,8 +198,12 @@ def test_a_file_that_a_folder_has_lost_is_named(tmp_path: Path) -> None:
         "nowhere",
         "in the store",
         "around the store",
+        "a link to the store",
+        "the store",
         "in the tokens",
+        "all of the bucket of the store",
         "the bucket of the store",
+        "in the store in a bucket",
         "the bucket of the files",
     ],
 )
@@ -204,6 +217,7 @@ def test_no_site_opens_the_store(
 ) -> None:
     """A place that is none, or by which a reader of the site could read the store, is refused."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("store")
     settings = Settings(
         store=StoreSettings(location=location), access=AccessSettings(credentials_store="tokens")
     )
@@ -214,6 +228,61 @@ def test_no_site_opens_the_store(
         open_export(index, dest, RequestedOptions(), ignore)
 
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_site_of_another_store_is_refused(tmp_path: Path) -> None:
+    """A site of another store is refused, and says nothing of the folder that its own one has."""
+    stored, other = StoreFolder(tmp_path), StoreFolder(tmp_path / "other")
+    export_to(stored.index, stored.site)
+    manifest = (stored.site / MANIFEST_PATH).read_bytes()
+    assert str(stored.store).encode() not in manifest
+    before = tree(stored.site)
+
+    with pytest.raises(Invalid, match=f"made from another store.*remove .*{MANIFEST_PATH}"):
+        export_to(other.index, stored.site)
+
+    assert (tree(stored.site), (stored.site / MANIFEST_PATH).read_bytes()) == (before, manifest)
+    link = tmp_path / "link"
+    link.symlink_to(stored.store)  # another spelling of the same store
+    linked = open_index(Settings(store=StoreSettings(location=str(link))))
+    assert export_to(linked, stored.site).written == 0
+    (stored.site / MANIFEST_PATH).unlink()
+    other.publish(make_wheel("theirs"))
+    open_export(other.index, str(stored.site), AT_BASE, ignore).run(ignore, everything=True)
+    assert tree(stored.site) == other.fresh()
+
+
+SOME = '[[grant]]\nwho = ["anonymous"]\nprojects = ["{}"]\nactions = ["read"]\n'
+
+
+@pytest.mark.parametrize(
+    ("tables", "is_private", "is_told"),
+    [
+        ("", True, True),
+        (SOME.format("*"), True, True),
+        (SOME.format("open-*"), False, True),
+        (SOME.format("*"), False, False),
+    ],
+    ids=["private", "private and granted to all", "granted in part", "granted to all"],
+)
+def test_a_private_index_warns_of_a_public_site(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tables: str,
+    *,
+    is_private: bool,
+    is_told: bool,
+) -> None:
+    """For a private index, one warning says that every reader of the site can read everything."""
+    settings = Settings(access=AccessSettings(private=is_private))
+    granted = toml_of(main={"read": "granted"})
+    index = memory_index(tmp_path, settings, tables=f"{granted}\n{tables}")
+
+    with Context(Command("upload")):
+        require_site(index, str(tmp_path / "site"))
+
+    warning = f"whoever can read {tmp_path / 'site'} reads everything"
+    assert capsys.readouterr().err.count(warning) == is_told
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,11 @@ def refusal(text: str, folder: Path) -> str:
     [
         ("server.path_prefix", ["/a%2Fb", "/a b"]),
         ("server.public_url", ["https://", "https://[b/x", "https://:443", "https://a.com/?a"]),
-        ("server.public_url", ["https://a\nb"]),
+        ("server.public_url", ["https://a\nb", "//x.example/y", "ftp://x.example", "x.example"]),
+        (
+            "server.public_url",
+            ["https://x/#f", "http://a:b@x/", "https://x/a b", "https://x:99999"],
+        ),
         ("server.host", [""]),
         ("server.roots", [[root] for root in sorted(RESERVED_ROOTS)]),
         ("store.location", ["a\0b", "", "~/packages", "gs:bucket", "GS://bucket", "memory:x"]),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_time import START
+from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import IndexHarness
 from tests.webhooks.harness import WebhookHarness, running_webhooks
 from wheelyard.http_client import hosts
@@ -194,13 +195,12 @@ def test_only_the_allowed_ones_of_several_addresses_are_connected_to(
 
 
 @pytest.fixture
-def hooks(tmp_path: Path) -> Iterator[WebhookHarness]:
+def hooks(tmp_path: Path, network: NetworkOrPorts) -> Iterator[WebhookHarness]:
     """An index, and a receiver."""
-    with running_webhooks(tmp_path) as harness:
+    with running_webhooks(tmp_path, network) as harness:
         yield harness
 
 
-@pytest.mark.integration
 def test_the_url_of_a_variable_is_not_kept(hooks: WebhookHarness, tmp_path: Path) -> None:
     """A URL that a variable has is used, and neither the store nor a failure shows it."""
     hooks.webhooks.add({"name": "builds"}, "local:alice")

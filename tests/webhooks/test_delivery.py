@@ -484,13 +484,18 @@ def test_hundreds_of_messages_arrive_in_the_order_of_the_feed(hooks: WebhookHarn
     assert names == [f"project{number:03}" for number in range(130)]
 
 
-@pytest.mark.slow
-def test_a_dead_receiver_is_told_all_once_it_is_back(hooks: WebhookHarness) -> None:
+def test_a_dead_receiver_is_told_all_once_it_is_back(
+    hooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever has piled up for a receiver that was down for an hour arrives, once each."""
+    monkeypatch.setattr(delivery, "BATCH_MESSAGES", 5)
+    monkeypatch.setattr(delivery, "BATCH_RANGES", 20)
+    for module in (delivery, dispatcher):
+        monkeypatch.setattr(module, "MOST_WAITING", 20)
     hooks.add()
     hooks.receiver.answer = lambda _: 503
     server = hooks.server()
-    for number in range(230):
+    for number in range(23):
         hooks.index.upload(numbered_wheel(number))
     for _ in range(12):
         server.deliver()
@@ -502,7 +507,7 @@ def test_a_dead_receiver_is_told_all_once_it_is_back(hooks: WebhookHarness) -> N
         server.deliver()
 
     assert sorted(message.json["project"] for message in hooks.receiver.taken) == [
-        f"project{number:03}" for number in range(230)
+        f"project{number:03}" for number in range(23)
     ]
     assert not hooks.state().dead
 

@@ -152,8 +152,11 @@ def test_a_spoilt_document(server: FakeGcs, opened_bucket: Opened) -> None:
 
 
 @pytest.mark.slow
-def test_a_stream_that_stalls(server: FakeGcs, opened_bucket: Opened) -> None:
+def test_a_stream_that_stalls(
+    server: FakeGcs, opened_bucket: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A stream of which nothing is heard for some seconds is asked for again."""
+    monkeypatch.setattr(gcs, "READ_TIMEOUTS", (3.0, 2.0))
     opened_bucket.store.put(A, BODY, ABSENT)
     server.faults.add(Stall(gcs.READ_TIMEOUTS[1] + 5), "media")
 

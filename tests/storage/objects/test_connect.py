@@ -26,6 +26,7 @@ from wheelyard.storage.failures import Failure, FailureKind
 from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import BucketLocation, parse_location
 from wheelyard.storage.objects import store as object_store
+from wheelyard.storage.objects.conditions import ConditionCheck
 from wheelyard.storage.objects.connect import PROFILE_FILES
 from wheelyard.storage.objects.store import PART_BYTES, ObjectStore
 from wheelyard.wiring.stores import _open_bucket, open_single_store, system_runtime
@@ -358,6 +359,21 @@ def test_a_listing_has_no_other_keys(monkeypatch: pytest.MonkeyPatch, after: str
     listed = [entry.key for entry in opened("s3://wheels/team").files.list("files/a", after)]
 
     assert listed == [name for name in names[:3] if name > after]
+
+
+@pytest.mark.parametrize("location", ["s3://wheels", "az://wheels"])
+def test_keys_that_no_object_may_have(monkeypatch: pytest.MonkeyPatch, location: str) -> None:
+    """A key that the library would change or refuse is that of a damaged document, as elsewhere."""
+    with_keys(monkeypatch)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acme")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", KEY)
+    monkeypatch.setattr(ConditionCheck, "ensure", lambda *_: None)  # was made before
+    store = opened(location).documents
+
+    for key in ("", "/a", "a/", "a//b", "a/../b", ".", "a\n"):
+        for call in (store.get, store.read, store.delete):
+            with refused(Unavailable, "damaged_document", match="is no key of an object"):
+                call(Key(key))
 
 
 @pytest.mark.parametrize(("parts", "pieces"), [(1, 0), (2, 3)])
