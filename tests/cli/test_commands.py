@@ -20,8 +20,6 @@ from wheelyard.model.project import Event, EventKind, Status
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
 
-pytestmark = pytest.mark.integration
-
 WHEEL = "acme_core-1.0-py3-none-any.whl"
 ODD = os.fsdecode(b"\xff")
 """The argument that a shell passes for an empty text."""
@@ -75,6 +73,7 @@ def test_upload_says_what_is_new(published_wheel: Path, sandbox: Sandbox, wheely
     assert done.returncode == 1
 
 
+@pytest.mark.integration  # what exports is slow to load
 def test_upload_prints_json(published_wheel: Path, wheelyard: Typed) -> None:
     """`upload --json` has the facts of each file, and of the refreshed site."""
     done = wheelyard("upload", published_wheel, "x/*.whl", "--json", "--export", "site")
@@ -122,7 +121,7 @@ def test_quiet_commands_say_what_went_wrong(
             ["status", "acme-core", "active"],
         ),
         *(["check", "--rebuild", "--sweep"], ["token", "create", "ci"], ["token", "list"]),
-        *(["import", "."], ["export", "site"], ["serve", "--port", "0"], ["run", "-p", "0", "."]),
+        *(["import", "."], ["export", "site"]),
     ],
     ids=" ".join,
 )
@@ -170,6 +169,7 @@ def shown_until(terminal: int, words: str) -> str:
     return shown
 
 
+@pytest.mark.integration
 def test_delete_asks_on_a_terminal(published_wheel: Path, sandbox: Sandbox) -> None:
     """On a terminal, `delete` shows the files, and deletes them only after their name was typed."""
     named = f"{WHEEL}  sha256:{sha256(published_wheel.read_bytes()).hexdigest()}"
@@ -194,6 +194,7 @@ def test_delete_asks_on_a_terminal(published_wheel: Path, sandbox: Sandbox) -> N
     os.close(end)
 
 
+@pytest.mark.integration
 def test_unseen_files_are_not_deleted(
     published_wheel: Path, sandbox: Sandbox, wheelyard: Typed
 ) -> None:
@@ -341,10 +342,6 @@ def test_stored_control_characters_never_reach_the_terminal(
         (["upload", "."], 1, ". is no file"),
         (["token", "create"], 2, "Missing argument"),
         (["status", "x", "sleepy"], 2, "sleepy"),
-        (["fly"], 2, "No such command"),
-        (["serve", "--host", "nowhere.invalid"], 1, "Cannot listen on nowhere.invalid"),
-        (["serve", "--host", "a" * 100], 1, "it is no address"),
-        (["serve", "--store", "memory:", "--workers", "2", "--port", "0"], 1, "cannot be shared"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -361,6 +358,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
     assert status == 2 or len(output) == 1
 
 
+@pytest.mark.integration
 def test_a_second_server_on_a_port_makes_nothing(wheelyard: Typed, sandbox: Sandbox) -> None:
     """A second server on a port is refused before it makes a store and a token."""
     with socket.socket() as taken:
@@ -387,8 +385,6 @@ def test_a_second_server_on_a_port_makes_nothing(wheelyard: Typed, sandbox: Sand
         ("copy nowhere to", "There is no store at nowhere."),
         *(("token create ci", HERE), ("token list", HERE), ("token revoke x", HERE)),
         *(("access explain token:x x read", HERE), ("import . --dry-run", "refused")),
-        *(("serve -P nowhere", "cannot be read"), ("run -P nowhere .", "cannot be read")),
-        ("config check --store new", "store: new; there is none yet"),
     ],
 )
 def test_reading_makes_no_store(wheelyard: Typed, sandbox: Sandbox, line: str, words: str) -> None:
@@ -467,6 +463,7 @@ def test_commits_of_a_command_have_serials(sandbox: Sandbox, wheelyard: Typed) -
     assert [(name, revision) for _, name, revision in log["entries"]] == [("demo", 1), ("demo", 2)]
 
 
+@pytest.mark.integration
 def test_commands_load_nothing_slow() -> None:
     """A command that serves nothing loads no web server, no templates, and no cryptography."""
     names = (

@@ -14,8 +14,6 @@ from tests.distributions import make_wheel
 from tests.http_server import WHEELYARD
 from tests.waiting import TIMEOUT_SECONDS
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture
 def store(sandbox: Sandbox, wheelyard: Typed) -> Path:
@@ -83,6 +81,7 @@ def test_what_cannot_be_read_fails_the_command(store: Path, wheelyard: Typed) ->
     assert nobody.stderr == "wheelyard: there is no such entry\n"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("ending", "status"), [("Ctrl-C", 130), ("closed pipe", 0)])
 def test_new_entries_are_printed_as_they_come(
     store: Path, sandbox: Sandbox, wheelyard: Typed, ending: str, status: int

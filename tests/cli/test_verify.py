@@ -13,6 +13,7 @@ from tests.attestations.authority import Authority, Identity, github, google
 from tests.attestations.test_uploads import PUBLISHERS, WIDGET
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
+from tests.in_process_network import NetworkOrPorts
 from tests.index_tables import put_tables_at, toml_of
 from tests.sources.web.fake_server import running_fake_server
 
@@ -116,15 +117,14 @@ def test_another_file_of_the_name_is_refused(attested_wheel: Path, wheelyard: Ty
     assert "another SHA-256. Do not use the file until you know why." in done.stderr
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("provenance", [b'{"attestation_bundles": []}', b"?", b"[" * 100_000])
 def test_a_provenance_of_nobody_proves_nothing(
-    wheelyard: Typed, sandbox: Sandbox, provenance: bytes
+    wheelyard: Typed, sandbox: Sandbox, network: NetworkOrPorts, provenance: bytes
 ) -> None:
     """A file fails if the server sends no provenance, or one without attestations."""
     (sandbox.folder / WIDGET.filename).write_bytes(WIDGET.body)
     path = f"/integrity/widget/1.0/{WIDGET.filename}/provenance"
-    with running_fake_server() as server:
+    with running_fake_server(network) as server:
         server.file(path, provenance)
         done = wheelyard("verify", WIDGET.filename, "--server", server.url)
 
