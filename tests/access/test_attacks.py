@@ -26,9 +26,8 @@ from tests.access.principals import Headers, basic, bearer, by_minted_token
 from tests.authentication.verifiers.fake_issuer import CannedResponse as Fault
 from tests.distributions import make_wheel
 from tests.http.packages import form
+from tests.in_process_network import InProcessNetwork, NetworkOrPorts
 from wheelyard.wiring.stores import system_runtime
-
-pytestmark = pytest.mark.integration
 
 V1 = ("accept", "application/vnd.pypi.simple.v1+json")
 READER, MANAGER = basic("reader", PASSWORD), basic("manager", PASSWORD)
@@ -36,17 +35,25 @@ STRANGER = basic("stranger", PASSWORD)
 
 
 @pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
+def harness(
+    tmp_path_factory: pytest.TempPathFactory, process_network: InProcessNetwork
+) -> Iterator[AccessHarness]:
     """An index where anybody may read `open-*`, with a CDN before it."""
     http = {"public_max_age": 600}
-    with open_harness(tmp_path_factory.mktemp("place"), http=http) as harness:
+    with open_harness(
+        tmp_path_factory.mktemp("place"), network=process_network, http=http
+    ) as harness:
         yield harness
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
+def proxied(
+    tmp_path_factory: pytest.TempPathFactory, process_network: InProcessNetwork
+) -> Iterator[AccessHarness]:
     """An index where anybody may read `open-*`, behind Google's proxy."""
-    with open_harness(tmp_path_factory.mktemp("proxied"), adjust=put_behind_the_proxy) as harness:
+    with open_harness(
+        tmp_path_factory.mktemp("proxied"), network=process_network, adjust=put_behind_the_proxy
+    ) as harness:
         yield harness
 
 
@@ -125,7 +132,7 @@ def test_tokens_at_another_door(harness: AccessHarness, proxied: AccessHarness) 
         assert harness.request("POST", "/_/oidc/mint-token", (), body).status == 422
 
 
-def test_guessing_is_limited(tmp_path: Path) -> None:
+def test_guessing_is_limited(tmp_path: Path, network: NetworkOrPorts) -> None:
     """Who guesses passwords is told how long to wait, whether the name exists or not."""
 
     def adjust(document: dict[str, object]) -> None:
@@ -133,7 +140,7 @@ def test_guessing_is_limited(tmp_path: Path) -> None:
         assert isinstance(access, dict)
         access["failed_login_per_minute"] = 5
 
-    with open_harness(tmp_path, adjust=adjust) as harness:
+    with open_harness(tmp_path, network=network, adjust=adjust) as harness:
         assert harness.request("GET", "/simple/shut-lib/", READER).status == 200
         statuses = [
             harness.request("GET", "/simple/shut-lib/", basic(name, f"guess-{number}")).status
@@ -148,11 +155,11 @@ def test_guessing_is_limited(tmp_path: Path) -> None:
     assert f"Try again in {last.header('retry-after')} seconds." in last.body.decode()
 
 
-def test_removed_user_loses_access(tmp_path: Path) -> None:
+def test_removed_user_loses_access(tmp_path: Path, network: NetworkOrPorts) -> None:
     """A user who is removed from the htpasswd file has no access five seconds later."""
     real, later = system_runtime(), [0.0]
     runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
-    with open_harness(tmp_path, runtime=runtime) as harness:
+    with open_harness(tmp_path, network=network, runtime=runtime) as harness:
         assert harness.request("GET", "/simple/shut-lib/", READER).status == 200
 
         path = tmp_path / "htpasswd"

@@ -15,8 +15,7 @@ from tests.access.access_fixture import (
 )
 from tests.access.principals import BAD, PROXIED, REQUESTERS, Headers
 from tests.distributions import make_wheel
-
-pytestmark = pytest.mark.integration
+from tests.in_process_network import InProcessNetwork
 
 PATHS = (
     "/",
@@ -34,9 +33,11 @@ PATHS = (
 
 
 @pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
+def harness(
+    tmp_path_factory: pytest.TempPathFactory, process_network: InProcessNetwork
+) -> Iterator[AccessHarness]:
     """An index where some projects may be read by anybody."""
-    with open_harness(tmp_path_factory.mktemp("place")) as harness:
+    with open_harness(tmp_path_factory.mktemp("place"), network=process_network) as harness:
         yield harness
 
 

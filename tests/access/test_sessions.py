@@ -16,10 +16,9 @@ from tests.access.access_fixture import (
 )
 from tests.access.principals import ANONYMOUS, INVALID, REQUESTERS, Headers, Requester
 from tests.access.test_secrets import secrets_in
+from tests.in_process_network import InProcessNetwork
 from wheelyard.http.request_authentication import parse_authorization
 from wheelyard.model.api_token import decoded_session
-
-pytestmark = pytest.mark.integration
 
 SIGN_IN = "/-/sign-in/"
 NO_SESSION = ("access token",)
@@ -29,7 +28,9 @@ BAD = [each for each in REQUESTERS if each.role == INVALID and each.kind != "unk
 
 
 @pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]:
+def harness(
+    tmp_path_factory: pytest.TempPathFactory, process_network: InProcessNetwork
+) -> Iterator[AccessHarness]:
     """Serve an index on which people sign in, and anybody may read `open-*`."""
 
     def adjust(document: dict[str, object]) -> None:
@@ -38,7 +39,9 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccessHarness]
         access["cookie_login"] = True
         document["server"] = {"public_url": HERE}
 
-    with open_harness(tmp_path_factory.mktemp("sessions"), adjust=adjust) as opened:
+    with open_harness(
+        tmp_path_factory.mktemp("sessions"), network=process_network, adjust=adjust
+    ) as opened:
         yield opened
 
 

@@ -27,6 +27,7 @@ from tests.access.principals import by_assertion as by_proxy
 from tests.distributions import make_wheel
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
+from tests.in_process_network import NetworkOrPorts
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.model.grants import GrantFields
@@ -54,12 +55,11 @@ def to(*who: str, can: str = "read", project: str = "*") -> GrantFields:
     return GrantFields(who=who, projects=(project,), actions=(can,))
 
 
-@pytest.mark.integration
-def test_stored_grant_works_for_each_credential(tmp_path: Path) -> None:
+def test_stored_grant_works_for_each_credential(tmp_path: Path, network: NetworkOrPorts) -> None:
     """A grant of the store works for each kind of credential at once, and its end as well."""
     real, later = system_runtime(), [0.0]
     runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
-    with open_harness(tmp_path, runtime=runtime) as harness:
+    with open_harness(tmp_path, network=network, runtime=runtime) as harness:
         sent = {kind: headers(harness) for kind, headers in CREDENTIALS.items()}
         package, access = harness.packages["shut-lib"], harness.index.server.access
 
@@ -101,10 +101,9 @@ def test_stored_grant_works_for_each_credential(tmp_path: Path) -> None:
         assert not any(map(listed, sent.values()))
 
 
-@pytest.mark.integration
-def test_stored_grant_works_behind_the_proxy(tmp_path: Path) -> None:
+def test_stored_grant_works_behind_the_proxy(tmp_path: Path, network: NetworkOrPorts) -> None:
     """A person whom Identity-Aware Proxy names has the grants of the store."""
-    with open_harness(tmp_path, adjust=put_behind_the_proxy) as harness:
+    with open_harness(tmp_path, network=network, adjust=put_behind_the_proxy) as harness:
         headers = by_proxy(STRANGER)(harness)
         assert harness.request("GET", "/project/shut-lib/", headers).status == 404
         harness.index.server.access.grant(to("user:stranger@acme.dev"), by="local:test")

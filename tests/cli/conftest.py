@@ -23,6 +23,7 @@ from tests.settings.written import PUBLISHER
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard import api_client
 from wheelyard.cli import login_commands
+from wheelyard.cli import serve as serve_commands
 from wheelyard.cli.main import main
 
 PASSWORD = "correct horse battery staple"
@@ -156,6 +157,17 @@ def wheelyard(sandbox: Sandbox) -> Typed:
         if arguments[0] in SERVERS:
             variables = sandbox.environment() | WHERE | environment
             return run_forked(arguments, sandbox.folder, variables)
+        return called(sandbox.folder, sandbox.environment() | environment, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def start(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Type `serve` or `run`, which ends in this process where it would begin to serve."""
+    monkeypatch.setattr(serve_commands, "run_server", lambda _, command: command.open_index())
+
+    def run(*arguments: str | Path, **environment: str) -> Done:
         return called(sandbox.folder, sandbox.environment() | environment, *arguments)
 
     return run

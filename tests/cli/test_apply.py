@@ -143,29 +143,6 @@ def test_a_server_applies_its_file_once(
 
 
 @pytest.mark.integration
-def test_a_server_starts_with_main_as_the_file_has_it(
-    serve: Serve, file: Path, sandbox: Sandbox
-) -> None:
-    """What the start prints of main is what a file of the server says of it."""
-    file.write_text('[main]\nread = "granted"\npromote_only = false\n[[index]]\nname = "dev"\n')
-    serving = serve("--store", str(sandbox.folder / "there"), "--apply", str(file))
-
-    printed = serving.printed.read_text()
-    assert "twine upload --repository-url" in printed
-    assert "index-url http://__token__:" in printed
-
-
-@pytest.mark.integration
-def test_a_server_does_not_start_with_a_wrong_file(wheelyard: Typed, file: Path) -> None:
-    """A file that cannot be applied ends the server with one sentence."""
-    file.write_text('[[index]]\nname = "dev"\nlayers = ["dev", "nothing"]\n')
-    ended = wheelyard("serve", "--store", "there", "--apply", file)
-
-    assert ended.returncode == 1
-    assert "there is no index 'nothing', which is one of its layers" in ended.stderr
-
-
-@pytest.mark.integration
 def test_credentials_in_another_place_are_not_guessed(
     serve: Serve, wheelyard: Typed, file: Path, sandbox: Sandbox
 ) -> None:
@@ -184,6 +161,7 @@ def test_credentials_in_another_place_are_not_guessed(
     assert (apart / "credentials" / "access.json").exists()
 
 
+@pytest.mark.integration
 def test_old_settings_are_checked_and_taken_over(wheelyard: Typed, sandbox: Sandbox) -> None:
     """Beside settings of an earlier version, `config check` says what to do, and that works."""
     old = sandbox.folder / "old.toml"

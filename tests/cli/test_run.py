@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.cli.conftest import PASSWORD, WEAK, Serve, Serving, Typed
+from tests.cli.conftest import PASSWORD, WEAK, Serve, Serving
 from tests.clients.harness import Sandbox
 from tests.distributions import Distribution, make_wheel
 from tests.http_server import TOKEN
@@ -107,29 +107,6 @@ def test_options_without_effect_are_named(packages: Path, sandbox: Sandbox, serv
     assert not (packages / ".wheelyard").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "words"),
-    [
-        (["run", "-P", ".", "-a", ".", "packages"], 1, "give --i-know"),
-        (["serve", "-P", ".", "-a", ".", "--host", "0.0.0.0"], 1, "give --i-know"),  # noqa: S104
-        (["run", "-P", ".", "packages"], 2, "both of them"),
-        (["run", "-P", ".htpasswd", "-a", "update,.", "packages"], 2, "-a takes"),
-        (["run", "nowhere"], 1, "The folder 'nowhere' cannot be read"),
-        (["run", "-P", "nowhere", "packages"], 1, "nowhere cannot be read"),
-        (["serve", "--watch", "kept", "--store", "kept"], 1, "Watch a place beside it"),
-    ],
-)
-def test_what_opens_everything_must_be_explicit(
-    packages: Path, wheelyard: Typed, arguments: list[str], status: int, words: str
-) -> None:
-    """Options that open everything must be explicit, and invalid options are reported."""
-    done = wheelyard(*arguments)
-
-    assert done.returncode == status
-    assert words in done.stderr
-    assert not (packages / ".wheelyard" / "projects").exists()
-
-
 @pytest.mark.parametrize(("config", "tables"), [(DECIDED, GRANT), (UPLOADING, "")])
 def test_settings_limit_users(
     packages: Path, sandbox: Sandbox, serve: Serve, config: str, tables: str
@@ -142,14 +119,3 @@ def test_settings_limit_users(
 
     assert push(serving, make_wheel("demo", "2.0"), ANA) == 200
     assert remove(serving, ANA) == 403
-
-
-def test_with_grants_no_first_token_is_made(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
-    """If there are grants, no initial token is created."""
-    del packages
-    config = sandbox.folder / "wheelyard.toml"
-    config.write_text("[access]\nprivate = false\n")
-    to_all = GRANT.replace("htpasswd:ana", "anonymous").replace("upload", "read")
-    put_tables_at(sandbox.folder / "wheelyard-data", to_all, config)
-
-    assert not TOKEN.search(serve().printed.read_text())

@@ -21,16 +21,11 @@ from tests.upgrades.kept_stores import read_kept_store
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.removed import REMOVED_RULES
-from wheelyard.errors import DOCUMENTATION
 
 pytestmark = pytest.mark.integration
 
 WORKERS = [[], ["--workers", "2"]]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
-ADVICE = (
-    "anyone who can reach this address may read every package; close reading with access.private: "
-    f"{DOCUMENTATION}/hardening.md"
-)
 TALKATIVE = {"WHEELYARD_SERVER_TRUSTED_PROXIES": "1"}
 NOTICE = "wheelyard: stopping after the running requests; press Ctrl-C again to stop now\n"
 
@@ -173,43 +168,11 @@ def test_a_store_in_memory_gets_a_token(sandbox: Sandbox, serve: Serve) -> None:
     assert [path.name for path in sandbox.home.iterdir()] == [f"wheelyard-{os.getuid()}"]
 
 
-def test_a_second_start_says_where_a_lost_token_comes_from(serve: Serve) -> None:
-    """A server whose store has tokens says that a lost one is not shown again, and makes none."""
-    first = serve("--store", "kept").printed.read_text()
-    printed = serve("--store", "kept").printed.read_text()
-
-    assert TOKEN.search(first)
-    assert not TOKEN.search(printed)
-    assert "TOKEN stands for a token. One that is lost cannot be shown again. Make a" in printed
-    assert "wheelyard token create NAME --can read,upload --store kept\n" in printed
-
-
-def test_an_open_server_asks_for_no_token(serve: Serve) -> None:
-    """A server to which anybody may publish asks for no token."""
-    options = ("--store", "memory:", "-P", ".", "-a", ".")
-
-    printed = serve(*options).printed.read_text()
-
-    assert "token yet" not in printed
-    assert "-u anybody -p anything dist/*" in printed
-
-
-def test_a_server_on_every_address_prints_usable_urls(serve: Serve) -> None:
-    """A server on every address prints no URL with 0.0.0.0."""
-    printed = serve(host="0.0.0.0").printed.read_text()  # noqa: S104 - what is being tested
-
-    assert "0.0.0.0" not in printed  # noqa: S104
-    assert "There is no token yet." in printed
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_helps_against_a_warning_of_a_start(
-    sandbox: Sandbox, serve: Serve, workers: str
-) -> None:
-    """A warning of a server that starts names the command for the store that was given."""
+def test_what_helps_against_a_warning_of_a_start(sandbox: Sandbox, serve: Serve) -> None:
+    """A warning of a server with workers names the command for the store that was given."""
     read_kept_store("removed").in_folder(sandbox.folder / "my store")
 
-    log = serve("--store", "my store", "--workers", workers).log.read_text()
+    log = serve("--store", "my store", "--workers", "2").log.read_text()
 
     rules = " ".join(f"{rule}=" for rule in REMOVED_RULES)
     assert f"wheelyard index change prod {rules} --store 'my store''." in log
@@ -249,21 +212,6 @@ def test_the_json_log_is_utf8_on_any_terminal(serve: Serve) -> None:
     assert all(json.loads(line.decode("utf-8")) for line in lines)
 
 
-def test_server_starts_without_a_token(sandbox: Sandbox, serve: Serve, wheelyard: Typed) -> None:
-    """Where no first token can be written, a server starts with a warning."""
-    wheelyard("token", "create", "ci", "--store", "wheelyard-data")
-    tokens = sandbox.folder / "wheelyard-data" / "credentials"
-    for path in sorted(tokens.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    tokens.rmdir()
-    tokens.write_text("in the way")
-
-    log = serve().log.read_text()
-
-    assert log.startswith("wheelyard: warning: no first token was made: ")
-    assert len(log.splitlines()) == 1
-
-
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="/proc tells the limits")
 def test_a_server_raises_its_limit_of_descriptors(serve: Serve) -> None:
     """A server raises its limit of file descriptors as far as it may, up to 65,536."""
@@ -289,15 +237,6 @@ def test_start_messages_are_in_the_json_log(serve: Serve, command: str) -> None:
     assert len(output) == len(set(output))
 
 
-def test_start_messages_are_plain_lines(serve: Serve) -> None:
-    """With a log for people, the messages of a start are plain lines, each once."""
-    output = serve(".", command="run", **TALKATIVE).log.read_text().splitlines()
-
-    assert f"wheelyard: warning: {ADVICE}" in output
-    assert [line for line in output if line.startswith("wheelyard: made a new store at ")]
-    assert len(output) == 2
-
-
 @pytest.mark.parametrize("wrong", [{"PORT": "x"}, {"WHEELYARD_SERVER_HOST": "192.0.2.1"}])
 def test_a_failed_start_is_one_line(wheelyard: Typed, wrong: dict[str, str]) -> None:
     """A wrong port or address ends a start with one plain line, also with a JSON log."""
@@ -306,18 +245,6 @@ def test_a_failed_start_is_one_line(wheelyard: Typed, wrong: dict[str, str]) -> 
     assert (done.returncode, done.stdout) == (1, "")
     (last,) = done.stderr.splitlines()
     assert last.startswith(("wheelyard: server.port: ", "wheelyard: Cannot listen on "))
-
-
-@pytest.mark.parametrize("command", [["serve"], ["run", "."], ["token", "list"]])
-def test_a_misspelt_variable_stops_every_command(wheelyard: Typed, command: list[str]) -> None:
-    """A misspelt variable stops every command that reads settings, in one line with its name."""
-    done = wheelyard(*command, WHEELYARD_PRIVAT="true")
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "wheelyard: WHEELYARD_PRIVAT is no setting. Correct the name, or remove the variable. See "
-        f"{DOCUMENTATION}/settings.md.\n"
-    )
 
 
 def test_an_unusable_store_is_the_last_json_entry(wheelyard: Typed, sandbox: Sandbox) -> None:
@@ -332,27 +259,8 @@ def test_an_unusable_store_is_the_last_json_entry(wheelyard: Typed, sandbox: San
     assert "cannot be a store" in last["message"]
 
 
-def test_a_shrunk_osv_database_is_a_warning(serve: Serve, sandbox: Sandbox) -> None:
-    """A server starts though its OSV database has lost entries, and warns of it."""
-    osv = sandbox.folder / "osv.json"
-    variables = {
-        "WHEELYARD_UPSTREAM_ENABLED": "true",
-        "WHEELYARD_UPSTREAM_URL": "https://index.invalid/simple/",
-        "WHEELYARD_UPSTREAM_I_HAVE_NO_PRIVATE_PREFIX": "true",
-        "WHEELYARD_UPSTREAM_OSV": str(osv),
-    }
-    osv.write_text(json.dumps([{"id": f"MAL-{number}"} for number in range(10)]))
-    serve(**variables).send_signal(signal.SIGTERM)
-    osv.write_text('[{"id": "MAL-1"}]')
-
-    log = serve(**variables).log.read_text()
-
-    assert "wheelyard: warning: upstream.osv: " in log
-    assert "upstream accept-osv" in log
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
-def test_the_group_of_a_store_reads_no_credentials(serve: Serve, wheelyard: Typed) -> None:
+def test_the_group_of_a_store_reads_no_credentials(start: Typed, wheelyard: Typed) -> None:
     """A server closes the credentials of an older store to its group, which may read packages."""
     nobody = 65534
     with TemporaryDirectory(dir="/tmp") as folder:  # the sandbox is for root alone
@@ -374,25 +282,8 @@ def test_the_group_of_a_store_reads_no_credentials(serve: Serve, wheelyard: Type
 
         assert read(key).stdout == b"secret"
 
-        log = serve("--store", str(store)).log.read_text()
+        log = start("serve", "--store", store).stderr
 
         assert read(key).stderr.endswith(b"Permission denied\n")
         assert read(store / "files/package").stdout == b"public"
         assert "other users" not in log
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
-@pytest.mark.parametrize("place", ["wheelyard-data/credentials", "apart"])
-def test_a_folder_of_another_owner_is_reported(serve: Serve, sandbox: Sandbox, place: str) -> None:
-    """A server that may not close the folder of credentials says so, with the command."""
-    folder = sandbox.folder / place
-    folder.mkdir(parents=True)
-    folder.chmod(0o750)
-    os.chown(folder, 65534, -1)
-    apart = "apart" if place == "apart" else ""
-
-    log = serve(WHEELYARD_ACCESS_CREDENTIALS_STORE=apart).log.read_text()
-
-    assert log.count("other users of this machine may enter") == 1
-    assert f"chmod go= {sandbox.folder / place}" in log or f"chmod go= {place}" in log
-    assert folder.stat().st_mode & 0o777 == 0o750

@@ -1,18 +1,25 @@
 """What a server prints when it starts, without one that runs."""
 
+import json
+import os
 from pathlib import Path
+from shutil import rmtree
 from typing import Literal, NoReturn
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from tests.cli.conftest import Typed
+from tests.clients.harness import Sandbox
 from tests.http.servers import memory_index
 from tests.http_server import TOKEN
-from tests.index_tables import toml_of
+from tests.index_tables import put_tables_at, toml_of
+from tests.upgrades.kept_stores import read_kept_store
+from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.cli import serve
 from wheelyard.cli.startup_message import print_startup_message
-from wheelyard.errors import Invalid, Unavailable
+from wheelyard.errors import DOCUMENTATION, Invalid, Unavailable
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import (
     MEMORY_LOCATION,
@@ -29,6 +36,12 @@ from wheelyard.wiring.stores import StoreTraits
 GONE = "The store does not answer."
 MISSING = "The folder 'pakages' cannot be read"
 OPEN = ServerSettings(host="0.0.0.0")  # noqa: S104 - what is being tested
+TALKATIVE = {"WHEELYARD_SERVER_TRUSTED_PROXIES": "1"}
+READ_BY_ALL = '[[grant]]\nwho = ["anonymous"]\nprojects = ["*"]\nactions = ["read"]\n'
+ADVICE = (
+    "anyone who can reach this address may read every package; close reading with access.private: "
+    f"{DOCUMENTATION}/hardening.md"
+)
 
 
 @pytest.mark.parametrize(
@@ -196,3 +209,128 @@ def test_a_folder_that_cannot_be_watched_stops_the_start(
         CliRunner(env=environ).invoke(command, [*options, "pakages"], catch_exceptions=False)
 
     assert (started, list(tmp_path.iterdir())) == ([], [])
+
+
+@pytest.fixture
+def begin(start: Typed, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Type `serve` or `run`, which opens no port."""
+    monkeypatch.setattr(serve, "resolve_bind_address", lambda server: server)
+    return start
+
+
+def test_a_second_start_says_where_a_lost_token_comes_from(begin: Typed) -> None:
+    """A server whose store has tokens says that a lost one is not shown again, and makes none."""
+    first, second = (begin("serve", "--store", "kept").stdout for _ in range(2))
+
+    assert TOKEN.search(first)
+    assert not TOKEN.search(second)
+    assert "TOKEN stands for a token. One that is lost cannot be shown again. Make a" in second
+    assert "wheelyard token create NAME --can read,upload --store kept\n" in second
+
+
+def test_an_open_server_asks_for_no_token(begin: Typed) -> None:
+    """A server to which anybody may publish asks for no token."""
+    printed = begin("serve", "--store", "memory:", "-P", ".", "-a", ".").stdout
+
+    assert "token yet" not in printed
+    assert "-u anybody -p anything dist/*" in printed
+
+
+def test_a_server_on_every_address_prints_usable_urls(begin: Typed) -> None:
+    """A server on every address prints no URL with 0.0.0.0."""
+    printed = begin("serve", "--host", OPEN.host).stdout
+
+    assert OPEN.host not in printed
+    assert "There is no token yet." in printed
+
+
+def test_a_server_starts_without_a_token(begin: Typed, sandbox: Sandbox) -> None:
+    """Where no first token can be written, a server starts with a warning."""
+    begin("token", "create", "ci", "--store", "wheelyard-data")
+    tokens = sandbox.folder / "wheelyard-data" / "credentials"
+    rmtree(tokens)
+    tokens.write_text("in the way")
+
+    started = begin("serve")
+
+    assert (started.returncode, len(started.stderr.splitlines())) == (0, 1)
+    assert started.stderr.startswith("wheelyard: warning: no first token was made: ")
+
+
+def test_with_grants_no_first_token_is_made(begin: Typed, sandbox: Sandbox) -> None:
+    """If there are grants, no initial token is created."""
+    config = sandbox.folder / "wheelyard.toml"
+    config.write_text("[access]\nprivate = false\n")
+    put_tables_at(sandbox.folder / "wheelyard-data", READ_BY_ALL, config)
+
+    started = begin("serve")
+
+    assert (started.returncode, TOKEN.search(started.stdout)) == (0, None)
+
+
+def test_start_messages_are_plain_lines(begin: Typed) -> None:
+    """With a log for people, the messages of a start are plain lines, each once."""
+    lines = begin("run", ".", "--host", "127.0.0.1", **TALKATIVE).stderr.splitlines()
+
+    assert f"wheelyard: warning: {ADVICE}" in lines
+    assert [line for line in lines if line.startswith("wheelyard: made a new store at ")]
+    assert len(lines) == 2
+
+
+def test_a_shrunk_osv_database_is_a_warning(begin: Typed, sandbox: Sandbox) -> None:
+    """A server starts though its OSV database has lost entries, and warns of it."""
+    osv = sandbox.folder / "osv.json"
+    variables = {
+        "WHEELYARD_UPSTREAM_ENABLED": "true",
+        "WHEELYARD_UPSTREAM_URL": "https://index.invalid/simple/",
+        "WHEELYARD_UPSTREAM_FILE_HOSTS": "files.invalid",
+        "WHEELYARD_UPSTREAM_I_HAVE_NO_PRIVATE_PREFIX": "true",
+        "WHEELYARD_UPSTREAM_OSV": str(osv),
+    }
+    osv.write_text(json.dumps([{"id": f"MAL-{number}"} for number in range(10)]))
+    begin("serve", **variables)
+    osv.write_text('[{"id": "MAL-1"}]')
+
+    started = begin("serve", **variables)
+
+    assert started.returncode == 0
+    assert "wheelyard: warning: upstream.osv: " in started.stderr
+    assert "upstream accept-osv" in started.stderr
+
+
+def test_what_helps_against_a_warning_of_a_start(begin: Typed, sandbox: Sandbox) -> None:
+    """A warning of a server that starts names the command for the store that was given."""
+    read_kept_store("removed").in_folder(sandbox.folder / "my store")
+
+    started = begin("serve", "--store", "my store")
+
+    rules = " ".join(f"{rule}=" for rule in REMOVED_RULES)
+    assert f"wheelyard index change prod {rules} --store 'my store''." in started.stderr
+
+
+def test_a_server_starts_with_main_as_the_file_has_it(begin: Typed, sandbox: Sandbox) -> None:
+    """What the start prints of main is what a file of the server says of it."""
+    file = sandbox.folder / "index.toml"
+    file.write_text('[main]\nread = "granted"\npromote_only = false\n[[index]]\nname = "dev"\n')
+
+    printed = begin("serve", "--store", "there", "--apply", file).stdout
+
+    assert "twine upload --repository-url" in printed
+    assert "index-url http://__token__:" in printed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+@pytest.mark.parametrize("place", ["wheelyard-data/credentials", "apart"])
+def test_a_folder_of_another_owner_is_reported(begin: Typed, sandbox: Sandbox, place: str) -> None:
+    """A server that may not close the folder of credentials says so, with the command."""
+    folder = sandbox.folder / place
+    folder.mkdir(parents=True)
+    folder.chmod(0o750)
+    os.chown(folder, 65534, -1)
+    apart = "apart" if place == "apart" else ""
+
+    log = begin("serve", WHEELYARD_ACCESS_CREDENTIALS_STORE=apart).stderr
+
+    assert log.count("other users of this machine may enter") == 1
+    assert f"chmod go= {sandbox.folder / place}" in log or f"chmod go= {place}" in log
+    assert folder.stat().st_mode & 0o777 == 0o750

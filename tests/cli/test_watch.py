@@ -46,12 +46,9 @@ def wait_for(serving: Serving, *distributions: Distribution) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [["--watch-every", "1"], ["--workers", "2"]])
-def test_a_file_is_dropped(
-    packages: Path, sandbox: Sandbox, serve: Serve, options: list[str]
-) -> None:
+def test_a_file_is_dropped(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
     """Files in a watched folder are published, also when copied, moved or written slowly."""
-    serving = serve("--watch", str(packages), *options)
+    serving = serve("--watch", str(packages), "--watch-every", "1", "--workers", "2")
     wait_for(serving, make_wheel())
     copied, moved = make_wheel(version="2.0"), make_wheel(version="3.0")
     slow, deep = make_wheel(version="4.0"), make_sdist()

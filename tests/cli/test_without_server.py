@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from errno import EADDRINUSE, EADDRNOTAVAIL
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
 from random import Random
 from threading import Event
 from typing import Literal, NoReturn
@@ -13,9 +14,10 @@ from typing import Literal, NoReturn
 import pytest
 from click import Abort, UsageError
 
-from tests.cli.conftest import Typed
+from tests.cli.conftest import WEAK, Typed
 from tests.cli.test_standard_streams import TERMINAL
 from tests.clients.harness import Sandbox
+from tests.distributions import make_wheel
 from tests.in_process_network import InProcessNetwork
 from tests.sources.web.fake_server import running_fake_server
 from wheelyard.api.access_operations import WhoAmI
@@ -24,6 +26,7 @@ from wheelyard.api.remote_api import RemoteApi
 from wheelyard.api_client import ApiConnection
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.cli import login_commands, standard_streams
+from wheelyard.cli import serve as serve_commands
 from wheelyard.cli.login_commands import _has_browser
 from wheelyard.cli.progress import Progress
 from wheelyard.cli.quantities import parse_since
@@ -31,7 +34,14 @@ from wheelyard.cli.serve import overrides_of, run_command, serve_command
 from wheelyard.cli.store_commands import _settings_for_store
 from wheelyard.cli.upload_command import _UploadWork
 from wheelyard.cli.why_command import _age_in_words
-from wheelyard.errors import Forbidden, Invalid, Unauthenticated, Unavailable, WheelyardError
+from wheelyard.errors import (
+    DOCUMENTATION,
+    Forbidden,
+    Invalid,
+    Unauthenticated,
+    Unavailable,
+    WheelyardError,
+)
 from wheelyard.http import web_server
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.api_token import new_token
@@ -47,6 +57,12 @@ LINE = f"machine packages.acme.dev login __token__ password {TOKEN.text}\n"
 NO_ANSWER = Unavailable("No answer.", code="storage_unavailable")
 NO_LISTING = Forbidden("It may not list.", code="storage_forbidden")
 NO_WRITING = Forbidden("It may not write.", code="storage_forbidden")
+
+
+@pytest.fixture
+def no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no server open a socket to find out whether it can listen."""
+    monkeypatch.setattr(serve_commands, "resolve_bind_address", lambda server: server)
 
 
 @pytest.mark.parametrize(
@@ -622,15 +638,17 @@ def test_an_upstream_without_a_list_is_warned_of_before_the_first_page(
 
 
 def test_the_check_says_what_the_settings_say(
-    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+    wheelyard: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Checking the settings tells who reads main, and each value that is not the default."""
+    """Checking the settings tells who reads main, and values of ours, and makes no store."""
     monkeypatch.setattr(web_server, "resolve_bind_address", lambda _: None)  # it opens a socket
 
     done = wheelyard("config", "check", PORT="3333")
 
     lines = done.stdout.splitlines()
     assert "reading main: anybody" in lines
+    assert [line for line in lines if line.endswith("wheelyard-data; there is none yet")]
+    assert list(sandbox.folder.iterdir()) == []
     assert [line for line in lines if " = " in line] == ["server.port = 3333, from PORT"]
 
 
@@ -641,3 +659,86 @@ def test_a_host_that_is_no_address(wheelyard: Typed) -> None:
     assert done.returncode == 1
     assert f"Cannot listen on {'a' * 100}, port 8080: it is no address." in done.stderr
     assert "Choose another with --host or --port." in done.stderr
+
+
+@pytest.fixture
+def packages(sandbox: Sandbox) -> Path:
+    """A folder with a package in it, and a file of passwords beside it."""
+    folder = sandbox.folder / "packages"
+    folder.mkdir()
+    make_wheel("demo", "1.0").write(folder)
+    (sandbox.folder / ".htpasswd").write_text(f"ana:{WEAK}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "words"),
+    [
+        ("run -P . -a . packages", 1, "give --i-know"),
+        ("serve -P . -a . --host 0.0.0.0", 1, "give --i-know"),
+        ("run -P . packages", 2, "both of them"),
+        ("run -P .htpasswd -a update,. packages", 2, "-a takes"),
+        ("run nowhere", 1, "The folder 'nowhere' cannot be read"),
+        ("run -P nowhere packages", 1, "nowhere cannot be read"),
+        ("serve -P nowhere", 1, "nowhere cannot be read"),
+        ("serve --watch kept --store kept", 1, "Watch a place beside it"),
+        ("serve --lenient", 2, "--watch"),
+        ("serve --watch-every 5", 2, "--watch"),
+        ("serve --store memory: --workers 2", 1, "cannot be shared"),
+        ("serve --upstream https://a.example --upstream https://b.example", 2, "several are [["),
+        ("run --upstream https://a.example --upstream https://b.example .", 2, "several are [["),
+    ],
+)
+@pytest.mark.usefixtures("packages", "no_address")
+def test_what_opens_everything_must_be_explicit(
+    sandbox: Sandbox, start: Typed, line: str, status: int, words: str
+) -> None:
+    """Options that open everything must be explicit, and invalid options are reported."""
+    before = sorted(sandbox.folder.rglob("*"))
+
+    done = start(*line.split())
+
+    assert (done.returncode, words in done.stderr) == (status, True), done.stderr
+    assert sorted(sandbox.folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("line", ["serve", "run packages --store wheelyard-data"])
+@pytest.mark.usefixtures("packages", "no_address")
+def test_a_store_of_an_older_format_stops_the_start(
+    sandbox: Sandbox, start: Typed, line: str
+) -> None:
+    """A server does not start on a store of an older format, and leaves it as it was."""
+    marker = sandbox.folder / "wheelyard-data" / "wheelyard.json"
+    marker.parent.mkdir()
+    marker.write_text('{"format":2}\n')
+
+    done = start(*line.split())
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "This store has format 2, which no release of wheelyard wrote: make" in done.stderr
+    assert [path for path in marker.parent.rglob("*") if path.is_file()] == [marker]
+    assert marker.read_text() == '{"format":2}\n'
+
+
+@pytest.mark.parametrize("line", ["serve", "run .", "token list"])
+def test_a_misspelt_variable_stops_every_command(start: Typed, line: str) -> None:
+    """A misspelt variable stops every command that reads settings, in one line with its name."""
+    done = start(*line.split(), WHEELYARD_PRIVAT="true")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "wheelyard: WHEELYARD_PRIVAT is no setting. Correct the name, or remove the variable. See "
+        f"{DOCUMENTATION}/settings.md.\n"
+    )
+
+
+@pytest.mark.usefixtures("no_address")
+def test_a_server_does_not_start_with_a_wrong_file(sandbox: Sandbox, start: Typed) -> None:
+    """A file that cannot be applied ends the server with one sentence."""
+    file = sandbox.folder / "index.toml"
+    file.write_text('[[index]]\nname = "dev"\nlayers = ["dev", "nothing"]\n')
+
+    done = start("serve", "--store", "there", "--apply", file)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no index 'nothing', which is one of its layers" in done.stderr

@@ -15,14 +15,14 @@ from tests.fake_store import FakeStore, FaultKind
 from tests.fake_store import Fault as StoreFault
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
-from tests.http.packages import post
+from tests.http.packages import post_in_process
 from tests.http.servers import token_of
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_pages import Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import SOURCE, link_of, look, page_of
-from tests.upstream.settings import front, serving
+from tests.upstream.settings import front
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, NotFound
 from wheelyard.operations.lifecycle import Selection
@@ -306,7 +306,6 @@ def test_quarantine_is_shown_at_once(upstream: FakeUpstream, tmp_path: Path) -> 
         assert look(server, link).status in {403, 404}
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("fault", [500, 503, 429, 401, 403, Fault.BAD_JSON, None])
 def test_upload_while_the_upstream_fails(
     upstream: FakeUpstream, tmp_path: Path, fault: Fault | int | None
@@ -317,15 +316,15 @@ def test_upload_while_the_upstream_fails(
         upstream.stop()
     else:
         upstream.behave("unsure", fault)
-    with serving(tmp_path, upstream) as server:
-        answer = post(server, package)
-        shadowed = post(server, private_wheel("team-new", "1.0"))
-        index = server.client.get("/simple/unsure/")
+    with front(tmp_path, upstream) as server:
+        answer = post_in_process(server, package)
+        shadowed = post_in_process(server, private_wheel("team-new", "1.0"))
+        index = look(server, "/simple/unsure/")
 
-    assert answer.status_code == 503
+    assert answer.status == 503
     # its list of projects is answered, so that only this name is refused
-    assert index.status_code in ({403} if fault == 403 else {502, 503})
-    assert shadowed.status_code == 200
+    assert index.status in ({403} if fault == 403 else {502, 503})
+    assert shadowed.status == 200
 
 
 def test_rights(upstream: FakeUpstream, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from packaging.utils import canonicalize_name
 
 from tests.cli.conftest import Serve, Typed
 from tests.cli.conftest import serve as _serve
+from tests.cli.conftest import start as _start
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.fake_time import Clock, fake_runtime
-from tests.ports import free_port
 from tests.upstream.asking import LOOPBACK, Asking
 from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream
@@ -35,7 +35,7 @@ from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
 from wheelyard.wiring.stores import system_runtime
 from wheelyard.wiring.upstream import with_file_hosts
 
-wheelyard, serve = _wheelyard, _serve
+wheelyard, serve, start = _wheelyard, _serve, _start
 
 IDNA = public_wheel("idna", "3.10")
 
@@ -358,20 +358,34 @@ def test_all_workers_of_a_server_have_them(serve: Serve, upstream: FakeUpstream)
     assert len(upstream.asked_pages("pip")) == 1
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("command", ["serve", "run"])
-def test_a_bad_upstream_ends_the_start(wheelyard: Typed, command: str) -> None:
-    """One line says what is wrong with --upstream, without a password."""
-    port = free_port()
-    networks = {"WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8"}
-    folders = ["."] if command == "run" else []
-    for url, words in (
-        (f"http://127.0.0.1:{port}/simple/", "does not answer: it cannot be reached. Try again"),
+@pytest.mark.parametrize("line", ["serve", "run ."])
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        pytest.param(  # it tries again after pauses
+            "{url}",
+            "does not answer: it cannot be reached. Try again",
+            marks=pytest.mark.integration,
+        ),
         ("https://ana:hunter2@index.example.com/simple/", "username and password are apart"),
         ("http://index.example.com/simple/", "over plain HTTP others can change"),
-    ):
-        done = wheelyard(command, "--port", "0", "--upstream", url, *folders, **networks)
-        (line,) = done.stderr.splitlines()
-        assert (done.returncode, words in line, "hunter2" in line) == (1, True, False), line
-    twice = wheelyard(command, *["--upstream", "https://index.example.com/simple/"] * 2, *folders)
-    assert (twice.returncode, "several are [[upstream.index]]" in twice.stderr) == (2, True)
+    ],
+    ids=["silent", "password", "plain http"],
+)
+def test_a_bad_upstream_ends_the_start(
+    start: Typed,
+    upstream: FakeUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    url: str,
+    words: str,
+) -> None:
+    """One line says what is wrong with --upstream, without a password."""
+    upstream.stop()
+    monkeypatch.setattr(serving_commands, "resolve_bind_address", lambda server: server)
+    networks = {"WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8"}
+
+    done = start(*line.split(), "--upstream", url.format(url=upstream.url), **networks)
+
+    (said,) = done.stderr.splitlines()
+    assert (done.returncode, words in said, "hunter2" in said) == (1, True, False), said

@@ -1,5 +1,6 @@
 """Wrong URLs of upstream indexes: no name is free because there is nothing that could have it."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,13 @@ from packaging.utils import canonicalize_name
 
 from tests.cli.conftest import Typed, wheelyard  # noqa: F401 - a fixture
 from tests.clients.harness import Sandbox
-from tests.http.packages import post
-from tests.http.servers import running_server
+from tests.http.packages import post_in_process
 from tests.upstream.asking import Asking, server_of
 from tests.upstream.fake_pages import HTML, JSON, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import page_of
-from tests.upstream.settings import front, serving, upstream_settings
+from tests.upstream.settings import front, upstream_settings
 from wheelyard.errors import Unavailable
 from wheelyard.http_client.urls import parse_url
 from wheelyard.storage.local import LocalStore
@@ -146,21 +146,21 @@ def test_each_of_several(silent_upstream: FakeUpstream) -> None:
     asking.close()
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("path", ["/", "/nothing/simple/", "/simple/six/"])
 def test_a_wrong_url(upstream: FakeUpstream, tmp_path: Path, path: str) -> None:
     """Behind a wrong URL `six` is refused with 503, and the message says what to do."""
     upstream.publish(SIX)
     url = upstream.places.index + path
-    with serving(tmp_path, upstream, url=url) as server:
-        assert server.client.get("/simple/six/").status_code == 404
-        answer = post(server, private_wheel("six", "2.0"))
-        private = post(server, private_wheel("team-six", "1.0"))
+    with front(tmp_path, upstream, url=url) as server:
+        assert page_of(server, "six").status == 404
+        answer = post_in_process(server, private_wheel("six", "2.0"))
+        private = post_in_process(server, private_wheel("team-six", "1.0"))
 
-    assert (answer.status_code, answer.json()["error"]) == (503, "upstream_unproven")
+    refusal = json.loads(answer.body)
+    assert (answer.status, refusal["error"]) == (503, "upstream_unproven")
     for words in (f"{url} of the upstream index public", "open one page of it first", "private"):
-        assert words in answer.text
-    assert private.status_code == 200
+        assert words in refusal["message"]
+    assert private.status == 200
 
 
 def test_what_nobody_is_asked_for(silent_upstream: FakeUpstream, tmp_path: Path) -> None:
@@ -223,15 +223,16 @@ def test_commands_refuse_new_names_as_a_server_does(
     assert "public: its root is a list of projects" in wheelyard("config", "check").stdout
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("root", [PORTAL, None])
+@pytest.mark.parametrize(("root", "status"), [(PORTAL, 503), (None, 200)], ids=["portal", "list"])
 def test_a_server_starts_beside_a_root_that_shows_no_index(
-    silent_upstream: FakeUpstream, tmp_path: Path, root: tuple[int, str, bytes] | None
+    silent_upstream: FakeUpstream,
+    tmp_path: Path,
+    root: tuple[int, str, bytes] | None,
+    status: int,
 ) -> None:
     """A server starts beside an upstream index whose root shows something else."""
     silent_upstream.root = root
-    warning = "has not shown that it is an index: its root is a page of another kind"
-    with running_server(tmp_path, config=upstream_settings(silent_upstream)) as server:
-        answer = post(server, private_wheel("new", "1.0"))
-        assert answer.status_code == (503 if root else 200)
-        assert (warning in answer.text) == (root is not None)
+    warning = b"has not shown that it is an index: its root is a page of another kind"
+    with front(tmp_path, silent_upstream) as server:
+        answer = post_in_process(server, private_wheel("new", "1.0"))
+    assert (answer.status, warning in answer.body) == (status, root is not None)

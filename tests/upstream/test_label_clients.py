@@ -22,11 +22,6 @@ name = "ml"
 layers = ["main", "pytorch", "pypi"]
 merge = ["torch*"]
 read = "anyone"
-
-[[index]]
-name = "cpu"
-layers = ["main", "pypi", "pytorch"]
-read = "anyone"
 """
 
 
@@ -102,21 +97,3 @@ def test_versions_of_two_upstream_indexes(
         "sympy": "0.1",
     }
     assert pytorch.asked("acme-core") == pypi.asked("acme-core") == []
-
-
-@pytest.mark.parametrize("client", ["pip", "uv"])
-def test_an_older_release_of_a_merged_name(
-    index: RunningServer, sandbox: Sandbox, client: str
-) -> None:
-    """A version that only the second upstream index has can be pinned where names are merged."""
-    found = installed(sandbox, client, f"{index.url}/ml/simple/", "torch==1.0")
-
-    assert found == {"torch": "1.0"}
-
-
-@pytest.mark.parametrize("client", ["pip", "uv"])
-def test_another_order(index: RunningServer, sandbox: Sandbox, client: str) -> None:
-    """Another index of the server takes the same names from the other upstream index."""
-    found = installed(sandbox, client, f"{index.url}/cpu/simple/", "torch")
-
-    assert found == {"torch": "2.0", "sympy": "9.0"}

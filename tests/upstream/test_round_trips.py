@@ -14,8 +14,6 @@ from tests.upstream.reading import SOURCE, page_of
 from tests.upstream.settings import upstream_section
 from wheelyard.settings.sections import ServerSettings, Settings
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture
 def store() -> RemoteStore:

@@ -28,8 +28,6 @@ from wheelyard.http_client.hosts import FetchError
 from wheelyard.upstream.observation import Kind
 from wheelyard.upstream.upstream_files import FETCH_THREADS
 
-pytestmark = pytest.mark.integration
-
 PACKAGE = public_wheel("slow", "1.0")
 PACKAGE_NAME = NormalizedName("slow")
 QUICK = public_wheel("quick", "1.0")
@@ -64,6 +62,7 @@ def test_a_file_that_is_silent(upstream: FakeUpstream) -> None:
             assert len(b"".join(received)) == 1001
 
 
+@pytest.mark.integration
 def test_an_answer_that_does_not_come_in_time(upstream: FakeUpstream) -> None:
     """After the `timeout` of an index its page is given up, and so is a file that is silent."""
     upstream.publish(PACKAGE)
@@ -79,6 +78,7 @@ def test_an_answer_that_does_not_come_in_time(upstream: FakeUpstream) -> None:
             asking.found("other")
 
 
+@pytest.mark.integration
 def test_a_client_that_has_left_finds_the_page(upstream: FakeUpstream, tmp_path: Path) -> None:
     """A page goes on being fetched when its client has left, so that the retry finds it."""
     upstream.publish(PACKAGE)
@@ -92,6 +92,7 @@ def test_a_client_that_has_left_finds_the_page(upstream: FakeUpstream, tmp_path:
     assert len(upstream.asked_pages("slow")) == 1
 
 
+@pytest.mark.integration
 def test_a_client_that_has_left_finds_the_metadata(upstream: FakeUpstream, tmp_path: Path) -> None:
     """Core metadata without a digest is fetched on when its client has left, for the retry."""
     upstream.publish(PACKAGE)
@@ -131,6 +132,7 @@ def _table(upstream: FakeUpstream, label: str, **more: object) -> dict[str, Any]
     return {"url": upstream.url, "label": label, "file_hosts": [upstream.file_host], **more}
 
 
+@pytest.mark.integration
 def test_names_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Path) -> None:
     """However many names one index does not answer for, those of another one are looked up."""
     number = UPSTREAM_THREADS // 2 + 6
@@ -158,6 +160,7 @@ def _begin(pool: ThreadPoolExecutor, index: RunningServer, name: str) -> "Future
     return pool.submit(page_of, index, name)
 
 
+@pytest.mark.integration
 def test_files_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Path) -> None:
     """However many files of one index a client waits for, it gets those of another one."""
     number = FETCH_THREADS // 4 + 6
@@ -175,6 +178,7 @@ def test_files_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Pa
         assert {answer.result().status for answer in answers} == {200}
 
 
+@pytest.mark.integration
 def test_names_do_not_wait_for_licences(upstream: FakeUpstream, tmp_path: Path) -> None:
     """However many licences one index does not tell, names and files of others are answered."""
     number = UPSTREAM_THREADS // 2 + 6
