@@ -3,7 +3,7 @@
 from tests.distributions import Distribution
 from tests.http import forms
 from tests.http.in_process import InProcessResponse, InProcessServer
-from tests.http.servers import Answer, RunningServer, token_of
+from tests.http.servers import Answer, RunningServer
 
 PYTHON = ">=3.9"
 KIND = f"multipart/form-data; boundary={forms.BOUNDARY.decode()}"
@@ -26,17 +26,6 @@ def post(
         files={"content": (package.filename, package.body)},
         auth=("__token__", token) if token else None,
     )
-
-
-def post_in_process(server: InProcessServer, package: Distribution) -> InProcessResponse:
-    """Upload a package with a token that may, in this thread."""
-    body = form(package)
-    headers = (
-        ("content-type", "multipart/form-data; boundary=frontier"),
-        ("content-length", str(len(body))),
-        ("authorization", f"Bearer {token_of(server.index, can='upload')}"),
-    )
-    return server.get("/legacy/", *headers, method="POST", body=[body])
 
 
 def publish(server: RunningServer, *packages: Distribution) -> None:

@@ -15,7 +15,7 @@ from tests.fake_store import FakeStore, FaultKind
 from tests.fake_store import Fault as StoreFault
 from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer
-from tests.http.packages import post_in_process
+from tests.http.packages import post_form
 from tests.http.servers import token_of
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_pages import Fault, basic
@@ -317,8 +317,8 @@ def test_upload_while_the_upstream_fails(
     else:
         upstream.behave("unsure", fault)
     with front(tmp_path, upstream) as server:
-        answer = post_in_process(server, package)
-        shadowed = post_in_process(server, private_wheel("team-new", "1.0"))
+        answer = post_form(server, package)
+        shadowed = post_form(server, private_wheel("team-new", "1.0"))
         index = look(server, "/simple/unsure/")
 
     assert answer.status == 503

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from tests.cli.conftest import Typed, wheelyard  # noqa: F401 - a fixture
 from tests.clients.harness import Sandbox
-from tests.http.packages import post_in_process
+from tests.http.packages import post_form
 from tests.upstream.asking import Asking, server_of
 from tests.upstream.fake_pages import HTML, JSON, Fault
 from tests.upstream.fake_upstream import FakeUpstream
@@ -153,8 +153,8 @@ def test_a_wrong_url(upstream: FakeUpstream, tmp_path: Path, path: str) -> None:
     url = upstream.places.index + path
     with front(tmp_path, upstream, url=url) as server:
         assert page_of(server, "six").status == 404
-        answer = post_in_process(server, private_wheel("six", "2.0"))
-        private = post_in_process(server, private_wheel("team-six", "1.0"))
+        answer = post_form(server, private_wheel("six", "2.0"))
+        private = post_form(server, private_wheel("team-six", "1.0"))
 
     refusal = json.loads(answer.body)
     assert (answer.status, refusal["error"]) == (503, "upstream_unproven")
@@ -234,5 +234,5 @@ def test_a_server_starts_beside_a_root_that_shows_no_index(
     silent_upstream.root = root
     warning = b"has not shown that it is an index: its root is a page of another kind"
     with front(tmp_path, silent_upstream) as server:
-        answer = post_in_process(server, private_wheel("new", "1.0"))
+        answer = post_form(server, private_wheel("new", "1.0"))
     assert (answer.status, warning in answer.body) == (status, root is not None)
