@@ -126,6 +126,7 @@ def worlds_to_call_in(world: World, example: Example) -> Iterator[tuple[World, l
         yield world.copy_to(world.folder.with_name(role.name)), [role]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_only_those_who_may_call_an_operation(world: World, example: Example) -> None:
     """An operation and its dry run are refused to those without the right, and done for others."""
