@@ -608,6 +608,7 @@ def read_by_anybody(index: Index) -> set[tuple[str, str]]:
     return readable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
 @pytest.mark.parametrize(("first", "second"), [(EARLIER, LATER), (LATER, EARLIER)])
 def test_nobody_reads_on_the_way_what_was_and_will_be_closed(

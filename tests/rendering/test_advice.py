@@ -187,6 +187,7 @@ def test_an_error_of_another_index() -> None:
     assert message_on_page("Nothing helps.", None) == "Nothing helps."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", WITHOUT_COMMANDS)
 def test_a_message_has_no_command_in_it(package: str) -> None:
     """Whoever is told of a command reads it as they have to type it, as it is added to the fact."""
