@@ -158,6 +158,7 @@ class InProcessServer:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
+            "server": ("127.0.0.1", "80"),
             "path": path,
             "raw_path": path.encode(),
             "query_string": query.encode(),

@@ -291,7 +291,7 @@ def test_no_client_discovers_steps_without_trusted_publishing(app: InProcessServ
     "missing", ["opentelemetry.exporter.otlp.proto.http", "opentelemetry.instrumentation.asgi"]
 )
 def test_telemetry_needs_its_libraries(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    """A server that is to send telemetry says which extra it lacks, and with all begins."""
+    """A server that is to send telemetry says which extra it lacks, and any other begins."""
     settings = Settings(telemetry=TelemetrySettings(otlp_endpoint="http://collector:4318"))
     find = "wheelyard.http.instrumentation.find_spec"
 
@@ -301,6 +301,7 @@ def test_telemetry_needs_its_libraries(monkeypatch: pytest.MonkeyPatch, missing:
     monkeypatch.setattr(find, lambda name: name if name != missing else None)
     with pytest.raises(Invalid, match=r"telemetry\.otlp_endpoint .*wheelyard\[otel\]"):
         require_telemetry(settings)
+    require_telemetry(Settings())  # it sends none
 
 
 @pytest.mark.parametrize(

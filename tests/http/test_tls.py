@@ -6,11 +6,13 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from signal import SIGHUP
 from threading import Event, Thread
+from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -30,7 +32,9 @@ from tests.http_server import WHEELYARD, is_listening, running_program, serving_
 from tests.ports import free_port
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.errors import Invalid
+from wheelyard.http.app import App
 from wheelyard.http.forms import HttpsOnly
+from wheelyard.http.server_process import served_app
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.stores import system_runtime
 from wheelyard.wiring.tls_files import TlsFiles, open_tls_files
@@ -329,6 +333,23 @@ def test_idle_connection_ends(app: InProcessServer, files: PairOfFiles) -> None:
     with serving(app, files, http1_settings=settings) as port, ExitStack() as stack:
         for client in [stack.enter_context(connected(port)) for _ in range(20)]:
             assert client.recv(1000) == b""
+
+
+@pytest.mark.parametrize(
+    ("certificate", "said"),
+    [("chain.pem", "max-age=31536000"), ("", None)],
+    ids=["with-a-certificate", "behind-a-proxy"],
+)
+def test_only_a_server_with_a_certificate_speaks_of_https(
+    app: InProcessServer, certificate: str, said: str | None
+) -> None:
+    """A server without a certificate leaves it to the proxy whether browsers use https alone."""
+    settings = Settings(server=ServerSettings(certificate=certificate))
+    served = replace(app, app=cast("App", served_app(app.app, settings)))
+
+    answer = served.get(PAGE, host="packages.acme.dev")
+
+    assert (answer.status, answer.headers.get("strict-transport-security")) == (200, said)
 
 
 @pytest.mark.integration

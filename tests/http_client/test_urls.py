@@ -18,6 +18,16 @@ def test_letters_outside_ascii(text: str, without_userinfo: str) -> None:
     assert parse_url(text).without_userinfo == without_userinfo
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["[::1]", "[2001:db8:1111:2222:3333:4444:5555:6666]", "[::ffff:192.0.2.1]"],
+    ids=["short", "long", "mapped"],
+)
+def test_addresses_of_ipv6(host: str) -> None:
+    """An address of IPv6 is a host, and stays between brackets before a port."""
+    assert parse_url(f"http://{host}:8080/a").without_userinfo == f"http://{host}:8080/a"
+
+
 @pytest.mark.parametrize("host", ["ü" * 64, "a..ü", "ü\u2028b", "ü b", "\ud800"])
 def test_letters_that_make_no_host(host: str) -> None:
     """Letters that no host can be made of are a URL that is refused, and no other fault."""

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal
@@ -21,7 +22,7 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
 )
-from wheelyard.model.index_name import MAIN
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
 
 NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True).map(NormalizedName)
 DEMO = NormalizedName("demo")
@@ -208,6 +209,27 @@ def test_narrowed_is_the_intersection(
     """Whatever the patterns, what is left is exactly what both sides permit."""
     both = mine.permits(action, name) and any(other.permits(action, name) for other in others)
     assert any(each.permits(action, name) for each in intersection(mine, others)) == both
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "common"),
+    [
+        ([EVERY_INDEX], ["dev", "prod"], ["dev", "prod"]),
+        (["dev", "prod"], [EVERY_INDEX], ["dev", "prod"]),
+        ([EVERY_INDEX], [EVERY_INDEX], [EVERY_INDEX]),
+        (["dev", MAIN], ["prod", MAIN], [MAIN]),
+        (["dev"], ["prod"], []),
+    ],
+    ids=["mine-everywhere", "other-everywhere", "both-everywhere", "some", "none"],
+)
+def test_narrowed_holds_in_the_indexes_of_both(
+    mine: list[str], other: list[str], common: list[str]
+) -> None:
+    """A token for every index holds in those of its owner, and the other way round."""
+    of_token = replace(scope("read", "*"), indexes=tuple(mine))
+    of_owner = replace(scope("read", "*"), indexes=tuple(other))
+    both = intersection(of_token, [of_owner])
+    assert [index for each in both for index in each.indexes] == common
 
 
 @given(SCOPES, st.lists(SCOPES, max_size=3), NAMES, st.sampled_from(Action))

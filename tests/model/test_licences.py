@@ -78,6 +78,7 @@ def test_a_pattern_that_matches_no_licence_is_refused(text: str) -> None:
         (["License: bsd-3-clause"], "BSD-3-Clause"),
         (["License: see LICENSE.txt"], UNKNOWN),
         (["License: MIT" + " and much more" * 20], UNKNOWN),
+        (["License: " + " OR ".join(["MIT", "Apache-2.0"] * 10)], UNKNOWN),
         ([], UNKNOWN),
     ],
 )

@@ -522,8 +522,13 @@ CHANGES_MEANWHILE: Final[dict[str, tuple[str, Callable[[Index], object]]]] = {
 }
 
 
+@pytest.mark.parametrize(
+    "members", ["", '"htpasswd:ana", "htpasswd:cy", '], ids=["takes-away", "gives"]
+)
 @pytest.mark.parametrize("kind", CHANGES_MEANWHILE)
-def test_a_change_since_the_plan_is_not_overwritten(harness: IndexHarness, kind: str) -> None:
+def test_a_change_since_the_plan_is_not_overwritten(
+    harness: IndexHarness, kind: str, members: str
+) -> None:
     """What somebody else changes between plan and commit stays, and the file is refused."""
     put(harness.index, TEAM)
     other = harness.opened(seed=7)
@@ -531,7 +536,7 @@ def test_a_change_since_the_plan_is_not_overwritten(harness: IndexHarness, kind:
     key, change = CHANGES_MEANWHILE[kind]
     new = f"[main]\nindex_files = 7\n{TEAM}"
     new = new.replace('"anyone"', '"granted"\nindex_files = 9').replace('["acme-core"]', '["b"]')
-    new = new.replace('"htpasswd:ana", ', "")
+    new = new.replace('"htpasswd:ana", ', members)
     file = SourcedTables("team.toml", tables_in(new))
 
     class Late(type(applying)):  # type: ignore[misc]

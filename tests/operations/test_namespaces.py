@@ -31,6 +31,7 @@ from wheelyard.operations.applying import ApplyOptions, SourcedTables
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.namespaces import Namespaces, namespaces_of_patterns
+from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.wiring.index import Index
 
 BY: Final = "local:bo"
@@ -101,6 +102,18 @@ def test_other_names_are_free(harness: IndexHarness) -> None:
     grant(harness.index)
     for name in ("acmex", "acm", "my_acme"):
         harness.upload(make_wheel(name, "1.0"), ANYBODY)
+
+
+def test_a_namespace_of_the_settings_is_open_to_uploaders(harness: IndexHarness) -> None:
+    """Whoever may upload begins projects in a namespace that only the settings keep private."""
+    settings = Settings(access=AccessSettings(private_names=("acme", "acme-*")))
+    index = harness.opened(seed=5, settings=settings)
+    assert names_of(index.server.namespaces) == ["acme"]
+
+    index.uploads.accept(make_wheel("acme_core", "1.0").arrival(harness.folder), ANYBODY)
+
+    project = index.projects.get(NormalizedName("acme-core"))
+    assert [each.owned for each in index.server.namespaces.describe(project)] == [True]
 
 
 def test_who_has_no_right_is_told_that(harness: IndexHarness) -> None:

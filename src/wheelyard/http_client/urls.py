@@ -181,8 +181,7 @@ def _is_host(host: str) -> bool:
         return False
     if not _NO_HOST_CHARACTERS.isdisjoint(host):
         return False
-    if ":" in host:  # an address of IPv6
-        return True
+    # an address of IPv6 is one label, or several if it ends as one of IPv4
     labels = host.removesuffix(".").split(".")
     are_labels_valid = all(0 < len(label) <= MAX_LABEL_LENGTH for label in labels)
     return are_labels_valid and len(host) <= MAX_HOST_LENGTH

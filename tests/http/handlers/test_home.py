@@ -104,7 +104,8 @@ def test_missing_project_leads_to_similar_ones(tmp_path: Path) -> None:
                 assert "Did you mean" in answer.body.decode()
                 assert LINK.findall(answer.body.decode()) == names
         # a project that is there, and a page of another kind
-        for target in ("/project/acme-core/history/99/", "/simple/acme-corx/"):
+        compared = "/project/acme-core/compare/?old=9.9"
+        for target in (compared, "/project/acme-core/history/99/", "/simple/acme-corx/"):
             missing = page(app, target, every)
             assert (missing.status, b"Did you mean" in missing.body) == (404, False)
         assert b"Did you mean" not in page(app, "/project/acme-corx/").body  # who has not signed in

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
+import pytest
+
 from tests.waiting import TIMEOUT_SECONDS, StillLoop
 from wheelyard.http.messages import STALL_SECONDS, Message, StreamedResponse
+from wheelyard.http.requests import announces_body
 
 
 @dataclass
@@ -100,6 +103,24 @@ def test_leaving_client_is_let_go_at_once() -> None:
         return body
 
     assert asyncio.run(check()).is_closed
+
+
+def test_nothing_is_sent_to_a_client_that_has_left() -> None:
+    """What is read while a client disconnects is not sent to it any more."""
+    left, sent = asyncio.Event(), list[bytes]()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"one"
+        left.set()
+        yield b"two"
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+
+    response = StreamedResponse(200, (), pieces(), OwnThread())
+    asyncio.run(response({"method": "GET"}, Client(left), send))
+
+    assert sent == [b"", b"one"]
 
 
 def test_client_that_takes_nothing_is_given_up() -> None:
@@ -215,3 +236,32 @@ def test_body_is_closed_when_sending_is_called_off() -> None:
     outcome = sending(chunks, lambda _: None, is_called_off=True)
     assert isinstance(outcome.exception(), asyncio.CancelledError)
     assert chunks.closed_while_reading == [False]
+
+
+@pytest.mark.parametrize(
+    ("request_line", "header", "is_announced"),
+    [
+        ("POST HTTP/1.1", b"content-length: 5", True),
+        ("POST HTTP/1.1", b"transfer-encoding: chunked", True),
+        ("POST HTTP/1.1", b"content-length: 0", False),
+        ("POST HTTP/1.1", b"accept: */*", False),
+        ("POST HTTP/2", b"accept: */*", True),
+        ("POST HTTP/2", b"content-length: 0", False),
+        ("GET HTTP/2", b"accept: */*", False),
+        ("GET HTTP/2", b"content-length: 5", True),
+    ],
+    ids=[
+        *("length", "chunks", "empty", "no-header"),
+        *("http-2", "http-2-empty", "http-2-get", "http-2-get-with-a-length"),
+    ],
+)
+def test_http_2_announces_a_body_without_a_header(
+    request_line: str, header: bytes, *, is_announced: bool
+) -> None:
+    """An upload over HTTP/2 need not say its length; over HTTP/1.1 a header tells of a body."""
+    method, _, version = request_line.partition(" HTTP/")
+    name, _, value = header.partition(b": ")
+
+    announced = announces_body({"method": method, "http_version": version}, {name: value})
+
+    assert announced is is_announced

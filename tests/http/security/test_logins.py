@@ -241,7 +241,7 @@ def test_too_many_guesses_are_turned_away(harness: LoginHarness) -> None:
 
 
 def test_strangers_keep_nobody_out_who_was_right(harness: LoginHarness) -> None:
-    """While strangers fill the hashing queue, recent users and tokens still get in."""
+    """While strangers fill the hashing queue, recent users and tokens of all kinds still get in."""
 
     async def story() -> None:
         assert await harness.log_in("ana", "s3cret") == "htpasswd:ana"
@@ -253,6 +253,8 @@ def test_strangers_keep_nobody_out_who_was_right(harness: LoginHarness) -> None:
         harness.clock.advance(seconds=5)  # so that the file is to be looked at, too
         assert await harness.log_in("ana", "s3cret") == "htpasswd:ana"
         assert await harness.log_in("", STATIC) == "static:environment"
+        harness.google.go_on.set()
+        assert await harness.log_in("oauth2accesstoken", GOOGLE) == "google:somebody"
         harness.hashing.go_on.set()
         assert set(await asyncio.gather(*guesses)) == {"unauthenticated", "overloaded"}
 

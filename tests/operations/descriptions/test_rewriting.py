@@ -91,6 +91,21 @@ def test_a_heading_without_a_word_is_no_name_of_a_column() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        ("<th>Name</th><td>a</td>", "<th>Name</th><td>a</td>"),
+        ("<th>a</th><th>b</th>", "<td>a</td><td>b</td>"),
+    ],
+    ids=["a-heading-and-a-cell", "headings-alone"],
+)
+def test_a_wide_table_is_scrolled_by_itself(cells: str, shown: str) -> None:
+    """A table is in a frame of its own that keys reach and scroll, and headings alone are cells."""
+    frame = '<div class="scrolling" role="group" aria-label="Table" tabindex="0">'
+    html = rewrite(f"<table><tr>{cells}</tr></table>")
+    assert html.strip() == f"{frame}<table><tr>{shown}</tr></table></div>"
+
+
+@pytest.mark.parametrize(
     ("heading", "shown"),
     [
         ("<h1></h1>", ""),
