@@ -125,6 +125,13 @@ def test_new_members_are_looked_for(tmp_path: Path) -> None:
     assert edit("add", "htpasswd:ana") == edit("remove", "htpasswd:boo") == edit("delete") == []
 
 
+def test_without_a_file_no_user_has_a_password(tmp_path: Path) -> None:
+    """A grant to a user is warned of with the setting that is missing: the htpasswd file."""
+    warnings = absent(IndexHarness(tmp_path).index, "htpasswd:ana")
+
+    assert "the settings name no htpasswd file" in warnings["htpasswd:ana"]
+
+
 @pytest.mark.parametrize("has_google", [False, True])
 def test_google_accounts_are_absent_without_google(tmp_path: Path, *, has_google: bool) -> None:
     """An account is somebody's if Google signs people in, or if it owns a token."""

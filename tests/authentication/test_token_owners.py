@@ -333,6 +333,19 @@ def test_of_two_people_of_a_name_one_is_named(place: Place) -> None:
     assert all(f"{OF_ANA}#{each.id}" in caught.value.message for each in (ANA, other))
 
 
+@pytest.mark.parametrize("ended", [0, 1])
+def test_a_name_belongs_to_who_may_sign_in(place: Place, ended: int) -> None:
+    """Of two people who have had a name, it means the one whose access nobody has ended."""
+    people = (ANA, replace(ANA, subject="another-ana"))
+    place.save(people[1])
+    place.index.server.people_administration.end(ANA.provider, people[ended].id, "local:test")
+    place.clock.advance(seconds=BUCKET_SECONDS)
+
+    found = place.index.server.known_people.find(OF_ANA)
+
+    assert (found.id, found.state) == (people[1 - ended].id, "active")
+
+
 @given(
     st.from_regex(PROVIDER_NAME, fullmatch=True),
     st.from_regex(PERSON_NAME, fullmatch=True),

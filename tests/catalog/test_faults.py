@@ -36,6 +36,7 @@ from wheelyard.storage.local import LocalStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
+from wheelyard.wiring.stores import StoreTraits
 
 ONE, TWO = make_wheel(), make_wheel(version="2.0")
 FIRST = Selection(parse_version("1.0"))
@@ -76,13 +77,16 @@ def new_store(
             )
 
 
-def faulty_index(harness: IndexHarness, *faults: Fault) -> tuple[Index, FakeStore]:
+def faulty_index(
+    harness: IndexHarness, *faults: Fault, is_local: bool = True
+) -> tuple[Index, FakeStore]:
     """Return an index whose store has faults, once it is open, and whose pauses take time."""
     store = FakeStore(harness.store)
     runtime = replace(
         fake_runtime(harness.clock, 5), pause=lambda seconds: harness.clock.advance(seconds=seconds)
     )
-    index = build_index(Stores.of(store), Spool(harness.folder), Settings(), runtime)
+    traits = StoreTraits(is_local=is_local)
+    index = build_index(Stores.of(store), Spool(harness.folder), Settings(), runtime, traits)
     store.calls.clear()
     store.follow(*faults)
     return index, store
@@ -130,6 +134,24 @@ def test_lost_races_are_tried_again(tmp_path: Path, key: str, kind: FaultKind) -
 
     assert store.calls.count(("put", key)) == 11
     assert harness.check().problems == []
+
+
+@pytest.mark.parametrize(
+    ("is_local", "shortest", "longest"),
+    [(True, 0.0, 0.15), (False, 0.15, 4.5)],
+    ids=["folder", "bucket"],
+)
+def test_who_loses_races_waits_longer_for_a_bucket(
+    tmp_path: Path, shortest: float, longest: float, *, is_local: bool
+) -> None:
+    """Who loses races tries again at once in a folder, and later in a bucket, which is slow."""
+    harness = IndexHarness(tmp_path)
+    four_races = Fault(FaultKind.LOST_RACE, "put", keys.project(DEMO), times=4)
+    index, _ = faulty_index(harness, four_races, is_local=is_local)
+
+    OPERATIONS["upload"](harness, index)
+
+    assert shortest < (harness.clock.now - START).total_seconds() <= longest
 
 
 def test_a_race_that_never_ends_is_given_up(tmp_path: Path) -> None:

@@ -328,14 +328,15 @@ def test_redirect_to_unknown_name(laptop: Laptop) -> None:
     assert findings[-1].text.endswith("/welcome: its name is not known")
 
 
-@pytest.mark.integration
-def test_another_protocol_is_told_from_silence(laptop: Laptop) -> None:
-    """An answer that is not HTTP is told from silence, with advice."""
-    with serving(Ssh) as url:
+def test_another_protocol_is_told_from_silence(laptop: Laptop, network: InProcessNetwork) -> None:
+    """An answer that is not HTTP is told from none at all, each with its advice."""
+    with serving(Ssh, network) as url:
         finding = finding_of(laptop.examine(url), "network")
+    refused = finding_of(laptop.examine(url), "network")
 
     assert finding.text.endswith("its answer is no HTTP, or breaks off")
     assert "https://" in finding.advice
+    assert "Is the server running" in refused.advice
 
 
 @pytest.mark.integration

@@ -312,6 +312,20 @@ def test_unchanged_totals_are_not_added_up_again() -> None:
     assert process.downloads.totals(30)[0].projects == {DEMO: 2}
 
 
+def test_a_batch_is_read_once() -> None:
+    """A process reads what others have counted once, and later only what they have added."""
+    stored = CountedStore()
+    other = stored.process()
+    store = FakeStore(stored.memory)
+    downloads = stored.process(2, store).downloads
+    for number in (1, 2):
+        other.note()
+        other.pass_an_hour()
+
+        assert downloads.report(DEMO, 30)[0].downloads == number
+        assert store.count("get", f"{keys.NEW_DOWNLOADS}*") == number
+
+
 def test_old_counts_are_shown_while_the_store_does_not_answer() -> None:
     """While the store does not answer, a page shows what was known before, or nothing."""
     stored = CountedStore()

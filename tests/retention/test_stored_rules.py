@@ -105,6 +105,7 @@ def test_without_rules_nothing_is_asked_for(harness: IndexHarness) -> None:
     put_rules(harness.index, (OLD,))
     with refused(NotFound, "not_found", "No rule of retention is about the index main"):
         api.call(preview_retention, RetentionQuery("main"))
+    assert api.call(preview_retention, RetentionQuery()).deleted == ()
 
 
 def test_rules_without_an_index_are_told_of(harness: IndexHarness) -> None:

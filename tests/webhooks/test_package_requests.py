@@ -83,6 +83,16 @@ def test_one_message_an_hour(hooks: WebhookHarness) -> None:
     assert len({received.id for received in hooks.receiver.asked}) == 2
 
 
+def test_without_an_upstream_index_nothing_is_told(hooks: WebhookHarness) -> None:
+    """Requests of before are told to nobody once the settings have no upstream index any more."""
+    want(hooks.index, "numpy")
+    hooks.settings = Settings()
+
+    hooks.deliver()
+
+    assert hooks.receiver.asked == []
+
+
 def test_a_later_reason_is_told(hooks: WebhookHarness) -> None:
     """A request that was told of is told again when somebody says why they need it."""
     want(hooks.index, "numpy")

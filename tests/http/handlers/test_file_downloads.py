@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 from packaging.utils import NormalizedName
@@ -22,6 +23,7 @@ from tests.http.raw_client import raw_connection
 from tests.http.servers import RunningServer
 from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
+from wheelyard.http.file_delivery import SMALL_FILE_BYTES, FileDelivery
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.memory import MemoryStore
 
@@ -49,6 +51,22 @@ def test_file_comes_as_it_was_sent(app: InProcessServer) -> None:
     assert answer.header("accept-ranges") == "bytes"
     assert answer.header("content-security-policy").startswith("sandbox")
     assert "content-encoding" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("size", "body_type"), [(0, bytes), (SMALL_FILE_BYTES, Path)], ids=["small", "large"]
+)
+def test_large_files_are_not_read_into_memory(
+    app: InProcessServer, size: int, body_type: type
+) -> None:
+    """A small file is sent at once, and the web server sends a large one by its path."""
+    name = NormalizedName(f"of-{size}")
+    app.publish(make_wheel(name, content=Random(1).randbytes(size)))
+    (file,) = app.index.projects.get(name).files
+
+    body = FileDelivery(app.index).open_body(name, file, None)
+
+    assert isinstance(body, body_type)
 
 
 def test_core_metadata_is_that_of_the_wheel(app: InProcessServer) -> None:

@@ -177,6 +177,8 @@ def test_status_is_set_with_a_reason(server: InProcessServer, manager: Browser) 
     """The status is set with a reason; a quarantined project can still be managed."""
     name = "demo-s"
     server.publish(make_wheel(name))
+    form = manager.open(f"/project/{name}/manage/?action=status")
+    assert "It is active now" in text_of(form)
 
     fields = {"status": "quarantined", "reason": "under review"}
     page = changed(manager, name, action="status", **fields)

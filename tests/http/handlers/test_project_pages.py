@@ -348,13 +348,16 @@ def test_new_grant_is_on_the_page(tmp_path: Path) -> None:
     with in_process(tmp_path) as app:
         app.publish(make_wheel("demo"))
         manager = login(app, "manage", "demo")
-        app.get("/project/demo/", HTML, manager)
-        assert app.get("/project/demo/", HTML, manager).was_quick
+        for path in ("/project/demo/", "/project/demo/1.0/"):
+            app.get(path, HTML, manager)
+            assert app.get(path, HTML, manager).was_quick
         fields = GrantFields(who=("user:bob@acme.dev",), projects=("demo",), actions=("upload",))
         app.index.server.access.grant(fields, "local:test")
         page = app.get("/project/demo/", HTML, manager)
         assert not page.was_quick
         assert b"bob@acme.dev, by Google" in page.body
+        # the page of a release does not say who may upload
+        assert app.get("/project/demo/1.0/", HTML, manager).was_quick
 
 
 DESCRIBED = make_wheel("demo", "1.0", "Description-Content-Type: text/markdown\n\n*described*")

@@ -123,3 +123,15 @@ def test_discovery_is_json_alone(server: InProcessServer) -> None:
     target = f"{DISCOVERY}?discover=%2Flegacy%2F"
 
     assert server.get(target, ("Accept", "text/html")).status == 406
+
+
+@pytest.mark.parametrize(
+    "settings", [settings_of(), Settings(server=SERVER)], ids=["no-publisher", "no-audience"]
+)
+def test_without_a_publisher_nothing_is_discovered(tmp_path: Path, settings: Settings) -> None:
+    """Where no job may publish, clients learn of no steps, and ask for no token."""
+    with in_process(tmp_path, settings, tables=toml_of(main=OPEN_MAIN)) as server:
+        answers = [server.get(f"{DISCOVERY}?discover=%2Flegacy%2F"), server.get("/_/oidc/audience")]
+
+    assert [answer.status for answer in answers] == [404, 404]
+    assert b"oidc" not in answers[0].body

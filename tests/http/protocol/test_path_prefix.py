@@ -11,6 +11,8 @@ from tests.distributions import make_wheel
 from tests.http.forms import form
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import KIND, content
+from tests.index_tables import toml_of
+from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.settings.sections import ServerSettings, Settings
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -78,7 +80,9 @@ def test_nothing_is_outside_the_prefix(app: InProcessServer, path: str) -> None:
 def test_probes_need_no_prefix(tmp_path: Path, path: str, status: int) -> None:
     """Probes, and jobs that publish, need not know the prefix; with a slash they have to."""
     settings = Settings(server=ServerSettings(path_prefix="/team/python"))
-    with in_process(tmp_path, settings) as app:
+    # `/_/oidc/mint-` is as long as the prefix with its slash: what follows it names no index
+    tables = toml_of(main=OPEN_MAIN, index=[{"name": "token"}])
+    with in_process(tmp_path, settings, tables=tables) as app:
         assert app.get(path).status == app.get(f"/team/python{path}").status == status
         assert app.get(f"{path}/").status == 404
 

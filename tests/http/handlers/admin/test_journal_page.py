@@ -46,6 +46,7 @@ def test_page_leads_through_everything(admin: Administrator) -> None:
     assert "uploaded demo-1.0-py3-none-any.whl alice, on the command line" in second
     assert second.count("set the status to") == 10
     assert "Newest entries" in second
+    assert 'name="index"' not in page  # there is only main
 
 
 def test_a_change_of_rights_is_told_once_and_in_words(tmp_path: Path) -> None:

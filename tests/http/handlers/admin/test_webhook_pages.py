@@ -249,6 +249,7 @@ def test_messages_are_sent_again(admin: Administrator) -> None:
     assert [letter.id for letter in one.again] == ["msg-1"]
     assert stale.status == 404
     assert "It may have been sent again" in text_of(stale)
+    assert "Webhook builds" in text_of(stale)
     assert (len(everything.again), everything.dead) == (3, ())
 
 
@@ -279,6 +280,7 @@ def test_a_test_says_what_came_of_it(
 
     assert answer.status == status
     assert words in text_of(answer)
+    assert "Webhook builds" in text_of(answer)
 
 
 def test_a_webhook_that_is_gone(admin: Administrator) -> None:
