@@ -301,8 +301,11 @@ def test_another_day_reads_no_commit_again(tmp_path: Path) -> None:
     assert commit_reads == [2, 0]
 
 
-def test_a_list_of_a_day_reads_no_core_metadata(tmp_path: Path) -> None:
-    """A list of a day has the summaries that are known, and asks the store for none of them."""
+@pytest.mark.parametrize(
+    "base", ["/dev/as-of-2026-01-01", "/over"], ids=["of a day", "of a layer that hides nothing"]
+)
+def test_a_list_of_a_view_reads_no_core_metadata(tmp_path: Path, base: str) -> None:
+    """A list of a view has the summaries that are known, and asks the store for none of them."""
     core_metadata = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nSummary: Hi\n"
     store = FakeStore(MemoryStore(Clock().seconds))
     with in_process(tmp_path, Settings(), store=store, tables=TABLES) as server:
@@ -311,7 +314,7 @@ def test_a_list_of_a_day_reads_no_core_metadata(tmp_path: Path) -> None:
         server.get("/dev/search.json")
         store.calls.clear()
 
-        found = decode(server.get("/dev/as-of-2026-01-01/search.json").body)
+        found = decode(server.get(f"{base}/search.json").body)
 
     assert found == [["demo", "1.0", "Hi"]]
     assert store.count("get|read", "*.metadata") == 0

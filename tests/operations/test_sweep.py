@@ -71,6 +71,17 @@ def test_leftovers_go_and_nothing_else(stocked_index: IndexHarness) -> None:
     assert sweep(stocked_index) == 0
 
 
+def test_an_upload_that_is_under_way_costs_no_check(stocked_index: IndexHarness) -> None:
+    """A sweep that has nothing to remove reads no journal, however many uploads are under way."""
+    sweep(stocked_index)
+    leave(stocked_index, LOST)
+    store = FakeStore(stocked_index.store)
+
+    assert stocked_index.opened(seed=3, store=store).server.sweep.run(stocked_index.clock.now) == 0
+
+    assert store.count("get|read|list", "journal/*") == 0
+
+
 def test_files_of_another_index_are_kept(stocked_index: IndexHarness) -> None:
     """Files are shared by all indexes of a store, also by those that no setting names."""
     elsewhere = IndexHarness(stocked_index.folder)

@@ -76,6 +76,15 @@ def test_lists_can_be_filtered_by_classifiers() -> None:
     assert kept.endswith("\n")
 
 
+def test_what_declares_nothing_has_no_text_for_it() -> None:
+    """Without import names and classifiers, a project is shown and searched by its name alone."""
+    made = project(file())
+
+    found = private_facts_of(made, latest_release(releases_of(made)), Description())
+
+    assert (found.imports, found.classifiers, found.text) == ("", "", "demo  ")
+
+
 def test_summary_is_that_of_the_latest_release() -> None:
     """The summary is that of the latest release, not of the last upload, as on its page."""
     made = replace(project(file("1.0"), file("1.1rc1")), summary="the candidate")

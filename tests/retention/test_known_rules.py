@@ -113,7 +113,11 @@ def test_a_copy_waits_again(filled_index: IndexHarness) -> None:
 def test_rules_that_cannot_be_noted_delete_nothing(
     filled_index: IndexHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If it cannot be noted that the rules are known, the log says so, and nothing is deleted."""
+    """
+    If it cannot be noted that the rules are known, the log says so, and nothing is deleted.
+
+    What is noted already is not written again.
+    """
     lost_races = Fault(FaultKind.LOST_RACE, "put", keys.lease("retention-rules"), times=ALWAYS)
 
     look(filled_index.opened(3, FakeStore(filled_index.store, lost_races)))
@@ -121,6 +125,11 @@ def test_rules_that_cannot_be_noted_delete_nothing(
     why = "Too many writers are changing since when the rules of retention are known at once."
     assert f"retention: no complete run of retention today: {why}" in caplog.text
     assert count(filled_index) == 2
+
+    look(filled_index.opened(4))
+    filled_index.clock.advance(hours=1)
+    look(filled_index.opened(5, FakeStore(filled_index.store, lost_races)))
+    assert count(filled_index) == 1
 
 
 def test_a_damaged_document_starts_the_hour_anew(filled_index: IndexHarness) -> None:

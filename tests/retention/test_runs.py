@@ -362,8 +362,10 @@ def test_who_may_run_it_and_where(harness: IndexHarness) -> None:
     assert len(index.projects.read_for_update(DEMO).files) == 3
 
 
-def test_one_of_many_servers_runs_it_daily(harness: IndexHarness) -> None:
-    """Once a day one server applies the rules, and its name for the journal says so."""
+def test_one_of_many_servers_runs_it_daily(
+    harness: IndexHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once a day one server applies the rules, as the journal says, and the others say nothing."""
     index = filled(harness)
     servers = [daily_of(index), *(daily_of(harness.opened(seed)) for seed in (11, 12))]
     for server in servers:
@@ -374,6 +376,7 @@ def test_one_of_many_servers_runs_it_daily(harness: IndexHarness) -> None:
         server.run_if_due()
     (event,) = history(index, DEMO)[-1].events
     assert event.by == DAILY.principal == "local:retention"
+    assert "no complete run" not in caplog.text
 
     harness.upload(make_wheel(version="4.0"))
     servers[1].run_if_due()

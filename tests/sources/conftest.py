@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# it binds a socket when it is imported, which the first test would be blamed for
+import urllib3.util.connection  # noqa: F401
+
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
 

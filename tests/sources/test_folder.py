@@ -8,7 +8,7 @@ import pytest
 
 from tests.distributions import make_sdist, make_wheel
 from tests.fake_time import Clock
-from tests.sources.offering import make_unreadable, opened, taken
+from tests.sources.offering import make_unreadable, md5, opened, taken
 from wheelyard.errors import Invalid
 from wheelyard.sources.bucket_tree import PAGE_LIMIT_BYTES, open_watched_tree
 from wheelyard.sources.candidate import Candidate, Skipped
@@ -84,6 +84,37 @@ def test_links_in_circles(folder: Path) -> None:
     assert "symbolic links" in skipped["loop-1.0.tar.gz"].why
     assert skipped["loop-1.0.tar.gz"].is_error
     assert source.total() == before
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("packages/README", "files"),
+        (f"packages/demo/{SDIST.filename}", "files"),
+        (f"packages/demo/1.0/{SDIST.filename}", "gaepypi"),
+        (f"{md5(SDIST.filename.encode())[:4]}/demo/{SDIST.filename}", "pypicloud"),
+    ],
+    ids=["no packages", "a folder for each project", "one for each version", "one for each hash"],
+)
+def test_what_a_folder_is_taken_for(tmp_path: Path, path: str, kind: str) -> None:
+    """A folder is taken for a system's copy by where its packages are, and never without any."""
+    place = tmp_path / "copy" / path
+    place.parent.mkdir(parents=True)
+    place.write_bytes(SDIST.body)
+
+    assert taken(tmp_path / "copy")[0] == kind
+
+
+def test_the_folder_of_a_list_as_the_shell_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of a list may be in a folder that is named from the working directory."""
+    (tmp_path / "site" / "pool").mkdir(parents=True)
+    SDIST.write(tmp_path / "site" / "pool")
+    (tmp_path / "site" / "list.txt").write_text(SDIST.filename)
+    monkeypatch.chdir(tmp_path)
+
+    assert taken("site/list.txt", packages_url="site/pool")[1].names == [SDIST.filename]
 
 
 @pytest.mark.parametrize("kind", ["files", "gaepypi", "pypicloud", "s3pypi"])

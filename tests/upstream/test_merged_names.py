@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tests.distributions import make_wheel
+from tests.fake_store import FakeStore
 from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer
 from tests.upstream.chains import FIRST, SECOND, chained, page, versions
@@ -355,13 +356,17 @@ def test_search_finds_the_newest_of_all(
     torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:
     """A search tells the newest version of a merged name, whichever upstream index has it."""
-    with chained(tmp_path, torch, second_upstream, ML, OVER) as server:
+    store = FakeStore(MemoryStore(Clock().seconds))
+    with chained(tmp_path, torch, second_upstream, ML, OVER, store=store) as server:
         page(server, "ml", "torch")
         assert server.index.upstream is not None
         server.index.upstream.pages.flush()
         for index in ("ml", "over"):
+            store.calls.clear()
             (facts,) = server.index.named(index).repository.shown_projects.table().projects
             assert (facts.name, facts.version) == ("torch", "2.1")
+            # once each: the facts are those that any list of public packages has
+            assert store.count("get", "upstream/*/pages/torch.*") == 2
 
 
 def test_an_approval_of_what_another_index_shows(

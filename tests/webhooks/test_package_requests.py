@@ -176,6 +176,17 @@ def test_what_waited_before_a_webhook_is_not_told(hooks: WebhookHarness) -> None
     assert hooks.receiver.taken[0].json["waiting"] == 2
 
 
+def test_only_a_webhook_of_requests_is_told(hooks: WebhookHarness) -> None:
+    """A webhook that is told of releases alone gets no message about requests."""
+    hooks.webhooks.remove("builds", BY)
+    hooks.add(events=["released"])
+    hooks.index.clock.advance(seconds=1)
+    want(hooks.index, "numpy")
+    hooks.deliver()
+
+    assert hooks.receiver.asked == []
+
+
 def test_a_chat_gets_a_text_that_mentions_nobody(hooks: WebhookHarness) -> None:
     """The format `slack` is a text, in which no words of strangers ping anybody."""
     hooks.webhooks.remove("builds", BY)

@@ -107,6 +107,29 @@ def test_setup_page_has_the_settings_of_each_client(tmp_path: Path) -> None:
         assert without_comment(client_text(client, ClientSettings(root=root))) in page.text
 
 
+@pytest.mark.parametrize(
+    ("public_url", "host", "is_left_to_a_script"),
+    [
+        ("", "127.0.0.1", True),
+        ("https://packages.example.com/", "packages.example.com", False),
+    ],
+    ids=["where it listens", "its public URL"],
+)
+def test_a_known_host_is_left_to_no_script(
+    tmp_path: Path,
+    public_url: str,
+    host: str,
+    is_left_to_a_script: bool,  # noqa: FBT001 - a case
+) -> None:
+    """The line of ~/.netrc has the public host, which no script in the page replaces."""
+    server, private = ServerSettings(public_url=public_url), AccessSettings(private=True)
+    with in_process(tmp_path, Settings(server=server, access=private)) as app:
+        reader = ("authorization", f"Bearer {token_of(app.index, can='read')}")
+        page = Page(app.get("/setup/", ("Accept", "text/html"), reader).text)
+    assert f"machine {host} login" in page.text
+    assert ("data-host" in page.attributes) == is_left_to_a_script
+
+
 def without_comment(text: str) -> str:
     """Return the text of settings without the comment at its beginning."""
     return re.sub(r"\A(#.*\n)+", "", text)

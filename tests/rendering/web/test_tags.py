@@ -10,7 +10,7 @@ from packaging import tags
 
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_known_filename
-from wheelyard.rendering.web.compatibility import ARCHITECTURES, compatibility_of
+from wheelyard.rendering.web.compatibility import ARCHITECTURES, Facet, compatibility_of
 
 IN_WORDS = {
     "py3-none-any": "any Python 3",
@@ -64,6 +64,20 @@ def test_wheel_in_words(tag: str, text: str) -> None:
     """A page says in words which interpreter and which platform a wheel is for."""
     found = compatibility_of(f"demo-1.0-{tag}.whl")
     assert (found.kind, found.text) == ("wheel", text)
+
+
+@pytest.mark.parametrize(
+    ("tag", "path", "label"),
+    [
+        ("any", "on-any", "Any platform"),
+        ("win32", "on-windows", "Windows"),
+        ("plan9_mips", "on-other", "Other platforms"),
+    ],
+)
+def test_platform_to_select(tag: str, path: str, label: str) -> None:
+    """Wheels are selected by their system, and those of unknown systems by one name for all."""
+    found = compatibility_of(f"demo-1.0-py3-none-{tag}.whl")
+    assert found.platforms == (Facet(path, label),)
 
 
 @pytest.mark.parametrize(

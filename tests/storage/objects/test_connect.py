@@ -341,10 +341,11 @@ def answering(monkeypatch: pytest.MonkeyPatch, *names: str, fault: Exception | N
     """Let every listing have objects of these names, and then fail, if it is to."""
 
     def answer(*_: object, **__: object) -> Iterator[list[dict[str, object]]]:
+        shared = {"size": 1, "e_tag": '"1"', "last_modified": START}
+        if names:
+            yield [{"path": name, **shared} for name in names]
         if fault is not None:
             raise fault
-        shared = {"size": 1, "e_tag": '"1"', "last_modified": START}
-        yield [{"path": name, **shared} for name in names]
 
     monkeypatch.setattr(obstore, "list", answer)
 
@@ -359,6 +360,17 @@ def test_a_listing_has_no_other_keys(monkeypatch: pytest.MonkeyPatch, after: str
     listed = [entry.key for entry in opened("s3://wheels/team").files.list("files/a", after)]
 
     assert listed == [name for name in names[:3] if name > after]
+
+
+def test_a_listing_ends_behind_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes behind all keys with the prefix is not asked for, however much it is."""
+    with_keys(monkeypatch)
+    names = [*(f"files/a/{number:03}" for number in range(999)), "files/b/1"]
+    answering(monkeypatch, *names, fault=PermissionDeniedError("the next page"))
+
+    listed = [entry.key for entry in opened("s3://wheels").files.list("files/a")]
+
+    assert listed == names[:-1]
 
 
 @pytest.mark.parametrize("location", ["s3://wheels", "az://wheels"])
