@@ -40,15 +40,15 @@ def test_tokens_of_a_key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("fault", "why", "is_transient"),
     [
-        (TransportError(), "gives no access token for it now", True),
-        (RefreshError(), "no usable credentials", False),
-        (DefaultCredentialsError(), "no usable credentials", False),
-        (PermissionError(), "no usable credentials", False),
+        (TransportError, "gives no access token for it now", True),
+        (RefreshError, "no usable credentials", False),
+        (DefaultCredentialsError, "no usable credentials", False),
+        (PermissionError, "no usable credentials", False),
     ],
     ids=["no answer", "refused", "none", "unreadable"],
 )
 def test_a_machine_without_a_token(
-    monkeypatch: pytest.MonkeyPatch, fault: Exception, why: str, *, is_transient: bool
+    monkeypatch: pytest.MonkeyPatch, fault: type[Exception], why: str, *, is_transient: bool
 ) -> None:
     """Without a token nothing is asked; the reason is said, and whether it may pass."""
 

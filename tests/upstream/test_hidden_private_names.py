@@ -110,13 +110,14 @@ def test_private_is_as_absent_while_no_index_answers(
         for name in NAMES:
             found = (
                 server.get(f"/simple/{name}/", login),
+                server.get(f"/simple/{name}/", login, ("cache-control", "no-cache")),
                 post(server, login, "refresh", {"project": name}),
             )
             answers.append([(each.status, neutral(each.body.decode(), name)) for each in found])
 
     private, absent = answers
     assert private == absent
-    assert [status for status, _ in private] == [503, 503]
+    assert [status for status, _ in private] == [503, 503, 503]
 
 
 def test_readers_are_told(server: InProcessServer) -> None:
