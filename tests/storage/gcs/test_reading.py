@@ -21,6 +21,8 @@ from wheelyard.storage.location import parse_location
 nobody: Callable[[], Credentials] = AnonymousCredentials
 BODY = b'{"name": "demo"}'
 DIGEST = google_crc32c.value(BODY).to_bytes(4, "big")
+MANY = 100
+"""More requests than any call sends."""
 HASHES = f"crc32c={b64encode(DIGEST).decode()},md5=AAAA"
 
 
@@ -43,6 +45,8 @@ class Session:
     body: bytes = BODY
     breaks: int = 0
     """How many of the next answers break off before their first byte."""
+    sent: int = 0
+    """How many answers it has given."""
     is_mtls: bool = False
     """Google's library asks for it."""
     asked: list[dict[str, str]] = field(default_factory=list)
@@ -55,6 +59,8 @@ class Session:
 
     def request(self, method: str, url: str, **_: object) -> requests.Response:
         """Return the document, whatever Google's library asks for."""
+        self.sent += 1
+        assert self.sent < MANY, "who asks goes on for ever"
         response = requests.Response()
         response.request = requests.Request(method, url).prepare()
         response.url = url
