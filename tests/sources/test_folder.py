@@ -12,7 +12,7 @@ from tests.sources.offering import make_unreadable, md5, opened, taken
 from wheelyard.errors import Invalid
 from wheelyard.sources.bucket_tree import PAGE_LIMIT_BYTES, open_watched_tree
 from wheelyard.sources.candidate import Candidate, Skipped
-from wheelyard.sources.file_tree import FileTreeSource, FolderTree
+from wheelyard.sources.file_tree import SIDECAR_LIMIT_BYTES, FileTreeSource, FolderTree
 from wheelyard.sources.web_index import IndexSource
 
 WHEEL = make_wheel()
@@ -156,6 +156,20 @@ def test_a_page_of_s3pypi_that_cannot_be_read(tmp_path: Path) -> None:
     kind, found = taken(tmp_path)
 
     assert (kind, found.names, found.warned) == ("files", [SDIST.filename], [])
+
+
+@pytest.mark.parametrize(
+    ("excess_bytes", "warned"), [(0, []), (1, [SDIST.filename])], ids=["longest", "too long"]
+)
+def test_a_description_that_is_too_long(
+    tmp_path: Path, excess_bytes: int, warned: list[str]
+) -> None:
+    """What a `.meta` file says of a package is not used, with a warning, if it is over a MiB."""
+    SDIST.write(tmp_path)
+    meta = b'{"uploader": "ana"}'.ljust(SIDECAR_LIMIT_BYTES + excess_bytes)
+    (tmp_path / f"{SDIST.filename}.meta").write_bytes(meta)
+
+    assert taken(tmp_path, kind="pypicloud")[1].warned == warned
 
 
 @pytest.mark.parametrize("kind", ["files", "gaepypi", "pypicloud"])

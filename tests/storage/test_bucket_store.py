@@ -1,7 +1,8 @@
 """What a store makes of the failed requests of a bucket, whichever service has it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.fake_time import Clock
 from tests.refused import refused
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Entry, Key, ObjectVersion, Stored, WebType
-from wheelyard.storage.bucket_store import BucketStore
+from wheelyard.storage.bucket_store import COOL_DOWN_SECONDS, BucketStore
 from wheelyard.storage.failures import Failure, FailureKind
 from wheelyard.storage.location import parse_location
 
@@ -29,12 +30,17 @@ class FailingBucket(BucketStore):
     resent_after = frozenset({FailureKind.ABSENT})
 
     def __init__(self, *failures: tuple[FailureKind, int]) -> None:
-        super().__init__(parse_location("gs://wheels"), Clock().runtime(), None, "")
+        self.clock = Clock()
+        super().__init__(parse_location("gs://wheels"), self.clock.runtime(), None, "")
         self.failures = list(failures)
+        self.asked = 0
         self.sent_files = 0
+        self.takes_after = inf
+        """How many times it fails to take a file."""
         self.listed: list[Entry] = []
 
     def _failure(self) -> Failure:
+        self.asked += 1
         failure = self.failures[0]
         if len(self.failures) > 1:
             self.failures.pop(0)
@@ -46,10 +52,16 @@ class FailingBucket(BucketStore):
         raise self._failure()
 
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """Return an iterator that fails after a chunk."""
+        """Fail, at once or after a chunk if the service has fallen silent."""
         del name, start, stop
+        failure = self._failure()
+        if failure.kind is not FailureKind.UNCLEAR:
+            raise failure
+        return self._broken_off(failure)
+
+    def _broken_off(self, failure: Failure) -> Iterator[bytes]:
         yield b"half of"
-        raise self._failure()
+        raise failure
 
     def put_once(
         self, name: str, body: bytes, expect: ObjectVersion | None, kind: WebType
@@ -62,7 +74,8 @@ class FailingBucket(BucketStore):
         """Fail."""
         del name, path, size, kind
         self.sent_files += 1
-        raise self._failure()
+        if self.sent_files <= self.takes_after:
+            raise self._failure()
 
     def delete_once(self, name: str) -> None:
         """Fail."""
@@ -113,9 +126,63 @@ def test_a_file_whose_answer_is_lost(tmp_path: Path, size: int | None, *, is_on_
         bucket.put_file(KEY, path if is_on_disk else b"whole")
 
 
-def test_too_many_writes_are_no_conflict() -> None:
-    """A lost answer, and then 429 for too many writes, does not mean that another writer came."""
-    bucket = FailingBucket((FailureKind.UNCLEAR, 0), (FailureKind.CONFLICT, 429))
+@pytest.mark.parametrize(
+    ("status", "code", "why"),
+    [
+        (429, "overloaded", "takes no more requests"),
+        (412, "storage_unavailable", "Another writer has changed a.json, "),
+    ],
+    ids=["too many", "another version"],
+)
+def test_a_conflict_after_a_lost_answer(status: int, code: str, why: str) -> None:
+    """After a lost answer another version is another writer or this one, and a 429 is neither."""
+    bucket = FailingBucket((FailureKind.UNCLEAR, 0), (FailureKind.CONFLICT, status))
 
-    with refused(Unavailable, "overloaded"):
+    with refused(Unavailable, code, match=why):
         bucket.put(Key("a.json"), b"{}", ObjectVersion("1"))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda bucket: bucket.get(KEY),
+        lambda bucket: bucket.read(KEY),
+        lambda bucket: bucket.put(KEY, b"", None),
+        lambda bucket: bucket.delete(KEY),
+    ],
+    ids=["get", "read", "put", "delete"],
+)
+def test_what_is_denied_is_an_error(call: Callable[[BucketStore], object]) -> None:
+    """Without the right to it nothing seems absent or done: the error says what to grant."""
+    bucket = FailingBucket((FailureKind.DENIED, 403))
+
+    with refused(Unavailable, "storage_denied", match="Grant them"):
+        call(bucket)
+    assert bucket.asked == 1
+
+
+def test_a_silent_bucket_is_asked_by_one_call_at_a_time() -> None:
+    """After a bucket has not answered, calls fail without a request, and later one asks once."""
+    bucket = FailingBucket((FailureKind.UNCLEAR, 0))
+    asked = list[int]()
+
+    for seconds in (0.0, 0.0, COOL_DOWN_SECONDS, 0.0):
+        bucket.clock.advance(seconds=seconds)
+        before = bucket.asked
+        with refused(Unavailable, "storage_unavailable"):
+            bucket.get(KEY)
+        asked.append(bucket.asked - before)
+
+    assert asked[0] > 1
+    assert asked[1:] == [0, 1, 0]
+
+
+def test_a_file_that_arrives_is_sent_once(tmp_path: Path) -> None:
+    """A file that a bucket has taken is not sent again, and one that it has lost is once more."""
+    (tmp_path / "a").write_bytes(b"whole")
+    bucket = FailingBucket((FailureKind.ABSENT, 404))
+    bucket.takes_after = 1
+
+    bucket.put_file(KEY, tmp_path / "a")
+
+    assert bucket.sent_files == 2

@@ -9,6 +9,7 @@ from contextlib import suppress
 from errno import EIO
 from hashlib import sha256
 from itertools import chain
+from math import inf
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.fake_store import FakeStore, Fault, FaultKind
+from tests.refused import refused
 from tests.storage.small_disk import small_disk
 from tests.upstream.scripted_source import (
     BODY,
@@ -32,6 +34,7 @@ from tests.upstream.scripted_source import (
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.errors import NotFound, Unavailable, WheelyardError
+from wheelyard.storage import spool
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -237,6 +240,19 @@ def test_a_small_file_that_is_wrong(
     assert harness.stored() == []
 
 
+def test_a_large_file_of_another_size_than_its_page_says(harness: FilesHarness) -> None:
+    """A file of which the answer announces another size than its page is refused, not begun."""
+    file, files = listed(), harness.files()
+    harness.source.send(BODY, announced=len(BODY) + 1)
+
+    error = files.fetch(page_of(file), file).exception(TIMEOUT_SECONDS)
+
+    assert isinstance(error, Unavailable)
+    assert error.code == "bad_upstream"
+    assert "with another size than its page says" in error.message
+    assert harness.stored() == []
+
+
 @pytest.fixture
 def no_collector() -> Iterator[None]:
     """Let nothing be closed by the garbage collector."""
@@ -391,6 +407,24 @@ def test_a_spool_that_is_missing(harness: FilesHarness, tmp_path: Path) -> None:
         assert received(opened.body()) == (b"", away)
     harness.source.send(BODY)
     assert received(opened.body()) == (BODY, None)
+
+
+def test_a_disk_on_which_uploads_need_the_room(
+    harness: FilesHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that would take the room of uploads is passed on, and what needs it is told why."""
+    monkeypatch.setattr(spool, "MAX_RESERVE_BYTES", inf)
+    monkeypatch.setattr(spool, "RESERVED_PART", 1)
+    file, files = listed(), harness.files()
+    harness.source.send(BODY)
+
+    opened = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
+
+    assert isinstance(opened, PassedOnFile)
+    assert received(opened.body()) == (BODY, None)
+    with refused(Unavailable, "storage_full", match="a file in the spool folder. Free some space"):
+        stored_by(files, file)
+    assert [harness.spooled(), harness.stored()] == [[], []]
 
 
 @pytest.mark.integration

@@ -4,16 +4,17 @@ import json
 import sys
 from pathlib import Path
 
+import google.auth
 import pytest
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
 from tests.fake_gcs.server import running_fake_gcs
 from wheelyard.errors import Invalid
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.upstream.google_token import GoogleToken
 
-pytestmark = pytest.mark.integration
 
-
+@pytest.mark.integration
 def test_tokens_of_a_key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token is fetched once while it is valid; a failure does not repeat the key."""
     with running_fake_gcs("wheels") as server:
@@ -34,6 +35,32 @@ def test_tokens_of_a_key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         GoogleToken().authorization()
     assert not found.value.is_transient
     assert key["private_key"][40:80] not in repr(found.value.__cause__) + str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why", "is_transient"),
+    [
+        (TransportError, "gives no access token for it now", True),
+        (RefreshError, "no usable credentials", False),
+        (DefaultCredentialsError, "no usable credentials", False),
+        (PermissionError, "no usable credentials", False),
+    ],
+    ids=["no answer", "refused", "none", "unreadable"],
+)
+def test_a_machine_without_a_token(
+    monkeypatch: pytest.MonkeyPatch, fault: type[Exception], why: str, *, is_transient: bool
+) -> None:
+    """Without a token nothing is asked; the reason is said, and whether it may pass."""
+
+    def fail(**_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(google.auth, "default", fail)
+
+    with pytest.raises(FetchError, match=why) as found:
+        GoogleToken().authorization()
+
+    assert found.value.is_transient is is_transient
 
 
 def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

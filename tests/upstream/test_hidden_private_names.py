@@ -9,6 +9,7 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.settings import front
+from tests.upstream.test_hidden_in_all_states import NAMES, bearer, neutral, post, server_in
 from wheelyard.api import package_request_operations as requests
 from wheelyard.api import public_package_operations as packages
 from wheelyard.api import why_operations
@@ -96,6 +97,27 @@ def test_private_is_answered_as_unknown(
     )
     assert private == unknown
     assert len(upstream.asked(PRIVATE)) == 1  # before its first upload
+
+
+@pytest.mark.parametrize("state", ["offline", "paused", "down"])
+def test_private_is_as_absent_while_no_index_answers(
+    tmp_path: Path, upstream: FakeUpstream, state: str
+) -> None:
+    """While no name is known to be absent, none is for being private: page and refresh fail."""
+    with server_in(state, tmp_path, upstream) as server:
+        login = bearer(server, "uploader")
+        answers = list[list[tuple[int, str]]]()
+        for name in NAMES:
+            found = (
+                server.get(f"/simple/{name}/", login),
+                server.get(f"/simple/{name}/", login, ("cache-control", "no-cache")),
+                post(server, login, "refresh", {"project": name}),
+            )
+            answers.append([(each.status, neutral(each.body.decode(), name)) for each in found])
+
+    private, absent = answers
+    assert private == absent
+    assert [status for status, _ in private] == [503, 503, 503]
 
 
 def test_readers_are_told(server: InProcessServer) -> None:

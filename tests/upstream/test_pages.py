@@ -33,6 +33,7 @@ from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.file_cache import Pin, PinnedDigests
+from wheelyard.upstream.observation import Kind
 from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.wiring.stores import system_runtime
 
@@ -685,6 +686,9 @@ def test_offline_nothing_is_asked(asking_process: Asking, upstream: FakeUpstream
     for ask in (offline.pages.ask_if_due, offline.pages.ask):
         with refused("upstream_unavailable", "upstream.offline", retry_after=None):
             ask(canonicalize_name("other"))
+    file = offline.page("requests").page.files[0]
+    with refused("upstream_unavailable", "this file of requests is not in it", retry_after=None):
+        offline.clients.open_file(offline.servers[0].id, REQUESTS, file.url, Kind.FILE)
     assert len(upstream.requests) == before
 
 

@@ -54,7 +54,8 @@ def test_pages_from_no_cache(upstream: FakeUpstream, tmp_path: Path) -> None:
 def test_the_api_says_what_has_come(upstream: FakeUpstream, tmp_path: Path) -> None:
     """The API says what has come, for whoever may upload; private names are never asked for."""
     upstream.publish(public_wheel("requests", "1.0"))
-    with front(tmp_path, upstream, access=AccessSettings(private=True)) as server:
+    private = AccessSettings(private=True)
+    with front(tmp_path, upstream, access=private, deny=("evil",)) as server:
         tokens = {can: token_of(server.index, can=can) for can in ("read,upload", "read")}
 
         def refresh(name: str, can: str = "read,upload") -> tuple[int, dict[str, object]]:
@@ -79,7 +80,9 @@ def test_the_api_says_what_has_come(upstream: FakeUpstream, tmp_path: Path) -> N
         assert status == 403
         assert "whoever may upload something" in str(found["message"])
         assert refresh("team-x")[0] == 403
-        assert upstream.asked("team-x") == []
+        status, found = refresh("evil")
+        assert (status, found["error"]) == (403, "denied")
+        assert upstream.asked("team-x") == upstream.asked("evil") == []
         upstream.stop()
         status, found = refresh("requests")
         assert (status, found["error"]) == (503, "upstream_unavailable")

@@ -162,6 +162,7 @@ def test_a_store_that_does_not_answer(tmp_path: Path) -> None:
     process.note("numpy")
     process.timers.planned.pop().work()
     assert process.stored() == ()
+    assert len(process.timers.planned) == 1, "also if nobody asks for anything more"
     process.note("numpy")
     process.note("pandas")
     assert process.pass_time() == [WRITE_SECONDS]

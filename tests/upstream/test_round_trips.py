@@ -57,6 +57,19 @@ def test_a_public_page_is_read_from_the_bucket_once(
     assert upstream.requests == []
 
 
+def test_a_page_with_digests_is_renewed_without_those_of_files(
+    server: InProcessServer, store: RemoteStore, upstream: FakeUpstream
+) -> None:
+    """A new page is compared with a last one that says each digest, and not with fetched files."""
+    upstream.publish(public_wheel("requests", "3.0"))
+    server.clock.advance(seconds=601)
+    store.calls.clear()
+
+    assert len(page_of(server, "requests").files) == 2
+    assert len(upstream.asked("requests")) == 1
+    assert [key for key in reads(store) if "/digests/" in key] == []
+
+
 def test_a_private_page_takes_one_request(server: InProcessServer, store: RemoteStore) -> None:
     """A private page takes the requests that it takes without an upstream index."""
     server.clock.advance(seconds=2)

@@ -820,6 +820,7 @@ def test_a_failure_that_goes_on_is_logged_once(
         server.deliver()
 
     assert hooks.receiver.asked == []
+    assert hooks.state().note == "", "a store that is away for a while is nothing to note"
     (message,) = [each for each in caplog.messages if "webhooks are told of nothing" in each]
     assert "webhooks are told of nothing for now: builds: " in message
 

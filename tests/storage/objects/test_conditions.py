@@ -31,8 +31,8 @@ class Service:
     knows_own_version: bool = True
     has_conditions: bool = True
     may_delete: bool = True
-    failures: list[FailureKind] = field(default_factory=list)
-    """What the next requests fail with, after they were executed."""
+    failures: list[FailureKind | None] = field(default_factory=list)
+    """What the next writes fail with, after they were executed or refused. None: they answer."""
     objects: dict[str, bytes] = field(default_factory=dict)
     requests: int = 0
     location: BucketLocation = field(default_factory=lambda: parse_location("s3://wheels"))
@@ -49,11 +49,13 @@ class Service:
         else:
             is_own = found is not None and expect == f"version {found!r}"
             is_refused = not (self.knows_own_version if is_own else not self.keeps_version)
+        if not is_refused:
+            self.objects[name] = body
+        failure = self.failures.pop(0) if self.failures else None
+        if failure is not None:
+            raise Failure(failure)
         if is_refused:
             raise Failure(FailureKind.CONFLICT, 412)
-        self.objects[name] = body
-        if self.failures:
-            raise Failure(self.failures.pop(0))
         return ObjectVersion(f"version {body!r}")
 
     def delete_once(self, name: str) -> None:
@@ -118,9 +120,14 @@ def test_a_service_that_does_not(service: Service) -> None:
     assert service.objects == {}
 
 
-def test_a_lost_answer_is_no_verdict() -> None:
+@pytest.mark.parametrize(
+    "failures",
+    [[FailureKind.UNCLEAR, FailureKind.THROTTLED], [None, FailureKind.UNCLEAR]],
+    ids=["the first write", "a write that is refused"],
+)
+def test_a_lost_answer_is_no_verdict(failures: list[FailureKind | None]) -> None:
     """What a lost answer leaves open is asked again, about another object."""
-    service = Service(failures=[FailureKind.UNCLEAR, FailureKind.THROTTLED])
+    service = Service(failures=[*failures])
 
     checked(service)()
 

@@ -17,9 +17,9 @@ from tests.fake_time import START
 from tests.http_server import serving
 from tests.metrics import samples
 from tests.refused import refused
-from wheelyard.errors import Invalid, Unavailable, WheelyardError
+from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.storage import objects
-from wheelyard.storage.base import ABSENT, Key, WebType
+from wheelyard.storage.base import ABSENT, Key, Store, WebType
 from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_reader
 from wheelyard.storage.failures import Failure, FailureKind
@@ -497,6 +497,105 @@ def test_an_identity_that_may_not_sign(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{url}/identity")
         with refused(Unavailable, "signing_denied", match="Delegator on its storage account"):
             opened("az://wheels", "redirect").files.sign(NAME, HOUR)
+
+
+def test_a_url_that_nobody_may_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose URL may not be signed is an error, and not one that the index sends itself."""
+    with_keys(monkeypatch)
+    monkeypatch.setattr(obstore, "sign", failing)
+
+    with refused(Unavailable, "signing_denied", match="Download URLs cannot be signed"):
+        opened("s3://wheels", "redirect").files.sign(NAME, HOUR)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store, path: store.put_file(NAME, path),
+        lambda store, _: store.put(NAME, b"", None),
+        lambda store, _: store.delete(NAME),
+    ],
+    ids=["file", "document", "deletion"],
+)
+def test_nothing_changes_before_conditions_are_checked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Callable[[Store, Path], object]
+) -> None:
+    """Where the check of conditions may not write, nothing is written or deleted either."""
+    with_keys(monkeypatch)
+    monkeypatch.setattr(ConditionCheck, "ensure", failing_check)
+    requests = list[object]()
+    for verb in ("put", "delete"):
+        monkeypatch.setattr(obstore, verb, lambda *names, **_: requests.append(names))
+    (tmp_path / "a").write_bytes(b"whole")
+
+    with refused(Unavailable, "storage_denied"):
+        call(opened("s3://wheels").files, tmp_path / "a")
+    assert requests == []
+
+
+def test_a_file_that_may_not_be_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file that a bucket does not take is an error, and is not said to be stored."""
+    with_keys(monkeypatch)
+    monkeypatch.setattr(ConditionCheck, "ensure", lambda *_: None)
+    monkeypatch.setattr(obstore, "put", failing)
+    (tmp_path / "a").write_bytes(b"whole")
+
+    with refused(Unavailable, "storage_denied", match="s3:PutObject"):
+        opened("s3://wheels").files.put_file(NAME, tmp_path / "a")
+
+
+def test_a_document_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document whose bytes stop is asked for again, as a proxy's answer without a status is."""
+    with_keys(monkeypatch)
+    monkeypatch.setattr(obstore, "get", lambda *_, **__: SimpleNamespace(bytes=failing))
+    store = opened("s3://wheels").documents
+    assert isinstance(store, ObjectStore)
+
+    with pytest.raises(Failure) as caught:
+        store.get_once("a", None)
+
+    assert caught.value.kind is FailureKind.UNCLEAR
+
+
+def test_an_object_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object of a source that may not be read is an error, and not absent."""
+    with_keys(monkeypatch)
+    monkeypatch.setattr(obstore, "get", failing)
+    reader = open_bucket_reader(parse_location("s3://wheels"), system_runtime())
+
+    with refused(Unavailable, "storage_denied", match="s3:GetObject"):
+        reader.find("a")
+
+
+def test_an_object_that_was_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an object of a source that was replaced meanwhile no bytes of another version come."""
+    with_keys(monkeypatch)
+    answer = SimpleNamespace(meta={"e_tag": '"newer"'}, stream=lambda *_, **__: iter([b"newer"]))
+    monkeypatch.setattr(obstore, "get", lambda *_, **__: answer)
+    reader = open_bucket_reader(parse_location("s3://wheels"), system_runtime())
+
+    with pytest.raises(NotFound):
+        list(reader.read("a", "older"))
+
+
+def test_a_folder_of_azure_is_no_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Azure has no object of a folder, so a source there is not asked for one."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acme")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", KEY)
+    monkeypatch.setattr(obstore, "get", failing)
+    reader = open_bucket_reader(parse_location("az://wheels"), system_runtime())
+
+    assert reader.find("demo/") is None
+
+
+def failing(*_: object, **__: object) -> None:
+    """Raise what obstore raises where a right is missing."""
+    raise PermissionDeniedError("no")
+
+
+def failing_check(*_: object) -> None:
+    """Raise what the check of conditions raises where a right is missing."""
+    raise Failure(FailureKind.DENIED, 403)
 
 
 @pytest.mark.parametrize(("scheme", "extra"), [("s3", "s3"), ("az", "azure")])
