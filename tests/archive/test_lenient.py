@@ -22,12 +22,11 @@ from tests.archive.builders import (
     wheel_entries,
     zip_bytes,
 )
-from wheelyard.archive.archive_rules import MIB, WAIVABLE_CODES
+from wheelyard.archive.archive_rules import WAIVABLE_CODES
 from wheelyard.errors import Invalid
 
 TAR = sdist_tar() + END_OF_TAR
 TGZ_NAME = "demo-1.0.tgz"
-BOMB = tar_file(b"demo-1.0/x", bytes(65 * MIB))
 
 
 def metadata(*lines: str, name: str = "demo", version: str = "1.0") -> bytes:
@@ -161,7 +160,7 @@ NEVER: dict[str, dict[str, tuple[str, Callable[[], bytes]]]] = {
         ),
     },
     "archive_bomb": {
-        "a bomb": (SDIST_NAME, lambda: sdist_bytes(BOMB)),
+        "a bomb": (SDIST_NAME, lambda: sdist_bytes() + gzip.compress(b"") * 17),
     },
     "invalid_archive": {
         "nothing in it": ("demo-1.0.zip", lambda: zip_bytes([])),
@@ -208,7 +207,6 @@ NEVER: dict[str, dict[str, tuple[str, Callable[[], bytes]]]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("row", "code"), coded(NEVER))
 def test_rules_that_protect_are_never_waived(
     tmp_path: Path, row: tuple[str, Callable[[], bytes]], code: str

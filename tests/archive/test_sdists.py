@@ -322,6 +322,27 @@ def test_an_sdist_that_ends_within_a_pax_header_is_to_be_sent_again(tmp_path: Pa
         inspect_bytes(tmp_path, SDIST_NAME, data)
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"hello" * 200, "it is not gzip data, or is damaged"),
+        (GOOD + b"junk", "bytes follow its gzip data"),
+        (gzip.compress(b""), "it has no members"),
+        (named(b"demo-1.0-x"), "it has files outside of its one folder"),
+        (
+            sdist_bytes(tar_file(b"x", b"99 a=b\n", b"x"), tar_file(b"demo-1.0/x")),
+            "a PAX header is malformed",
+        ),
+    ],
+    ids=["text", "junk behind", "nothing", "file at root", "long PAX record"],
+)
+def test_a_refusal_says_why(tmp_path: Path, data: bytes, reason: str) -> None:
+    """The message of a refusal says what is wrong with the sdist, and not what follows of it."""
+    with pytest.raises(Invalid) as caught:
+        inspect_bytes(tmp_path, SDIST_NAME, data)
+    assert reason in caught.value.message
+
+
 @pytest.mark.parametrize(("data", "code"), coded(REFUSED_ZIPS))
 def test_a_dishonest_zip_sdist_is_refused(tmp_path: Path, data: bytes, code: str) -> None:
     """A ZIP sdist is held to the rules of ZIP files and of sdists."""

@@ -591,10 +591,20 @@ def test_an_archive_answers_for_its_own_processor_time(
         (named("demo/b:c.py"), "Rename that file of the project"),
         (wheel_bytes(info=b"other-1.0.dist-info"), "the name that the build tool has given it."),
         (wheel_bytes(A, record=b""), "'wheel pack'"),
+        (wheel_bytes(A, record=BAD_RECORDS["name-with-nul"]), "RECORD contains a NUL character"),
+        (REFUSED["invalid_archive"]["inflates-to-more"](), "a member is longer than its header"),
+        (packed(b"\xff" * 9), "a member cannot be inflated"),
+        (ended(entries=3, entries_here=3), "its directory has more entries than its end says"),
+        (changed(central={"comment": b"c"}), "is cut off, or has a comment"),
+        (named(""), "a member has no name"),
+    ],
+    ids=[
+        *("cut", "extra field cut", "colon", "another name", "nothing listed", "NUL in RECORD"),
+        *("longer", "no deflate", "one entry more", "comment of an entry", "no name"),
     ],
 )
-def test_a_refusal_says_what_helps(tmp_path: Path, data: bytes, advice: str) -> None:
-    """The message of a refusal advises what helps against its reason."""
+def test_a_refusal_says_why_and_what_helps(tmp_path: Path, data: bytes, advice: str) -> None:
+    """The message of a refusal says its reason, and advises what helps against it."""
     with pytest.raises(Invalid) as caught:
         inspect_bytes(tmp_path, WHEEL_NAME, data)
     assert advice in caught.value.message

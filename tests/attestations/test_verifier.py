@@ -201,6 +201,13 @@ def test_what_does_not_hold_is_refused(verifier: AttestationVerifier, case: str)
     assert refused.value.code == INVALID_ATTESTATIONS
 
 
+def test_a_second_log_entry_is_the_reason(verifier: AttestationVerifier) -> None:
+    """An attestation with a second log entry, which nobody would verify, is refused for that."""
+    sent = json.dumps([REFUSED["two entries"]()])
+    with refused(Invalid, INVALID_ATTESTATIONS, match="more than one log entry"):
+        verifier.verify_all(sent, NAME, DIGEST)
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

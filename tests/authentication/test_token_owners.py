@@ -150,6 +150,7 @@ def test_a_token_of_a_password_lives_as_long_as_its_line(place: Place) -> None:
         code, message = place.refusal(token)
         assert (code, token.text in message) == ("owner_ended", False)
         assert f"The token laptop ({token.id}) has ended" in message
+        assert "has no password here any more, or was given another one" in message
         assert place.listed()[token.id] == "ended"
         assert place.rights(of_bo) == []
     place.write("# by hand", f"ana:{SHA}:of Ana", f"bo:{APR1}")

@@ -380,7 +380,7 @@ def test_nothing_is_verified_for_an_unknown_issuer(noon: IndexHarness, issuer: s
 )
 def test_what_is_no_signed_id_token_is_refused(noon: IndexHarness, statement: str) -> None:
     """A text that is no signed ID token is refused as an invalid payload."""
-    with refused(Invalid, INVALID_PAYLOAD):
+    with refused(Invalid, INVALID_PAYLOAD, match="This is no ID token: a signed JWT"):
         publishing(noon.index).mint(statement)
 
 

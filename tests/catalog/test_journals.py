@@ -8,6 +8,8 @@ import pytest
 from tests.catalog.invariants import DEMO, commit_key
 from tests.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
+from tests.refused import refused
+from wheelyard.catalog.journaled_documents import ACCESS
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Stored
 
@@ -36,3 +38,17 @@ def test_lost_entry_is_seen_between_others(tmp_path: Path, state: str, *, is_loc
     with nullcontext() if state == "there" else pytest.raises(Unavailable, match=SECOND) as caught:
         assert [commit.number for commit in journal.read_all(range(1, 4))] == [1, 2, 3]
     assert caught is None or caught.value.code == "damaged_document"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{}", "is damaged: it has no revision."),
+        (b'{"revision":1}', "is damaged: it has not the commit of its revision."),
+    ],
+    ids=["no revision", "no commit"],
+)
+def test_a_document_without_its_commit_is_damaged(body: bytes, reason: str) -> None:
+    """A document that nobody has committed counts as damaged, and not as one without an entry."""
+    with refused(Unavailable, "damaged_document", match=reason):
+        ACCESS.documents.decode(ACCESS.key, body)

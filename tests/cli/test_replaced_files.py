@@ -25,3 +25,13 @@ def test_the_new_content_is_on_disk_before_it_has_the_name(
 
     assert synced == [(netrc.stat().st_ino, b"new", b"old")]
     assert netrc.read_bytes() == b"new"
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A file in a folder that does not exist is not written, and the error names the folder."""
+    folder = tmp_path / "nowhere"
+
+    with pytest.raises(FileNotFoundError, match="There is no such folder") as caught:
+        replace_file(folder / ".netrc", b"new", 0o600, keeps_mode=False)
+
+    assert caught.value.filename == str(folder)

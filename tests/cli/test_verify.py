@@ -139,3 +139,15 @@ def test_a_provenance_of_nobody_proves_nothing(
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "has no attestations. Do not use the file" in done.stderr
+
+
+def test_a_store_without_attestations_names_the_other_place(
+    wheelyard: Typed, sandbox: Sandbox
+) -> None:
+    """A file of which the store has no attestations may be a public one, so a server is advised."""
+    (sandbox.folder / WIDGET.filename).write_bytes(WIDGET.body)
+    assert wheelyard("upload", WIDGET.filename).returncode == 0
+    done = wheelyard("verify", WIDGET.filename)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "A store has private files: for a public one, give --server." in done.stderr

@@ -52,6 +52,11 @@ EXAMPLES: Final = (
                 words="days must be a number from 1",
             ),
             Refusal(
+                body={"expires": "2096-01-01T00:00:00Z"},
+                code="invalid_field",
+                words="days or expires, and not both",
+            ),
+            Refusal(
                 body={"name": ""},
                 code="invalid_field",
                 words="A token needs a name",

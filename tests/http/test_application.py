@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.authentication.publishing_fixture import signed
 from tests.distributions import Distribution, make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Pause
 from tests.fake_time import Clock
@@ -20,6 +21,7 @@ from tests.http.in_process import InProcessResponse, InProcessServer, Piece, in_
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
+from tests.model.jobs import AUDIENCE, GITHUB, GITHUB_SAYS
 from tests.operations.in_memory_index import OPEN_MAIN
 from tests.operations.old_sdists import old_sdist
 from wheelyard.catalog import keys
@@ -30,6 +32,7 @@ from wheelyard.http.logs import ACCESS_LOGGER, JsonFormatter
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import (
     AccessSettings,
+    PublishingSettings,
     ServerSettings,
     Settings,
     TelemetrySettings,
@@ -278,6 +281,18 @@ def test_no_job_gets_a_token_without_trusted_publishing(
     assert "Trusted publishing is not enabled here." in error["description"]
     assert (problem["type"], problem["detail"]) == ("about:blank", error["description"])
     assert problem["message"] == problem["title"] == "Token request failed"
+
+
+def test_an_id_token_of_an_unknown_issuer_is_refused_in_words(tmp_path: Path) -> None:
+    """A well-formed ID token of an issuer that no publisher names gets no token, and no 500."""
+    sent = json.dumps({"token": signed({**GITHUB_SAYS, "iss": "https://evil.example"})}).encode()
+    settings = Settings(trusted_publishing=PublishingSettings(audience=(AUDIENCE,)))
+    with in_process(tmp_path, settings, tables=toml_of(publisher=[GITHUB])) as app:
+        answer = app.send("/_/oidc/mint-token", sent)
+
+    (error,) = answer.json()["errors"]
+    assert (answer.status, error["code"]) == (422, "invalid-payload")
+    assert "'https://evil.example'" in error["description"]
 
 
 def test_no_client_discovers_steps_without_trusted_publishing(app: InProcessServer) -> None:

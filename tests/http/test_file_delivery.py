@@ -155,14 +155,6 @@ def test_unsigned_file_comes_through_the_index(
     assert "IAM does not sign." in caplog.text
 
 
-def test_file_is_unavailable_while_the_store_is(server: RunningServer, store: RemoteStore) -> None:
-    """Where the store itself does not answer, there is no other way to a file."""
-    store.fault = Unavailable("The bucket does not answer.")
-    answer = server.get(PATH)
-    assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
-    assert store.asked("read") == 0
-
-
 def big(server: RunningServer) -> Distribution:
     """Publish something that no socket takes whole."""
     package = make_wheel("big", content=bytes(64 << 20))

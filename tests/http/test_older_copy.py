@@ -184,14 +184,21 @@ def test_a_lost_list_is_no_older_copy(tmp_path: Path, gone: tuple[str, ...]) -> 
         assert app.get("/simple/other/").status == 503
 
 
-@pytest.mark.parametrize("lost", ["document", "document and journal"])
+@pytest.mark.parametrize("lost", ["document", "document and journal", "document and name"])
 def test_a_lost_document_is_no_older_copy(tmp_path: Path, lost: str) -> None:
     """If the store still knows a project, a document that is gone is lost, and nobody gets 404."""
     store = MemoryStore(lambda: 0.0)
     with in_process(tmp_path, store=store) as app:
-        app.publish(make_wheel("demo"), make_wheel("other"))
+        app.publish(make_wheel("other"))
+        names = {key: body for key, body in objects(store) if keys.PROJECT_NAMES in key}
+        app.publish(make_wheel("demo"))
         assert app.get("/simple/demo/").status == 200
         store.delete(keys.project(DEMO))
+        if lost == "document and name":
+            for key, body in names.items():
+                store.delete(Key(key))
+                store.put(Key(key), body, None)
+            app.clock.advance(minutes=1)
         if lost == "document and journal":
             for entry in list(store.list(keys.journal(DEMO))):
                 store.delete(entry.key)

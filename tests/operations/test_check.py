@@ -131,6 +131,16 @@ def test_damage_is_found(index_with_history: IndexHarness, damage: str) -> None:
     assert index_with_history.snapshot() == before
 
 
+def test_the_document_of_another_project_is_damaged(index_with_history: IndexHarness) -> None:
+    """A document that names another project is damaged, also where no journal can tell."""
+    for damage in ("document of another", "first journal entry lost"):
+        DAMAGES[damage](index_with_history)
+
+    problems = index_with_history.check().problems
+
+    assert any("projects/demo.json is missing or damaged" in problem for problem in problems)
+
+
 @pytest.mark.parametrize("damage", [damage for damage in DAMAGES if damage.startswith("document")])
 def test_a_damaged_document_is_rebuilt_from_its_journal(
     index_with_history: IndexHarness, damage: str

@@ -20,9 +20,11 @@ from tests.fake_time import Clock
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import publish
 from tests.http.raw_client import raw_connection
+from tests.http.remote_store import RemoteStore
 from tests.http.servers import RunningServer
 from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
+from wheelyard.errors import Unavailable
 from wheelyard.http.file_delivery import SMALL_FILE_BYTES, FileDelivery
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.memory import MemoryStore
@@ -246,6 +248,16 @@ def test_damaged_download_does_not_look_whole(tmp_path: Path, filler: bytes) -> 
         assert len(answer.body) < len(package.body)
     else:
         assert (answer.status, json.loads(answer.body)["error"]) == (503, "damaged_document")
+
+
+def test_file_is_unavailable_while_the_store_is(tmp_path: Path) -> None:
+    """Where the store itself does not answer, there is no other way to a file."""
+    store = RemoteStore(fault=Unavailable("The bucket does not answer."))
+    with in_process(tmp_path, store=store) as server:
+        server.publish(DEMO)
+        answer = server.get(PATH)
+    assert (answer.status, answer.json()["error"]) == (503, "storage_unavailable")
+    assert store.asked("read") == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="there is no /proc here")

@@ -1,6 +1,8 @@
 """The tokens of somebody who signs in with a password: making, rotating, and signing in again."""
 
+import json
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from pathlib import Path
@@ -13,7 +15,7 @@ from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import OPEN_MAIN
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action
 from wheelyard.model.grants import GrantFields
@@ -273,6 +275,39 @@ def test_a_session_of_a_token_makes_none(server: InProcessServer) -> None:
         assert "Only a person who has signed in" in page
         assert send(browser).status == 403
         assert send(browser, action="rotate", token=token.id, hours="0").status == 403
+
+
+def test_who_may_make_no_token_is_told_who_may(server: InProcessServer) -> None:
+    """A token makes no token, and a person none for others; the refusal says who may make it."""
+    owner = server.index.authenticator.owners.named("htpasswd:ana")
+    wishes = [TokenRequest(name="mine", owner=owner), TokenRequest(name="free")]
+    made = [server.index.tokens.create(wish, "local:op")[0] for wish in wishes]
+    of_ana, of_nobody = (f"Bearer {token.text}" for token in made)
+    ana = f"Basic {b64encode(f'ana:{PASSWORD}'.encode()).decode()}"
+    reasons = {
+        (of_ana, "htpasswd:ana"): "a token of somebody makes no token. Sign in yourself.",
+        (of_nobody, "htpasswd:ana"): "Only an administrator, or a person who has signed in, can",
+        (ana, "htpasswd:bo"): "Only an administrator makes tokens for others, or tokens of nobody.",
+    }
+
+    for (credential, named), reason in reasons.items():
+        body = json.dumps({"name": "x", "projects": ["acme-*"], "owner": named}).encode()
+        refused = server.send("/api/v1/tokens", body, ("Authorization", credential))
+
+        assert (refused.status, reason in refused.json()["message"]) == (403, True), refused.text
+    names = {each.record.name for each in server.index.caller_tokens.visible(ALICE)}
+    assert names == {"mine", "free"}
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"\xff"])
+def test_a_wish_that_is_no_json_is_said_so(server: InProcessServer, body: bytes) -> None:
+    """A body that is no JSON makes no token, and the refusal says what to send."""
+    ana = f"Basic {b64encode(f'ana:{PASSWORD}'.encode()).decode()}"
+
+    refused = server.send("/api/v1/tokens", body, ("Authorization", ana))
+
+    assert (refused.status, refused.json()["error"]) == (400, "invalid_field")
+    assert "the body is not JSON. Send an object with the fields" in refused.json()["message"]
 
 
 def test_a_link_fills_in_the_form(server: InProcessServer) -> None:

@@ -268,6 +268,23 @@ def test_what_no_program_could_send_signs_nobody_in(server: InProcessServer) -> 
     assert b"This token is wrong, or is no longer valid." in refused.body
 
 
+def test_an_access_token_of_google_signs_nobody_in(server: InProcessServer) -> None:
+    """An access token of Google, which programs send, is no sign-in, and the form says what is."""
+    answer = Browser(server).sign_in("", "ya29." + "a" * 60)
+
+    assert (answer.status, "set-cookie" in answer.headers) == (401, False)
+    assert b"This credential is not for signing in. Use a user name" in answer.body
+
+
+def test_nobody_has_no_account(tmp_path: Path) -> None:
+    """Who has not signed in has no page of an account, even where everybody may read."""
+    with in_process(tmp_path, settings_in(tmp_path, private=False)) as public:
+        answer = public.get("/-/account/")
+
+    assert answer.status == 401
+    assert "Missing or invalid credential." in answer.text
+
+
 def test_page_of_too_many_attempts_says_once_how_long(server: InProcessServer) -> None:
     """The page of too many attempts names one time to wait, which is that of the answer."""
     typed = [b64encode(f"ana:typo{number}".encode()).decode() for number in range(4)]
