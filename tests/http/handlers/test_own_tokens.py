@@ -254,6 +254,15 @@ def test_a_rotation_asks_for_a_sign_in_too(server: InProcessServer) -> None:
     assert send(ana, action="revoke", id=token[4:14]).status == 303
 
 
+def test_nobody_has_tokens_without_a_name(tmp_path: Path) -> None:
+    """Where everybody may read, a stranger has to say whose tokens to show."""
+    with in_process(tmp_path) as app:
+        answer = app.get(PAGE, ("Accept", "text/html"))
+
+    assert (answer.status, b"Make the token" in answer.body) == (401, False)
+    assert "www-authenticate" in answer.headers
+
+
 def test_a_session_of_a_token_makes_none(server: InProcessServer) -> None:
     """Who has signed in with a token sees it, and makes and rotates none, even an administrator."""
     owner = server.index.authenticator.owners.named("htpasswd:ana")
