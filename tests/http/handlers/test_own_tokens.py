@@ -17,6 +17,7 @@ from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 PASSWORD = "s3cret"
@@ -268,7 +269,7 @@ def test_a_session_of_a_token_makes_none(server: InProcessServer) -> None:
     owner = server.index.authenticator.owners.named("htpasswd:ana")
     for request in (
         TokenRequest(name="mine", owner=owner),
-        TokenRequest(name="free", actions=Action.ADMIN.with_implied),
+        TokenRequest(name="free", actions=Action.ADMIN.with_implied, indexes=(EVERY_INDEX,)),
     ):
         token, _ = server.index.tokens.create(request, "local:op")
         browser = Browser(server)
@@ -278,7 +279,7 @@ def test_a_session_of_a_token_makes_none(server: InProcessServer) -> None:
 
         assert (token.id in page, "Make the token" in page) == (True, False)
         assert "Only a person who has signed in" in page
-        assert send(browser).status == 403
+        assert send(browser, index="main").status == 403
         assert send(browser, action="rotate", token=token.id, hours="0").status == 403
 
 
