@@ -31,6 +31,21 @@ def test_what_follows_a_packed_body(body: bytes, read: bytes) -> None:
     assert packed(body).body(100) == read
 
 
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"\x1f\x8b" + bytes(20), "its answer is damaged"),
+        (gzip.compress(b"one")[:-9], "its answer is cut off"),
+    ],
+    ids=["damaged", "cut off"],
+)
+def test_a_packed_body_that_did_not_come_whole(body: bytes, why: str) -> None:
+    """A packed body with wrong or missing bytes is told as what it is, and worth another try."""
+    with pytest.raises(FetchError, match=why) as caught:
+        packed(body).body(100)
+    assert caught.value.is_transient
+
+
 def test_a_packed_body_of_many_members_is_limited() -> None:
     """All members of a packed body count for the limit of its size."""
     with pytest.raises(FetchError, match="is larger than"):

@@ -161,6 +161,16 @@ def test_characters_of_no_filename(filename: str) -> None:
         parse_filename(filename)
 
 
+@pytest.mark.parametrize(
+    ("filename", "why"),
+    [("x-1.zip.tar.gz", "it has two extensions"), ("1.0.tar.gz", "no hyphen divides its name")],
+)
+def test_what_is_wrong_with_an_sdist(filename: str, why: str) -> None:
+    """Who uploads an sdist with a wrong filename is told what is wrong with it."""
+    with refused(Invalid, "invalid_filename", why):
+        parse_filename(filename)
+
+
 def test_a_wheel_for_too_many_tags() -> None:
     """A wheel with more combinations of tags than any real one has is refused, and told so."""
     tags = ".".join("abcdefghijk")

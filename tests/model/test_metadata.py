@@ -99,6 +99,19 @@ def test_misleading_metadata_is_refused(raw: str | bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("byte-order-mark", "it begins with a byte order mark"),
+        ("lone-cr", "a header contains a carriage return"),
+    ],
+)
+def test_characters_that_nobody_sees_are_named(row: str, why: str) -> None:
+    """Who has metadata with a character that an editor hides is told which one it is."""
+    with pytest.raises(Invalid, match=why):
+        parse_metadata(str(REFUSED[row]).encode())
+
+
+@pytest.mark.parametrize(
     ("name", "version", "code"),
     [
         ("\u212aube", "1.0", "invalid_name"),

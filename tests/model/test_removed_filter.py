@@ -181,6 +181,7 @@ def test_gives_the_keys_of_the_rest() -> None:
         "age_days >= 40000",
         "severity < 11",
         "yanked == 1",
+        "yanked < true",
         "yanked in ['true']",
         "name == true",
         "name in []",
@@ -195,6 +196,7 @@ def test_gives_the_keys_of_the_rest() -> None:
         "yanked or\n" * 99 + "yanked or",
         "(yanked and(attested or " * 11 + "yanked" + "))" * 11,
         "(" * MAX_CHARS,
+        "yanked" + " " * MAX_CHARS,
         "not " * 249 + "not",
     ],
 )

@@ -128,6 +128,13 @@ def test_a_reason_stays(life: Lifecycle) -> None:
     assert yanked(changed.project)[SDIST.filename] == "worse"
 
 
+@pytest.mark.parametrize("action", RELEASE_ACTIONS)
+def test_a_project_that_is_not_there(harness: IndexHarness, action: ReleaseAction) -> None:
+    """Who misspells a project is told that there is none, and not that it lacks a version."""
+    with pytest.raises(NotFound, match="no project named 'demo' in this index"):
+        harness.index.lifecycle.change(action, ALICE, DEMO, FIRST, "")
+
+
 @pytest.mark.parametrize(
     "selection",
     [

@@ -8,12 +8,14 @@ from msgspec.structs import replace
 from tests.catalog.invariants import commit_key
 from tests.distributions import make_wheel
 from tests.fake_store import FakeStore
+from tests.model.jobs import GITHUB
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import NotFound
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import GrantFields, PersonEnded
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Status
+from wheelyard.model.stored_publishers import PublisherAdded
 from wheelyard.operations.journal_reader import PAGE_COMMITS, HistoryReader, older_pages
 
 DEMO = parse_name("demo")
@@ -109,3 +111,21 @@ def test_changes_of_rights(harness: IndexHarness) -> None:
     assert [entry.what for entry in of_project] == ["granted", "uploaded", "group", "revoked"]
     assert "one that names none is about main" in mark.reason
     assert "other" not in " ".join(entry.reason for entry in entries)
+
+
+def test_changes_of_publishers(harness: IndexHarness) -> None:
+    """Publishers of the project are entries; one that an older version kept malformed is none."""
+    harness.upload(make_wheel("demo"))
+    malformed = {"id": "odd", "projects": ["*"], "index": ","}
+    good, odd = (
+        PublisherAdded(at=harness.clock.now, by="local:root", keys=table)
+        for table in ({**GITHUB, "id": "good", "projects": ["de*"]}, malformed)
+    )
+    harness.index.server.publishers.records.change(lambda _: (good, odd))
+    project, history = harness.index.projects.get(DEMO), reader(harness)
+
+    entries = history.with_rights(
+        history.read(project), project, MAIN, *harness.index.catalog.rights
+    )
+
+    assert ["good" in entry.reason for entry in entries if entry.what != "uploaded"] == [True]

@@ -13,9 +13,11 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.distributions import Distribution, make_sdist, make_wheel
+from tests.fake_store import Before, FakeStore
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
+from tests.refused import refused
 from wheelyard.catalog import keys
-from wheelyard.errors import Forbidden, Invalid, WheelyardError
+from wheelyard.errors import Conflict, Forbidden, Invalid, WheelyardError
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_known_filename, parse_version
 from wheelyard.model.index_name import MAIN
@@ -107,6 +109,16 @@ def test_a_filename_never_changes_content(harness: IndexHarness) -> None:
     harness.upload(make_wheel())
 
     assert refusal(harness, make_wheel(content=b"other")) == "Conflict file_exists"
+
+
+def test_a_filename_that_was_taken_meanwhile(harness: IndexHarness) -> None:
+    """Of two uploads at once under one filename, the later one is refused, and the first stays."""
+    first, other = make_wheel(), make_wheel(content=b"other")
+    overtaken = Before(lambda: harness.upload(first), "put", keys.project(DEMO))
+    later = harness.opened(3, FakeStore(harness.store, overtaken))
+    with refused(Conflict, "file_exists"):
+        later.uploads.accept(other.arrival(harness.folder), ALICE)
+    assert [file.sha256 for file in harness.opened(4).projects.get(DEMO).files] == [first.sha256]
 
 
 @pytest.mark.parametrize("content", [b"", b"other"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.refused import refused
 from tests.sources.offering import JUNE, WHEEL, md5, sha256, taken
 from wheelyard.errors import Invalid
 
@@ -171,17 +172,23 @@ def test_an_old_export(tmp_path: Path) -> None:
     assert taken(folder)[1][WHEEL].hashes == {"md5": md5(b"x")}
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"indexes": {}, "dumpversion": "9"}'])
-def test_what_is_no_export(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "cannot be read, or is none"),
+        ("[]", "cannot be read, or is none"),
+        ('{"indexes": {}, "dumpversion": "9"}', "Export again with devpi-server 6"),
+    ],
+    ids=["cut off", "a list", "a later version"],
+)
+def test_what_is_no_export(tmp_path: Path, text: str, why: str) -> None:
     """A damaged export, a later version's, and a folder without one are refused."""
     (tmp_path / "dataindex.json").write_text(text)
 
-    with pytest.raises(Invalid) as raised:
+    with refused(Invalid, "bad_source", why):
         taken(tmp_path)
     with pytest.raises(Invalid, match="devpi-export"):
         taken(tmp_path.parent, kind="devpi")
-
-    assert raised.value.code == "bad_source"
 
 
 @pytest.mark.parametrize(("said", "project"), [("My_Lib", "my-lib"), (None, "")])

@@ -353,6 +353,19 @@ def test_forged_notices(admin: Administrator, reader: Administrator) -> None:
     assert "asked for numpy 1.0" in text_of(reader.browser.open(f"{ASK}?asked=numpy+1.0"))
 
 
+def test_nobody_decides_on_a_page_of_another_index(
+    server: InProcessServer, admin: Administrator
+) -> None:
+    """Whoever may approve is led there from the page in `main`, and from no other index."""
+    server.index.server.index_administration.add(
+        {"name": "dev", "layers": ["dev", "upstream"]}, "local:bo"
+    )
+    server.clock.advance(seconds=20)
+    pages = [text_of(admin.browser.open(f"{index}/project/numpy/")) for index in ("", "/dev")]
+    assert ["numpy" in page for page in pages] == [True, True]
+    assert ["Approve 1.0" in page for page in pages] == [True, False]
+
+
 def test_a_read_only_server_takes_no_requests(tmp_path: Path, upstream: FakeUpstream) -> None:
     """The page of a hidden package on a read-only server leads to no form that does nothing."""
     server = ServerSettings(public_url="http://index", read_only=True)

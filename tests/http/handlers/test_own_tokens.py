@@ -19,6 +19,7 @@ from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 PASSWORD = "s3cret"
@@ -258,12 +259,21 @@ def test_a_rotation_asks_for_a_sign_in_too(server: InProcessServer) -> None:
     assert send(ana, action="revoke", id=token[4:14]).status == 303
 
 
+def test_nobody_has_tokens_without_a_name(tmp_path: Path) -> None:
+    """Where everybody may read, a stranger has to say whose tokens to show."""
+    with in_process(tmp_path) as app:
+        answer = app.get(PAGE, ("Accept", "text/html"))
+
+    assert (answer.status, b"Make the token" in answer.body) == (401, False)
+    assert "www-authenticate" in answer.headers
+
+
 def test_a_session_of_a_token_makes_none(server: InProcessServer) -> None:
     """Who has signed in with a token sees it, and makes and rotates none, even an administrator."""
     owner = server.index.authenticator.owners.named("htpasswd:ana")
     for request in (
         TokenRequest(name="mine", owner=owner),
-        TokenRequest(name="free", actions=Action.ADMIN.with_implied),
+        TokenRequest(name="free", actions=Action.ADMIN.with_implied, indexes=(EVERY_INDEX,)),
     ):
         token, _ = server.index.tokens.create(request, "local:op")
         browser = Browser(server)
@@ -273,7 +283,7 @@ def test_a_session_of_a_token_makes_none(server: InProcessServer) -> None:
 
         assert (token.id in page, "Make the token" in page) == (True, False)
         assert "Only a person who has signed in" in page
-        assert send(browser).status == 403
+        assert send(browser, index="main").status == 403
         assert send(browser, action="rotate", token=token.id, hours="0").status == 403
 
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.jobs import AUDIENCE, DISCOVERY
+from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.settings.sections import PublishingSettings, ServerSettings, Settings
@@ -51,6 +51,15 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
     tables = toml_of(publisher=[PUBLISHER])
     with in_process(tmp_path, settings_of(), tables=tables) as opened:
         yield opened
+
+
+@pytest.mark.parametrize("path", [MINT, BURN])
+def test_a_body_without_a_token_is_refused(server: InProcessServer, path: str) -> None:
+    """A job that sends no JSON object with a token is told at either step what to send."""
+    answer = server.send(path, b"[]")
+
+    assert answer.status == 422
+    assert answer.json()["detail"] == 'Send a JSON object: {"token": "..."}.'
 
 
 @pytest.mark.parametrize("path", ["/legacy/", "/legacy", "/", "/simple/", "/pypi"])

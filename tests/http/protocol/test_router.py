@@ -91,6 +91,7 @@ def test_file_has_several_addresses(stocked_app: InProcessServer, path: str) -> 
         ("//evil.example", "/evil.example/"),
         ("///evil.example/%2e%2e", None),
         ("/%2F%2Fevil.example", None),
+        ("/simple%2Fdemo/", None),
         ("/%5Cevil.example", None),
     ],
 )
