@@ -525,3 +525,4 @@ class Ssh(BaseHTTPRequestHandler):
     def handle(self) -> None:
         """Answer."""
         self.wfile.write(b"SSH-2.0-OpenSSH\r\n")
+        self.rfile.readline()  # a client that has not written yet must not find it closed

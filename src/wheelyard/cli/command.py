@@ -31,7 +31,10 @@ class CliCommand(click.Command):
             lines = "".join(f"\n  {example}" for example in examples)
             paragraphs.append(f"\b\nExamples:{lines}")
         paragraphs.append(f"\b\nDocumentation:\n{DOCUMENTATION}/{page}")
-        super().__init__(*args, **attributes | {"epilog": "\n\n".join(paragraphs)})
+        attributes["epilog"] = "\n\n".join(paragraphs)
+        # for each command itself: click keeps the option as the first use of the command has it
+        attributes["context_settings"] = {"help_option_names": ["-h", "--help"]}
+        super().__init__(*args, **attributes)
 
 
 class CliGroup(CliCommand, click.Group):

@@ -207,9 +207,7 @@ def _import_without_collections(module: str) -> ModuleType:
         gc.enable()
 
 
-@click.group(
-    cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, page="commands.md"
-)
+@click.group(cls=Commands, page="commands.md")
 @click.version_option(package_name="wheelyard", message="%(prog)s %(version)s")
 def cli() -> None:
     """Run a private Python package index that lives in your own bucket or folder."""

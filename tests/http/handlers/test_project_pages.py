@@ -363,6 +363,7 @@ def test_new_grant_is_on_the_page(tmp_path: Path) -> None:
 DESCRIBED = make_wheel("demo", "1.0", "Description-Content-Type: text/markdown\n\n*described*")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("path", ["/project/demo/", "/project/demo/1.0/"])
 def test_page_without_its_description_is_kept_by_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
