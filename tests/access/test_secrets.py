@@ -63,6 +63,7 @@ def ask_everything(harness: AccessHarness, headers: Headers) -> list[RecordedRes
     return answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("person", [*REQUESTERS, *PROXIED], ids=str)
 def test_nobody_sees_a_credential(
     harness: AccessHarness, person: object, caplog: pytest.LogCaptureFixture

@@ -63,6 +63,7 @@ def paths(harness: AccessHarness) -> Iterator[str]:
     yield from ("/simple/", "/search.json", "/", "/api/v1/whoami", "/api/v1/tokens", "/feed.xml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("requester", VALID, ids=str)
 def test_a_session_reads_what_its_credential_reads(
     harness: AccessHarness, requester: Requester

@@ -125,6 +125,7 @@ def test_a_token_of_no_time_is_not_made(wheelyard: Typed, sandbox: Sandbox) -> N
     assert not (sandbox.folder / "wheelyard-data").exists()
 
 
+@pytest.mark.slow
 def test_an_upload_ends_where_no_server_answers(
     wheelyard: Typed, sandbox: Sandbox, network: InProcessNetwork
 ) -> None:

@@ -133,6 +133,7 @@ def test_serials_cost_an_export_no_reads(export_harness: ExportHarness) -> None:
     assert store.calls.count(("get", keys.CHANGES)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "pages", "brought", "gone"),
     [
@@ -294,6 +295,7 @@ def test_what_is_no_page_stays(harness: ExportHarness) -> None:
     assert tree(harness.site) == harness.fresh() | foreign
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", [None, b"", b'{"options": 1}', b"\xff\xfe", b"[]", b'{"format": 4}'], ids=repr
 )
@@ -337,6 +339,7 @@ def test_files_at_the_url_of_the_site_stay(export_harness: ExportHarness) -> Non
     assert broken(site) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -365,6 +368,7 @@ def test_pages_of_other_versions_are_renewed(
     export_harness.assert_fresh()
 
 
+@pytest.mark.slow
 def test_many_names_have_pages(
     export_harness: ExportHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -487,6 +491,7 @@ def text_of(harness: ExportHarness, path: str) -> str:
     return tree(harness.site)[f"{path}index.html"].decode()
 
 
+@pytest.mark.slow
 def test_only_changed_pages_of_a_history_are_written(harness: ExportHarness) -> None:
     """With a longer history only those of its pages are written that change, or were lost."""
 

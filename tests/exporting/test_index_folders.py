@@ -118,6 +118,7 @@ def test_an_export_without_the_definitions_deletes_no_index(sites: Sites) -> Non
     assert sites.export(DEV, PROD).warnings == ()
 
 
+@pytest.mark.slow
 def test_an_index_that_is_not_served_stays_in_the_site(sites: Sites) -> None:
     """An index of the store whose layer is missing for now stays, and the warning says why."""
     sites.export(DEV, PROD)
@@ -241,6 +242,7 @@ def test_a_view_lists_what_it_shows(sites: Sites) -> None:
     assert folders == {"demo"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_bucket", [False, True])
 @pytest.mark.parametrize("content", [None, b"{"], ids=["removed", "damaged"])
 def test_a_lost_manifest_hides_no_folder_of_an_index(

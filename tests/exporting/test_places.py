@@ -46,6 +46,7 @@ def put(site: Path, *paths: str) -> None:
         place.write_text("theirs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manifest", [EARLIER, OTHER], ids=["no lease", "another format"])
 def test_a_site_of_an_earlier_version_is_taken_over(folders: StoreFolder, manifest: str) -> None:
     """A site of an earlier version is taken over with its options; leftovers of it go."""
@@ -81,6 +82,7 @@ def test_files_beside_a_site_of_an_earlier_version(folders: StoreFolder) -> None
         assert tree(folders.site)[foreign] == b"theirs"
 
 
+@pytest.mark.slow
 def test_a_site_follows_a_restored_store(folders: StoreFolder) -> None:
     """After a backup was restored, the site shows what the store has, and then is at rest."""
     folders.index.changes.since(0)
@@ -124,6 +126,7 @@ def test_files_are_left_elsewhere(folders: StoreFolder) -> None:
     assert export_to(index, site, RequestedOptions()).projects == 0
 
 
+@pytest.mark.slow
 def test_files_are_left_elsewhere_after_an_interrupted_export(
     folders: StoreFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

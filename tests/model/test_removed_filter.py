@@ -241,6 +241,7 @@ def _as_toml_has_them(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()}
 
 
+@pytest.mark.slow
 def test_keys_hide_what_the_filter_hid() -> None:
     """If all conditions of a filter have keys, an index with these shows the very same files."""
     draw = Random(20260110)

@@ -84,6 +84,7 @@ def entries(index: Index, /, **query: object) -> list[JournalEntry]:
     return [entry for page in pages(index, **query) for entry in page.entries]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     steps=STEPS,
@@ -117,6 +118,7 @@ def test_every_entry_is_on_one_page(
         assert earlier == [entry for entry in listed if entry.at < moment]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("feed", ["as it grew", "copied", "made again"])
 def test_newest_page_costs_what_is_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, feed: str

@@ -121,6 +121,7 @@ def test_errors_of_the_store_are_logged_a_few_times_a_minute(
     assert caplog.messages[-1].endswith(" (3 more were refused since the last such line)")
 
 
+@pytest.mark.slow
 def test_unread_log_holds_up_no_request(caplog: pytest.LogCaptureFixture) -> None:
     """A log that nobody reads holds up no request, and the end of no server."""
     record = logging.makeLogRecord({"msg": "9" * 100})

@@ -186,6 +186,7 @@ def put_projects(process: Process, number: int) -> None:
     process.index.projects.names.claim(*names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_local", [True, False], ids=["folder", "bucket"])
 @pytest.mark.parametrize("number", [3, 3_000])
 def test_idle_refresh_costs_two_calls(machine: Machine, number: int, *, is_local: bool) -> None:

@@ -115,6 +115,7 @@ PLATFORMS = [
 VERSIONS = [(2, 7), (3, 7), (3, 9), (3, 14)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_tag_that_packaging_knows(version: tuple[int, int]) -> None:
     """No tag that an installer can ask for is left as a code."""

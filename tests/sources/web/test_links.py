@@ -117,6 +117,7 @@ def test_no_text_is_a_fault(parts: list[str], times: int) -> None:
     read("".join(parts) * times)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", PIECES)
 def test_work_is_linear(piece: str) -> None:
     """A megabyte of anything is read in time: at a cost of its square, it would take hours."""
