@@ -77,6 +77,7 @@ class Session:
 def store_of(session: Session) -> GcsStore:
     """Return the store whose bucket a session answers for."""
     client = Client(project="p", credentials=nobody(), _http=session)
+    client._bucket_metadata_cache = None  # noqa: SLF001 - else a thread of it asks, again and again
     return GcsStore(client, parse_location("gs://wheels"), Clock().runtime(), None, "")
 
 
