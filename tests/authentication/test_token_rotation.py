@@ -109,7 +109,7 @@ def test_a_rotated_token_is_not_rotated_again(harness: IndexHarness) -> None:
 def test_old_token_can_be_rotated_again_if_the_new_one_is_gone(
     harness: IndexHarness, lose: Callable[[IndexHarness, TokenRecord], object]
 ) -> None:
-    """Where the new token is revoked, as nobody saw it, the old one can be rotated again."""
+    """Where the new token is revoked or lost, as nobody saw it, the old one is rotated again."""
     _, record = create_token(harness.index)
     lose(harness, rotated(harness.index).new)
 

@@ -113,13 +113,14 @@ def test_a_server_runs_without_standard_error(sandbox: Sandbox) -> None:
 
 
 def test_a_server_ends_with_its_terminal(sandbox: Sandbox) -> None:
-    """A server that was started in a terminal ends in good order once that is closed."""
+    """A server that was started in a terminal ends in good order when that hangs up."""
     address = ("127.0.0.1", free_port())
     command = [*WHEELYARD, "serve", "--port", str(address[1])]
     environment = sandbox.environment() | WHERE
     terminal, its_input = os.openpty()
+    silent = subprocess.DEVNULL
     with subprocess.Popen(
-        command, cwd=sandbox.folder, env=environment, stdin=its_input, stdout=subprocess.DEVNULL
+        command, cwd=sandbox.folder, env=environment, stdin=its_input, stdout=silent, stderr=silent
     ) as process:
         until(partial(is_listening, address), process=process)
         process.send_signal(signal.SIGHUP)

@@ -147,10 +147,10 @@ def test_a_server_that_fails_ends_with_its_message(
 
 
 @pytest.mark.parametrize("options", [[], ["--apply", "index.toml"]], ids=["none", "one"])
-def test_a_server_compares_with_its_own_files(
+def test_a_server_knows_the_files_of_its_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
-    """A server says how what is in force differs from its files, and nothing if it has none."""
+    """A server knows the files that it was given to compare with, and none without the option."""
     monkeypatch.chdir(tmp_path)
     Path("index.toml").write_text('[[index]]\nname = "dev"\n')
     opened = list[Index]()

@@ -677,16 +677,12 @@ def packages(sandbox: Sandbox) -> Path:
     [
         ("run -P . -a . packages", 1, "give --i-know"),
         ("serve -P . -a . --host 0.0.0.0", 1, "give --i-know"),
-        ("run -P . packages", 2, "both of them"),
         ("run -P .htpasswd -a update,. packages", 2, "-a takes"),
         ("run nowhere", 1, "The folder 'nowhere' cannot be read"),
         ("run -P nowhere packages", 1, "nowhere cannot be read"),
         ("serve -P nowhere", 1, "nowhere cannot be read"),
         ("serve --watch kept --store kept", 1, "Watch a place beside it"),
-        ("serve --lenient", 2, "--watch"),
-        ("serve --watch-every 5", 2, "--watch"),
         ("serve --store memory: --workers 2", 1, "cannot be shared"),
-        ("serve --upstream https://a.example --upstream https://b.example", 2, "several are [["),
         ("run --upstream https://a.example --upstream https://b.example .", 2, "several are [["),
     ],
 )

@@ -295,13 +295,6 @@ def test_an_id_token_of_an_unknown_issuer_is_refused_in_words(tmp_path: Path) ->
     assert "'https://evil.example'" in error["description"]
 
 
-def test_no_client_discovers_steps_without_trusted_publishing(app: InProcessServer) -> None:
-    """Where trusted publishing is not set up, clients are told that by their discovery, too."""
-    answer = app.get("/.well-known/pytp?discover=%2Flegacy%2F")
-
-    assert (answer.status, answer.header("content-type")) == (404, "application/problem+json")
-
-
 @pytest.mark.parametrize(
     "missing", ["opentelemetry.exporter.otlp.proto.http", "opentelemetry.instrumentation.asgi"]
 )
@@ -362,27 +355,6 @@ def test_a_malformed_request_is_told_what_to_send(
     answer = app.get(path, field, host=host)
 
     assert (answer.status, words in answer.body.decode()) == (status, True)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "status", "part"),
-    [
-        ("if-match", f'"x", "{DEMO.sha256}"', 200, slice(None)),
-        ("if-match", '"x"', 412, None),
-        ("range", "bytes=5-9", 206, slice(5, 10)),
-        ("range", "bytes=9-5", 200, slice(None)),
-        ("range", "bytes=9-9", 206, slice(9, 10)),
-    ],
-    ids=["its ETag", "another ETag", "range", "end before start", "one byte"],
-)
-def test_a_file_is_sent_whole_in_part_or_not_at_all(
-    app: InProcessServer, name: str, value: str, status: int, part: slice | None
-) -> None:
-    """A file comes if its ETag is the one that is named, in part only for a range that is one."""
-    answer = app.get(f"/packages/{DEMO.filename}", (name, value))
-
-    assert answer.status == status
-    assert part is None or answer.body == DEMO.body[part]
 
 
 class Upload(NamedTuple):
@@ -468,7 +440,8 @@ def test_an_upload_whose_client_leaves_is_logged_and_not_listed(
         send(uploading_app, whole, whole.body, "leaves")
 
     (line,) = map(JsonFormatter().format, caplog.records)
-    assert json.loads(line)["httpRequest"]["status"] == whole.status
+    entry = json.loads(line)
+    assert (entry["route"], entry["httpRequest"]["status"]) == ("upload", whole.status)
     assert uploading_app.get("/simple/other/").status == 404
 
 

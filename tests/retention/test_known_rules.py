@@ -113,11 +113,7 @@ def test_a_copy_waits_again(filled_index: IndexHarness) -> None:
 def test_rules_that_cannot_be_noted_delete_nothing(
     filled_index: IndexHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    If it cannot be noted that the rules are known, the log says so, and nothing is deleted.
-
-    What is noted already is not written again.
-    """
+    """Rules that cannot be noted delete nothing, as the log says, and noted ones are not again."""
     lost_races = Fault(FaultKind.LOST_RACE, "put", keys.lease("retention-rules"), times=ALWAYS)
 
     look(filled_index.opened(3, FakeStore(filled_index.store, lost_races)))

@@ -154,6 +154,7 @@ def test_the_credentials_of_the_machine(upstream: FakeUpstream, host: str) -> No
         client.open_file(parse_url(f"http://{host}/computeMetadata/v1/{PACKAGE.filename}"))
 
 
+@pytest.mark.slow  # it waits as long as a client of a slow index
 def test_more_large_pages_than_fit_into_memory(
     upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +162,7 @@ def test_more_large_pages_than_fit_into_memory(
     monkeypatch.setattr(upstream_client, "LARGE_PAGE_BYTES", 1)
     monkeypatch.setattr(upstream_client, "MAX_LARGE_PAGES", 1)
     upstream.publish(PACKAGE, public_wheel("other", "1.0"))
-    with client_of(replace(server_of(upstream), timeout=0.2)) as client:
+    with client_of(replace(server_of(upstream), timeout=1.0)) as client:
         with client.page(REQUESTS), pytest.raises(FetchError, match="other large pages") as caught:
             client.page(canonicalize_name("other")).__enter__()
         assert caught.value.is_transient

@@ -511,9 +511,8 @@ def test_an_earlier_index_and_a_process_that_writes_nothing(
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"\xff"], ids=["empty", "no owner", "no JSON"])
 def test_a_damaged_owner(process_of_both: Asking, body: bytes) -> None:
-    """A damaged owner in the store is found out anew, and replaced; other objects are no owners."""
+    """A damaged owner in the store is found out anew, and replaced."""
     process_of_both.page("requests")
-    process_of_both.store.put(Key(f"{keys.UPSTREAM_OWNERS}notes.txt"), b"of the operator", None)
     [(name, entry)] = process_of_both.pages.stored_owners()
     before = process_of_both.store.get(entry.key)
     process_of_both.store.put(entry.key, body, None)

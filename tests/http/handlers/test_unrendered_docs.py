@@ -40,7 +40,7 @@ def test_no_thread_waits_for_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_pictures_and_results_need_no_rendering(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture of the documentation is sent as it is, and the front page finds words in pages."""
+    """A picture of the documentation, and its front page with a search, need no rendering."""
     monkeypatch.setattr(Documentation, "render", lambda *_: None)
     with in_process(tmp_path) as app:
         picture = app.get("/-/docs/images/overview.svg")

@@ -135,7 +135,9 @@ def test_discovery_is_json_alone(server: InProcessServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [settings_of(), Settings(server=SERVER)], ids=["no-publisher", "no-audience"]
+    "settings",
+    [settings_of(), Settings(server=SERVER), Settings()],
+    ids=["no-publisher", "no-audience", "nothing of it"],
 )
 def test_without_a_publisher_nothing_is_discovered(tmp_path: Path, settings: Settings) -> None:
     """Where no job may publish, clients learn of no steps, and ask for no token."""
@@ -143,4 +145,5 @@ def test_without_a_publisher_nothing_is_discovered(tmp_path: Path, settings: Set
         answers = [server.get(f"{DISCOVERY}?discover=%2Flegacy%2F"), server.get("/_/oidc/audience")]
 
     assert [answer.status for answer in answers] == [404, 404]
+    assert answers[0].header("content-type") == "application/problem+json"
     assert b"oidc" not in answers[0].body

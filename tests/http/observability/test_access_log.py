@@ -66,27 +66,6 @@ def test_requests_are_logged_only_if_asked_for(
     assert [entry["httpRequest"]["status"] for entry in entries] == [200, 404]
 
 
-def test_a_client_that_leaves_is_neither_refused_nor_a_fault(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """An upload that its client breaks off is logged as such, stores nothing, and is no error."""
-    with in_process(tmp_path) as app, caplog.at_level(logging.INFO, ACCESS_LOGGER):
-        headers = (
-            ("authorization", f"Bearer {token_of(app.index, can='upload')}"),
-            ("content-type", "multipart/form-data; boundary=b"),
-            ("content-length", "99"),
-        )
-        answer = app.get("/legacy/", *headers, method="POST", body=[b"--b\r\n", "leaves"])
-        kept = app.index.names.listed()
-
-    (record,) = caplog.records
-    entry = json.loads(JsonFormatter().format(record))
-    assert (entry["route"], entry["httpRequest"]["status"]) == ("upload", 499)
-    assert answer.status == 400
-    assert b"The body ended before all of it had come." in answer.body
-    assert not kept
-
-
 @pytest.mark.parametrize("spelling", ["wyd_", "%77yd_"])
 def test_a_token_in_a_path_is_not_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, spelling: str
