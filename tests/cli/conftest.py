@@ -12,10 +12,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.clients.harness import SOURCE, Sandbox
+from tests.distributions import make_wheel
 from tests.forking import ProcessEnvironment, fork, run_forked
 from tests.http_server import TOKEN, WHEELYARD, Program, ServerProcess, kill_group, launch
 from tests.index_tables import put_tables_at
@@ -25,6 +27,7 @@ from wheelyard import api_client
 from wheelyard.cli import login_commands
 from wheelyard.cli import serve as serve_commands
 from wheelyard.cli.main import main
+from wheelyard.http import web_server
 
 PASSWORD = "correct horse battery staple"
 STATIC = "a static token, of any text"
@@ -78,6 +81,8 @@ actions = ["read"]
 
 WHERE = SOURCE
 PORT = re.compile(r"http://[^/]*:(\d+)/")
+FULL: Final = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
 SERVERS = {"serve", "run"}
 """Commands that need a process of their own: they change its limits, its signals and its log."""
 
@@ -171,6 +176,23 @@ def start(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Typed:
         return called(sandbox.folder, sandbox.environment() | environment, *arguments)
 
     return run
+
+
+@pytest.fixture
+def no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no command open a socket to find out whether a server can listen."""
+    for module in (serve_commands, web_server):
+        monkeypatch.setattr(module, "resolve_bind_address", lambda server: server)
+
+
+@pytest.fixture
+def packages(sandbox: Sandbox) -> Path:
+    """A folder with a package in it, and a file of passwords beside it."""
+    folder = sandbox.folder / "packages"
+    folder.mkdir()
+    make_wheel("demo", "1.0").write(folder)
+    (sandbox.folder / ".htpasswd").write_text(f"ana:{WEAK}\n")
+    return folder
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,15 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import click
 import pytest
 
-from tests.cli.conftest import Typed
+from tests.cli.conftest import FULL, Typed, needs_full
 from tests.clients.harness import REPOSITORY, Sandbox
 from wheelyard.cli.output import echo, print_line, print_message
 from wheelyard.cli.progress import show_progress
 from wheelyard.cli.shared_options import OUTPUT
-
-FULL = Path("/dev/full")
-
-needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
 
 
 def typed(sandbox: Sandbox, line: str) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.cli.conftest import PASSWORD, WEAK, Serve, Serving
+from tests.cli.conftest import PASSWORD, Serve, Serving
 from tests.clients.harness import Sandbox
 from tests.distributions import Distribution, make_wheel
 from tests.http_server import TOKEN
@@ -19,16 +19,6 @@ ANA = ("ana", PASSWORD)
 GRANT = '[[grant]]\nwho = ["htpasswd:ana"]\nprojects = ["*"]\nactions = ["upload"]\n'
 DECIDED = "[access]\nprivate = true\nhtpasswd_may = []\n"
 UPLOADING = '[access]\nhtpasswd_may = ["read", "upload"]\n'
-
-
-@pytest.fixture
-def packages(sandbox: Sandbox) -> Path:
-    """A folder with a package in it, and a file of passwords beside it."""
-    folder = sandbox.folder / "packages"
-    folder.mkdir()
-    make_wheel("demo", "1.0").write(folder)
-    (sandbox.folder / ".htpasswd").write_text(f"ana:{WEAK}\n")
-    return folder
 
 
 def status_of(serving: Serving, path: str, auth: tuple[str, str] | None = None) -> int:

@@ -1,14 +1,15 @@
 """Whether a person can be asked, by the standard streams of a command."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Final, TextIO
 
 import click
 import pytest
 
+from tests.cli.conftest import FULL, needs_full
 from wheelyard.cli.standard_streams import (
     is_interactive,
     is_output_lost,
@@ -18,9 +19,7 @@ from wheelyard.cli.standard_streams import (
 from wheelyard.errors import Unavailable
 from wheelyard.remedies import Advice, Remedy
 
-FULL: Final = Path("/dev/full")
-
-needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+OpenOutput = Callable[[], AbstractContextManager[TextIO | None]]
 
 
 class Stream:
@@ -59,30 +58,29 @@ def test_a_person_is_asked_at_a_terminal(
 
 
 @contextmanager
-def lost_output(how: str) -> Iterator[TextIO | None]:
-    """Open a standard output that is closed, that is full, or whose reader is gone."""
-    if how == "closed":
-        yield None
-    elif how == "full":
-        with FULL.open("w") as stream:
-            yield stream
-    else:
-        reader, writer = os.pipe()
-        os.close(reader)
-        with os.fdopen(writer, "w") as stream:
-            yield stream
+def pipe_without_reader() -> Iterator[TextIO]:
+    """Open a pipe that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        yield stream
 
 
 @pytest.mark.parametrize(
-    ("how", "is_told"),
-    [("closed", False), pytest.param("full", True, marks=needs_full), ("pipe", False)],
+    ("open_output", "is_told"),
+    [
+        (nullcontext, False),
+        pytest.param(partial(FULL.open, "w"), True, marks=needs_full),
+        (pipe_without_reader, False),
+    ],
+    ids=["closed", "full", "pipe"],
 )
 def test_lost_output_is_told_once(
-    monkeypatch: pytest.MonkeyPatch, how: str, *, is_told: bool
+    monkeypatch: pytest.MonkeyPatch, open_output: OpenOutput, *, is_told: bool
 ) -> None:
     """A full device is told once; a secret that no output took is told with how to revoke it."""
     monkeypatch.setattr("sys.stderr", None)
-    with lost_output(how) as stream:
+    with open_output() as stream:
         monkeypatch.setattr("sys.stdout", stream)
         take_over_output()
         errors = [error for error in (printed(), printed()) if error]

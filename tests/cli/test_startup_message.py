@@ -116,6 +116,7 @@ def test_the_start_names_one_index_for_clients(
     [("text", Unavailable, GONE, []), ("json", SystemExit, "1", [GONE])],
     ids=["text", "json"],
 )
+@pytest.mark.usefixtures("no_address")
 def test_a_server_that_fails_ends_with_its_message(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -132,7 +133,6 @@ def test_a_server_that_fails_ends_with_its_message(
         raise Unavailable(GONE)
 
     monkeypatch.setattr(serve, "run_server", fail)
-    monkeypatch.setattr(serve, "resolve_bind_address", lambda server: server)  # it opens a socket
     settings = Settings(log=LogSettings(format=log_format))
 
     with (
@@ -147,6 +147,7 @@ def test_a_server_that_fails_ends_with_its_message(
 
 
 @pytest.mark.parametrize("options", [[], ["--apply", "index.toml"]], ids=["none", "one"])
+@pytest.mark.usefixtures("no_address")
 def test_a_server_knows_the_files_of_its_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
@@ -155,7 +156,6 @@ def test_a_server_knows_the_files_of_its_index(
     Path("index.toml").write_text('[[index]]\nname = "dev"\n')
     opened = list[Index]()
     monkeypatch.setattr(serve, "run_server", lambda _, served: opened.append(served.open_index()))
-    monkeypatch.setattr(serve, "resolve_bind_address", lambda server: server)  # it opens a socket
 
     arguments = ["--store", MEMORY_LOCATION, *options]
     CliRunner().invoke(serve.serve_command, arguments, catch_exceptions=False)
@@ -212,9 +212,8 @@ def test_a_folder_that_cannot_be_watched_stops_the_start(
 
 
 @pytest.fixture
-def begin(start: Typed, monkeypatch: pytest.MonkeyPatch) -> Typed:
+def begin(start: Typed, no_address: None) -> Typed:  # noqa: ARG001 - it opens no port then
     """Type `serve` or `run`, which opens no port."""
-    monkeypatch.setattr(serve, "resolve_bind_address", lambda server: server)
     return start
 
 

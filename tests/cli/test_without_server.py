@@ -6,7 +6,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 from errno import EADDRINUSE, EADDRNOTAVAIL
 from io import BytesIO, TextIOWrapper
-from pathlib import Path
 from random import Random
 from threading import Event
 from typing import Literal, NoReturn
@@ -14,10 +13,9 @@ from typing import Literal, NoReturn
 import pytest
 from click import Abort, UsageError
 
-from tests.cli.conftest import WEAK, Typed
+from tests.cli.conftest import Typed
 from tests.cli.test_standard_streams import TERMINAL
 from tests.clients.harness import Sandbox
-from tests.distributions import make_wheel
 from tests.in_process_network import InProcessNetwork
 from tests.sources.web.fake_server import running_fake_server
 from wheelyard.api.access_operations import WhoAmI
@@ -26,7 +24,6 @@ from wheelyard.api.remote_api import RemoteApi
 from wheelyard.api_client import ApiConnection
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.cli import login_commands, standard_streams
-from wheelyard.cli import serve as serve_commands
 from wheelyard.cli.login_commands import _has_browser
 from wheelyard.cli.progress import Progress
 from wheelyard.cli.quantities import parse_since
@@ -42,7 +39,6 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http import web_server
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.api_token import new_token
 from wheelyard.remedies import Advice, Remedy
@@ -57,12 +53,6 @@ LINE = f"machine packages.acme.dev login __token__ password {TOKEN.text}\n"
 NO_ANSWER = Unavailable("No answer.", code="storage_unavailable")
 NO_LISTING = Forbidden("It may not list.", code="storage_forbidden")
 NO_WRITING = Forbidden("It may not write.", code="storage_forbidden")
-
-
-@pytest.fixture
-def no_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no server open a socket to find out whether it can listen."""
-    monkeypatch.setattr(serve_commands, "resolve_bind_address", lambda server: server)
 
 
 @pytest.mark.parametrize(
@@ -568,6 +558,7 @@ def test_an_address_of_another_machine_fails_the_check(
     ],
     ids=["no answer", "one right", "two rights"],
 )
+@pytest.mark.usefixtures("no_address")
 def test_a_missing_right_on_a_bucket_fails_the_check(
     wheelyard: Typed,
     monkeypatch: pytest.MonkeyPatch,
@@ -577,7 +568,6 @@ def test_a_missing_right_on_a_bucket_fails_the_check(
     last: str,
 ) -> None:
     """Checking the settings names each right that a bucket lacks once, and then fails."""
-    monkeypatch.setattr(web_server, "resolve_bind_address", lambda _: None)  # it opens a socket
     monkeypatch.setattr(stores, "bucket_errors", lambda _: iter(faults))
 
     done = wheelyard("config", "check")
@@ -591,11 +581,11 @@ def test_a_missing_right_on_a_bucket_fails_the_check(
     assert done.stdout.splitlines().count(untried) == (NO_ANSWER in faults)
 
 
+@pytest.mark.usefixtures("no_address")
 def test_a_store_that_fails_fails_the_check(
     wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Checking the settings fails if the store ceases to answer meanwhile."""
-    monkeypatch.setattr(web_server, "resolve_bind_address", lambda _: None)  # it opens a socket
 
     def fail(*_: object) -> NoReturn:
         raise NO_ANSWER
@@ -610,10 +600,10 @@ def test_a_store_that_fails_fails_the_check(
 @pytest.mark.parametrize(
     ("stored", "status"), [([], 0), (["wheelyard.json"], 1)], ids=["new", "damaged"]
 )
+@pytest.mark.usefixtures("no_address")
 def test_an_upstream_without_a_list_is_warned_of_before_the_first_page(
     wheelyard: Typed,
     sandbox: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
     network: InProcessNetwork,
     *,
     stored: list[str],
@@ -624,7 +614,6 @@ def test_an_upstream_without_a_list_is_warned_of_before_the_first_page(
     store.mkdir()
     for name in stored:
         (store / name).write_text("{")
-    monkeypatch.setattr(web_server, "resolve_bind_address", lambda _: None)  # it opens a socket
     with running_fake_server(network) as server:
         variables = {
             "WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8",
@@ -638,12 +627,9 @@ def test_an_upstream_without_a_list_is_warned_of_before_the_first_page(
     assert "pages of its projects were seen" not in done.stdout
 
 
-def test_the_check_says_what_the_settings_say(
-    wheelyard: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("no_address")
+def test_the_check_says_what_the_settings_say(wheelyard: Typed, sandbox: Sandbox) -> None:
     """Checking the settings tells who reads main, and values of ours, and makes no store."""
-    monkeypatch.setattr(web_server, "resolve_bind_address", lambda _: None)  # it opens a socket
-
     done = wheelyard("config", "check", PORT="3333")
 
     lines = done.stdout.splitlines()
@@ -660,16 +646,6 @@ def test_a_host_that_is_no_address(wheelyard: Typed) -> None:
     assert done.returncode == 1
     assert f"Cannot listen on {'a' * 100}, port 8080: it is no address." in done.stderr
     assert "Choose another with --host or --port." in done.stderr
-
-
-@pytest.fixture
-def packages(sandbox: Sandbox) -> Path:
-    """A folder with a package in it, and a file of passwords beside it."""
-    folder = sandbox.folder / "packages"
-    folder.mkdir()
-    make_wheel("demo", "1.0").write(folder)
-    (sandbox.folder / ".htpasswd").write_text(f"ana:{WEAK}\n")
-    return folder
 
 
 @pytest.mark.parametrize(

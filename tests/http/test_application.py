@@ -16,8 +16,9 @@ from tests.authentication.publishing_fixture import signed
 from tests.distributions import Distribution, make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Pause
 from tests.fake_time import Clock
-from tests.http.forms import BOUNDARY, file, form
+from tests.http.forms import form
 from tests.http.in_process import InProcessResponse, InProcessServer, Piece, in_process
+from tests.http.packages import KIND, content
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
@@ -240,7 +241,7 @@ def test_a_url_without_a_project_opens_what_one_may_read(tmp_path: Path) -> None
             (("foo", "foo-1"), 404, NO_FILE.encode()),
             (("other",), 404, b"There is no project 'foo' here"),
         ):
-            bearer = ("authorization", f"Bearer {token_of(app.index, *projects, can='read')}")
+            bearer = app.bearer(*projects, can="read")
             answer = app.get(WITHOUT_PROJECT, bearer)
             assert (answer.status, content in answer.body) == (status, True), projects
 
@@ -365,17 +366,12 @@ class Upload(NamedTuple):
     path: str = "/legacy/"
 
 
-def form_of(made: Distribution, name: str = "content") -> bytes:
-    """Return the form with a package."""
-    return form(file(name, made.filename, made.body))
-
-
-FORM = {"content-type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
+FORM = {"content-type": KIND}
 OTHER = make_wheel("other")
 ZIP = Distribution("other-1.0.zip", b"no archive")
 REFUSED_UPLOADS = {
     "nothing": Upload(400, "The request has no body. Send a form", {**FORM, "content-length": "0"}),
-    "broken zip": Upload(400, "not a ZIP", FORM, form_of(ZIP, "package")),
+    "broken zip": Upload(400, "not a ZIP", FORM, form(content(ZIP, "package"))),
 }
 
 
@@ -415,7 +411,7 @@ def test_a_wrong_upload_is_told_what_to_send(
 
 def test_curl_reads_the_answer_of_gemfury(uploading_app: InProcessServer) -> None:
     """An upload by curl to a root is answered in lines, as at Gemfury, and any other in JSON."""
-    body, curl = form_of(OTHER), {**FORM, "user-agent": "curl/8"}
+    body, curl = form(content(OTHER)), {**FORM, "user-agent": "curl/8"}
     rows = (("/acme/", curl), ("/acme/", FORM), ("/legacy/", curl))
     answers = [send(uploading_app, Upload(200, "", fields, body, path)) for path, fields in rows]
 
@@ -428,7 +424,7 @@ def test_an_upload_whose_client_leaves_is_logged_and_not_listed(
     uploading_app: InProcessServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An upload whose client leaves before the end has no answer in the log, and is not listed."""
-    whole = Upload(499, "", FORM, form_of(OTHER))
+    whole = Upload(499, "", FORM, form(content(OTHER)))
     with caplog.at_level(logging.INFO, ACCESS_LOGGER):
         send(uploading_app, whole, whole.body, "leaves")
 
@@ -453,7 +449,7 @@ def test_a_full_index_refuses_who_does_not_send(
     """A full index takes a file that it has, and refuses who asks first or sends nothing."""
     monkeypatch.setattr("wheelyard.http.upload_handler.FIRST_CHUNK_SECONDS", 0)
     uploading_app.publish(OTHER)
-    known = Upload(status, "", {**FORM, **fields}, form_of(OTHER))
+    known = Upload(status, "", {**FORM, **fields}, form(content(OTHER)))
     answer = send(uploading_app, known, *pieces)
 
     assert answer.status == status

@@ -6,12 +6,13 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.cli.conftest import SERVERS, WHERE, called
+from tests.cli.conftest import no_address as _no_address
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.http_server import WHEELYARD
 from tests.index_tables import put_tables_at
 from tests.settings.written import GRANT
-from wheelyard.http import web_server
 
+no_address = _no_address
 Typed = Callable[..., CompletedProcess[str]]
 DECIDED = "[access]\nprivate = false\n"
 """The answer that settings with a grant have to give."""
@@ -73,16 +74,15 @@ CLOSED = '[main]\nread = "granted"\n'
         ),
     ],
 )
+@pytest.mark.usefixtures("no_address")
 def test_who_reads_main_is_said(
     type_command: Typed,
     sandbox: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
     toml: str,
     tables: str,
     words: str,
 ) -> None:
     """Checking the settings tells who may read the index at the root."""
-    monkeypatch.setattr(web_server, "resolve_bind_address", lambda _: None)  # it opens a socket
     (sandbox.folder / "users").write_text("")
     if tables:
         put_tables_at(sandbox.folder / "wheelyard-data", tables)

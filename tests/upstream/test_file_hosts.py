@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from tests.cli.conftest import Serve, Typed
+from tests.cli.conftest import no_address as _no_address
 from tests.cli.conftest import serve as _serve
 from tests.cli.conftest import start as _start
 from tests.cli.conftest import wheelyard as _wheelyard
@@ -35,7 +36,7 @@ from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
 from wheelyard.wiring.stores import system_runtime
 from wheelyard.wiring.upstream import with_file_hosts
 
-wheelyard, serve, start = _wheelyard, _serve, _start
+wheelyard, serve, start, no_address = _wheelyard, _serve, _start, _no_address
 
 IDNA = public_wheel("idna", "3.10")
 
@@ -292,6 +293,7 @@ def test_an_index_whose_host_of_files_is_unknown_for_a_moment(upstream: FakeUpst
     ],
     ids=["known", "unknown"],
 )
+@pytest.mark.usefixtures("no_address")
 def test_a_start_warns_only_of_unknown_hosts(
     upstream: FakeUpstream,
     monkeypatch: pytest.MonkeyPatch,
@@ -302,8 +304,6 @@ def test_a_start_warns_only_of_unknown_hosts(
     if root is None:
         upstream.publish(public_wheel("pip", "26.0"))
     upstream.root = root
-    # no port is opened
-    monkeypatch.setattr(serving_commands, "resolve_bind_address", lambda server: server)
     monkeypatch.setattr(serving_commands, "run_server", lambda *_: None)
     variables = {
         "WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8",
@@ -372,17 +372,16 @@ def test_all_workers_of_a_server_have_them(serve: Serve, upstream: FakeUpstream)
     ],
     ids=["silent", "password", "plain http"],
 )
+@pytest.mark.usefixtures("no_address")
 def test_a_bad_upstream_ends_the_start(
     start: Typed,
     upstream: FakeUpstream,
-    monkeypatch: pytest.MonkeyPatch,
     line: str,
     url: str,
     words: str,
 ) -> None:
     """One line says what is wrong with --upstream, without a password."""
     upstream.stop()
-    monkeypatch.setattr(serving_commands, "resolve_bind_address", lambda server: server)
     networks = {"WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8"}
 
     done = start(*line.split(), "--upstream", url.format(url=upstream.url), **networks)
