@@ -79,7 +79,7 @@ def test_name_in_the_path_decides_first(tmp_path: Path) -> None:
     private = AccessSettings(private=True, private_names=("secret",))
     with in_process(tmp_path, Settings(access=private)) as app:
         app.publish(DEMO, make_wheel("secret"))
-        bearer = ("authorization", f"Bearer {token_of(app.index, 'demo', can='read')}")
+        bearer = app.bearer("demo", can="read")
 
         assert app.get(f"/files/demo/{DEMO.filename}", bearer).status == 200
         assert app.get(f"/files/secret/{DEMO.filename}", bearer).status == 403

@@ -12,7 +12,6 @@ from tests.distributions import make_wheel
 from tests.fake_store import ALWAYS, FakeStore, Fault
 from tests.http.browser import FORM, HTML
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.servers import token_of
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.errors import STORAGE_FULL, Unavailable
 from wheelyard.http.web_pages import WebPages
@@ -229,7 +228,7 @@ def test_no_command_for_who_has_no_command_line(tmp_path: Path) -> None:
         access=AccessSettings(private=True), web=WebSettings(contact="platform@acme.dev")
     )
     with in_process(tmp_path, settings) as app:
-        login = ("authorization", f"Bearer {token_of(app.index, can='read')}")
+        login = app.bearer(can="read")
         for path, who, status in (("/-/upload/", (login,), 403), ("/", (), 401)):
             page, answer = app.get(path, HTML, *who), app.get(path, *who)
             text = page.body.decode()

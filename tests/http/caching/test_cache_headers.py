@@ -7,7 +7,6 @@ import pytest
 
 from tests.distributions import make_wheel
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
-from tests.http.servers import token_of
 from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
@@ -115,7 +114,7 @@ def test_setting_for_shared_caches(tmp_path: Path, cached: str, *, private: bool
     access, http = AccessSettings(private=private), HttpSettings(public_max_age=60)
     with in_process(tmp_path, Settings(access=access, http=http)) as app:
         app.publish(make_wheel("demo"))
-        bearer = ("authorization", f"Bearer {token_of(app.index, can='read')}")
+        bearer = app.bearer(can="read")
         for path in ("/simple/", "/simple/demo/"):
             assert app.get(path, bearer).headers["cache-control"] == cached
         assert app.get("/", bearer).headers["cache-control"] == "private, no-cache"  # has a name

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.distributions import make_wheel
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.servers import token_of
 from tests.index_tables import toml_of
 from wheelyard.rendering.client_settings import CLIENTS, ClientSettings, client_text
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
@@ -124,7 +123,7 @@ def test_a_known_host_is_left_to_no_script(
     """The line of ~/.netrc has the public host, which no script in the page replaces."""
     server, private = ServerSettings(public_url=public_url), AccessSettings(private=True)
     with in_process(tmp_path, Settings(server=server, access=private)) as app:
-        reader = ("authorization", f"Bearer {token_of(app.index, can='read')}")
+        reader = app.bearer(can="read")
         page = Page(app.get("/setup/", ("Accept", "text/html"), reader).text)
     assert f"machine {host} login" in page.text
     assert ("data-host" in page.attributes) == is_left_to_a_script
@@ -143,7 +142,7 @@ def test_setup_page_names_what_a_project_needs(tmp_path: Path) -> None:
             make_wheel("app", "1.0", "Requires-Dist: core", "Requires-Dist: requests"),
             *(make_wheel(name) for name in ("core", "other", "secret")),
         )
-        reader = ("authorization", f"Bearer {token_of(app.index, 'app', 'core', can='read')}")
+        reader = app.bearer("app", "core", can="read")
         html = ("Accept", "text/html")
         answer = app.get("/setup/?client=poetry&project=App", html, reader)
         settings = ClientSettings(root="http://127.0.0.1:8080", projects=("app", "core"))
@@ -181,7 +180,7 @@ def test_setup_page_of_an_index(tmp_path: Path) -> None:
         ),
     )
     with in_process(tmp_path, settings, tables=toml_of(index=({"name": "dev"},))) as app:
-        reader = ("authorization", f"Bearer {token_of(app.index, '*', can='read')}")
+        reader = app.bearer("*", can="read")
         pages = [
             Page(app.get(f"/py/{path}/setup/", ("Accept", "text/html"), reader).body.decode())
             for path in ("dev", "dev/as-of-2026-01-01")

@@ -15,7 +15,6 @@ from tests.fake_store import FakeStore
 from tests.fake_time import START
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
-from tests.http.servers import token_of
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.catalog import keys
@@ -129,7 +128,7 @@ def test_serials_tell_nothing_of_other_projects(tmp_path: Path) -> None:
     """A reader of one project sees its serial alone, and the same one when others change."""
     with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
         app.publish(make_wheel("demo"), make_wheel("secret"))
-        bearer = ("authorization", f"Bearer {token_of(app.index, 'demo', can='read')}")
+        bearer = app.bearer("demo", can="read")
         before = app.get("/simple/", JSON, bearer)
         app.publish(make_wheel("secret", "2.0"))
 
