@@ -106,6 +106,7 @@ def test_a_server_elsewhere_needs_tls(
     ("body", "found"),
     [
         (b'<a href="/simple/demo/">demo</a>', " lists 1 project"),
+        (b'<base href="/files/"><a href="/files/demo/">demo</a>', " lists 1 project"),
         (b"<title>Simple index</title>", " lists 0 projects"),
         (b"Sign in", " is no page of an index: status 200, Sign in"),
     ],

@@ -158,6 +158,21 @@ def test_a_page_of_s3pypi_that_cannot_be_read(tmp_path: Path) -> None:
     assert (kind, found.names, found.warned) == ("files", [SDIST.filename], [])
 
 
+def test_a_page_of_another_program(tmp_path: Path) -> None:
+    """A page of another program hides no package beside it, though it lists some like s3pypi."""
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    other = make_sdist("demo", "2.0")
+    for made in (SDIST, other):
+        made.write(folder)
+    page = f'<title>Index of /demo</title><a href="{SDIST.filename}">{SDIST.filename}</a>'
+    (folder / "index.html").write_text(page)
+
+    kind, found = taken(tmp_path)
+
+    assert (kind, found.names) == ("files", [SDIST.filename, other.filename])
+
+
 @pytest.mark.parametrize(
     ("excess_bytes", "warned"), [(0, []), (1, [SDIST.filename])], ids=["longest", "too long"]
 )

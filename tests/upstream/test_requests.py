@@ -117,6 +117,18 @@ def test_a_flood_of_names_is_bounded(harness: IndexHarness) -> None:
     assert len(harness.bytes_at(keys.PACKAGE_REQUESTS)) < 300 * MAX_REQUESTS
 
 
+def test_the_limit_of_one_ends_with_a_write(harness: IndexHarness) -> None:
+    """Who has asked for as many names as one may is listened to again after they are written."""
+    process = Process(harness)
+    for _ in range(2):
+        for number in range(MAX_OF_ONE):
+            process.note(f"n{number}")
+        process.pass_time()
+        harness.clock.advance(hours=1)
+
+    assert {request.times for request in process.stored()} == {2}
+
+
 def test_another_name_is_no_other_limit(harness: IndexHarness) -> None:
     """A person with another name has no room for more requests, who gets the name later has."""
     ana = Person(provider="acme", subject="1", name="ana@acme.dev", confirmed_at=START)

@@ -273,23 +273,52 @@ def test_a_code_is_used_once_and_by_its_verifier_alone(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "reason"),
+    ("error", "kind", "reason", "logged"),
     [
-        ("access_denied", Forbidden, "provider_access_denied"),
-        ("login_required", Forbidden, "provider_login_required"),
-        ("temporarily_unavailable", Unavailable, "provider_temporarily_unavailable"),
-        ("invalid_scope", Unavailable, "provider_invalid_scope"),
-        ("rate_limited", Unavailable, "provider_rate_limited"),
-        ("<script>alert(1)</script>", Unavailable, "provider_other"),
+        ("access_denied", Forbidden, "provider_access_denied", ""),
+        ("login_required", Forbidden, "provider_login_required", ""),
+        (
+            "temporarily_unavailable",
+            Unavailable,
+            "provider_temporarily_unavailable",
+            "acme cannot be asked: it answered temporarily_unavailable",
+        ),
+        (
+            "invalid_scope",
+            Unavailable,
+            "provider_invalid_scope",
+            "acme refuses this index (invalid_scope)",
+        ),
+        (
+            "rate_limited",
+            Unavailable,
+            "provider_rate_limited",
+            "acme cannot be asked: it answered rate_limited",
+        ),
+        (
+            "<script>alert(1)</script>",
+            Unavailable,
+            "provider_other",
+            "acme cannot be asked: it answered other",
+        ),
     ],
+    ids=["denied", "no login", "away", "scope", "rate", "markup"],
 )
 def test_an_error_of_the_provider_is_told_apart(
-    place: Place, error: str, kind: type[WheelyardError], reason: str
+    place: Place,
+    caplog: pytest.LogCaptureFixture,
+    error: str,
+    kind: type[WheelyardError],
+    reason: str,
+    logged: str,
 ) -> None:
-    """An error about the person is a refusal; one of the provider or settings is an outage."""
+    """An error about the person is a refusal; an outage, which is logged, any other one."""
     assert place.refusal(error=error, code=None) == (kind, reason)
     place.fake.error = error
     assert place.refusal() == (kind, reason)
+    assert [record.message.partition(": compare")[0] for record in caplog.records] == (
+        [logged, logged] if logged else []
+    )
 
 
 def test_a_wrong_secret_is_the_operators_to_correct(

@@ -131,6 +131,19 @@ def test_classes_are_those_of_admonitions(descriptions: Descriptions) -> None:
     assert "class=" not in plain
 
 
+@pytest.mark.parametrize(
+    ("variant", "is_struck"),
+    [("", True), ("; variant=GFM", True), ("; variant=CommonMark", False)],
+    ids=["none", "gfm", "commonmark"],
+)
+def test_the_variant_of_markdown(
+    descriptions: Descriptions, variant: str, *, is_struck: bool
+) -> None:
+    """Markdown is that of GitHub, unless the author says that it is CommonMark."""
+    html = shown(descriptions, "A ~~slow~~ tool.", MARKDOWN + variant)
+    assert text_of(html) == ("A slow tool." if is_struck else "A ~~slow~~ tool.")
+
+
 @pytest.mark.parametrize("content_type", [MARKDOWN, f"{MARKDOWN}; variant=CommonMark", RST, ""])
 def test_hostile_html_is_removed(descriptions: Descriptions, content_type: str) -> None:
     """Nothing that a browser would run is left of a description of any type."""
@@ -262,7 +275,9 @@ def test_a_heading_keeps_what_a_press_on_it_does(descriptions: Descriptions, tex
 
 def sections(count: int) -> str:
     """Return Markdown with a title, and as many headings below it, each with one of its own."""
-    return "# Acme\n\n" + "".join(f"## Part {each}\n\n### Why\n\n" for each in range(count))
+    return "# Acme\n\n" + "".join(
+        f"## Part {each}\n\nText.\n\n### Why\n\n" for each in range(count)
+    )
 
 
 def test_many_headings_are_listed_above_them(descriptions: Descriptions) -> None:

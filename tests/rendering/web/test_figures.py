@@ -93,8 +93,10 @@ def test_a_year_is_drawn_by_weeks() -> None:
     """From 90 days on a column is a week, of which the last one ends today."""
     counts = ProjectCounts({DownloadKey(TODAY - timedelta(days), "1.0"): 1 for days in range(400)})
 
-    titles = re.findall("<title>([^<]*)</title>", downloads_figure(report_of(counts, TODAY, 400)))
+    figure = downloads_figure(report_of(counts, TODAY, 400))
 
+    assert "Downloads by version in each week from 2025-10-24 to 2026-11-27, 400 in all." in figure
+    titles = re.findall("<title>([^<]*)</title>", figure)
     assert len(titles) == 58
     assert titles[-1] == "2026-11-21 to 2026-11-27: 7"
     assert titles[0] == "2025-10-24: 1"

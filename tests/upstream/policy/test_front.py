@@ -164,6 +164,19 @@ def test_what_nobody_has_approved_is_not_looked_up(tmp_path: Path, public: FakeU
         assert hidden(why(server, "requests")) == {NEW: [Code.NOT_APPROVED]}
 
 
+def test_the_page_of_a_blocked_name_is_not_late(tmp_path: Path, public: FakeUpstream) -> None:
+    """Nobody is asked about a name that is blocked, so `why` does not call its page late."""
+    with serving(tmp_path, public) as server:
+        page_of(server, "requests")
+        ana(server).block(REQUESTS, None, "steals tokens")
+        server.clock.advance(days=1)
+
+        found = why(server, "requests")
+
+    assert (found.answer, found.is_stale) == (NameAnswer.REFUSED, False)
+    assert hidden(found).keys() == {OLD, NEW}
+
+
 def test_a_block_says_more_than_a_missing_approval(tmp_path: Path, public: FakeUpstream) -> None:
     """Where only what is approved is shown, a block still says who has blocked it, and why."""
     by = "requests 2.0 was blocked on 2026-01-01 by ana, on the command line: steals tokens."
@@ -192,7 +205,7 @@ def test_why_tells_all_answers_apart(tmp_path: Path, public: FakeUpstream) -> No
         assert public.asked("acme-core") == public.asked("team-x") == []
         assert why(server, "nothing").answer is NameAnswer.UNKNOWN
         found = why(server, "requests")
-        assert found.answer is NameAnswer.UPSTREAM
+        assert (found.answer, found.is_stale) == (NameAnswer.UPSTREAM, False)
         assert found.upstream.startswith("public-")
         assert len(found.alternate_locations) > 0
         assert hidden(found) == {}
