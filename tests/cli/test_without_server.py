@@ -16,6 +16,7 @@ from click import Abort, UsageError
 from tests.cli.conftest import Typed
 from tests.cli.test_standard_streams import TERMINAL
 from tests.clients.harness import Sandbox
+from tests.distributions import make_wheel
 from tests.in_process_network import InProcessNetwork
 from tests.sources.web.fake_server import running_fake_server
 from wheelyard.api.access_operations import WhoAmI
@@ -256,6 +257,22 @@ def test_a_logout_needs_a_token(wheelyard: Typed) -> None:
 
     assert (done.returncode, "neither in ~/.netrc nor in the keyring" in done.stderr) == (1, True)
     assert "removed" not in done.stderr
+
+
+def test_an_upload_with_a_wrong_token_ends_at_once(
+    wheelyard: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that refuses the token is named once, and not for each file of an upload."""
+
+    def refuse(*_: object) -> None:
+        raise Unauthenticated("So it is.", code="unauthenticated")
+
+    monkeypatch.setattr(ApiConnection, "upload", refuse)
+    paths = [make_wheel(name).write(sandbox.folder) for name in ("a", "b")]
+
+    done = wheelyard("upload", *paths, "--server", URL, WHEELYARD_TOKEN=TOKEN.text)
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "wheelyard: So it is.\n")
 
 
 @pytest.mark.parametrize(

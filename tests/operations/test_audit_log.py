@@ -12,6 +12,7 @@ from packaging.utils import NormalizedName
 from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
+from tests.model.jobs import GITLAB
 from tests.operations.in_memory_index import ALICE, EVERYTHING, IndexHarness, history
 from wheelyard.authentication.rejections import REJECTIONS_LOGGED_PER_MINUTE, RejectionLog
 from wheelyard.errors import Conflict
@@ -94,6 +95,20 @@ def test_a_commit_that_is_not_journaled_at_once(
     harness.upload(make_wheel())
     assert [line["action"] for line in audit_lines(log)] == ["uploaded"]
     assert len(harness.snapshot("journal/")) == 1
+
+
+def test_a_change_of_a_table_has_a_line(
+    harness: IndexHarness, log: pytest.LogCaptureFixture
+) -> None:
+    """Each change of a table has a line with who has made it and which, without a secret."""
+    publishers = harness.index.server.publishers
+    publishers.add(GITLAB, "local:bo", f"see wyd_{'a1B2' * 12}")
+    publishers.remove("gl-tools", "user:ana@acme.dev")
+
+    added, removed = [record.getMessage() for record in log.records]
+    assert added.startswith("publishers changed by local:bo: publisher gl-tools: added, provider")
+    assert added.endswith(", index main (see wyd_***)")
+    assert removed == "publishers changed by user:ana@acme.dev: publisher gl-tools: removed"
 
 
 HERE = "192.0.2.0/24"

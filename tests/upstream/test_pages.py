@@ -482,6 +482,29 @@ def test_a_name_that_an_earlier_index_gets_later(
         assert process.pages.why_contested(rare) == ""
 
 
+def test_what_an_earlier_index_has_is_not_forgotten_by_an_older_answer(
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+) -> None:
+    """A name that an earlier index had stays hidden, though another process writes an old owner."""
+    second_upstream.publish(public_wheel("rare", "1.0"))
+    process_of_both.page("rare")
+    store = process_of_both.store
+    [(_, entry)] = process_of_both.pages.stored_owners()
+    old_owner = store.get(entry.key)
+    assert isinstance(old_owner, Stored)
+    full = FakeStore(store, StoreFault(FaultKind.NOT_DONE, "put", entry.key, times=99))
+    process = Asking(process_of_both.servers, clock=process_of_both.clock, store=full)
+    with closing(process):
+        upstream.publish(public_wheel("rare", "99.0"))
+        process.clock.advance(seconds=601)
+        assert process.found("rare") is None
+        store.put(entry.key, old_owner.body, None)
+        upstream.drop("rare")
+        process.clock.advance(seconds=601)
+
+        assert process.found("rare") is None
+
+
 def test_an_earlier_index_and_a_process_that_writes_nothing(
     process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:

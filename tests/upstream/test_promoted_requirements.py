@@ -1,5 +1,7 @@
 """Requirements of a promoted release that the target shows as public packages."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.distributions import make_requiring
@@ -15,6 +17,20 @@ from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import Settings
 
 
+@contextmanager
+def shadowing(folder: Path, upstream: FakeUpstream, name: str) -> Iterator[InProcessServer]:
+    """Yield a server with dev and prod, which show public packages; dev may have this name, too."""
+    section = upstream_section(upstream, shadow=(name,))
+    keys = {"layers": ["dev", "upstream"], "read": "anyone"}
+    dev, prod = {"name": "dev", **keys}, {"name": "prod", **keys, "layers": ["prod", "upstream"]}
+    settings, tables = Settings(upstream=section), toml_of(index=(dev, prod))
+    with in_process(folder, settings, tables=tables) as server:
+        try:
+            yield server
+        finally:
+            close(server.index)
+
+
 def warnings_of(server: InProcessServer) -> list[str]:
     """Return how the warnings of a promotion of `acme-core` from dev to prod begin."""
     api = LocalApi(index=server.index.named("dev"), caller=ALICE, caller_elsewhere=lambda _: ALICE)
@@ -26,11 +42,7 @@ def warnings_of(server: InProcessServer) -> list[str]:
 def test_a_public_package_fits(tmp_path: Path, upstream: FakeUpstream) -> None:
     """A requirement is met by a public package as long as no namespace hides the package."""
     upstream.publish(public_wheel("requests", "2.32.5"))
-    section = upstream_section(upstream, shadow=("requests",))
-    keys = {"layers": ["dev", "upstream"], "read": "anyone"}
-    dev, prod = {"name": "dev", **keys}, {"name": "prod", **keys, "layers": ["prod", "upstream"]}
-    settings, tables = Settings(upstream=section), toml_of(index=(dev, prod))
-    with in_process(tmp_path, settings, tables=tables) as server:
+    with shadowing(tmp_path, upstream, "requests") as server:
         core = make_requiring("acme-core", "1.2", "requests>=2", "requests>=3")
         # a page shows that the index is one, so that names can be uploaded
         assert server.get("/prod/simple/requests/").status == 200
@@ -47,4 +59,14 @@ def test_a_public_package_fits(tmp_path: Path, upstream: FakeUpstream) -> None:
             "acme-core 1.2 requires requests>=2, which prod does not show",
             "acme-core 1.2 requires requests>=3, which prod does not show",
         ]
-        close(server.index)
+
+
+def test_a_public_package_that_nobody_has_asked_for(tmp_path: Path, upstream: FakeUpstream) -> None:
+    """A requirement is met by no public package whose page has never been asked for."""
+    with shadowing(tmp_path, upstream, "rich") as server:
+        core = make_requiring("acme-core", "1.2", "rich>=2")
+        server.publish_to("dev", make_requiring("rich", "3.0"), core)
+
+        assert warnings_of(server) == [
+            "acme-core 1.2 requires rich>=2, which prod does not show"
+        ]

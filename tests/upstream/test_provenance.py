@@ -30,6 +30,7 @@ from wheelyard.wiring.warnings import index_warnings
 
 WHEEL = "requests-2.0-py3-none-any.whl"
 PATH = f"/integrity/requests/2.0/{WHEEL}/provenance"
+MAIN_RULE = "[main]\nread = 'anyone'\nverified = true\n"
 GITHUB = {"kind": "GitHub", "repository": "Acme/widget", "workflow": "release.yml"}
 GITLAB = {
     "kind": "GitLab",
@@ -220,7 +221,7 @@ def forged(authority: Authority, package: Distribution) -> bytes:
     return document(({**GITHUB, "repository": "acme/other"}, attestation))
 
 
-@pytest.mark.parametrize("tables", ["", "[main]\nread = 'anyone'\nverified = true\n"])
+@pytest.mark.parametrize("tables", ["", MAIN_RULE])
 def test_what_was_refused_is_hidden(
     tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution, tables: str
 ) -> None:
@@ -253,12 +254,11 @@ def test_offline_pages_have_what_holds(
     old = public_wheel("requests", "1.0")
     offer(upstream, old, document((GITHUB, authority.attest(old.filename, old.sha256))))
     offer(upstream, package, forged(authority, package))
-    rule = "[main]\nread = 'anyone'\nverified = true\n"
     with serving(tmp_path, upstream) as server:
         for made in (old, package):
             assert file_of(server, "requests", made.filename).body == made.body
             assert look(server, PATH.replace("2.0", made.filename.split("-")[1])).status == 200
-    with serving(tmp_path, upstream, authority, rule, offline=True) as server:
+    with serving(tmp_path, upstream, authority, MAIN_RULE, offline=True) as server:
         assert [*page_of(server, "requests").files] == [old.filename]
 
 
@@ -294,6 +294,9 @@ def test_a_provenance_that_cannot_be_had(
     ids=["another host", "no digest"],
 )
 @pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize(
+    ("tables", "status"), [("", 403), (MAIN_RULE, 404)], ids=["upstream", "main"]
+)
 def test_a_provenance_that_nobody_can_verify(
     tmp_path: Path,
     upstream: FakeUpstream,
@@ -305,6 +308,8 @@ def test_a_provenance_that_nobody_can_verify(
     faults: tuple[Fault, ...],
     why: str,
     offline: bool,
+    tables: str,
+    status: int,
 ) -> None:
     """With the rule `verified`, a file is hidden, with the reason, that nobody can verify."""
     monkeypatch.setattr(FakeFile, "provenance_path", place + PATH)
@@ -313,10 +318,11 @@ def test_a_provenance_that_nobody_can_verify(
     upstream.behave("requests", *faults)
     with serving(tmp_path, upstream, authority) as server:
         link = link_of(server, "requests", WHEEL)
-    with serving(tmp_path, upstream, authority, verified=True, offline=offline) as server:
+    rules = {"verified": not tables, "offline": offline}
+    with serving(tmp_path, upstream, authority, tables, **rules) as server:
         assert page_of(server, "requests").page["files"] == []
         answer = look(server, link)
-        assert (answer.status, why in answer.body.decode()) == (403, True), answer.body
+        assert (answer.status, why in answer.body.decode()) == (status, True), answer.body
     assert [seen for seen in upstream.requests if seen.path == PATH] == []
 
 
@@ -337,8 +343,7 @@ def test_a_rule_without_the_extra(
     tmp_path: Path, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The start warns of an index whose rule nobody can apply, as the extra is missing."""
-    rule = "[main]\nread = 'anyone'\nverified = true\n"
-    with serving(tmp_path, upstream, None, rule) as server:
+    with serving(tmp_path, upstream, None, MAIN_RULE) as server:
         warned = [str(caution) for caution in index_warnings(server.index)]
         assert not [text for text in warned if "verified" in text]
         monkeypatch.setattr(attestation_verifier, "is_installed", lambda: False)
@@ -355,8 +360,7 @@ def test_an_index_may_ask_for_signatures(
     other = public_wheel("requests", "3.0")
     bad = document((GITHUB, Authority().attest(other.filename, other.sha256)))
     offer(upstream, other, bad)
-    rule = "[main]\nread = 'anyone'\nverified = true\n"
-    with serving(tmp_path, upstream, authority, rule) as server:
+    with serving(tmp_path, upstream, authority, MAIN_RULE) as server:
         assert file_of(server, "requests", WHEEL).body == package.body
         refused = file_of(server, "requests", other.filename)
         assert (refused.status, b"another authority" in refused.body) == (404, True)

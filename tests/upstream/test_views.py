@@ -92,6 +92,26 @@ def test_a_new_public_file_is_hidden_until_it_is_old_enough(
         assert file(server, NEW).status == 200
 
 
+def test_a_package_of_which_all_is_hidden_is_not_listed(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
+    """A list has no public package of which the rules of an index hide every file."""
+    public.publish(FakeFile.of(public_wheel("fresh", "1.0"), START - timedelta(days=1)))
+    with viewed(tmp_path, public, {"cooldown_days": 7}) as server:
+        for name in ("fresh", "requests"):
+            assert look(server, f"/simple/{name}/", accept=JSON).status == 200
+        server.clock.advance(seconds=60)
+        listed = {
+            prefix: [
+                project["name"]
+                for project in json.loads(look(server, f"{prefix}/api/v1/projects").body)["public"]
+            ]
+            for prefix in ("", "/stable", "/over")
+        }
+
+    assert listed == {"": ["fresh", "requests"], "/stable": ["requests"], "/over": ["requests"]}
+
+
 def test_an_installer_is_shown_what_fits_the_licence(tmp_path: Path, public: FakeUpstream) -> None:
     """The first page has no new release under another licence, and nobody gets its files."""
     with viewed(tmp_path, public, {"allowed_licenses": ["MIT", "BSD-*"]}) as server:

@@ -20,7 +20,7 @@ from tests.webhooks.receivers import Received
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.grants import GrantFields
-from wheelyard.model.project import Status
+from wheelyard.model.project import Event, File, Status
 from wheelyard.model.webhook_state import PAUSES, DeadLetter, MessagePlace, WaitingJournal
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.webhooks import delivery, dispatcher
@@ -452,6 +452,33 @@ def test_one_file_alone_is_the_first_of_a_release(hooks: WebhookHarness) -> None
     hooks.deliver()
 
     assert hooks.receiver.types == ["project.released", "project.file_added", "project.file_added"]
+
+
+def test_one_file_of_a_commit_is_the_first_of_a_release(hooks: WebhookHarness) -> None:
+    """Of files of a release that two people upload in one commit, one is told as its first."""
+    hooks.add()
+    at = hooks.index.clock.now
+    events = [
+        Event.uploaded(
+            File(
+                filename=made.filename,
+                version="1.0",
+                sha256=made.sha256,
+                size=len(made.body),
+                uploaded_at=at,
+                uploaded_by=by,
+            ),
+            at=at,
+            by=by,
+        )
+        for made, by in ((make_wheel(), "local:ana"), (make_sdist(), "local:bo"))
+    ]
+    hooks.index.index.projects.change(DEMO, lambda _: events)
+
+    hooks.deliver()
+
+    told = [(message.type, message.json["by"]) for message in hooks.receiver.taken]
+    assert told == [("project.released", "local:ana"), ("project.file_added", "local:bo")]
 
 
 def test_a_damaged_commit_hides_no_earlier_file_of_a_release(hooks: WebhookHarness) -> None:

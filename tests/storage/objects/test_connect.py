@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
+from itertools import count
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
@@ -13,11 +14,14 @@ import obstore
 import pytest
 from obstore.exceptions import GenericError, InvalidPathError, PermissionDeniedError
 
-from tests.fake_time import START
+from tests.fake_time import START, Clock
 from tests.http_server import serving
 from tests.metrics import samples
 from tests.refused import refused
+from wheelyard.catalog.format import ensure_format
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
+from wheelyard.settings.sections import StoreSettings
 from wheelyard.storage import objects
 from wheelyard.storage.base import ABSENT, Key, Store, WebType
 from wheelyard.storage.bucket_store import Downloads
@@ -25,11 +29,12 @@ from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_
 from wheelyard.storage.failures import Failure, FailureKind
 from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import BucketLocation, parse_location
+from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.objects import store as object_store
 from wheelyard.storage.objects.conditions import ConditionCheck
-from wheelyard.storage.objects.connect import PROFILE_FILES
+from wheelyard.storage.objects.connect import PROFILE_FILES, TEMPORARY_SECONDS
 from wheelyard.storage.objects.store import PART_BYTES, ObjectStore
-from wheelyard.wiring.stores import _open_bucket, open_single_store, system_runtime
+from wheelyard.wiring.stores import _files_location, _open_bucket, open_single_store, system_runtime
 
 KEY = "a2V5"
 NAME = Key("files/demo/1/demo-1.0+local.tar.gz")
@@ -45,10 +50,12 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-def opened(location: str, downloads: Downloads = "auto") -> ConnectedBucket:
+def opened(
+    location: str, downloads: Downloads = "auto", runtime: Runtime | None = None
+) -> ConnectedBucket:
     """Open a bucket, without a request."""
     place = parse_location(location)
-    return open_bucket(place, system_runtime(), OperationCounter(), downloads=downloads)
+    return open_bucket(place, runtime or system_runtime(), OperationCounter(), downloads=downloads)
 
 
 def with_keys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +157,34 @@ def test_a_profile_in_its_file(
 
     assert url is not None
     assert "X-Amz-Credential=AKIA%2F" in url
+
+
+def test_a_url_is_not_used_for_longer_than_keys_of_a_profile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A URL that keys of a profile have signed is signed anew soon, as these keys may end."""
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "credentials").touch()
+    ended = datetime(2000, 1, 1, tzinfo=UTC)
+    numbers = count(1)
+    with_boto3(
+        monkeypatch,
+        lambda _, **__: (
+            lambda: {
+                "access_key_id": f"AKIA{next(numbers)}",
+                "secret_access_key": "secret",
+                "expires_at": ended,
+            }
+        ),
+    )
+    clock = Clock()
+    files = opened("s3://wheels", "redirect", clock.runtime()).files
+
+    urls = [files.sign(NAME, HOUR) for _ in range(2)]
+    clock.advance(seconds=TEMPORARY_SECONDS)
+    urls.append(files.sign(NAME, HOUR))
+
+    assert urls[0] == urls[1] != urls[2]
 
 
 @pytest.fixture
@@ -616,6 +651,25 @@ def test_files_of_another_service(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(Invalid, match="gs://files is of another service than s3://wheels"):
         _open_bucket("s3://wheels", "auto", OperationCounter(), system_runtime(), "gs://files")
+
+
+@pytest.mark.parametrize(
+    ("of_store", "said"),
+    [("", "s3://wheels"), ("s3://files", "s3://files")],
+    ids=["one bucket", "another bucket"],
+)
+def test_files_stay_where_the_store_has_them(of_store: str, said: str) -> None:
+    """A setting that names another place for files than the store is refused, or may be missing."""
+    store = MemoryStore(Clock().seconds)
+    ensure_format(store, of_store)
+    settings = StoreSettings(location="s3://wheels", files="s3://other")
+
+    message = f"store.files: the files of this store are in {said}. Leave it out"
+    with refused(Invalid, "bad_setting", match=message):
+        _files_location(store, settings, create=True)
+    for files in ("", of_store):
+        settings = StoreSettings(location="s3://wheels", files=files)
+        assert _files_location(store, settings, create=True) == of_store
 
 
 def test_nothing_is_signed_where_the_index_sends_files(monkeypatch: pytest.MonkeyPatch) -> None:
