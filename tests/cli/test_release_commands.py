@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import click
 import pytest
 from msgspec.structs import replace
 
@@ -160,7 +161,7 @@ def test_nothing_goes_without_the_typed_name(
     before = {path: path.read_bytes() for path in documents}
     for module in (release_commands, project_commands):
         monkeypatch.setattr(module, "is_interactive", lambda: True)
-    monkeypatch.setattr(output.click, "prompt", lambda *_, **__: "another")
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: "another")
 
     done = type_command(*line.split())
 

@@ -52,6 +52,12 @@ def names(server: InProcessServer, prefix: str) -> list[str]:
     return [project["name"] for project in page["projects"]]
 
 
+def listed(server: InProcessServer, prefix: str) -> list[str]:
+    """Return the names of the projects that the API lists of an index."""
+    page = decode(server.get(f"{prefix}/api/v1/projects").body)
+    return [project["name"] for project in page["projects"]]
+
+
 def file(server: InProcessServer, prefix: str, made: Distribution) -> tuple[int, str]:
     """Return the status of a file of demo, and the code of an error."""
     answer = server.get(f"{prefix}/files/demo/{made.sha256}/{made.filename}")
@@ -78,8 +84,7 @@ def test_main_hides_by_its_rules(server: InProcessServer) -> None:
     assert file(server, "", NEW) == (404, "view")
     assert server.get("/pypi/demo/2.0rc1/json").status == 404
     assert decode(server.get("/pypi/demo/json").body)["info"]["version"] == "1.0"
-    listed = decode(server.get("/api/v1/projects").body)["projects"]
-    assert [row["name"] for row in listed] == ["demo"]
+    assert listed(server, "") == ["demo"]
     shown = decode(server.get("/api/v1/projects/demo").body)["files"]
     assert [each["filename"] for each in shown] == [OLD.filename]
     assert b"early" not in server.get("/search.json").body
@@ -148,6 +153,25 @@ def test_a_page_is_repeated_until_a_cooldown_ends(server: InProcessServer) -> No
     assert repeated.was_quick
     assert not later.was_quick
     assert decode(later.body)["versions"] == ["1.0"]
+
+
+def test_a_list_outlasts_a_project_that_another_process_has_released(tmp_path: Path) -> None:
+    """A project that is gone from a bucket is in no list, though its cooldown ends just then."""
+    clock, demo = Clock(), NormalizedName("demo")
+    store = MemoryStore(clock.seconds)
+    with (
+        in_process(tmp_path, store=store, clock=clock, near=False, tables=TABLES) as server,
+        in_process(tmp_path / "other", store=store, clock=clock) as other,
+    ):
+        server.publish_to("dev", OLD, make_wheel("tools", "1.0"))
+        clock.advance(days=7, seconds=-30)
+        before = listed(server, "/dev")
+        dev = other.index.named("dev")
+        dev.lifecycle.change("delete", ALICE, demo, Selection(Version("1.0")), "")
+        dev.names.release(ALICE, demo, "")
+        clock.advance(seconds=30)
+
+        assert (before, listed(server, "/dev")) == ([], ["tools"])
 
 
 def test_what_is_yanked_goes_at_once(server: InProcessServer) -> None:

@@ -67,6 +67,4 @@ def test_a_public_package_that_nobody_has_asked_for(tmp_path: Path, upstream: Fa
         core = make_requiring("acme-core", "1.2", "rich>=2")
         server.publish_to("dev", make_requiring("rich", "3.0"), core)
 
-        assert warnings_of(server) == [
-            "acme-core 1.2 requires rich>=2, which prod does not show"
-        ]
+        assert warnings_of(server) == ["acme-core 1.2 requires rich>=2, which prod does not show"]

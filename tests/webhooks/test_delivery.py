@@ -473,7 +473,7 @@ def test_one_file_of_a_commit_is_the_first_of_a_release(hooks: WebhookHarness) -
         )
         for made, by in ((make_wheel(), "local:ana"), (make_sdist(), "local:bo"))
     ]
-    hooks.index.index.projects.change(DEMO, lambda _: events)
+    hooks.index.index.projects.change(DEMO, lambda _: tuple(events))
 
     hooks.deliver()
 
