@@ -27,10 +27,10 @@ from wheelyard.api.own_token import check_token
 from wheelyard.api_client import ApiConnection
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.cli import command_context, login_commands, standard_streams
-from wheelyard.cli.login_commands import _has_browser
+from wheelyard.cli.login_commands import has_browser
 from wheelyard.cli.quantities import describe_age, parse_since
 from wheelyard.cli.serve import overrides_of, run_command, serve_command
-from wheelyard.cli.store_commands import _settings_for_store
+from wheelyard.cli.store_commands import settings_for_store
 from wheelyard.errors import (
     DOCUMENTATION,
     Forbidden,
@@ -289,7 +289,7 @@ def test_a_copy_writes_public_objects_to_a_public_store_alone(
     """A copy writes objects for public caches only into the store whose settings say so."""
     settings = Settings(store=StoreSettings(location="gs://packages", downloads=downloads))
 
-    assert _settings_for_store(settings, location).store.downloads == kept
+    assert settings_for_store(settings, location).store.downloads == kept
 
 
 def test_a_logout_needs_a_token(wheelyard: Typed) -> None:
@@ -499,7 +499,7 @@ def test_options_that_contradict_each_other_start_no_server(arguments: str, word
 
 
 @pytest.mark.parametrize(
-    ("environ", "platform", "is_interactive", "has_browser"),
+    ("environ", "platform", "is_interactive", "is_opened"),
     [
         ({"DISPLAY": ":0"}, "linux", True, True),
         ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", True, True),
@@ -522,13 +522,13 @@ def test_a_login_opens_a_browser_before_a_person(
     platform: str,
     *,
     is_interactive: bool,
-    has_browser: bool,
+    is_opened: bool,
 ) -> None:
     """A login opens a browser where a person sits and windows can be opened, and else none."""
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(standard_streams, "is_interactive", lambda: is_interactive)
 
-    assert _has_browser(environ) is has_browser
+    assert has_browser(environ) is is_opened
 
 
 @pytest.mark.parametrize(
