@@ -257,8 +257,10 @@ def test_a_reserve_that_cannot_be_made(
     real, reserve = getattr(os, call), tmp_path / RESERVE
 
     def fail(target: str | int, *args: object, **more: object) -> object:
-        is_open = isinstance(target, int) and reserve.exists()
-        if target == str(reserve) or (is_open and samestat(os.fstat(target), reserve.stat())):
+        is_reserve = target == str(reserve)
+        if isinstance(target, int) and reserve.exists():
+            is_reserve = samestat(os.fstat(target), reserve.stat())
+        if is_reserve:
             raise OSError(number, os.strerror(number))
         return real(target, *args, **more)
 
