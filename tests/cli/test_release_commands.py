@@ -1,6 +1,7 @@
 """`wheelyard delete` and its like, for releases that several indexes of a store have."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -129,18 +130,27 @@ def test_a_removal_takes_a_digest_alone(wheelyard: Typed, line: str, advice: str
     assert advice in " ".join(done.stderr.split())
 
 
-@pytest.mark.parametrize("meanwhile", ["upload", "promotion", "nothing"])
+def upload_to_lab(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """Publish the file in the index lab, too."""
+    upload(wheelyard, sandbox, WHEEL, "lab")
+
+
+def promote_to_lab(wheelyard: Typed, _: Sandbox) -> None:
+    """Promote the release to the index lab, too."""
+    promote(wheelyard, "lab")
+
+
+@pytest.mark.parametrize("act", [upload_to_lab, promote_to_lab])
 def test_a_removal_is_of_what_was_shown(
-    type_command: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+    type_command: Typed,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[Typed, Sandbox], None],
 ) -> None:
     """A file that comes to another index while `delete --everywhere` asks stops the removal."""
 
-    def confirm(name: str, consequence: str) -> bool:
-        del name, consequence
-        if meanwhile == "upload":
-            upload(type_command, sandbox, WHEEL, "lab")
-        elif meanwhile == "promotion":
-            promote(type_command, "lab")
+    def confirm(*_: str) -> bool:
+        act(type_command, sandbox)
         return True
 
     monkeypatch.setattr(release_commands, "is_interactive", lambda: True)
@@ -148,9 +158,22 @@ def test_a_removal_is_of_what_was_shown(
     done = type_command(*EVERYWHERE)
 
     assert done.stderr.startswith(lines("would be ", "dev", "prod"))
-    is_stopped = "meanwhile the files have changed" in done.stderr
-    assert (is_stopped, done.returncode) == ((False, 0) if meanwhile == "nothing" else (True, 1))
-    assert (WHEEL.filename in type_command("list", "demo", "--index", "dev").stdout) == is_stopped
+    assert "meanwhile the files have changed" in done.stderr
+    assert done.returncode == 1
+    assert WHEEL.filename in type_command("list", "demo", "--index", "dev").stdout
+
+
+def test_a_removal_is_done_once_the_name_is_typed(
+    type_command: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`delete --everywhere` removes what it has shown to who types the name after the question."""
+    monkeypatch.setattr(release_commands, "is_interactive", lambda: True)
+    monkeypatch.setattr(output, "confirm_name", lambda *_: True)
+    done = type_command(*EVERYWHERE)
+
+    assert done.stderr.startswith(lines("would be ", "dev", "prod"))
+    assert done.returncode == 0
+    assert WHEEL.filename not in type_command("list", "demo", "--index", "dev").stdout
 
 
 @pytest.mark.parametrize(
