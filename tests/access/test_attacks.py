@@ -58,25 +58,46 @@ def proxied(
 
 
 @pytest.mark.parametrize(
-    "spelling",
-    ["{}", "{}.", "-{}", "{}%00", "{};a=b", "{}%2f..%2fopen-lib", "..%2f{}", "{}%20", "{}::$DATA"],
+    ("spelling", "status"),
+    [
+        ("{}", 404),
+        ("{}.", 404),
+        ("-{}", 404),
+        ("{}%00", 400),
+        ("{};a=b", 404),
+        ("{}%2f..%2fopen-lib", 404),
+        ("..%2f{}", 404),
+        ("{}%20", 404),
+        ("{}::$DATA", 404),
+    ],
 )
-def test_spelling_of_a_name_opens_nothing(harness: AccessHarness, spelling: str) -> None:
+def test_spelling_of_a_name_opens_nothing(
+    harness: AccessHarness, spelling: str, status: int
+) -> None:
     """However a name is spelt, who may not read the project is refused without a look."""
     for path in ("/simple/{}/", "/pypi/{}/json", "/project/{}/", "/files/{}/shut_lib-1.0.whl"):
         answer = harness.request("GET", path.format(spelling.format("shut-lib")), STRANGER)
-        assert answer.status in {400, 404}
+        assert answer.status == status
         assert answer.store_keys == ()
 
 
 @pytest.mark.parametrize(
-    "letters", ["%EF%BD%93hut-lib", "%C5%BFhut-lib", "shut-l%C4%B1b", "shut-li%E2%84%AA", "%FF"]
+    ("letters", "status"),
+    [
+        ("%EF%BD%93hut-lib", 404),
+        ("%C5%BFhut-lib", 404),
+        ("shut-l%C4%B1b", 404),
+        ("shut-li%E2%84%AA", 404),
+        ("%FF", 400),
+    ],
 )
-def test_letters_that_look_alike_are_no_name(harness: AccessHarness, letters: str) -> None:
+def test_letters_that_look_alike_are_no_name(
+    harness: AccessHarness, letters: str, status: int
+) -> None:
     """Letters that only look like those of a name, or fold to them, are no name."""
     for headers in (READER, MANAGER):
         answer = harness.request("GET", f"/simple/{letters}/", headers)
-        assert answer.status in {400, 404}
+        assert answer.status == status
         assert answer.store_keys == ()
 
 
@@ -218,7 +239,7 @@ def test_token_in_a_query_opens_nothing(
     with caplog.at_level(logging.DEBUG):
         for name in ("access_token", "token", "password", "key"):
             answer = harness.request("GET", f"/simple/shut-lib/?{name}={token}")
-            assert answer.status in {400, 401}
+            assert answer.status == 401
             assert token.encode() not in answer.body
     assert token[14:] not in caplog.text
 

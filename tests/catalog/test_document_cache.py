@@ -135,19 +135,26 @@ def test_a_damaged_document_is_no_outage(*, near: bool) -> None:
 
 
 @pytest.mark.parametrize("near", [True, False])
-@pytest.mark.parametrize("is_permanent", [True, False])
-def test_a_document_that_is_gone(*, is_permanent: bool, near: bool) -> None:
-    """A lost permanent document is an error; one that may be absent is absent."""
-    harness = DocumentHarness(near=near, is_permanent=is_permanent)
+def test_a_permanent_document_that_is_gone(*, near: bool) -> None:
+    """A permanent document that was there and is gone is an error."""
+    harness = DocumentHarness(near=near, is_permanent=True)
     harness.names()
     harness.store.delete(keys.PROJECT_NAMES)
     harness.clock.advance(seconds=FRESHNESS)
 
-    if is_permanent:
-        with pytest.raises(Unavailable, match="was there, and is gone"):
-            harness.names()
-    else:
-        assert harness.names() == ()
+    with pytest.raises(Unavailable, match="was there, and is gone"):
+        harness.names()
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_another_document_that_is_gone(*, near: bool) -> None:
+    """A document that may be absent, and is gone, is absent."""
+    harness = DocumentHarness(near=near, is_permanent=False)
+    harness.names()
+    harness.store.delete(keys.PROJECT_NAMES)
+    harness.clock.advance(seconds=FRESHNESS)
+
+    assert harness.names() == ()
 
 
 def test_in_a_folder_nobody_shares_an_earlier_read() -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from tests.fake_store import Before, FakeStore
 from tests.fake_time import Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.store_clock import StoreClock
@@ -101,14 +102,14 @@ def test_a_process_that_lost_its_lease_neither_renews_nor_completes(instances: I
 
 def test_of_two_processes_at_once_one_gets_the_lease(instances: Instances) -> None:
     """Of two processes that look at the same moment, one gets the lease."""
-    before = instances.store
-    late = instances.second
-    document, version = late._read()  # noqa: SLF001 - what it has read before the other one wrote
-    late._read = lambda: (document, version)  # type: ignore[method-assign] # noqa: SLF001
-    assert instances.first.take(DAY) == NOW
+    taken = list[timedelta]()
+    step = Before(lambda: taken.append(instances.first.take(DAY)), "put", keys.lease("job"))
+    store = FakeStore(instances.store, step)
+    late = JobLease(store, "job", StoreClock(store, fake_runtime(instances.clock, 3)))
 
     assert late.take(DAY) == LEASE_TIME
-    assert len([*before.list(keys.LEASES)]) == 1
+    assert taken == [NOW]
+    assert len([*instances.store.list(keys.LEASES)]) == 1
 
 
 @pytest.mark.parametrize(

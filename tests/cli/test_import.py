@@ -210,8 +210,10 @@ def test_credentials_have_two_sources(
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("option", ["--dry-run", "--json"])
-def test_a_credential_is_never_printed(wheelyard: Typed, option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "words"), [("--dry-run", "2 refused"), ("--json", '"refused":2')]
+)
+def test_a_credential_is_never_printed(wheelyard: Typed, option: str, words: str) -> None:
     """Nothing that is printed has the credential that was typed, or a query."""
     with running_fake_server() as server:
         login = server.url.replace("//", "//bob:s3cret@")
@@ -225,13 +227,17 @@ def test_a_credential_is_never_printed(wheelyard: Typed, option: str) -> None:
         results.append(wheelyard("import", option, "--packages-url", place, "list.json"))
         results.append(wheelyard("import", option, "--meta", place, "gs://x-packages"))
 
-    assert "2 refused" in results[0].stdout or '"refused":2' in results[0].stdout
+    assert words in results[0].stdout
     assert [result.returncode for result in results] == [1] * len(results)
     assert [result for result in results if "s3cret" in result.stdout + result.stderr] == []
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
-def test_odd_files_stop_nothing(packages: Path, wheelyard: Typed, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("options", "words"), [((), "2 files, 1 refused"), (("--json",), '"new":2')]
+)
+def test_odd_files_stop_nothing(
+    packages: Path, wheelyard: Typed, options: tuple[str, ...], words: str
+) -> None:
     """A name that is no text, or an impossible date, keeps no other file from the import."""
     Path(os.fsdecode(bytes(packages) + b"/\xff-1.0.tar.gz")).touch()
     os.utime(packages / make_wheel().filename, (0, 2**39))
@@ -239,8 +245,7 @@ def test_odd_files_stop_nothing(packages: Path, wheelyard: Typed, options: tuple
     done = wheelyard("import", *options, packages)
 
     assert done.returncode == 1
-    results = json.loads(done.stdout) if options else None
-    assert "2 files, 1 refused" in done.stdout if results is None else results["new"] == 2
+    assert words in done.stdout
     assert "udcff-1.0.tar.gz was not imported" in done.stderr
 
 

@@ -101,8 +101,20 @@ def test_letters_that_a_terminal_lacks_are_escaped(sandbox: Sandbox, wheelyard: 
     assert os.linesep in done.stdout
 
 
-@pytest.mark.parametrize("is_quiet", [False, True])
-def test_terminal_shows_progress(monkeypatch: pytest.MonkeyPatch, *, is_quiet: bool) -> None:
+LONG = "check: 3.0 MB of 4.0 MB, 0.1 MB/s, 0:00:20 left, acme\\n\\u6f22"
+
+
+@pytest.mark.parametrize(
+    ("options", "lines", "ending"),
+    [
+        ([], ["|check: 0.0 MB of 4.0 MB", LONG], f"\r{' ' * len(LONG)}\r"),
+        (["--quiet"], ["|"], "|"),
+    ],
+    ids=["usual", "quiet"],
+)
+def test_terminal_shows_progress(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], lines: list[str], ending: str
+) -> None:
     """On a terminal one line says how far long work is and how long it takes, without `--quiet`."""
     terminal, end = os.openpty()
     times = iter((0.0, 0.0, 0.05, 60.0, 60.0))
@@ -118,13 +130,11 @@ def test_terminal_shows_progress(monkeypatch: pytest.MonkeyPatch, *, is_quiet: b
 
     with os.fdopen(end, "w") as errors, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", errors)
-        command.main(["--quiet"] if is_quiet else [], standalone_mode=False)
+        command.main(options, standalone_mode=False)
 
-    drawn = all_drawn(terminal)
-    lines = [line for line in drawn.decode().split("\r") if line.strip()]
-    long = "check: 3.0 MB of 4.0 MB, 0.1 MB/s, 0:00:20 left, acme\\n\\u6f22"
-    assert lines == (["|"] if is_quiet else ["|check: 0.0 MB of 4.0 MB", long])
-    assert is_quiet or drawn.endswith(b"\r" + b" " * len(long) + b"\r"), "nothing is left of it"
+    drawn = all_drawn(terminal).decode()
+    assert [line for line in drawn.split("\r") if line.strip()] == lines
+    assert drawn.endswith(ending), "something is left of it"
 
 
 def all_drawn(terminal: int) -> bytes:

@@ -3,9 +3,12 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from errno import EADDRINUSE, EADDRNOTAVAIL
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from queue import Queue
 from random import Random
 from threading import Event
 from typing import Literal, NoReturn
@@ -19,19 +22,16 @@ from tests.clients.harness import Sandbox
 from tests.distributions import make_wheel
 from tests.in_process_network import InProcessNetwork
 from tests.sources.web.fake_server import running_fake_server
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.api.access_operations import WhoAmI
 from wheelyard.api.own_token import check_token
-from wheelyard.api.remote_api import RemoteApi
 from wheelyard.api_client import ApiConnection
 from wheelyard.authentication.api_tokens import ApiTokens
-from wheelyard.cli import login_commands, standard_streams
-from wheelyard.cli.login_commands import _has_browser
-from wheelyard.cli.progress import Progress
-from wheelyard.cli.quantities import parse_since
+from wheelyard.cli import command_context, login_commands, standard_streams
+from wheelyard.cli.login_commands import has_browser
+from wheelyard.cli.quantities import describe_age, parse_since
 from wheelyard.cli.serve import overrides_of, run_command, serve_command
-from wheelyard.cli.store_commands import _settings_for_store
-from wheelyard.cli.upload_command import _UploadWork
-from wheelyard.cli.why_command import _age_in_words
+from wheelyard.cli.store_commands import settings_for_store
 from wheelyard.errors import (
     DOCUMENTATION,
     Forbidden,
@@ -132,18 +132,60 @@ def test_an_upload_ends_where_no_server_answers(
     assert line.startswith(f"wheelyard: No answer from {url}")
 
 
-def test_an_interrupted_upload_sends_no_more() -> None:
-    """After Ctrl-C the upload of a large file is not continued to its end."""
-    api = RemoteApi.__new__(RemoteApi)
-    work = _UploadWork(
-        api, frozenset(), sends_attestations=False, progress=Progress(), has_ended=Event()
-    )
-    work.advance(1)
+class EndingApi:
+    """A server to which two files are sent; the small one ends the command, the large one waits."""
 
-    work.has_ended.set()
+    is_local = False
+    concurrent_uploads = 2
 
-    with pytest.raises(Abort):
-        work.advance(1)
+    def __init__(self, ending: BaseException) -> None:
+        self.ending = ending
+        self.has_sent_a_part = Event()
+        self.has_ended = Event()
+        """Set by the test, after the command."""
+        self.then = Queue[str]()
+
+    def upload(self, path: Path, advance: Callable[[int], None], _: str) -> NoReturn:
+        """End the command once a part of the large file is sent, or send its next part later."""
+        if path.name.startswith("small"):
+            assert self.has_sent_a_part.wait(TIMEOUT_SECONDS)
+            raise self.ending
+        advance(1)
+        self.has_sent_a_part.set()
+        assert self.has_ended.wait(TIMEOUT_SECONDS)
+        try:
+            advance(1)
+        except Abort:
+            self.then.put("stopped")
+            raise
+        self.then.put("sent on")
+        raise NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [(KeyboardInterrupt(), 130), (Unauthenticated("This token was revoked."), 1)],
+    ids=["Ctrl-C", "refused"],
+)
+def test_an_upload_that_has_ended_sends_no_more(
+    wheelyard: Typed,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: BaseException,
+    status: int,
+) -> None:
+    """After Ctrl-C, or a refusal of the token, a large file is not sent to its end."""
+    api = EndingApi(ending)
+    monkeypatch.setattr(command_context, "remote_api", lambda: api)
+    monkeypatch.setattr(os, "_exit", sys.exit)  # this process goes on
+    for name in ("small-1.0.tar.gz", "large-1.0.tar.gz"):
+        (sandbox.folder / name).touch()
+
+    done = wheelyard("upload", "small-1.0.tar.gz", "large-1.0.tar.gz", "--server", URL)
+    api.has_ended.set()
+
+    assert (done.returncode, done.stdout) == (status, "")
+    assert api.then.get(timeout=TIMEOUT_SECONDS) == "stopped"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +200,7 @@ def test_an_interrupted_upload_sends_no_more() -> None:
 )
 def test_an_age_is_in_its_largest_unit(seconds: float, words: str) -> None:
     """How old a page is is said in days, else in hours, else in minutes or seconds."""
-    assert _age_in_words(seconds) == words
+    assert describe_age(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -248,7 +290,7 @@ def test_a_copy_writes_public_objects_to_a_public_store_alone(
     """A copy writes objects for public caches only into the store whose settings say so."""
     settings = Settings(store=StoreSettings(location="gs://packages", downloads=downloads))
 
-    assert _settings_for_store(settings, location).store.downloads == kept
+    assert settings_for_store(settings, location).store.downloads == kept
 
 
 def test_a_logout_needs_a_token(wheelyard: Typed) -> None:
@@ -474,7 +516,7 @@ def test_options_that_contradict_each_other_start_no_server(arguments: str, word
 
 
 @pytest.mark.parametrize(
-    ("environ", "platform", "is_interactive", "has_browser"),
+    ("environ", "platform", "is_interactive", "is_opened"),
     [
         ({"DISPLAY": ":0"}, "linux", True, True),
         ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", True, True),
@@ -497,13 +539,13 @@ def test_a_login_opens_a_browser_before_a_person(
     platform: str,
     *,
     is_interactive: bool,
-    has_browser: bool,
+    is_opened: bool,
 ) -> None:
     """A login opens a browser where a person sits and windows can be opened, and else none."""
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(standard_streams, "is_interactive", lambda: is_interactive)
 
-    assert _has_browser(environ) is has_browser
+    assert has_browser(environ) is is_opened
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from random import Random
 from shutil import rmtree
 from typing import Any
 
@@ -11,10 +12,10 @@ from packaging.utils import NormalizedName
 from tests.distributions import make_wheel
 from tests.exporting.export_fixture import ignore, publish
 from tests.exporting.sites import MANIFEST, tree
+from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import START, Clock
 from tests.index_tables import put_tables, toml_of
 from wheelyard.catalog import keys
-from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.exporting.export import Export, ExportResult, open_export
 from wheelyard.exporting.site_folder import RequestedOptions, SiteLease
@@ -22,10 +23,13 @@ from wheelyard.exporting.site_pages import SitePlace
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexRemoved
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.storage.base import Key
+from wheelyard.storage.base import Key, Stores
+from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.wiring.build import open_index
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.build import build_index, open_index
 from wheelyard.wiring.index import Index
+from wheelyard.wiring.stores import system_runtime
 
 DEV = {"name": "dev"}
 PROD = {"name": "prod", "layers": ["prod", "dev"]}
@@ -38,9 +42,14 @@ class Sites:
     def __init__(self, folder: Path) -> None:
         self.folder, self.site, self.store = folder, folder / "site", folder / "store"
 
+    @property
+    def settings(self) -> Settings:
+        """The settings, which say where the store is."""
+        return Settings(store=StoreSettings(location=str(self.store)))
+
     def opened(self, *tables: dict[str, Any]) -> Index:
         """Return the index as a process has it, once the store has these indexes, too."""
-        index = open_index(Settings(store=StoreSettings(location=str(self.store))))
+        index = open_index(self.settings)
         put_tables(index, toml_of(index=tables))
         return index
 
@@ -188,21 +197,18 @@ def test_files_of_others_in_the_folder_of_a_removed_index_stay(sites: Sites) -> 
     assert sites.files_of("qa") == {theirs}
 
 
-def test_a_store_that_does_not_answer_ends_the_export(
-    sites: Sites, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_does_not_answer_ends_the_export(sites: Sites) -> None:
     """If the store does not say whether it has packages of an index, nothing is exported."""
-
-    def fail(*_: object) -> object:
-        raise Unavailable("The store does not answer. Try again.")
-
     sites.export(DEV)
     sites.lose("dev")
     before = tree(sites.site)
-    monkeypatch.setattr(FileRemoval, "projects_of", fail)
+    away = Fault(FaultKind.NOT_DONE, "list", f"{keys.index_folder('dev')}{keys.PROJECTS}")
+    store = FakeStore(LocalStore(sites.store, Random()), away)
+    spool = Spool(sites.folder)
+    index = build_index(Stores.of(store), spool, sites.settings, system_runtime())
 
-    with pytest.raises(Unavailable, match="does not answer"):
-        sites.export(everything=True)
+    with pytest.raises(Unavailable, match="did not answer"):
+        open_export(index, str(sites.site), RequestedOptions(), ignore).run(ignore, everything=True)
 
     assert tree(sites.site) == before
 

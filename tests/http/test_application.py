@@ -45,7 +45,6 @@ from wheelyard.storage.memory import MemoryStore
 DEMO = make_wheel("demo")
 PAGE = "/simple/demo/"
 Header = tuple[str, str]
-METRICS_TOKEN = "a token for the metrics"
 SHORT, LONG = old_sdist("foo", "1-2"), old_sdist("foo-1", "2")
 """Version 1-2 of foo and version 2 of foo-1, under one filename."""
 NO_FILE = "There is no file of this name here."
@@ -309,31 +308,6 @@ def test_telemetry_needs_its_libraries(monkeypatch: pytest.MonkeyPatch, missing:
     with pytest.raises(Invalid, match=r"telemetry\.otlp_endpoint .*wheelyard\[otel\]"):
         require_telemetry(settings)
     require_telemetry(Settings())  # it sends none
-
-
-@pytest.mark.parametrize(
-    ("host", "token", "headers", "status", "words"),
-    [
-        ("127.0.0.1", METRICS_TOKEN, [("authorization", "Bearer ")], 200, "# HELP"),
-        ("192.0.2.1", METRICS_TOKEN, [("authorization", "Bearer ")], 401, NO_CREDENTIAL),
-        ("192.0.2.1", METRICS_TOKEN, [("authorization", "Basic colon")], 401, NO_CREDENTIAL),
-        ("192.0.2.1", METRICS_TOKEN, [("authorization", f"Bearer {METRICS_TOKEN}")], 200, "# HELP"),
-        ("192.0.2.1", METRICS_TOKEN, [], 401, "The metrics are not public."),
-        ("192.0.2.1", "", [], 401, "The metrics are not public."),
-    ],
-    ids=["this machine", "wrong", "malformed", "right", "no credential", "no token"],
-)
-def test_metrics_of_a_public_server_need_their_token(
-    tmp_path: Path, host: str, token: str, headers: list[Header], status: int, words: str
-) -> None:
-    """Metrics are public on this machine alone; elsewhere the token of the metrics opens them."""
-    settings = Settings(
-        server=ServerSettings(host=host), access=AccessSettings(metrics_token=token)
-    )
-    with in_process(tmp_path, settings) as app:
-        answer = app.get("/metrics", *headers)
-
-    assert (answer.status, words in answer.body.decode()) == (status, True)
 
 
 @pytest.mark.parametrize(

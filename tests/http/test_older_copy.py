@@ -26,6 +26,7 @@ from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 
 ASKED = ("/simple/newer/", "/pypi/newer/json", "/project/newer/", "/api/v1/projects/newer")
+LATER, GIVEN_UP = NormalizedName("later"), NormalizedName("given-up")
 
 
 def put_in_place(store: MemoryStore, copy: dict[str, bytes]) -> None:
@@ -76,31 +77,29 @@ def test_an_older_copy_is_served(
 
 
 @pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
-@pytest.mark.parametrize("has_document", [True, False])
+@pytest.mark.parametrize("reserved", [(GIVEN_UP, LATER), (GIVEN_UP,)], ids=["reserved", "claimed"])
 def test_an_older_copy_releases_no_reserved_name(
-    tmp_path: Path, *, near: bool, has_document: bool
+    tmp_path: Path, reserved: tuple[NormalizedName, ...], *, near: bool
 ) -> None:
     """A name without files that an older copy lacks is private at once, unless it was released."""
     store = MemoryStore(lambda: 0.0)
     with in_process(tmp_path, store=store, near=near) as app:
         names = Names(app.index.projects, app.index.server.runtime, TakenNames(tuple))
-        later, given_up = NormalizedName("later"), NormalizedName("given-up")
         app.publish(make_wheel("demo"))
         copy = dict(objects(store))
         private = PrivateNames(app.index.projects, NO_PATTERNS, store, is_local=near)
-        names.reserve(ALICE, given_up, "soon")
-        private.claim(later)
-        if has_document:
-            names.reserve(ALICE, later, "soon")
-        assert private.is_private(later)
-        names.release(ALICE, given_up, "never")
-        assert not private.is_private(given_up)
+        private.claim(LATER)
+        for name in reserved:
+            names.reserve(ALICE, name, "soon")
+        assert private.is_private(LATER)
+        names.release(ALICE, GIVEN_UP, "never")
+        assert not private.is_private(GIVEN_UP)
 
         put_in_place(store, copy)
         app.clock.advance(minutes=1)
 
-        assert private.is_private(later)
-        assert private.absence(later) is None
+        assert private.is_private(LATER)
+        assert private.absence(LATER) is None
         assert state_of_store(app) == "warning"
 
 
@@ -184,24 +183,26 @@ def test_a_lost_list_is_no_older_copy(tmp_path: Path, gone: tuple[str, ...]) -> 
         assert app.get("/simple/other/").status == 503
 
 
-@pytest.mark.parametrize("lost", ["document", "document and journal", "document and name"])
-def test_a_lost_document_is_no_older_copy(tmp_path: Path, lost: str) -> None:
+@pytest.mark.parametrize(
+    "lost",
+    [
+        (keys.project(DEMO),),
+        (keys.project(DEMO), keys.journal(DEMO)),
+        (keys.project(DEMO), keys.PROJECT_NAMES),
+    ],
+    ids=["document", "document and journal", "document and name"],
+)
+def test_a_lost_document_is_no_older_copy(tmp_path: Path, lost: tuple[str, ...]) -> None:
     """If the store still knows a project, a document that is gone is lost, and nobody gets 404."""
     store = MemoryStore(lambda: 0.0)
     with in_process(tmp_path, store=store) as app:
         app.publish(make_wheel("other"))
-        names = {key: body for key, body in objects(store) if keys.PROJECT_NAMES in key}
+        before = dict(objects(store))
         app.publish(make_wheel("demo"))
         assert app.get("/simple/demo/").status == 200
-        store.delete(keys.project(DEMO))
-        if lost == "document and name":
-            for key, body in names.items():
-                store.delete(Key(key))
-                store.put(Key(key), body, None)
-            app.clock.advance(minutes=1)
-        if lost == "document and journal":
-            for entry in list(store.list(keys.journal(DEMO))):
-                store.delete(entry.key)
+        kept = {key: body for key, body in objects(store) if not key.startswith(lost)}
+        put_in_place(store, {k: body for k, body in before.items() if k.startswith(lost)} | kept)
+        app.clock.advance(minutes=1)
 
         assert app.get("/simple/demo/").status == 503
         assert state_of_store(app) == "ok"

@@ -188,7 +188,24 @@ def test_a_keyring_is_asked_in_three_ways(
     asked = install_keyring(monkeypatch, outcomes)
 
     assert ask_keyring("keyring", parse_url(f"https://{HOST}/"), {}, 60.0) == found
-    assert len(asked) == len(outcomes)
+    ways = [
+        ("--mode", "creds", "get", f"https://{HOST}/"),
+        ("get", f"https://{HOST}/", TOKEN_USER),
+        ("get", HOST, TOKEN_USER),
+    ]
+    assert asked == ways[: len(outcomes)]
+
+
+def test_a_keyring_is_asked_for_the_user_of_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keyring is asked for the user whom the URL names, and never sees a password in it."""
+    asked = install_keyring(monkeypatch, [LOCKED, LOCKED, LOCKED])
+
+    assert ask_keyring("keyring", parse_url(f"https://bo:s3cret@{HOST}/"), {}, 60.0) is None
+    assert asked == [
+        ("--mode", "creds", "get", f"https://{HOST}/"),
+        ("get", f"https://{HOST}/", "bo"),
+        ("get", HOST, "bo"),
+    ]
 
 
 def test_a_silent_keyring_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

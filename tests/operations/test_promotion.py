@@ -326,7 +326,6 @@ UPLOADER = Caller("local:eve", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT
 @pytest.mark.parametrize(
     ("in_source", "in_target", "expected"),
     [
-        (READER, UPLOADER, ""),
         (NOBODY, UPLOADER, "NotFound not_found"),
         (READER, READER, "Forbidden forbidden"),
         (UPLOADER, READER, "Forbidden forbidden"),
@@ -339,10 +338,15 @@ def test_rights_in_both_indexes_count(
     """Whoever promotes has to read in the one index, and to upload to the other."""
     promotion = indexes.promotion(in_target, in_source)
 
-    if expected:
-        assert refusal(lambda: promotion.promote(DEMO, ONE)) == expected
-    else:
-        promotion.promote(DEMO, ONE)
+    assert refusal(lambda: promotion.promote(DEMO, ONE)) == expected
+
+
+def test_who_reads_here_and_uploads_there_promotes(indexes: TwoIndexes) -> None:
+    """Who may read in the one index, and upload to the other, needs no further right."""
+    promotion = indexes.promotion(UPLOADER, READER)
+
+    new = promotion.promote(DEMO, ONE).new
+    assert {file.filename for file in new} == {WHEEL.filename, SDIST.filename}
 
 
 def test_a_refusal_names_a_token_for_both_indexes(indexes: TwoIndexes) -> None:

@@ -154,17 +154,25 @@ def test_a_file_that_the_store_has_lost_is_asked_for(harness: IndexHarness) -> N
     assert not preview(harness, made).is_listed
 
 
-@pytest.mark.parametrize(
-    ("size", "words"), [(0, "is empty"), (MIB, ""), (MIB + 1, "File too large")]
-)
-def test_a_size_is_refused(harness: IndexHarness, size: int, words: str) -> None:
-    """An empty file is refused, and one that is larger than the limit, but none that just fits."""
+def size_refusal(harness: IndexHarness, size: int) -> WheelyardError | None:
+    """Return why a wheel of a size would be refused where one of 1 MiB just fits, or None."""
     index = harness.opened(5, settings=Settings(uploads=UploadSettings(max_file_size=1)))
+    candidate = CandidateFile(make_wheel().filename, size)
+    return UploadDryRun(index.uploads, ALICE).preview(candidate).refusal
 
-    said = UploadDryRun(index.uploads, ALICE).preview(CandidateFile(make_wheel().filename, size))
 
-    assert (said.refusal is not None) == bool(words)
-    assert said.refusal is None or words in said.refusal.message
+@pytest.mark.parametrize(("size", "words"), [(0, "is empty"), (MIB + 1, "File too large")])
+def test_a_size_is_refused(harness: IndexHarness, size: int, words: str) -> None:
+    """An empty file is refused, and one that is larger than the limit."""
+    refusal = size_refusal(harness, size)
+
+    assert refusal is not None
+    assert words in refusal.message
+
+
+def test_a_size_that_just_fits_is_taken(harness: IndexHarness) -> None:
+    """A file that is as large as the limit is not refused."""
+    assert size_refusal(harness, MIB) is None
 
 
 @pytest.mark.parametrize(

@@ -254,11 +254,18 @@ def test_project_list(index: RunningServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["\u0430cme-core", "acme\u2010core", "acme-core%00", "x" * 300, "a b"]
+    ("name", "status"),
+    [
+        ("\u0430cme-core", 404),
+        ("acme\u2010core", 404),
+        ("acme-core%00", 400),
+        ("x" * 300, 404),
+        ("a b", 404),
+    ],
 )
-def test_odd_names(index: RunningServer, public: FakeUpstream, name: str) -> None:
+def test_odd_names(index: RunningServer, public: FakeUpstream, name: str, status: int) -> None:
     """A name that no project can have, such as one with a Cyrillic letter, is asked for nowhere."""
     before = len(public.requests)
 
-    assert index.client.get(f"/simple/{name}/").status_code in {400, 404}
+    assert index.client.get(f"/simple/{name}/").status_code == status
     assert len(public.requests) == before

@@ -222,18 +222,29 @@ def forged(authority: Authority, package: Distribution) -> bytes:
 
 
 @pytest.mark.parametrize("tables", ["", MAIN_RULE])
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({"verified": True}, 403),
+        ({"tables": "[main]\nread = 'anyone'\nverified = true\n"}, 404),
+    ],
+    ids=["of the upstream", "of the index"],
+)
 def test_what_was_refused_is_hidden(
-    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution, tables: str
+    tmp_path: Path,
+    upstream: FakeUpstream,
+    authority: Authority,
+    package: Distribution,
+    settings: dict[str, Any],
+    status: int,
 ) -> None:
     """A file that was refused is on no page any more, until the project is refreshed."""
     old = public_wheel("requests", "1.0")
     offer(upstream, old, document((GITHUB, authority.attest(old.filename, old.sha256))))
     offer(upstream, package, forged(authority, package))
-    rules = {} if tables else {"verified": True}
-    with serving(tmp_path, upstream, authority, tables, **rules) as server:
+    with serving(tmp_path, upstream, authority, **settings) as server:
         assert [*page_of(server, "requests").files] == [old.filename, WHEEL]
-        assert page_of(server, "requests").files
-        assert file_of(server, "requests", WHEEL).status in {403, 404}
+        assert file_of(server, "requests", WHEEL).status == status
         server.clock.advance(seconds=60)
 
         assert [*page_of(server, "requests").files] == [old.filename]

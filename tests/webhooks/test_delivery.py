@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.operations.in_memory_index import ALICE, remove_now
 from tests.operations.two_indexes import DEMO, TwoIndexes
 from tests.webhooks.harness import BY, DeliveringServer, WebhookHarness, running_webhooks
 from tests.webhooks.receivers import Received
+from wheelyard.api.package_request_operations import find_waiting
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.grants import GrantFields
@@ -26,6 +28,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.webhooks import delivery, dispatcher
 from wheelyard.webhooks.delivery import Delivery
 from wheelyard.webhooks.dispatcher import LOOK_SECONDS
+from wheelyard.wiring.webhook_building import build_tools
 
 ONE = Selection(Version("1.0"))
 OTHER = make_wheel("other")
@@ -855,8 +858,8 @@ def test_a_failure_that_goes_on_is_logged_once(
 def delivery_that_loses_its_lease(hooks: WebhookHarness) -> Delivery:
     """Return what delivers to a webhook, and loses the lease after its first message."""
     may_send = iter([True, False])
-    tools = hooks.server().dispatcher._tools  # noqa: SLF001 - those of a server, but for the lease
-    tools = replace(tools, may_send=lambda _: next(may_send))
+    index = hooks.server().index
+    tools = build_tools(index.server, partial(find_waiting, index), lambda _: next(may_send))
     return Delivery(hooks.webhooks.find("builds"), tools)
 
 

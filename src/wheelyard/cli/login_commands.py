@@ -252,7 +252,7 @@ def login_command(  # noqa: PLR0913 - one for each option
     if not prints:
         # raises before anybody makes a token in vain
         replaced_tokens = store.replaced_tokens()
-    opens_browser = not no_browser and _has_browser(environ)
+    opens_browser = not no_browser and has_browser(environ)
     token = _show_form_and_ask(form_address(root, new_token), opens=opens_browser)
     rights = check_token(server, token, system_runtime())
 
@@ -423,7 +423,7 @@ def _describe_rights(rights: Sequence[CallerRights]) -> str:
     return "; ".join(access.describe_scope(scope) for scope in told_scopes)
 
 
-def _has_browser(environ: Mapping[str, str]) -> bool:
+def has_browser(environ: Mapping[str, str]) -> bool:
     """Return whether a person sits at this machine, and a browser with windows can be opened."""
     if "SSH_CONNECTION" in environ or not standard_streams.is_interactive():
         return False

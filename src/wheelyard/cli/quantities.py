@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from wheelyard.errors import Invalid, quoted
+from wheelyard.model.decoding import counted
 
 TIME_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 """The units of a length of time, as arguments of `timedelta`."""
@@ -77,3 +78,11 @@ def describe_size(size: int) -> str:
         if size >= SIZE_UNITS[unit]:
             return f"{size / SIZE_UNITS[unit]:.1f} {unit}"
     return f"{size} B"
+
+
+def describe_age(seconds: float) -> str:
+    """Return a length of time for people, in its largest unit: `23 hours`."""
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return counted(int(seconds // length), unit)
+    return counted(int(seconds), "second")

@@ -202,9 +202,9 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     # checked as early as possible: the typed locations before a store is opened, and those of the
     # files and credentials of FROM before the target is made
     _require_apart([source], [target])
-    opened_source = stores.open_copy_source(_settings_for_store(settings, source))
+    opened_source = stores.open_copy_source(settings_for_store(settings, source))
     _require_apart(_all_locations(source, opened_source.traits), [target])
-    target_index = command_context.ensure_index(_settings_for_store(settings, target))
+    target_index = command_context.ensure_index(settings_for_store(settings, target))
     command_context.warn_without_upstream(target_index)
     _require_apart(
         _all_locations(source, opened_source.traits),
@@ -301,7 +301,7 @@ def _copy_summary(target: str, report: CopyReport, *, with_credentials: bool) ->
     )
 
 
-def _settings_for_store(settings: sections.Settings, location: str) -> sections.Settings:
+def settings_for_store(settings: sections.Settings, location: str) -> sections.Settings:
     """
     Return the settings for the store at a location.
 

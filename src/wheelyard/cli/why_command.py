@@ -13,6 +13,7 @@ from wheelyard.cli.command import cli_command
 from wheelyard.cli.command_context import Api, open_api
 from wheelyard.cli.output import print_result
 from wheelyard.cli.program import reason_text, this_terminal
+from wheelyard.cli.quantities import describe_age
 from wheelyard.cli.upstream_decision_commands import VERSION
 from wheelyard.model import public_packages
 from wheelyard.model.decoding import counted
@@ -115,7 +116,7 @@ def _page_lines(explanation: public_packages.Explanation) -> Iterator[str]:
     if explanation.fetched_at is not None:
         line = (
             f"  page of {explanation.upstream}, {explanation.status}, confirmed "
-            f"{_age_in_words(explanation.age)} ago"
+            f"{describe_age(explanation.age)} ago"
         )
         if explanation.is_stale:
             line += ", stale: it should have been asked again, and has not answered"
@@ -170,10 +171,3 @@ def _spelled_version_and_reasons(
 
 def _reason_texts(file: public_packages.ExplainedFile) -> tuple[str, ...]:
     return tuple(reason.text for reason in file.reasons)
-
-
-def _age_in_words(seconds: float) -> str:
-    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            return counted(int(seconds // length), unit)
-    return counted(int(seconds), "second")

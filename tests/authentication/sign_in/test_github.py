@@ -157,20 +157,23 @@ def test_a_team_of_another_organization_is_another_group(place: Place) -> None:
     assert place.sign_in().groups == ("evil/platform",)
 
 
-@pytest.mark.parametrize(
-    ("organizations", "is_in"),
-    [(("Other", "Acme"), True), (("Other",), False), ((), False), (("acme-evil",), False)],
-)
+def test_members_of_an_organization_sign_in(place: Place) -> None:
+    """Who is in one of the organisations of the settings may sign in."""
+    place.change(require={"organizations": ("acme", "acme-labs")})
+    place.fake.account.organizations = ("Other", "Acme")
+
+    assert place.sign_in().subject == ID
+
+
+@pytest.mark.parametrize("organizations", [("Other",), (), ("acme-evil",)])
 def test_only_members_of_an_organization_sign_in(
-    place: Place, organizations: tuple[str, ...], *, is_in: bool
+    place: Place, organizations: tuple[str, ...]
 ) -> None:
     """Who is in none of the organisations of the settings is refused."""
     place.change(require={"organizations": ("acme", "acme-labs")})
     place.fake.account.organizations = organizations
-    if is_in:
-        assert place.sign_in().subject == ID
-    else:
-        assert place.refusal() == (Forbidden, "claim_organizations")
+
+    assert place.refusal() == (Forbidden, "claim_organizations")
 
 
 @pytest.mark.parametrize("issuer", ["https://evil.example/login/oauth", "https://github.com", ""])

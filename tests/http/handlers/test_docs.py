@@ -168,8 +168,12 @@ def test_a_page_has_one_path(private: RunningServer) -> None:
         answer = private.get(f"{FRONT}{path}")
         assert answer.status_code == 404, path
         assert f'<a href="{FRONT}">All pages' in answer.text
-    for path in ("%2e%2e/pyproject.toml", "..%2fpyproject.toml", "deploy/..%5c..%5cLICENSE"):
-        assert private.get(f"{FRONT}{path}").status_code in {400, 404}, path
+    for path, status in {
+        "%2e%2e/pyproject.toml": 404,
+        "..%2fpyproject.toml": 404,
+        "deploy/..%5c..%5cLICENSE": 400,
+    }.items():
+        assert private.get(f"{FRONT}{path}").status_code == status, path
     head = private.ask("HEAD", FRONT)
     assert (head.status_code, head.content) == (200, b"")
     assert private.ask("POST", f"{FRONT}tokens/").status_code == 405

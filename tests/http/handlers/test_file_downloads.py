@@ -17,7 +17,7 @@ from packaging.version import Version
 from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.fake_store import Before, FakeStore
 from tests.fake_time import Clock
-from tests.http.in_process import InProcessServer, in_process
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import publish
 from tests.http.raw_client import raw_connection
 from tests.http.remote_store import RemoteStore
@@ -235,19 +235,28 @@ def test_file_deleted_during_a_request_is_not_found(tmp_path: Path) -> None:
     assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize("filler", [b"", bytes(1 << 20)])
-def test_damaged_download_does_not_look_whole(tmp_path: Path, filler: bytes) -> None:
-    """What comes damaged from a bucket never looks like a whole file."""
-    package, store = make_wheel("flipped", content=filler), MemoryStore(Clock().seconds)
-    with in_process(tmp_path, store=store) as server:
+def damaged_download(folder: Path, package: Distribution) -> InProcessResponse:
+    """Return what is answered to who downloads a file whose last bit the bucket has changed."""
+    store = MemoryStore(Clock().seconds)
+    with in_process(folder, store=store) as server:
         server.publish(package)
         (key,) = [entry.key for entry in store.list("files/") if entry.key.endswith(".whl")]
         store.put_file(key, package.body[:-1] + bytes([package.body[-1] ^ 1]))
-        answer = server.get(f"/packages/{package.filename}")
-    if filler:  # it has begun to send
-        assert len(answer.body) < len(package.body)
-    else:
-        assert (answer.status, json.loads(answer.body)["error"]) == (503, "damaged_document")
+        return server.get(f"/packages/{package.filename}")
+
+
+def test_damaged_download_is_refused(tmp_path: Path) -> None:
+    """A small file that comes damaged from a bucket is not sent."""
+    answer = damaged_download(tmp_path, make_wheel("flipped"))
+
+    assert (answer.status, json.loads(answer.body)["error"]) == (503, "damaged_document")
+
+
+def test_damaged_download_does_not_look_whole(tmp_path: Path) -> None:
+    """A large file that comes damaged from a bucket breaks off before its end."""
+    package = make_wheel("flipped", content=bytes(1 << 20))
+
+    assert len(damaged_download(tmp_path, package).body) < len(package.body)
 
 
 def test_file_is_unavailable_while_the_store_is(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_who_leaves_the_team_loses_its_rights(place: Place) -> None:
     place.sign_in(browser)
     place.github.account.teams = ("Acme/docs",)
     place.server.clock.advance(minutes=61)
-    assert browser.open("/project/demo/").status in {403, 404}
+    assert browser.open("/project/demo/").status == 404
     assert "oidc:github:ana-acme" in browser.open("/-/account/").body.decode()
 
 
@@ -122,14 +122,14 @@ def test_answers_of_two_providers_are_not_mixed_up(place: Place) -> None:
     of_acme = place.acme.authorize(browser.open("/-/sign-in/acme/").headers["location"])
     of_github = place.github.authorize(browser.open("/-/sign-in/github/").headers["location"])
     mixed = {**of_github, "state": of_acme["state"]}
-    for path in (
-        f"/-/sign-in/acme/callback?{urlencode(of_github)}",
-        f"/-/sign-in/acme/callback?{urlencode(mixed)}",
-        f"/-/sign-in/github/callback?{urlencode(of_acme)}",
-        f"/-/sign-in/github/callback?{urlencode(mixed)}",
+    for provider, query, status in (
+        ("acme", of_github, 400),
+        ("acme", mixed, 403),
+        ("github", of_acme, 400),
+        ("github", mixed, 400),
     ):
-        answer = browser.open(path)
-        assert answer.status in {400, 403}
+        answer = browser.open(f"/-/sign-in/{provider}/callback?{urlencode(query)}")
+        assert answer.status == status
         assert "-session-" not in answer.headers.get("set-cookie", "")
     assert place.github.tokens == set()
 

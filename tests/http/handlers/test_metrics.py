@@ -143,15 +143,28 @@ def test_no_client_is_local_behind_a_proxy(tmp_path: Path) -> None:
 @pytest.mark.parametrize("header", [bearer(TOKEN), basic("prometheus", TOKEN), basic(TOKEN, "")])
 def test_metrics_token_opens_the_metrics_alone(guarded: InProcessServer, header: str) -> None:
     """The token of the metrics opens them, however it is sent, and opens nothing else."""
-    assert guarded.raw(ASKED, header).status == 200
+    answer = guarded.raw(ASKED, header)
+    assert (answer.status, b"# HELP" in answer.body) == (200, True)
     assert guarded.raw("GET /simple/", header).status == 401
 
 
-@pytest.mark.parametrize("header", ["X: y", "Authorization: Bearer", bearer(f"{TOKEN}x")])
-def test_metrics_need_a_token_on_a_public_address(guarded: InProcessServer, header: str) -> None:
-    """On a public address, metrics need a token."""
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("X: y", "The metrics are not public."),
+        ("Authorization: Bearer", "Missing or invalid credential."),
+        ("Authorization: Basic colon", "Missing or invalid credential."),
+        (bearer(f"{TOKEN}x"), "Missing or invalid credential."),
+    ],
+    ids=["none", "empty", "malformed", "wrong"],
+)
+def test_metrics_need_a_token_on_a_public_address(
+    guarded: InProcessServer, header: str, words: str
+) -> None:
+    """On a public address, metrics need a token, as the refusal says."""
     answer = guarded.raw(ASKED, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
+    assert words in answer.body.decode()
     assert TOKEN.encode() not in answer.body
 
 
@@ -162,10 +175,11 @@ def test_token_of_the_index_does_not_open_the_metrics(guarded: InProcessServer) 
     assert b"This token may not read the metrics." in answer.body
 
 
-def test_no_token_opens_nothing(tmp_path: Path) -> None:
-    """Where the settings have no token for the metrics, an empty token does not open them."""
+@pytest.mark.parametrize("header", ["X: y", bearer("")], ids=["none", "empty"])
+def test_no_token_opens_nothing(tmp_path: Path, header: str) -> None:
+    """Without a token for the metrics in the settings, neither none nor an empty one opens them."""
     with in_process(tmp_path, Settings(server=ELSEWHERE)) as app:
-        assert app.raw(ASKED, bearer("")).status == 401
+        assert app.raw(ASKED, header).status == 401
 
 
 @pytest.mark.integration

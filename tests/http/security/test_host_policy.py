@@ -48,29 +48,32 @@ def proxied_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessS
 
 
 @pytest.mark.parametrize(
-    ("host", "status"),
+    "host", ["packages.example.com", "PACKAGES.example.com:8443", "[::1]:8080"]
+)
+@pytest.mark.parametrize("path", ["/simple/", "/"])
+def test_trusted_hosts_are_answered(named_app: InProcessServer, path: str, host: str) -> None:
+    """The names of the settings are answered, with any port unless one is said."""
+    assert named_app.get(path, host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
     [
-        ("packages.example.com", 200),
-        ("PACKAGES.example.com:8443", 200),
-        ("[::1]:8080", 200),
-        ("[::1]:8081", 421),
-        ("[::1]", 421),
-        ("evil.example.com", 421),
-        ("packages.example.com.evil.com", 421),
-        ("evil.com:packages.example.com", 421),
-        ("packages.example.com@evil.com", 421),
+        "[::1]:8081",
+        "[::1]",
+        "evil.example.com",
+        "packages.example.com.evil.com",
+        "evil.com:packages.example.com",
+        "packages.example.com@evil.com",
     ],
 )
 @pytest.mark.parametrize("path", ["/simple/", "/"])
-def test_only_trusted_hosts_are_answered(
-    named_app: InProcessServer, path: str, host: str, status: int
-) -> None:
-    """Only the names of the settings are answered, with any port unless one is said."""
+def test_other_hosts_are_refused(named_app: InProcessServer, path: str, host: str) -> None:
+    """A name that the settings lack is refused, and not repeated."""
     answer = named_app.get(path, host=host)
 
-    assert answer.status == status
-    assert status == 200 or answer.json()["error"] == "unknown_host"
-    assert host not in answer.text or status == 200
+    assert (answer.status, answer.json()["error"]) == (421, "unknown_host")
+    assert host not in answer.text
 
 
 @pytest.mark.parametrize(
@@ -94,14 +97,14 @@ OURS, EVIL = "packages.example.com", "evil.example.com"
 @pytest.mark.parametrize(
     ("names", "answer"),
     [
-        ([(":authority", OURS)], "projects"),
-        ([("host", OURS)], "projects"),
-        ([(":authority", OURS), ("host", OURS)], "projects"),
+        ([(":authority", OURS)], True),
+        ([("host", OURS)], True),
+        ([(":authority", OURS), ("host", OURS)], True),
         ([(":authority", EVIL)], "unknown_host"),
         ([("host", EVIL)], "unknown_host"),
         ([(":authority", OURS), ("host", EVIL)], "unknown_host"),
         # Granian hands only Host on where there are both, so nothing can tell that they differ
-        ([(":authority", EVIL), ("host", OURS)], "projects"),
+        ([(":authority", EVIL), ("host", OURS)], True),
         ([(":authority", OURS), ("host", OURS), ("host", EVIL)], "bad_request"),
         ([(":authority", OURS), ("host", OURS), ("host", OURS)], "bad_request"),
         ([("host", OURS), ("host", EVIL)], "bad_request"),
@@ -109,15 +112,14 @@ OURS, EVIL = "packages.example.com", "evil.example.com"
     ],
 )
 def test_host_header_counts_over_http2(
-    named: RunningServer, names: list[tuple[str, str]], answer: str
+    named: RunningServer, names: list[tuple[str, str]], answer: object
 ) -> None:
     """Of `:authority` and Host, Host is the name that counts, and it may be there only once."""
     head = [(":method", "GET"), (":scheme", "http"), (":path", "/simple/")]
     with http2_connection(named) as connection:
         accept = ("accept", "application/vnd.pypi.simple.v1+json")
         body = json.loads(connection.answer(connection.begin(*head, *names, accept)))
-    assert body.get("error", "projects") == answer
-    assert answer != "projects" or "projects" in body
+    assert body.get("error", "projects" in body) == answer
 
 
 @pytest.mark.integration
@@ -132,20 +134,20 @@ def test_two_authorities_are_refused(named: RunningServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "status"),
+    ("headers", "status", "words"),
     [
-        ({"X_Forwarded_Proto": "https"}, 200),
-        ({"X_Forwarded_Proto": "HTTPS"}, 200),
-        ({"X_Forwarded_Proto": "http"}, 403),
-        ({"X_Forwarded_Proto": "https, http"}, 403),
-        ({"X_Forwarded_Proto": "http, https"}, 200),
-        ({"X_Forwarded_For": "192.0.2.1"}, 403),
-        ({}, 403),
+        ({"X_Forwarded_Proto": "https"}, 200, "demo-1.0"),
+        ({"X_Forwarded_Proto": "HTTPS"}, 200, "demo-1.0"),
+        ({"X_Forwarded_Proto": "http"}, 403, "https_required"),
+        ({"X_Forwarded_Proto": "https, http"}, 403, "https_required"),
+        ({"X_Forwarded_Proto": "http, https"}, 200, "demo-1.0"),
+        ({"X_Forwarded_For": "192.0.2.1"}, 403, "https_required"),
+        ({}, 403, "https_required"),
     ],
     ids=reprlib.repr,
 )
 def test_credential_over_plain_http_is_refused(
-    proxied_app: InProcessServer, headers: dict[str, str], status: int
+    proxied_app: InProcessServer, headers: dict[str, str], status: int, words: str
 ) -> None:
     """A credential that the proxy did not get over HTTPS, or does not say so of, is refused."""
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
@@ -154,8 +156,7 @@ def test_credential_over_plain_http_is_refused(
     for _ in range(2):  # the second of them is in memory
         answer = proxied_app.get("/simple/demo/", login, *named)
 
-        assert answer.status == status
-        assert status == 200 or answer.json()["error"] == "https_required"
+        assert (answer.status, words in answer.text) == (status, True)
 
 
 @pytest.mark.parametrize(
