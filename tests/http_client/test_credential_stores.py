@@ -198,9 +198,10 @@ def test_a_keyring_is_asked_in_three_ways(
 
 def test_a_keyring_is_asked_for_the_user_of_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
     """A keyring is asked for the user whom the URL names, and never sees a password in it."""
-    asked = install_keyring(monkeypatch, [LOCKED, LOCKED, LOCKED])
+    asked = install_keyring(monkeypatch, [LOCKED, LOCKED, (0, b"in-keyring\n")])
+    server = parse_url(f"https://bo:s3cret@{HOST}/")
 
-    assert ask_keyring("keyring", parse_url(f"https://bo:s3cret@{HOST}/"), {}, 60.0) is None
+    assert ask_keyring("keyring", server, {}, 60.0) == UserPassword("bo", "in-keyring")
     assert asked == [
         ("--mode", "creds", "get", f"https://{HOST}/"),
         ("get", f"https://{HOST}/", "bo"),

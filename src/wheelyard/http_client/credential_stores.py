@@ -58,7 +58,10 @@ def ask_keyring(
     is not answered within `seconds`: the keyring may wait for somebody who unlocks it. Raises
     another OSError if the program cannot be run.
     """
-    for arguments in _questions(server):
+    asked_user = TOKEN_USER
+    if server.login is not None and server.login.username:
+        asked_user = server.login.username
+    for arguments in _questions(server, asked_user):
         try:
             completed = subprocess.run(  # noqa: S603 - as pip and uv do
                 [program, *arguments],
@@ -74,16 +77,13 @@ def ask_keyring(
         lines = completed.stdout.decode(errors="replace").splitlines()
         password = lines[-1] if lines else ""
         if completed.returncode == 0 and password:
-            user = lines[0] if len(lines) > 1 else TOKEN_USER
+            user = lines[0] if len(lines) > 1 else asked_user
             return UserPassword(user, password)
     return None
 
 
-def _questions(server: Url) -> Iterator[tuple[str, ...]]:
-    """Yield the arguments of `keyring` for each question about a server."""
-    user = TOKEN_USER
-    if server.login is not None and server.login.username:
-        user = server.login.username
+def _questions(server: Url, user: str) -> Iterator[tuple[str, ...]]:
+    """Yield the arguments of `keyring` for each question about a user of a server."""
     # older versions of keyring lack the mode, and fail
     yield "--mode", "creds", "get", server.redacted
     yield "get", server.redacted, user
