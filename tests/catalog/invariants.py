@@ -148,6 +148,25 @@ class PromotionIntent:
 
 
 @dataclass(frozen=True)
+class YankIntent:
+    """The intent to yank a release."""
+
+    def fulfil(self, index: Index) -> None:
+        """Yank it."""
+        index.lifecycle.change("yank", ALICE, DEMO, Selection(ONE), "broken")
+
+    def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
+        """Yield what is wrong if it was said that the release is yanked, or not yet."""
+        files = document(store).files
+        if is_done and any(file.version == str(ONE) and file.yanked is None for file in files):
+            yield "it was said that a release is yanked, and a file of it is not"
+        for before, event in _events(store):
+            yanked = {file.filename for file in before.files if file.yanked is not None}
+            if event.what == EventKind.PROMOTED_TO and yanked & {*event.files}:
+                yield "a release was promoted although it is yanked"
+
+
+@dataclass(frozen=True)
 class RemovalIntent:
     """The intent to remove a distribution with its bytes, perhaps from all indexes."""
 
@@ -271,11 +290,11 @@ def _restored_damaged(store: Store) -> Iterator[str]:
                     yield f"{file.filename} was restored, and its bytes are damaged"
 
 
-AnyIntent = (
-    WriteIntent | RecordIntent | CopyIntent | PromotionIntent | RemovalIntent | RetentionIntent
+DoneByThemselves = (
+    RecordIntent | CopyIntent | PromotionIntent | YankIntent | RemovalIntent | RetentionIntent
 )
-DONE_BY_THEMSELVES = (RecordIntent, CopyIntent, PromotionIntent, RemovalIntent, RetentionIntent)
 """Intents that say how they are carried out, and what is wrong then."""
+AnyIntent = WriteIntent | DoneByThemselves
 
 
 class Seen(Struct, frozen=True):
@@ -424,7 +443,7 @@ def _broken_answers(
         if answer == "surprised":
             yield f"{writer} met an error that nobody foresaw"
         wish = intents.get(writer)
-        if isinstance(wish, DONE_BY_THEMSELVES):
+        if isinstance(wish, DoneByThemselves):
             yield from wish.broken(store, is_done=answer == "ok")
             continue
         if wish is None or answer != "ok" or wish.sweep:

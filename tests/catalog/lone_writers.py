@@ -101,7 +101,7 @@ class _Run:
         work = writer(self.script)
         self.script.replies = iter(replies)
         self.script.inner = store.copy()
-        self.answer, self.surprise = answer_of(work)
+        self.answer, self.error = answer_of(work)
         self._repeated = len(replies)
 
     def call_after(self, replies: int) -> _Made | None:
@@ -127,7 +127,7 @@ class Position:
         self._made = self._run.call_after(len(replies))
         self.call: Call | None = self._made.call if self._made else None
         self.answer = None if self._made else self._run.answer
-        self.surprise = None if self._made else self._run.surprise
+        self.error = None if self._made else self._run.error
 
     def finish(self, store: Store) -> None:
         """Make the call now; its writer was told long before that the answer is lost."""
@@ -172,7 +172,7 @@ class _Crashed(Position):
     """Where a writer is whose process died."""
 
     def __init__(self) -> None:
-        self.call, self.surprise = None, None
+        self.call, self.error = None, None
         self.answer = "crashed"
 
 

@@ -71,6 +71,10 @@ class Call:
     verb: str
     key: str
 
+    def is_like(self, other: "Call") -> bool:
+        """Return whether this has the verb of another call, and its key begins as that one's."""
+        return self.verb == other.verb and self.key.startswith(other.key)
+
     @property
     def outcomes(self) -> tuple[CallOutcome, ...]:
         """The possible outcomes, success first."""
@@ -101,14 +105,16 @@ def told(reply: object) -> object:
 
 
 def answer_of(work: Work) -> tuple[str, BaseException | None]:
-    """Do a writer's work; return its result, and an exception that the product must never raise."""
+    """Do a writer's work; return its result, and the error that it ended with."""
     try:
         answer = work()
     except Crash:
         return "crashed", None
     except WheelyardError as fault:
-        return f"{type(fault).__name__} {fault.code}", None
-    except BaseException as error:  # noqa: BLE001 - reported by the test
+        # without the errors before it and their frames, which have all that the writer had
+        fault.__cause__ = fault.__context__ = None
+        return f"{type(fault).__name__} {fault.code}", fault.with_traceback(None)
+    except BaseException as error:  # noqa: BLE001 - never to be raised; the test reports it
         return "surprised", error
     return answer or "ok", None
 
@@ -156,8 +162,8 @@ class WriterThread(Thread):
     def __init__(self, name: str, work: Work, scheduler: "Scheduler") -> None:
         super().__init__(name=name, daemon=True)
         self.answer: str | None = None
-        self.surprise: BaseException | None = None
-        """An exception that the product must never raise."""
+        self.error: BaseException | None = None
+        """The error that it ended with."""
         self.scheduler = scheduler
         self.history: list[object] = []
         """Every reply of its store so far."""
@@ -172,7 +178,7 @@ class WriterThread(Thread):
     def run(self) -> None:
         """Run the writer to its end."""
         self._turn.acquire()
-        self.answer, self.surprise = answer_of(self._enter_and_work)
+        self.answer, self.error = answer_of(self._enter_and_work)
         self.scheduler.turn.release()
 
     def _enter_and_work(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.explorer import ExplorationResult, Explorer
-from tests.catalog.invariants import document
+from tests.catalog.explorer import Explorer, Stop
+from tests.catalog.invariants import committed, document
 from tests.catalog.processes import Process, Processes, opened
 from tests.catalog.scheduler import Call, OrdinalStore, Work
 from tests.distributions import Distribution, make_wheel
@@ -18,15 +19,14 @@ from tests.index_tables import put_tables, toml_of
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, objects
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
+from wheelyard.catalog.journaled_documents import INDEX_LIST
 from wheelyard.errors import Conflict, Invalid, NotFound
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.stored_indexes import IndexList
+from wheelyard.model.stored_indexes import IndexList, IndexMade, IndexRemoved
 from wheelyard.operations.index_administration import IndexAdministration
 from wheelyard.storage.base import Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.wiring.index import Index
-
-pytestmark = pytest.mark.slow
 
 Change = Callable[[Index], object]
 DEV, DEMO = NormalizedName("dev"), NormalizedName("demo")
@@ -70,7 +70,16 @@ def listed(store: Store) -> IndexList:
 
 
 def unfit(store: Store) -> Iterator[str]:
-    """Yield what of the indexes does not fit: layers that are missing, in a circle, or closed."""
+    """Yield what of the indexes does not fit: what layers they have, and what was done twice."""
+    made = set[str]()
+    for event in (event for each in committed(store, INDEX_LIST) for event in each.events):
+        before = frozenset(made)
+        if isinstance(event, IndexMade):
+            made.add(str(event.keys["name"]))
+        elif isinstance(event, IndexRemoved):
+            made.discard(event.name)
+        if isinstance(event, IndexMade | IndexRemoved) and made == before:
+            yield f"an index was made or removed twice: {event}"
     tables = {str(table.keys["name"]): table.keys for table in listed(store).tables}
     layers = {name: {*table.get("layers", ())} - {name, MAIN} for name, table in tables.items()}
     for name, table in tables.items():
@@ -92,6 +101,10 @@ def unmet(store: Store, answers: Mapping[str, str], number: int) -> Iterator[str
     if len(answers) < number or "crashed" in answers.values():
         return
     names = {table.keys["name"] for table in listed(store).tables}
+    for folder, name in (("", DEV), (DEV_FOLDER, DEMO)):
+        is_there = document(PrefixedStore(store, folder), name).revision > 0
+        if any(store.list(f"{folder}{keys.PENDING}")) and not is_there:
+            yield f"{name} is no project, and the mark of its upload stays"
     has_project = document(store, DEV).revision > 0
     if has_project and DEV in names:
         yield "an index and a project have one name"
@@ -106,15 +119,15 @@ def unmet(store: Store, answers: Mapping[str, str], number: int) -> Iterator[str
         yield "it was said that an index is removed, and it has a package"
 
 
-def explore(
+def explorer(
     folder: Path,
     tables: Sequence[dict[str, Any]],
     changes: Mapping[str, Change],
     faults: int = 0,
     after_a_crash: str = "",
-) -> ExplorationResult:
+) -> Explorer:
     """
-    Play every order of changes of a store that has these indexes.
+    Return the exploration of changes of a store that has these indexes.
 
     A crash may leave a problem that has the words `after_a_crash`, if there are any.
     """
@@ -152,29 +165,96 @@ def explore(
         name: Process(partial(begun, seed=number, change=change), meets)
         for number, (name, change) in enumerate(changes.items(), 1)
     }
-    return Explorer(Processes(dict(objects(store)), processes, broken, again), faults).explore()
+    return Explorer(Processes(dict(objects(store)), processes, broken, again), faults)
+
+
+MAKE = {"make dev": make("dev"), "upload of dev": upload(make_wheel("dev"))}
+REMOVE = {"remove dev": remove("dev"), "upload to dev": upload(make_wheel(), "dev")}
+TABLE = {"name": "dev"}
+DEFINED = Call("put", keys.INDEX_LIST)
+"""The call with which an index is made or removed."""
+IN_MAIN, IN_DEV = Call("put", keys.PROJECTS), Call("put", f"{DEV_FOLDER}{keys.PROJECTS}")
+"""The calls with which a project is made, in main and in another index: its mark is there."""
+TAKEN = "Conflict index_exists: *: somebody uploads a project of this name now, *"
+IN_USE = "Conflict index_in_use: Somebody uploads demo to the index 'dev' now, *"
+SCHEDULES: dict[str, tuple[Callable[[Path], Explorer], tuple[Stop, ...], tuple[str, ...]]] = {
+    "an upload begins while an index gets its name": (
+        partial(explorer, tables=(), changes=MAKE),
+        (("make dev", DEFINED), ("upload of dev", IN_MAIN)),
+        (TAKEN, "ok"),
+    ),
+    "an upload begins, and another one removes the new index": (
+        partial(explorer, tables=(), changes={**MAKE, "remove dev": remove("dev")}),
+        (
+            ("make dev", DEFINED),
+            ("upload of dev", IN_MAIN),
+            ("make dev", Call("list", keys.PENDING)),
+        ),
+        (TAKEN, "ok", "ok"),
+    ),
+    "an upload begins while its index is removed": (
+        partial(explorer, tables=(TABLE,), changes=REMOVE),
+        (("remove dev", DEFINED), ("upload to dev", IN_DEV)),
+        (IN_USE, "ok"),
+    ),
+    "an upload begins, and another one makes the removed index": (
+        partial(explorer, tables=(TABLE,), changes={**REMOVE, "make dev": make("dev")}),
+        (
+            ("remove dev", DEFINED),
+            ("upload to dev", IN_DEV),
+            ("remove dev", Call("list", f"{DEV_FOLDER}{keys.PENDING}")),
+        ),
+        (IN_USE, "ok", "ok"),
+    ),
+    "an index gets the name of an upload that has begun": (
+        partial(explorer, tables=(), changes=MAKE),
+        (("upload of dev", Call("put", keys.PENDING)),),
+        ("ok", "Invalid invalid_name: *'dev': it is the name of an index of this server. *"),
+    ),
+    "an index is removed when an upload to it has begun": (
+        partial(explorer, tables=(TABLE,), changes=REMOVE),
+        (("upload to dev", Call("put", f"{DEV_FOLDER}{keys.PENDING}")),),
+        ("ok", "NotFound not_found: *'dev' was removed meanwhile, so nothing was stored. *"),
+    ),
+}
+"""Of which indexes what happens at once, who stops at which calls, and what each is told."""
+
+
+@pytest.mark.parametrize(
+    ("scenario", "stops", "answers"), list(SCHEDULES.values()), ids=list(SCHEDULES)
+)
+def test_who_comes_in_between_is_noticed(
+    tmp_path: Path,
+    scenario: Callable[[Path], Explorer],
+    stops: tuple[Stop, ...],
+    answers: tuple[str, ...],
+) -> None:
+    """Of an upload and a change of an index that meet anywhere, one is refused and says why."""
+    told = scenario(tmp_path).play(*stops)
+
+    assert all(fnmatchcase(*pair) for pair in zip(told, answers, strict=True)), told
 
 
 FAULTS = [0, pytest.param(1, marks=pytest.mark.weekly)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", FAULTS)
 def test_an_index_and_a_project_never_have_one_name(tmp_path: Path, faults: int) -> None:
     """Of an index and a project that get one name at once, never both stay without a report."""
-    changes = {"make dev": make("dev"), "upload of dev": upload(make_wheel("dev"))}
+    after_a_crash = "a project of main has this name"
 
-    answers = explore(tmp_path, (), changes, faults, "a project of main has this name").answers
+    answers = explorer(tmp_path, (), MAKE, faults, after_a_crash).explore().answers
 
     assert any(made == "ok" and uploaded != "ok" for made, uploaded in answers)
     assert any(made != "ok" and uploaded == "ok" for made, uploaded in answers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", FAULTS)
 def test_an_index_that_gets_a_package_is_not_removed(tmp_path: Path, faults: int) -> None:
     """An upload beside the removal of its index is refused, or keeps the index."""
-    changes = {"remove dev": remove("dev"), "upload to dev": upload(make_wheel(), "dev")}
-
-    answers = explore(tmp_path, ({"name": "dev"},), changes, faults).answers
+    answers = explorer(tmp_path, (TABLE,), REMOVE, faults).explore().answers
 
     assert {("ok", "NotFound not_found"), ("Conflict index_in_use", "ok")} <= answers
 
@@ -200,13 +280,14 @@ LAYERS: dict[str, dict[str, Change]] = {
 """Two who change indexes at once, of which one change alone is allowed."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", FAULTS)
 @pytest.mark.parametrize("name", list(LAYERS))
 def test_layers_fit_together(tmp_path: Path, name: str, faults: int) -> None:
     """Of two changes at once after which layers would not fit together, one is refused."""
     tables = [{"name": each, "read": "anyone"} for each in ("dev", "prod")]
 
-    answers = explore(tmp_path, tables, LAYERS[name], faults).answers
+    answers = explorer(tmp_path, tables, LAYERS[name], faults).explore().answers
 
     assert ("ok", "ok") not in answers
     assert {first == "ok" for first, _ in answers} == {True, False}

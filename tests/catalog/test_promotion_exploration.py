@@ -4,21 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalog.explorer import APART, Explorer, InvariantViolated, Scenario
+from tests.catalog.explorer import APART, Explorer, InvariantViolated, Scenario, Stop
 from tests.catalog.invariants import (
+    DEMO,
     AnyIntent,
     PromotionIntent,
     RemovalIntent,
     RetentionIntent,
     WriteIntent,
+    YankIntent,
 )
+from tests.catalog.scheduler import Call
 from tests.distributions import make_sdist, make_wheel
+from wheelyard.catalog import keys
 from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.operations import promotion
 from wheelyard.operations.lifecycle import PromotionNotes
 from wheelyard.retention import judgements
-
-pytestmark = pytest.mark.slow
 
 WHEEL, SDIST, LATER = make_wheel(), make_sdist(), make_wheel(version="2.0")
 OTHERS: dict[str, AnyIntent] = {
@@ -29,6 +31,7 @@ OTHERS: dict[str, AnyIntent] = {
     "delete in a public bucket": RemovalIntent(WHEEL, is_public=True),
     "restore": WriteIntent(WHEEL, restore=True),
     "upload of another file": WriteIntent(make_wheel(tag="py2-none-any")),
+    "yank": YankIntent(),
     "upload to the target": WriteIntent(WHEEL, in_prod=True),
     "sweep": WriteIntent(WHEEL, sweep=True),
     "retention": RetentionIntent(),
@@ -49,6 +52,32 @@ def explorer(folder: Path, *others: str, faults: int = 0) -> Explorer:
     return Explorer(scenario, faults)
 
 
+IN_SOURCE = Call("put", keys.project(DEMO))
+"""The call with which the index is changed that a release is promoted from."""
+CHANGED = "Conflict conflict: Version 1.0 of 'demo' was changed meanwhile. Do it again."
+SCHEDULES: dict[str, tuple[str, Stop, tuple[str, str]]] = {
+    "a release is yanked": ("yank", ("P", IN_SOURCE), (CHANGED, "ok")),
+    "a release gets a file": ("upload of another file", ("P", IN_SOURCE), (CHANGED, "ok")),
+    "a file is promoted that is removed": (
+        "delete now",
+        ("delete now", IN_SOURCE),
+        ("ok", "Conflict conflict: The release was promoted meanwhile. Do it again."),
+    ),
+}
+"""What happens beside a promotion, who stops at which call, and what both are told."""
+
+
+@pytest.mark.parametrize(
+    ("other", "stop", "answers"), list(SCHEDULES.values()), ids=list(SCHEDULES)
+)
+def test_who_comes_in_between_is_noticed(
+    tmp_path: Path, other: str, stop: Stop, answers: tuple[str, str]
+) -> None:
+    """Who promotes or removes a release that changes meanwhile hears that, and may do it again."""
+    assert explorer(tmp_path, other).play(stop) == answers
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "faults"),
     [
@@ -69,6 +98,7 @@ def test_no_listed_bytes_are_lost(tmp_path: Path, other: str, faults: int) -> No
     assert any(answers[0] == "ok" for answers in result.answers)
 
 
+@pytest.mark.slow
 def test_a_promotion_that_fails_can_be_repeated(tmp_path: Path) -> None:
     """A promotion that fails anywhere is made whole by the same one again, and nothing twice."""
     scenario = Scenario(
@@ -80,6 +110,7 @@ def test_a_promotion_that_fails_can_be_repeated(tmp_path: Path) -> None:
     assert {("ok",), ("crashed",)} < result.answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "others",
     [
@@ -117,6 +148,7 @@ MUTATIONS = {
 """What is left out of the protocol: a method, which does nothing, and who then loses bytes."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutation",
     [

@@ -1,20 +1,21 @@
 """Deletions, restorations and removals at once, in every order, with a fault anywhere."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.catalog.explorer import APART, Explorer, InvariantViolated, Scenario
-from tests.catalog.invariants import AnyIntent, RemovalIntent, WriteIntent
+from tests.catalog.explorer import APART, Explorer, InvariantViolated, Scenario, Stop
+from tests.catalog.invariants import DEMO, AnyIntent, RemovalIntent, WriteIntent
+from tests.catalog.scheduler import Call
 from tests.distributions import make_wheel
 from wheelyard.catalog import file_removal, keys
 from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.operations.immediate_deletion import ImmediateDeletion
-
-pytestmark = pytest.mark.slow
 
 ONE, OTHER_BYTES = make_wheel(content=b"1"), make_wheel(content=b"2")
 DAMAGED = make_wheel(tag="py2-none-any")
@@ -39,6 +40,56 @@ TRASH: dict[str, tuple[dict[str, AnyIntent], bool]] = {
 """Two who delete, restore or remove at once: who wants what, and whether it was deleted before."""
 
 
+def restoring_all(folder: Path) -> Scenario:
+    """Return a release that is restored while a damaged file of it is deleted."""
+    intents: dict[str, AnyIntent] = {
+        "R": replace(RESTORE, whole=True),
+        "D": WriteIntent(DAMAGED, delete=True),
+    }
+    return Scenario(folder, intents, (ONE, DAMAGED), (ONE,), damaged=(DAMAGED,))
+
+
+def removing(folder: Path, apart: tuple[str, ...] = APART) -> Scenario:
+    """Return a removal of bytes that are uploaded to another index."""
+    intents: dict[str, AnyIntent] = {
+        "X": replace(REMOVE, has_uploads=True),
+        "A": WriteIntent(ONE, in_prod=True),
+    }
+    return Scenario(folder, intents, (ONE,), has_prod=True, in_prod=(FIRST_OF_ALL,), apart=apart)
+
+
+METADATA = keys.core_metadata(DEMO, ONE.sha256, ONE.filename)
+SCHEDULES: dict[str, tuple[Callable[[Path], Scenario], Stop, tuple[str, str]]] = {
+    "a file is deleted while another one is verified": (
+        restoring_all,
+        ("R", Call("read", keys.FILES)),
+        ("Conflict conflict: The trash of demo has changed meanwhile. *", "ok"),
+    ),
+    "another index gets the bytes that are removed": (
+        removing,
+        ("X", Call("delete", METADATA)),
+        ("Conflict listed_meanwhile: *came to these indexes: prod. They are still *", "ok"),
+    ),
+}
+"""Who stops at which call, so that the other comes in between, and what both are told."""
+
+
+@pytest.mark.parametrize(
+    ("scenario", "stop", "answers"), list(SCHEDULES.values()), ids=list(SCHEDULES)
+)
+def test_who_comes_in_between_is_noticed(
+    tmp_path: Path,
+    scenario: Callable[[Path], Scenario],
+    stop: Stop,
+    answers: tuple[str, str],
+) -> None:
+    """Who restores or removes what somebody else changes meanwhile is told what has happened."""
+    told = Explorer(scenario(tmp_path), faults=0).play(stop)
+
+    assert all(fnmatchcase(*pair) for pair in zip(told, answers, strict=True)), told
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "place", "faults"),
     [
@@ -63,15 +114,10 @@ def test_deleted_files_keep_every_promise(
     assert Explorer(scenario, faults).explore().states >= 20
 
 
+@pytest.mark.slow
 def test_no_file_is_restored_unseen(tmp_path: Path) -> None:
     """What comes into the trash while bytes are verified is not restored unseen."""
-    intents: dict[str, AnyIntent] = {
-        "R": replace(RESTORE, whole=True),
-        "D": WriteIntent(DAMAGED, delete=True),
-    }
-    scenario = Scenario(tmp_path, intents, (ONE, DAMAGED), (ONE,), damaged=(DAMAGED,))
-
-    result = Explorer(scenario, faults=0).explore()
+    result = Explorer(restoring_all(tmp_path), faults=0).explore()
 
     assert {
         ("ok", "ok"),
@@ -80,6 +126,7 @@ def test_no_file_is_restored_unseen(tmp_path: Path) -> None:
     } >= result.answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [0, pytest.param(1, marks=pytest.mark.weekly)])
 def test_a_removal_and_an_upload_to_another_index(tmp_path: Path, faults: int) -> None:
     """
@@ -87,17 +134,7 @@ def test_a_removal_and_an_upload_to_another_index(tmp_path: Path, faults: int) -
 
     An upload there that loses its bytes to the removal gets them back when it is repeated.
     """
-    intents: dict[str, AnyIntent] = {
-        "X": replace(REMOVE, has_uploads=True),
-        "A": WriteIntent(ONE, in_prod=True),
-    }
-
-    apart = () if faults else APART
-    scenario = Scenario(
-        tmp_path, intents, (ONE,), has_prod=True, in_prod=(FIRST_OF_ALL,), apart=apart
-    )
-
-    result = Explorer(scenario, faults).explore()
+    result = Explorer(removing(tmp_path, () if faults else APART), faults).explore()
 
     refusals = {"Conflict listed_meanwhile", "Conflict listed_elsewhere"}
     assert {("ok", "ok"), *((refusal, "ok") for refusal in refusals)} <= result.answers
@@ -129,6 +166,7 @@ MUTATIONS: dict[str, tuple[object, str, object, str]] = {
 """What is changed in the protocol, an attribute and its value, and where that loses bytes."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutation", list(MUTATIONS))
 def test_each_part_of_the_protocol_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutation: str

@@ -12,11 +12,10 @@ from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal, texts_of
 from tests.distributions import make_wheel
-from tests.fake_store import ALWAYS, After, Before, FakeStore, Fault, FaultKind
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
 from tests.index_tables import toml_of
 from tests.model.jobs import GITHUB, GITLAB, OIDC
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
-from tests.refused import refused
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.index_operations import INDEXES
 from wheelyard.api.local_api import LocalApi
@@ -29,7 +28,6 @@ from wheelyard.model.distribution_filename import parse_version_set
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import INDEX_KIND, IndexList
-from wheelyard.operations.index_administration import IndexAdministration
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.remedies import ALL_VERSIONS
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
@@ -274,79 +272,6 @@ def test_no_index_has_the_name_of_a_project_that_is_being_uploaded(harness: Inde
 
     harness.store.delete(UPLOAD_MARK)
     administration.add({"name": "demo"}, "local:bo")
-
-
-@pytest.mark.parametrize("removals", [0, 1], ids=["still there", "removed by another"])
-def test_an_index_is_not_made_beside_a_project_that_comes_meanwhile(
-    harness: IndexHarness, removals: int
-) -> None:
-    """If a first upload begins while an index of its name is made, there is no such index."""
-    upload = Before(lambda: harness.store.put(UPLOAD_MARK, b"", None), "put", keys.INDEX_LIST)
-    other = After(lambda: harness.lose("demo"), "put", keys.INDEX_LIST, times=removals)
-    index = harness.opened(4, FakeStore(harness.store, upload, other))
-
-    with refused(Conflict, "index_exists", "somebody uploads a project of this name now"):
-        index.server.index_administration.add({"name": "demo"}, "local:bo")
-
-    there = opened(harness)
-    assert names_of(there) == [MAIN]
-    assert there.server.definitions.stored().revision == 2
-
-
-@pytest.mark.parametrize("additions", [0, 1], ids=["still gone", "made by another"])
-def test_an_index_that_gets_a_project_meanwhile_is_not_removed(
-    harness: IndexHarness, additions: int
-) -> None:
-    """If a first upload to an index begins while the index is removed, the index stays."""
-    administration = opened(harness, DEV).server.index_administration
-    mark = Key(f"{keys.index_folder('dev')}{UPLOAD_MARK}")
-    upload = Before(lambda: harness.store.put(mark, b"", None), "put", keys.INDEX_LIST)
-    add = partial(administration.add, DEV, "local:cy")
-    other = After(add, "put", keys.INDEX_LIST, times=additions)
-    index = harness.opened(4, FakeStore(harness.store, upload, other))
-
-    with refused(Conflict, "index_in_use", "Somebody uploads demo to the index 'dev' now"):
-        index.server.index_administration.remove("dev", "local:bo")
-
-    there = opened(harness)
-    assert names_of(there) == [MAIN, "dev"]
-    assert there.server.definitions.stored().revision == 3
-
-
-@pytest.mark.parametrize(
-    ("index_name", "change", "message"),
-    [
-        (
-            MAIN,
-            lambda administration: administration.add({"name": "demo"}, "local:bo"),
-            "the name of an index",
-        ),
-        (
-            "dev",
-            lambda administration: administration.remove("dev", "local:bo"),
-            "'dev' was removed meanwhile, so nothing was stored. Use another index.",
-        ),
-    ],
-    ids=["its name is taken", "its index is removed"],
-)
-def test_a_first_upload_that_an_index_change_overtakes(
-    harness: IndexHarness,
-    index_name: str,
-    change: Callable[[IndexAdministration], object],
-    message: str,
-) -> None:
-    """A project whose name is taken, or whose index goes, just before its first commit is none."""
-    store = FakeStore(harness.store)
-    tables = toml_of(main=OPEN_MAIN, index=[DEV])
-    uploads = harness.opened(3, store, tables=tables).named(index_name).uploads
-    administration = opened(harness, seed=4).server.index_administration
-    store.follow(Before(lambda: change(administration), "put", f"*{keys.PENDING}*"))
-
-    with pytest.raises((Invalid, NotFound), match=message):
-        uploads.accept(make_wheel().arrival(harness.folder), ALICE)
-
-    stored_keys = harness.snapshot()
-    assert not [key for key in stored_keys if keys.PENDING in key or key.endswith("/demo.json")]
 
 
 def test_an_index_whose_projects_vanish_is_removed(harness: IndexHarness) -> None:

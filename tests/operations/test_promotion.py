@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from packaging.version import Version
 
 from tests.distributions import make_sdist, make_wheel
-from tests.fake_store import Before, FakeStore
+from tests.fake_store import FakeStore
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.old_files import EGG, list_old_file
@@ -233,18 +233,6 @@ def test_a_release_is_promoted_as_a_whole_or_not_at_all(
         assert refusal(partial(indexes.promote, dry_run=dry_run)) == expected
 
     assert indexes.harness.snapshot() == before
-
-
-def test_a_release_that_changes_meanwhile_is_not_promoted(indexes: TwoIndexes) -> None:
-    """A release that another process yanks during its promotion is listed nowhere else."""
-    yank = partial(yanked, indexes.reopened())
-    store = FakeStore(indexes.harness.store, Before(yank, "put", "indexes/dev/pending/*"))
-
-    with pytest.raises(Conflict, match="'demo' was changed meanwhile"):
-        indexes.reopened(store).promote()
-
-    assert indexes.listed() == {}
-    assert {file.promoted_to for file in indexes.sources.files} == {()}
 
 
 def test_a_release_that_has_lost_its_metadata_is_not_promoted(indexes: TwoIndexes) -> None:

@@ -9,7 +9,7 @@ from packaging.utils import NormalizedName
 from tests.advice import in_terminal
 from tests.catalog.invariants import commit_key
 from tests.distributions import Distribution, make_sdist, make_wheel
-from tests.fake_store import After, Before, FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.two_indexes import TwoIndexes
 from tests.refused import refused
@@ -151,21 +151,6 @@ def test_damaged_bytes_are_not_restored(harness: IndexHarness, life: Lifecycle) 
     for dry_run in (True, False):
         with pytest.raises(Conflict, match="missing or damaged"):
             life.change("restore", ALICE, DEMO, FIRST, "", dry_run=dry_run)
-    assert [file.filename for file in stored(harness).files] == [TWO.filename]
-
-
-def test_a_file_that_is_deleted_during_a_restore(harness: IndexHarness, life: Lifecycle) -> None:
-    """A restore whose release loses a further file meanwhile restores none of them."""
-    wheel, sdist = (
-        Selection(FIRST.versions, frozenset({made.filename})) for made in (WHEEL, SDIST)
-    )
-    life.change("delete", ALICE, DEMO, wheel, "")
-    delete = partial(harness.opened(seed=7).lifecycle.change, "delete", ALICE, DEMO, sdist, "")
-    store = FakeStore(harness.store, Before(delete, "*", f"files/*/{WHEEL.filename}"))
-
-    with pytest.raises(Conflict, match="The trash of demo has changed meanwhile"):
-        harness.opened(seed=8, store=store).lifecycle.change("restore", ALICE, DEMO, FIRST, "")
-
     assert [file.filename for file in stored(harness).files] == [TWO.filename]
 
 
@@ -432,36 +417,6 @@ def test_removal_from_everywhere_is_asked_of_any_index(
     assert removed_now(harness, three, everywhere=True).files == ()
     with pytest.raises(NotFound):
         removed_now(harness, three)
-
-
-def test_bytes_that_come_to_another_index_during_a_removal(harness: IndexHarness) -> None:
-    """Who removes bytes that another index gets meanwhile hears that it lists them still."""
-    indexes = TwoIndexes(harness)
-    indexes.upload(WHEEL)
-    key = keys.distribution(DEMO, WHEEL.sha256, WHEEL.filename)
-    upload = After(lambda: indexes.upload(WHEEL, indexes.prod), "delete", key)
-    removing = indexes.reopened(FakeStore(harness.store, upload))
-
-    with refused(Conflict, "listed_meanwhile", "came to these indexes: prod. They are still"):
-        remove_now(removing.dev, WHEEL.sha256)
-
-    later = indexes.reopened()
-    assert list(later.listed()) == [WHEEL.filename]
-    assert list(later.listed(later.dev)) == []
-
-
-def test_a_release_that_is_promoted_during_its_removal_stays(harness: IndexHarness) -> None:
-    """What another index gets by a promotion, while it is removed here, is not removed."""
-    indexes = TwoIndexes(harness)
-    indexes.upload(WHEEL)
-    promote = Before(indexes.promote, "put", f"{DEV}{keys.project(DEMO)}")
-    removing = indexes.reopened(FakeStore(harness.store, promote))
-
-    with pytest.raises(Conflict, match=r"promoted meanwhile\. Do it again"):
-        remove_now(removing.dev, WHEEL.sha256)
-
-    assert list(indexes.reopened().listed()) == [WHEEL.filename]
-    assert len(objects_of(harness, WHEEL)) == 2
 
 
 def test_a_removal_is_repeated_beside_a_damaged_journal(
