@@ -215,6 +215,13 @@ def test_a_near_miss_of_a_person_is_named(
     assert words in text
 
 
+def test_a_grant_to_another_person_is_no_near_miss(tmp_path: Path) -> None:
+    """A grant to another person of the same provider is not named as if it were nearly a right."""
+    is_allowed, text = answer(tmp_path, "oidc:acme:bo@acme.dev", grantee="oidc:acme:cy@acme.dev")
+    assert not is_allowed
+    assert "cy@acme.dev" not in text
+
+
 def test_a_person_whose_access_was_ended_is_said_so(tmp_path: Path) -> None:
     """A denial says that an administrator has ended the access of the person."""
     ended = replace(PERSON, ended_at=START)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from errno import EMFILE
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import pytest
 
@@ -26,10 +26,11 @@ from tests.model.jobs import AUDIENCE, GITHUB, GITHUB_SAYS
 from tests.operations.in_memory_index import OPEN_MAIN
 from tests.operations.old_sdists import old_sdist
 from wheelyard.catalog import keys
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, Unavailable
 from wheelyard.http import file_delivery
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import ACCESS_LOGGER, JsonFormatter
+from wheelyard.http.work_limits import ConcurrencyLimit
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import (
     AccessSettings,
@@ -66,6 +67,25 @@ def test_server_is_told_of_start_and_end(app: InProcessServer) -> None:
         "lifespan.startup.complete",
         "lifespan.shutdown.complete",
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [(PAGE, 200), ("/pypi/demo/json", 200), ("/search.json", 503)],
+    ids=["installer", "mirror", "list for searches"],
+)
+def test_long_answers_hold_up_no_installer(
+    app: InProcessServer, monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
+    """While too many long answers are under way, another one is refused, and pages are not."""
+
+    def refuse(limit: ConcurrencyLimit, client: str) -> NoReturn:
+        del limit, client
+        raise Unavailable("Too many long answers are under way.", code="overloaded")
+
+    monkeypatch.setattr(ConcurrencyLimit, "acquire", refuse)
+
+    assert app.get(path).status == status
 
 
 def test_websocket_is_closed_at_once(app: InProcessServer) -> None:

@@ -561,13 +561,31 @@ def test_why_names_the_layer_and_the_rule(server: InProcessServer) -> None:
     assert unknown.status == 404
 
 
+@pytest.mark.parametrize(
+    ("version", "others"),
+    [("1.0", []), ("3.0", [table["name"] for table in INDEXES])],
+    ids=["shown", "missing"],
+)
+def test_why_names_other_indexes_to_who_gets_nothing(
+    server: InProcessServer, version: str, others: list[str]
+) -> None:
+    """Whoever gets nothing of a project from main reads which other indexes there are."""
+    server.publish(OLD)
+
+    answer = decode(server.get(f"/api/v1/upstream/why?project=demo&version={version}").body)
+
+    assert answer.get("other_indexes", []) == sorted(others)
+
+
 def test_why_names_a_layer_that_is_hidden(server: InProcessServer) -> None:
     """Whoever asks for a version of a lower layer reads which other layer hides it."""
     server.publish_to("dev", OLD)
-    server.publish_to("over", make_wheel("demo", "9.0"))
+    server.publish_to("over", make_wheel("demo", "9.0"), make_wheel("alone", "9.0"))
 
     answer = decode(server.get("/over/api/v1/upstream/why?project=demo&version=1.0").body)
+    alone = decode(server.get("/over/api/v1/upstream/why?project=alone&version=1.0").body)
 
+    assert not alone.get("reasons")
     assert "files" not in answer
     assert [reason["text"] for reason in answer["reasons"]] == [
         "The index dev has it, too. The first layer that has a name hides the others."

@@ -79,6 +79,21 @@ def test_a_page_is_repeated(server: InProcessServer) -> None:
     assert (claimed.was_quick, claimed.headers[SOURCE]) == (False, "private")
 
 
+def test_a_page_without_digests_has_each_digest_that_becomes_known(
+    server: InProcessServer, public: FakeUpstream
+) -> None:
+    """A page without digests is asked for again and again, and has that of a fetched file."""
+    public.behave("requests", Fault.NO_HASH)
+    before = [page_of(server, "requests") for _ in range(2)]
+    link = link_of(server, "requests", WHEEL)
+
+    assert server.get(link).status == 200
+    after = page_of(server, "requests")
+
+    digests = [[file["hashes"] for file in each.page["files"]] for each in (*before, after)]
+    assert digests == [[{}], [{}], [{"sha256": public_wheel("requests", "2.0").sha256}]]
+
+
 def test_a_file_comes_from_the_upstream_once(server: InProcessServer, public: FakeUpstream) -> None:
     """A file comes from the upstream once, and then from the store."""
     body = public_wheel("requests", "2.0").body

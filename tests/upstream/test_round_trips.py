@@ -57,6 +57,18 @@ def test_a_public_page_is_read_from_the_bucket_once(
     assert upstream.requests == []
 
 
+def test_a_name_that_another_server_has_made_private_is_private_on_a_bucket(
+    server: InProcessServer, store: RemoteStore, tmp_path: Path
+) -> None:
+    """A page of an upstream index is not repeated once another server has a file of its name."""
+    for _ in range(2):
+        assert page_of(server, "requests").headers[SOURCE] == "upstream"
+    with in_process(tmp_path, store=store, near=False) as other:
+        other.publish(make_wheel("requests", "0.1"))
+
+    assert page_of(server, "requests").headers[SOURCE] == "private"
+
+
 def test_a_page_with_digests_is_renewed_without_those_of_files(
     server: InProcessServer, store: RemoteStore, upstream: FakeUpstream
 ) -> None:

@@ -300,7 +300,7 @@ def test_pages_without_labels_cost_nothing(start: Start) -> None:
 
 
 def test_a_site_has_the_document(server: InProcessServer, tmp_path: Path) -> None:
-    """A static site has the document of its page, and not that of an older one."""
+    """A static site has the document of its page, not an older one, and none in quarantine."""
     server.publish(V3, PLAIN)
     site = tmp_path / "site"
     requested = RequestedOptions(base_url="https://wheels.example.com")
@@ -320,6 +320,11 @@ def test_a_site_has_the_document(server: InProcessServer, tmp_path: Path) -> Non
     assert sha256(body).hexdigest() == document["hashes"]["sha256"]
     assert set(json.loads(body)["variants"]) == {"v2", "v3"}
     assert not old.exists()
+
+    server.index.lifecycle.set_status(ALICE, DEMO, Status.QUARANTINED, "look at it")
+    export_to(server.index, site, requested)
+
+    assert list(site.rglob(DOCUMENT)) == []
 
 
 def test_a_site_whose_files_are_elsewhere(server: InProcessServer, tmp_path: Path) -> None:

@@ -394,6 +394,20 @@ def test_a_new_secret_signs_from_then_on(hooks: WebhookHarness) -> None:
         hooks.webhooks.add({"name": "b", "url": "https://a.example/", "secret": "mine"}, BY)
 
 
+def test_without_the_key_of_sessions_a_webhook_has_no_secret(hooks: WebhookHarness) -> None:
+    """Where the key is gone, the list says that the webhook has no secret, until one is made."""
+    hooks.add()
+    hooks.index.store.delete(keys.SESSION_KEY)
+    webhooks = hooks.server().index.server.webhooks
+
+    (row,) = webhooks.show()
+    assert row.secret_from == ""
+    assert "has no secret here. Make one" in row.problem
+
+    made = webhooks.make_secret("builds", BY)
+    assert (made.secret_from, made.problem) == ("store", "")
+
+
 def test_a_name_is_taken_once(hooks: WebhookHarness) -> None:
     """Two webhooks cannot have one name, whose variables would be the same."""
     hooks.add()

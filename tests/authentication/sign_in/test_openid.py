@@ -334,6 +334,19 @@ def test_a_wrong_secret_is_the_operators_to_correct(
     )
 
 
+def test_a_gateway_that_fails_is_not_taken_for_a_wrong_secret(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An answer of a failing gateway before a provider blames no setting of this index."""
+    place.fake.server.answers[f"{place.fake.path}/token"] = as_json(
+        {"error": "invalid_client"}, 502
+    )
+    assert place.refusal() == (Unavailable, "provider_silent")
+    assert [record.message for record in caplog.records] == [
+        "acme cannot be asked: it answered 502"
+    ]
+
+
 @pytest.mark.parametrize("methods", [None, ["client_secret_basic"], ["client_secret_post"]])
 def test_the_secret_is_sent_as_the_provider_takes_it(
     place: Place, methods: list[str] | None

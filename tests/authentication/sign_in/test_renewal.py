@@ -631,6 +631,32 @@ def test_who_is_ended_during_a_renewal_stays_out(place: Place) -> None:
     assert place.one.use(cookie) is None
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ended_at": START, "ended_by": "local:admin", "refresh_token": ""},
+        {"refused_at": START, "endings": 1, "refresh_token": ""},
+    ],
+    ids=["ended", "refused"],
+)
+def test_a_request_does_not_wait_for_who_is_out_meanwhile(
+    place: Place, change: dict[str, object]
+) -> None:
+    """A request that needs an answer is answered at once if the person is out by then."""
+    cookie = place.sign_in()
+    place.later(hours=2)
+    with pytest.raises(ConfirmationNeeded) as needed:
+        place.one.index.sessions.caller(cookie)
+    place.save(replace(place.person, **change))
+    asked_at = place.clock.now
+
+    needed.value.confirm()
+
+    assert place.clock.now == asked_at
+    assert place.one.use(cookie) is None
+    assert place.fake.renewals == []
+
+
 @pytest.mark.parametrize("ahead", [timedelta(seconds=90), timedelta(days=400)])
 def test_a_lease_of_a_wrong_clock_holds_nobody_up(place: Place, ahead: timedelta) -> None:
     """A lease by a clock that is over a minute ahead, or a year, keeps no server from renewing."""

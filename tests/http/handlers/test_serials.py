@@ -87,7 +87,7 @@ def test_page_has_its_serial_at_once(tmp_path: Path, *, near: bool) -> None:
 
 
 def test_page_with_a_serial_costs_one_call(tmp_path: Path) -> None:
-    """A page asks the bucket for the feed alone, and so does one that can get no serial."""
+    """A page, one that can get no serial, and an unknown name ask the bucket for the feed alone."""
     store = FakeStore(RemoteStore())
     with in_process(tmp_path, store=store, near=False) as app:
         app.publish(make_wheel("demo"))
@@ -103,6 +103,10 @@ def test_page_with_a_serial_costs_one_call(tmp_path: Path) -> None:
         app.get("/pypi/demo/json")
         store.calls.clear()
         assert serial_of(app.get("/pypi/demo/json")) == first
+        assert store.calls == [("get", keys.CHANGES)]
+
+        store.calls.clear()
+        assert app.get("/pypi/nothing/json").status == 404
         assert store.calls == [("get", keys.CHANGES)]
 
 
@@ -142,19 +146,22 @@ def test_serials_tell_nothing_of_other_projects(tmp_path: Path) -> None:
 
 
 def test_list_of_several_indexes_has_all_names_and_no_serials(tmp_path: Path) -> None:
-    """The list of an index with layers has the projects of each of them, and no serials."""
-    layered = {"name": "all", "layers": ["all", "dev"], "read": "anyone"}
+    """An index with layers has the projects of each of them, and no serial of any."""
+    layered = {"name": "all", "layers": ["dev", "all"], "read": "anyone"}
     tables = toml_of(main=OPEN_MAIN, index=[{"name": "dev"}, layered])
     with in_process(tmp_path, tables=tables) as app:
+        app.publish_to("all", make_wheel("other"), make_wheel("demo", "0.9"))
         app.publish_to("dev", make_wheel("demo"))
-        app.publish_to("all", make_wheel("other"))
 
         answer = json.loads(app.get("/all/simple/", JSON).body)
+        project = app.get("/all/pypi/demo/json")
 
     assert answer == {
         "meta": {"api-version": "1.4"},
         "projects": [{"name": "demo"}, {"name": "other"}],
     }
+    assert (project.status, json.loads(project.body)["info"]["version"]) == (200, "1.0")
+    assert "x-pypi-last-serial" not in project.headers
 
 
 def test_index_that_hides_files_gives_no_serials(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_grant_is_revoked_after_a_question(admin: Administrator) -> None:
     """A grant is revoked with a note after a question; another revocation finds nothing."""
     grant_id = add(admin.server, "outdated")
     question = admin.read(f"grants/?revoke={grant_id}")
-    assert "reader, by password" in question
+    assert f"Revoke grant {grant_id} Who reader, by password" in question
 
     page = admin.done("grants/", action="revoke", id=grant_id, note="left the team")
 
@@ -216,6 +216,9 @@ def test_group_is_made_filled_and_deleted(admin: Administrator) -> None:
     assert (added.status, "cleo@acme.dev, by Google" in text_of(added)) == (200, True)
     assert "The member is added. Servers obey within 15 seconds. But: nobody has" in text_of(added)
     admin.send("groups/", **{**add_ana, "who": "user:ben@acme.dev"})
+    nameless = admin.send("groups/", action="make", group="-", note="for the nameless")
+    assert (nameless.status, "Make a group" in text_of(nameless)) == (400, True)
+    assert 'value="for the nameless"' in nameless.body.decode()
     taken = admin.send("groups/", action="make", group="ml-team")
     assert (taken.status, 'id="group-error"' in taken.body.decode()) == (409, False)
     assert "Change its members instead" in text_of(taken)

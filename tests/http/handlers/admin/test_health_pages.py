@@ -1,5 +1,6 @@
 """The pages of how the server is, and of the settings in force."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -194,6 +195,9 @@ def test_settings_have_their_sources_and_no_secrets(tmp_path: Path) -> None:
     assert "grant" not in by_name
     assert SECRET not in page
     assert "(not shown)" in page
+    headings = re.findall("<summary><code>([^<]*)<", page)
+    assert {"Tables", "[access]", "[server]"} <= set(headings)
+    assert "[]" not in headings
 
 
 @pytest.mark.parametrize("path", ["health/", "settings/"])

@@ -42,10 +42,12 @@ def test_page_leads_through_everything(admin: Administrator) -> None:
 
     assert page.count("set the status to") == 50
     older = page.partition('href="./?before=')[2].partition('"')[0]
-    second = admin.read(f"{PAGE}?before={older}")
+    answer = admin.open(f"{PAGE}?before={older}")
+    second = text_of(answer)
     assert "uploaded demo-1.0-py3-none-any.whl alice, on the command line" in second
     assert second.count("set the status to") == 10
     assert "Newest entries" in second
+    assert '<a href="./" rel="first">' in answer.body.decode()
     assert 'name="index"' not in page  # there is only main
 
 

@@ -118,5 +118,7 @@ def test_what_is_refused(
     answer = admin.send(PAGE, action=action, **fields)
 
     assert (answer.status, words in text_of(answer)) == (status, True), text_of(answer)
-    assert f'value="{fields["name"]}"' in answer.body.decode()
+    page = answer.body.decode()
+    assert f'value="{fields["name"]}"' in page
+    assert f'name="action" value="{action}"' in page
     assert admin.server.index.names.listed() == before
