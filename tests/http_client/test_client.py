@@ -207,6 +207,16 @@ def test_statuses_that_may_pass(server: FakeServer, status: int, *, is_transient
     assert found.value.is_transient is is_transient
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_fails_is_asked_again(server: FakeServer, status: int) -> None:
+    """A server that answers with errors is asked each time, if the rules have no circuits."""
+    paths = [f"/{number}" for number in range(10)]
+    for path in paths:
+        server.serve(path, CannedResponse(status=status, headers={"Retry-After": "60"}))
+    with reaching(AddressPolicy((HERE,))) as client:
+        assert {got(client, f"{server.url}{path}")[0] for path in paths} == {status}
+
+
 @pytest.mark.parametrize("status", [200, 304, 404, 503])
 def test_every_status_is_returned(server: FakeServer, status: int) -> None:
     """Every status is returned to the caller; so are redirects that are not to be followed."""

@@ -16,11 +16,13 @@ from wheelyard.model.access import (
     Pattern,
     Scope,
     describe_actions,
+    first_index,
     intersection,
     is_subset,
     matches_any,
     parse_actions,
     parse_pattern,
+    parse_right_indexes,
 )
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
 
@@ -260,3 +262,13 @@ def test_approver_reads_public_packages_alone() -> None:
     assert approver.may_read_public_packages
     assert not approver.may_anywhere(Action.READ)
     assert not Caller(ANONYMOUS, ()).may_read_public_packages
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [("*", MAIN), ("dev,main", MAIN), ("prod,dev", "dev")],
+    ids=["every index", "main among others", "without main"],
+)
+def test_commands_for_a_right_are_about_main_if_it_holds_there(text: str, index: str) -> None:
+    """Commands for a right are about main if it holds there, else about its first index."""
+    assert first_index(parse_right_indexes(text, Action.UPLOAD)) == index

@@ -23,7 +23,7 @@ from wheelyard.model.index_file import TABLES, IndexTables, joined, read_tables,
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexMade
 from wheelyard.operations.applied_files import AppliedFiles
-from wheelyard.operations.applying import ApplyOptions, ApplyReport, SourcedTables
+from wheelyard.operations.applying import Applying, ApplyOptions, ApplyReport, SourcedTables
 from wheelyard.storage.base import Key
 from wheelyard.wiring.index import Index
 
@@ -522,6 +522,27 @@ CHANGES_MEANWHILE: Final[dict[str, tuple[str, Callable[[Index], object]]]] = {
 }
 
 
+def late_applying(applying: Applying, change: Callable[[], object]) -> Applying:
+    """Return an operation that looks at the documents, and then somebody changes one."""
+
+    class Late(Applying):  # type: ignore[misc]
+        """It."""
+
+        def read_state(self) -> Any:  # noqa: ANN401 - passed on
+            state = super().read_state()
+            change()
+            return state
+
+    return Late(
+        applying.indexes,
+        applying.access,
+        applying.publishers,
+        applying.namespaces,
+        applying.webhooks,
+        is_private=False,
+    )
+
+
 @pytest.mark.parametrize(
     "members", ["", '"htpasswd:ana", "htpasswd:cy", '], ids=["takes-away", "gives"]
 )
@@ -539,30 +560,30 @@ def test_a_change_since_the_plan_is_not_overwritten(
     new = new.replace('"htpasswd:ana", ', members)
     file = SourcedTables("team.toml", tables_in(new))
 
-    class Late(type(applying)):  # type: ignore[misc]
-        """Looks at the documents, and then somebody changes one."""
-
-        def read_state(self) -> Any:  # noqa: ANN401 - passed on
-            state = super().read_state()
-            change(other)
-            return state
-
-    late = Late(
-        applying.indexes,
-        applying.access,
-        applying.publishers,
-        applying.namespaces,
-        applying.webhooks,
-        is_private=False,
-    )
     with pytest.raises(Conflict) as refused:
-        late.apply([file], BO, ApplyOptions())
+        late_applying(applying, lambda: change(other)).apply([file], BO, ApplyOptions())
 
     assert refused.value.code == "changed_meanwhile"
     assert key in harness.snapshot()
     other = harness.opened(seed=8)
     assert put(other, new).is_done
     assert other.server.applying.show() == tables_in(new)
+
+
+def test_an_index_that_changes_meanwhile_refuses_no_file_about_groups(
+    harness: IndexHarness,
+) -> None:
+    """A file that changes a group alone is applied although somebody else changes an index."""
+    put(harness.index, TEAM)
+    _, change = CHANGES_MEANWHILE["index"]
+    applying = late_applying(harness.index.server.applying, lambda: change(harness.opened(seed=7)))
+    file = SourcedTables("team.toml", tables_in(TEAM.replace('"htpasswd:ana", ', "")))
+
+    (report,) = applying.apply([file], BO, ApplyOptions())
+
+    assert report.is_done
+    groups = harness.opened(seed=8).server.access.read_stored().groups
+    assert groups["team"] == ("user:bo@acme.dev",)
 
 
 OPENS_AND_CLOSES: Final = """

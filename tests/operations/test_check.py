@@ -506,6 +506,25 @@ def test_a_sweep_spares_what_may_be_listed(index_with_history: IndexHarness) -> 
     assert index_with_history.bytes_at(key) == document
 
 
+def test_a_sweep_spares_what_an_unread_commit_may_list(index_with_history: IndexHarness) -> None:
+    """Bytes that a commit may list which cannot be read are kept, and are no leftovers."""
+    orphan(index_with_history)
+    index_with_history.clock.advance(days=3)
+    before = index_with_history.snapshot(keys.FILES)
+    entry = commit_key(DEMO, LAST + 1)
+    put(index_with_history, entry, b"{")
+    store = index_with_history.store
+    fault = Fault(FaultKind.NOT_DONE, "get", entry, times=ALWAYS)
+    index_with_history.store = FakeStore(store, fault)
+
+    findings = index_with_history.check(sweep=True)
+
+    assert (findings.swept, findings.notes) == (0, [])
+    assert any(f"{entry} cannot be read" in problem for problem in findings.problems)
+    index_with_history.store = store
+    assert index_with_history.snapshot(keys.FILES) == before
+
+
 def test_a_sweep_of_a_store_without_projects(index_with_history: IndexHarness) -> None:
     """Where all documents and journals are lost, the bytes are kept, and are no leftovers."""
     before = index_with_history.snapshot(keys.FILES)

@@ -28,7 +28,7 @@ from tests.operations.fake_sources import (
 from tests.operations.in_memory_index import ALICE, IndexHarness, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
-from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.distribution_filename import known_filename_readings, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import (
     LOCAL_BATCH_FILES,
@@ -39,7 +39,10 @@ from wheelyard.operations.importing.parallel_import import (
 from wheelyard.operations.importing.project_import import (
     READ_ATTEMPTS,
     FileStatus,
+    ImportContext,
     ImportProgress,
+    SourceFile,
+    import_batch,
 )
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.sources.candidate import Candidate, Skipped
@@ -236,6 +239,34 @@ def test_a_large_project_is_imported_in_pieces(harness: IndexHarness, files: Fak
     Importer(harness.index.uploads, is_local=False).run(source, ALICE)
 
     assert harness.index.projects.get(DEMO).revision == 3
+
+
+def test_an_import_that_is_stopped_goes_on_with_no_further_file(
+    harness: IndexHarness, files: FakeFiles
+) -> None:
+    """An import that is stopped ends after the file that it is reading, and lists no more."""
+
+    class Stopping(ImportProgress):
+        def read(self, size: int) -> None:
+            del size
+            context.stopped.set()
+
+    context = ImportContext(
+        uploads=harness.index.uploads,
+        caller=ALICE,
+        started_at=START,
+        progress=Stopping(),
+        dry_run_projects=None,
+    )
+    batch = list[SourceFile]()
+    for made in (make_wheel(), make_sdist()):
+        distribution, *_ = known_filename_readings(made.filename)
+        batch.append(SourceFile(files.offer(made), distribution))
+
+    assert import_batch(context, batch) == []
+
+    assert files.read == [make_wheel().filename]
+    assert not harness.index.projects.read_for_update(DEMO).files
 
 
 @pytest.mark.slow

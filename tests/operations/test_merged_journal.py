@@ -262,6 +262,9 @@ def test_unreadable_parts_are_named(harness: IndexHarness) -> None:
     assert access.startswith("the grants and groups cannot be read: ")
     assert beta.startswith("beta cannot be read: ")
     assert alpha.startswith("the journal of the project alpha has lost its entries 2.")
+    # rights are about no project
+    (page_of_beta,) = pages(harness.opened(3), project="beta")
+    assert page_of_beta.problems == (beta,)
 
 
 @pytest.mark.parametrize(

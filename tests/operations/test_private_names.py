@@ -153,10 +153,11 @@ def test_a_shadowed_name_may_be_taken(tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 def test_without_the_check_any_name_may_be_taken(tmp_path: Path) -> None:
-    """Without `check_upload` any name may be taken, and the upstream is not asked."""
+    """Without `check_upload` any name may be taken, nobody is asked, and there is no warning."""
     guarded = GuardedHarness(tmp_path, asks_upstream=False)
 
-    guarded.upload(make_wheel("requests"))
+    arrival = make_wheel("requests").arrival(tmp_path)
+    assert guarded.index.uploads.accept(arrival, ALICE).warnings == ()
 
     assert guarded.is_private("requests")
     assert guarded.public.asked == []

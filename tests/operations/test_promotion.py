@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from packaging.version import Version
 
 from tests.distributions import make_sdist, make_wheel
-from tests.fake_store import FakeStore
+from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.old_files import EGG, list_old_file
@@ -134,6 +134,21 @@ def test_a_second_promotion_writes_nothing(indexes: TwoIndexes) -> None:
 
     assert (len(again.new), len(again.present)) == (0, 2)
     assert indexes.harness.snapshot() == before
+
+
+def test_a_promotion_that_dies_is_noted_once(indexes: TwoIndexes) -> None:
+    """After a crash the same promotion lists the release, and the source notes it once."""
+    crash = Fault(FaultKind.CRASH, "put", "indexes/prod/projects/*")
+    with pytest.raises(ProcessCrash):
+        indexes.reopened(FakeStore(indexes.harness.store, crash)).promote()
+    noted = history(indexes.dev, DEMO)
+    assert noted[-1].events[0].what == "promoted-to"
+    assert not indexes.listed()
+
+    indexes.reopened().promote()
+
+    assert len(indexes.reopened().listed()) == 2
+    assert history(indexes.dev, DEMO) == noted
 
 
 def test_a_dry_run_writes_nothing(indexes: TwoIndexes) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.fake_time import Clock
 from tests.refused import refused
 from wheelyard.errors import Unavailable
-from wheelyard.storage.base import Entry, Key, ObjectVersion, Stored, WebType
+from wheelyard.storage.base import SETTLED_SECONDS, Entry, Key, ObjectVersion, Stored, WebType
 from wheelyard.storage.bucket_store import COOL_DOWN_SECONDS, BucketStore
 from wheelyard.storage.failures import Failure, FailureKind
 from wheelyard.storage.location import parse_location
@@ -186,3 +186,19 @@ def test_a_file_that_arrives_is_sent_once(tmp_path: Path) -> None:
     bucket.put_file(KEY, tmp_path / "a")
 
     assert bucket.sent_files == 2
+
+
+@pytest.mark.parametrize(
+    ("modified", "is_other"),
+    [(1000.0, True), (1000.5, False)],
+    ids=["whole seconds", "a finer clock"],
+)
+def test_a_second_write_in_one_second_is_noticed(modified: float, *, is_other: bool) -> None:
+    """What was listed right after a write counts as changed later if times are whole seconds."""
+    entry = Entry(KEY, 5, modified)
+    early, late, later = (
+        entry.state(modified + seconds) for seconds in (1, SETTLED_SECONDS + 1, 2 * SETTLED_SECONDS)
+    )
+
+    assert (early != late) is is_other
+    assert late == later

@@ -151,6 +151,13 @@ def test_each_key_hides_public_files(
         assert [*page(server, "").files] == [OLD, NEW]
 
 
+def test_a_rule_without_licences_fetches_no_metadata(tmp_path: Path, public: FakeUpstream) -> None:
+    """For a page of an index without rules about licences, no core metadata is fetched."""
+    with ruled(tmp_path, public, {"cooldown_days": 7}) as server:
+        assert [*page(server).files] == [OLD]
+        assert {each.path for each in public.requests} == {"/simple/requests/"}
+
+
 def test_a_filter_of_an_earlier_version_hides_public_files(
     tmp_path: Path, public: FakeUpstream
 ) -> None:

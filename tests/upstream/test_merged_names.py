@@ -352,6 +352,17 @@ def test_all_upstream_indexes_are_one_layer(
             server.clock.advance(seconds=601)
 
 
+def test_a_layer_merges_for_itself_alone(
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """A name that only a layer merges has the files of the first layer alone."""
+    low = {"name": "low", "layers": ["low", SECOND], "merge": ["torch*"], "read": "anyone"}
+    high = {"name": "high", "layers": ["high", FIRST, "low"], "read": "anyone"}
+    with chained(tmp_path, torch, second_upstream, low, high) as server:
+        assert versions(server, "high", "torch") == ["2.0+cu121"]
+        assert versions(server, "low", "torch") == ["2.0", "2.1"]
+
+
 def test_search_finds_the_newest_of_all(
     torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
 ) -> None:

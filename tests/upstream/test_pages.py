@@ -159,6 +159,8 @@ def test_a_project_that_is_gone(asking_process: Asking, upstream: FakeUpstream) 
     assert asking_process.found("requests") is None
     assert asking_process.again().found("requests") is None
     assert not asking_process.pages.ask(REQUESTS)
+    with refused("upstream_unavailable", "requests is not in it", retry_after=None):
+        asking_process.again(offline=True).pages.ask(REQUESTS)
     upstream.behave("requests", 503)
     asking_process.clock.advance(seconds=61)
     with refused("upstream_unavailable"):

@@ -105,6 +105,14 @@ def test_an_index_that_refuses_everything(public: FakeUpstream, tmp_path: Path) 
         assert error_of(look(server, link))[:2] == (502, "bad_upstream")
 
 
+def test_a_page_for_people_is_no_answer(public: FakeUpstream, tmp_path: Path) -> None:
+    """Where only a page to sign in is sent instead of the index, our credentials are wrong."""
+    public.refuse("evil", ARTIFACTORY)
+    public.root = (200, "text/html", b'<html><a href="/login">Sign in</a></html>')
+    with front(tmp_path, public) as server:
+        assert error_of(page_of(server, "evil"))[:2] == (502, "bad_upstream")
+
+
 def test_a_host_that_refuses_everything_is_not_tested_at_each_refusal() -> None:
     """A host that refuses everything is tested again after half a minute, or once it answers."""
     clock = Clock()

@@ -44,13 +44,11 @@ class ClaimCheck(Struct, frozen=True):
     expected: tuple[str, ...] = ()
     """Texts of which the claim has to equal one, or have one in it. Strangers may not see them."""
     remedy: str = ""
-    """The end of the error message."""
+    """The end of the error message, which is empty if the claim is not there."""
 
     @property
     def description(self) -> str:
         """A clause for the sender of an ID token: the claim, its received value, and the remedy."""
-        if self.received is None:
-            return self._received
         return f"{self._received}{self.remedy}"
 
     @property
