@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from packaging.version import Version
 
 from tests.distributions import make_sdist, make_wheel
-from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import FakeStore, Fault, FaultKind, ProcessCrash
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.old_files import EGG, list_old_file
