@@ -65,6 +65,7 @@ PUBLISHERS: Final = (
         "workflow": "release.yml",
         "environment": "release",
         "ref": "refs/tags/*",
+        "ref_type": "tag",
         "projects": ["widget"],
     },
     {
@@ -73,6 +74,8 @@ PUBLISHERS: Final = (
         "project_path": "acme/tools/widget",
         "project_id": 3003,
         "namespace_id": 4004,
+        "ref": "v1.*",
+        "ref_type": "tag",
         "projects": ["widget"],
     },
     {
@@ -215,6 +218,8 @@ def test_what_a_publisher_has_signed_is_kept(
             github().with_claims(c9="https://github.com/evil/x/.github/workflows/release.yml@a"),
             "job_workflow_ref is 'evil/x/.github/workflows/release.yml@a', and not 'acme/widget/",
         ),
+        (gitlab(ref="refs/heads/v1.0"), "gl, the claim ref_type is 'branch', and not 'tag'"),
+        (gitlab(ref="refs/pipelines/1"), "gl, the claim ref is not there, and not 'v1.*'"),
         (gitlab().with_claims(c15="1"), "gl, the claim project_id is '1', and not '3003'"),
         (gitlab().with_claims(c20="merge_request_event"), "and not 'api' or 'chat'"),
         (

@@ -265,6 +265,20 @@ def test_approver_reads_public_packages_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "indexes"),
+    [
+        ("prod,dev,prod", ("dev", "prod")),
+        ("*", (EVERY_INDEX,)),
+        ("dev,*", (EVERY_INDEX,)),
+    ],
+    ids=["a name twice", "every index", "every index and one more"],
+)
+def test_a_right_names_each_index_once(text: str, indexes: tuple[str, ...]) -> None:
+    """A right names each of its indexes once, and beside every index no other one."""
+    assert parse_right_indexes(text, Action.UPLOAD) == indexes
+
+
+@pytest.mark.parametrize(
     ("text", "index"),
     [("*", MAIN), ("dev,main", MAIN), ("prod,dev", "dev")],
     ids=["every index", "main among others", "without main"],

@@ -12,6 +12,7 @@ from wheelyard.model.quotas import (
     project_room,
     size_in_form,
     size_of_file,
+    size_of_files,
 )
 
 AMOUNTS = st.integers(0, 1 << 40)
@@ -54,10 +55,14 @@ def test_refusals_have_the_numbers() -> None:
     by_size = project_room("demo", quota, ListedAmount(9 << 20, 2)).refusal(size_of_file(3 << 20))
     by_files = project_room("demo", quota, ListedAmount(0, 3)).refusal(UNKNOWN_SIZE)
     full = project_room("demo", quota, ListedAmount(10 << 20, 2)).refusal(UNKNOWN_SIZE)
+    by_sum = project_room("demo", quota, ListedAmount(9 << 20, 0)).refusal(
+        size_of_files([1 << 20, 2 << 20])
+    )
 
     assert by_size is not None
     assert by_files is not None
     assert full is not None
+    assert by_sum is not None
     assert by_size.message == (
         "The project 'demo' has 9.0 MiB of its quota of 10.0 MiB, and this file has 3.0 MiB. "
         "Delete old releases, or ask the operator of the index for a higher project_size."
@@ -66,6 +71,17 @@ def test_refusals_have_the_numbers() -> None:
         "The project 'demo' has 3 files of its quota of 3 files, and this is one more."
     )
     assert full.fact == "The project 'demo' has 10.0 MiB of its quota of 10.0 MiB, and is full."
+    assert "of 10.0 MiB, and these 2 files have 3.0 MiB." in by_sum.message
+
+
+def test_a_single_file_is_told_of_as_one() -> None:
+    """A promotion or a restore of a single file is refused in the words of an upload."""
+    assert size_of_files([3 << 20]) == size_of_file(3 << 20)
+
+
+def test_a_form_of_unknown_length_says_nothing_of_its_file() -> None:
+    """A client that does not say the length of an upload is told no size of it."""
+    assert size_in_form(0) == UNKNOWN_SIZE
 
 
 @given(st.integers(1, 1 << 40), st.integers(0, 1 << 25), st.integers(0, FORM_BYTES))

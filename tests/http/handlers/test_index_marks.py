@@ -207,6 +207,7 @@ def test_the_list_of_releases_says_which_indexes_have_each(server: InProcessServ
     path, prod = f"{DEV}releases/", server.index.named("prod")
     assert "in prod" in _opened(ana, path)
     assert "in prod" not in _opened(bo, path)
+    assert "in prod" not in _opened(ana, path.replace("/dev/", "/dev/as-of-2026-01-01/"))
 
     prod.lifecycle.change("delete", ALICE, DEMO, Selection(Version("1.0")), "")
 

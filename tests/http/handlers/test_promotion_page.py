@@ -92,8 +92,11 @@ def test_people_promote(server: InProcessServer) -> None:
     arrived = text_of(ana.open("/prod/project/demo/1.0/"))
     assert "Promoted from dev by ana, by password on 2026-01-01" in arrived
     # who may not read dev does not learn that there is one
-    unaware = text_of(signed_in(server, "kim").open("/prod/project/demo/1.0/"))
+    kim = signed_in(server, "kim")
+    unaware = text_of(kim.open("/prod/project/demo/1.0/"))
     assert ("demo 1.0" in unaware, "dev" in unaware) == (True, False)
+    history = text_of(kim.open("/prod/project/demo/history/"))
+    assert ("promoted 1.0" in history, "dev" in history) == (True, False)
     assert len(server.index.named("prod").projects.get(NormalizedName("demo")).files) == 2
 
 

@@ -102,6 +102,16 @@ def test_a_year_is_drawn_by_weeks() -> None:
     assert titles[0] == "2025-10-24: 1"
 
 
+def test_the_rest_has_a_colour_of_its_own() -> None:
+    """The other versions together have a colour of their own, as an area and in the legend."""
+    counts = {DownloadKey(TODAY, version): number for number, version in enumerate(VERSIONS, 1)}
+
+    figure = downloads_figure(report_of(ProjectCounts(counts), TODAY, 30))
+
+    assert figure.count('class="area-rest"') == 2
+    assert '<li class="area-rest">other versions</li>' in figure
+
+
 def test_the_scale_is_beside_the_areas() -> None:
     """The most, the middle and nothing are in a column of their own, and not over the areas."""
     counts = ProjectCounts({DownloadKey(TODAY, "1.0"): 1001})

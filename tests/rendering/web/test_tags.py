@@ -81,6 +81,22 @@ def test_platform_to_select(tag: str, path: str, label: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tags_of_wheel", "facets"),
+    [
+        ("py3-none", [("py3", "Any Python 3")]),
+        ("cp312.cp313-none", [("cp312", "CPython 3.12"), ("cp313", "CPython 3.13")]),
+        ("cp37-abi3", [("stable-abi", "Stable ABI of CPython")]),
+        ("cp315.cp316-abi3t", [("stable-abi", "Stable ABI of CPython")]),
+    ],
+    ids=["one", "two", "stable ABI", "stable ABI of free-threaded builds"],
+)
+def test_interpreter_to_select(tags_of_wheel: str, facets: list[tuple[str, str]]) -> None:
+    """Wheels are selected by their interpreters, and those of the stable ABI by that alone."""
+    found = compatibility_of(f"demo-1.0-{tags_of_wheel}-any.whl")
+    assert [(facet.path, facet.label) for facet in found.interpreters] == facets
+
+
+@pytest.mark.parametrize(
     ("filename", "kind", "text"),
     [
         ("demo-1.0.tar.gz", "sdist", "source code"),
