@@ -380,10 +380,12 @@ def test_claims_of_a_publisher_are_shown_as_they_were_written() -> None:
     """A publisher with a table of claims is shown as TOML that means the same publisher."""
     tables = tables_in(
         '[[publisher]]\nid = "batch"\nprovider = "oidc"\nissuer = "https://issuer.example/a"\n'
-        'match = { sub = "release", "acme.dev/trusted" = true }\nprojects = ["batch-lib"]\n'
+        'match = { sub = "release", "acme.dev/trusted" = true }\n'
+        'projects = ["batch-data", "batch-lib"]\n'
     )
 
     assert tables.publisher
+    assert 'projects = ["batch-data", "batch-lib"]\n' in to_toml(tables)
     assert tables_in(to_toml(tables)) == tables
 
 

@@ -216,6 +216,21 @@ def test_case_counts_but_in_addresses(wanted: str, principal: str, *, matches: b
     assert is_match(wanted, principal, "") is matches
 
 
+@pytest.mark.parametrize(
+    ("principal", "credential"),
+    [
+        ("local:ana", "command line"),
+        ("ana@acme.dev", "command line, Google account"),
+        ("user:ana@acme.dev", "Google account"),
+        ("ana", ""),
+    ],
+    ids=["command line", "command line of a cloud", "server", "unknown"],
+)
+def test_a_principal_says_its_credential(principal: str, credential: str) -> None:
+    """The journal tells who was on the command line from who had sent a credential."""
+    assert credential_of(principal) == credential
+
+
 @given(st.text())
 def test_any_principal_has_a_credential(principal: str) -> None:
     """Any text in an old journal has a type of credential, perhaps an unknown one."""

@@ -467,6 +467,21 @@ def test_a_project_changed_in_the_target_is_left_alone(
     assert stored(target) == before
 
 
+def test_a_name_without_a_project_changes_no_project_of_the_target(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """A name that an upload has only claimed in the source may have a project in the target."""
+    name = NormalizedName("claimed")
+    source.index.projects.names.claim(name)
+    target.upload(make_wheel(name))
+    before = target.snapshot(keys.PROJECTS)
+
+    copied = copy(source, target)
+
+    assert (copied.changed, copied.problems) == (2, [])
+    assert before.items() <= target.snapshot(keys.PROJECTS).items()
+
+
 def test_damaged_store_and_backup_complete(source: IndexHarness, target: IndexHarness) -> None:
     """Copies of a damaged store and of its backup give each project as it was last, or before."""
     backup = clone(source)

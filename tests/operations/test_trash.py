@@ -245,6 +245,20 @@ def test_removal_at_once(harness: IndexHarness, life: Lifecycle, *, is_deleted: 
         harness.upload(WHEEL)
 
 
+@pytest.mark.usefixtures("life")
+@pytest.mark.parametrize("foreign", ["note.txt", "old/note.txt"], ids=["beside", "in a folder"])
+def test_a_removal_takes_what_lies_beside_the_bytes(harness: IndexHarness, foreign: str) -> None:
+    """What somebody else has put beside the bytes of a file goes with them, and stops nothing."""
+    folder = keys.files_with_digest(DEMO, WHEEL.sha256)
+    harness.store.put(Key(f"{folder}{foreign}"), b"Mine.", None)
+
+    removed = removed_now(harness, WHEEL)
+
+    assert (removed.files, removed.objects) == ((RemovedFile(MAIN, WHEEL.filename),), 3)
+    assert not any(key.startswith(folder) for key in harness.snapshot("files/"))
+    assert len(objects_of(harness, SDIST)) == 2
+
+
 def test_all_filenames_with_the_same_bytes_go(harness: IndexHarness) -> None:
     """Files of the same bytes with different names are removed together; other bytes stay."""
     twin = Distribution("demo-1.0-py2-none-any.whl", WHEEL.body)

@@ -104,6 +104,20 @@ def test_the_same_bytes_again_change_nothing(harness: IndexHarness) -> None:
     assert harness.snapshot() == before
 
 
+def test_a_file_with_waived_rules_may_come_again(harness: IndexHarness) -> None:
+    """A listed file is not judged again, so an upload of its bytes succeeds as if it kept rules."""
+    made = make_sdist(metadata=b"Metadata-Version: 1.1\nName: demo\n")
+    assert refusal(harness, made) == "Invalid invalid_metadata"
+    lenient = harness.index.uploads.with_waivers
+    lenient.accept(made.arrival(harness.folder), ALICE)
+    before = harness.snapshot()
+
+    again = harness.upload(made)
+
+    assert again.waived_rules
+    assert harness.snapshot() == before
+
+
 def test_a_filename_never_changes_content(harness: IndexHarness) -> None:
     """An upload of other bytes under a listed filename is refused."""
     harness.upload(make_wheel())

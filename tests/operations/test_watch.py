@@ -102,6 +102,18 @@ def test_new_files_are_imported_when_two_looks_agree(watched_folder: WatchHarnes
     assert watched_folder.log == ["imported 1 file", "imported 1 file"]
 
 
+def test_what_is_no_distribution_is_passed_over_in_silence(watched_folder: WatchHarness) -> None:
+    """A file that is not named like a distribution may lie in the folder, and is not told of."""
+    other = watched_folder.folder / "README.txt"
+    other.write_bytes(b"Put wheels here.")
+    watched_folder.settle(other, WHEEL.write(watched_folder.folder))
+
+    scan(watched_folder.watch(), 3)
+
+    assert watched_folder.listed() == {WHEEL.filename}
+    assert watched_folder.log == ["imported 1 file"]
+
+
 def test_a_growing_file_waits(watched_folder: WatchHarness) -> None:
     """A file that grows waits until two looks have found it the same."""
     watch = watched_folder.watch()
