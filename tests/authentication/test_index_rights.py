@@ -211,12 +211,24 @@ def test_it_is_said_why_a_token_does_not_hold(tmp_path: Path) -> None:
     assert "in the index dev" in hints[1]
 
 
-def test_what_names_no_index_is_counted_until_it_does(tmp_path: Path) -> None:
-    """Rights of earlier versions that name no index are about main, and a warning has them."""
-    index = _index(tmp_path)
+def _with_earlier_grant(index: Index) -> Index:
+    """Return an index whose store has got a grant of an earlier version, which names no index."""
     fields = _fields("", action="upload")
     earlier = Granted(at=index.server.runtime.now(), by="local:test", id="g0", grant=fields)
     index.server.access.records.change(lambda _: (earlier,))
+    return index
+
+
+def test_main_alone_needs_no_other_rights(tmp_path: Path) -> None:
+    """In a store with main alone, no warning is about a right that names no index."""
+    index = IndexHarness(tmp_path).opened(1, tables=toml_of(main=OPEN_MAIN))
+
+    assert not list(rights_without_index(_with_earlier_grant(index)))
+
+
+def test_what_names_no_index_is_counted_until_it_does(tmp_path: Path) -> None:
+    """Rights of earlier versions that name no index are about main, and a warning has them."""
+    index = _with_earlier_grant(_index(tmp_path))
     _, record = index.tokens.create(TokenRequest(name="ci"), "local:test")
     scope = record.scope
     index.tokens.records.create(

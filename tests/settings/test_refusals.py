@@ -112,6 +112,8 @@ def test_each_refusal_names_a_setting(tmp_path: Path, setting: str, values: list
         ("[server]\nprot = 1", "server: there is no 'prot', but host, port, workers,"),
         ("[google.id_token]\naud = 1", "google.id_token: there is no 'aud', but audience,"),
         ("[google]\nid_token = 1", "google.id_token: expected a table, in single brackets."),
+        ("sign_in = 5", "sign_in: expected tables, in [[ ]], and found 5."),
+        ("[upstream]\nindex = 5", "upstream.index: expected tables, in [[ ]], and found 5."),
         ("[servers]\nport = 1", "there is no 'servers', but server, store, access,"),
         ("port = 80", "there is no 'port', but server, store, access,"),
         (JOBS + '[iap]\naudience = ["a"]', "trusted_publishing.audience: 'a' is the audience of"),

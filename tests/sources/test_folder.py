@@ -187,6 +187,25 @@ def test_a_description_that_is_too_long(
     assert taken(tmp_path, kind="pypicloud")[1].warned == warned
 
 
+@pytest.mark.parametrize(
+    ("meta", "reason"),
+    [
+        (b" " * (SIDECAR_LIMIT_BYTES + 1), "it is larger than 1048576 bytes"),
+        (b"{", "it is not the JSON that it should be"),
+        (b'{"filename": "other-1.tar.gz"}', "it describes another file"),
+    ],
+    ids=["too long", "no JSON", "of another file"],
+)
+def test_why_a_description_is_not_used(tmp_path: Path, meta: bytes, reason: str) -> None:
+    """The warning about a `.meta` file of backupni says in words why it cannot be used."""
+    SDIST.write(tmp_path)
+    (tmp_path / f"{SDIST.filename}.meta").write_bytes(meta)
+
+    _, found = taken(tmp_path, kind="backupni", meta=str(tmp_path))
+
+    assert found[SDIST.filename].warning == f"its .meta cannot be used: {reason}"
+
+
 @pytest.mark.parametrize("kind", ["files", "gaepypi", "pypicloud"])
 def test_a_folder_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
     """A folder of a source that cannot be read is told of behind all others, and not left out."""

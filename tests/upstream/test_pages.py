@@ -534,6 +534,23 @@ def test_an_earlier_index_and_a_process_that_writes_nothing(
         assert reading.found("rare") is None
 
 
+def test_a_process_that_writes_nothing_remembers_the_owner(
+    upstream: FakeUpstream, second_upstream: FakeUpstream
+) -> None:
+    """A read-only process hides a name that an earlier index has now, also in an index's chain."""
+    config = UpstreamConfig(servers=(), allow_private_networks=LOOPBACK, read_only=True)
+    servers = (server_of(upstream), server_of(second_upstream, "second"))
+    rare = canonicalize_name("rare")
+    second_upstream.publish(public_wheel("rare", "1.0"))
+    with closing(Asking(servers, config=config)) as reading:
+        chain = reading.pages.of_layers(reading.clients, ("public", "second"))
+        assert chain.ask_if_due(rare) is not None
+        upstream.publish(public_wheel("rare", "99.0"))
+        reading.clock.advance(seconds=601)
+
+        assert chain.ask_if_due(rare) is None
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"\xff"], ids=["empty", "no owner", "no JSON"])
 def test_a_damaged_owner(process_of_both: Asking, body: bytes) -> None:
     """A damaged owner in the store is found out anew, and replaced."""
@@ -608,6 +625,43 @@ def test_an_earlier_index_that_fails(
     upstream.behave("rare")
     process_of_both.clock.advance(seconds=31)
     assert not process_of_both.page("rare").is_stale
+
+
+def test_an_owner_that_is_silent(
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+) -> None:
+    """While the owner of a name is silent, its page stays, and no request asks an index again."""
+    second_upstream.publish(public_wheel("rare", "1.0"))
+    process_of_both.page("rare")
+    second_upstream.behave("rare", 503)
+    upstream.publish(public_wheel("rare", "99.0"))
+    process_of_both.clock.advance(seconds=601)
+    asked = len(upstream.asked("rare"))
+
+    assert process_of_both.page("rare").is_stale
+    asked_of_owner = len(second_upstream.asked("rare"))
+    process_of_both.clock.advance(seconds=6)
+    assert process_of_both.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
+    assert len(second_upstream.asked("rare")) == asked_of_owner
+    assert len(upstream.asked("rare")) == asked
+    second_upstream.behave("rare")
+    process_of_both.clock.advance(seconds=601)
+    assert process_of_both.found("rare") is None
+
+
+def test_a_refusal_of_an_earlier_index(
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+) -> None:
+    """No page in memory may be shown of a name that an index before its owner refuses."""
+    rare = canonicalize_name("rare")
+    second_upstream.publish(public_wheel("rare", "1.0"))
+    process_of_both.page("rare")
+    assert process_of_both.pages.version_in_memory(rare) is not None
+    upstream.refuse("rare", b"blocked")
+
+    with refused("upstream_refused"):
+        process_of_both.pages.ask_now(rare)
+    assert process_of_both.pages.version_in_memory(rare) is None
 
 
 def test_names_of_one_index(

@@ -49,6 +49,25 @@ def test_rules_of_an_index_hide_removed_files(
     assert seen == [200, status]
 
 
+def test_removed_file_is_explained_behind_those_of_its_page(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    """What clients get is told of the files of a page first, and then of those that have left."""
+    upstream.publish(WHEEL)
+    newer = public_wheel("requests", "3.0")
+    with front(tmp_path, upstream, page_ttl=0) as server:
+        page_of(server, "requests")
+        upstream.withdraw(WHEEL.filename)
+        upstream.publish(newer)
+        server.clock.advance(seconds=1)
+        assert server.index.upstream is not None
+
+        explained = server.index.upstream.explain(NAME, None, may_read=True)
+
+    shown = [(each.filename, each.shown) for each in explained.files]
+    assert shown == [(newer.filename, True), (WHEEL.filename, False)]
+
+
 def test_removed_file_that_nobody_kept_is_not_found(tmp_path: Path, upstream: FakeUpstream) -> None:
     """A file that has left its page is not found if it was never fetched, or never listed."""
     upstream.publish(WHEEL)

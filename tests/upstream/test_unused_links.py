@@ -35,6 +35,7 @@ REASONS = {
     "acme-tool.tar.bz2": "is in another format: wheelyard takes wheels, .tar.gz and .zip",
     "../": NO_DISTRIBUTION,
     f"acme_tool-{'1' * 200}-py3-none-any.whl": "has a name of more than 200 bytes",
+    f"acme_tool-1.0-py3-none-{'a' * 177}.whl": "has a name of more than 200 bytes",
 }
 """Names of links, and why their files are left out."""
 

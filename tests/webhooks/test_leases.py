@@ -73,6 +73,21 @@ def test_two_servers_never_have_it_in_any_order() -> None:
             servers.move(1, third)
 
 
+def test_a_lease_is_written_again_only_when_it_gets_old() -> None:
+    """A server that ends many deliveries in a row writes its lease once in eight seconds."""
+    clock = Clock()
+    store = FakeStore(MemoryStore(clock.seconds))
+    lease = DeliveryLease(store, fake_runtime(clock, 1))
+    lease.take()
+    written = list[int]()
+    for seconds in (0, 7, 1):
+        clock.advance(seconds=seconds)
+        lease.renew()
+        written.append(store.count("put"))
+
+    assert written == [1, 1, 2]
+
+
 def test_a_slow_look_counts_from_its_end() -> None:
     """A lease that was written while another server's look at it took long is not over early."""
     servers = Servers()
