@@ -333,8 +333,9 @@ def test_an_sdist_that_ends_within_a_pax_header_is_to_be_sent_again(tmp_path: Pa
             sdist_bytes(tar_file(b"x", b"99 a=b\n", b"x"), tar_file(b"demo-1.0/x")),
             "a PAX header is malformed",
         ),
+        (gzip.compress(sdist_tar(tar_block(b"demo-1.0/x", 600), b"x")), "a member is cut off"),
     ],
-    ids=["text", "junk behind", "nothing", "file at root", "long PAX record"],
+    ids=["text", "junk behind", "nothing", "file at root", "long PAX record", "cut off"],
 )
 def test_a_refusal_says_why(tmp_path: Path, data: bytes, reason: str) -> None:
     """The message of a refusal says what is wrong with the sdist, and not what follows of it."""

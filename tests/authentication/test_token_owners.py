@@ -298,6 +298,8 @@ def test_nothing_is_opened_without_the_record_of_the_owner(place: Place) -> None
     place.store.delete(keys.person("acme", ANA.id))
     place.clock.advance(seconds=BUCKET_SECONDS)
     assert place.refusal(token)[0] == "owner_ended"
+    (listed,) = LocalApi(index=place.index, caller=ALICE).call(list_tokens).tokens
+    assert "owner-gone" in listed.marks
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,18 @@ def test_a_token_has_the_rights_of_its_publisher_now_and_never_more(noon: IndexH
     assert scopes("other") == ()
 
 
+@pytest.mark.parametrize("index", [MAIN, "dev"])
+def test_a_job_goes_on_while_a_server_is_upgraded(noon: IndexHarness, index: str) -> None:
+    """A job's token that names no index, as of an earlier version, is for that of its publisher."""
+    record = publishing(noon.index).mint(signed(GITHUB_SAYS)).record
+    rules = PublishingRules(publishers=(publisher(GITHUB, index=index),), audiences=(AUDIENCE,))
+
+    identity = publishing(noon.index, rules).identity(structs.replace(record, in_index=None))
+
+    assert identity is not None
+    assert [scope.indexes for scope in identity.scopes] == [(index,)]
+
+
 READER: Table = {**GITHUB, "id": "reader", "actions": ["read"], "projects": ["acme-*"]}
 
 

@@ -513,6 +513,22 @@ def test_only_changed_pages_of_a_history_are_written(harness: ExportHarness) -> 
     harness.assert_fresh()
 
 
+def test_all_mends_an_older_page_of_a_history(harness: ExportHarness) -> None:
+    """With `--all`, a page of a history that no new entry changes is made again, too."""
+    harness.publish(make_wheel("demo", "1.0"))
+    for number in range(3 * PAGE_COMMITS):
+        status = Status.DEPRECATED if number % 2 else Status.ARCHIVED
+        set_status(harness.index, "demo", status)
+    harness.export()
+    older = "project/demo/history/1/index.html"
+    made = tree(harness.site)[older]
+    harness.site.put(Key(older), made[::-1], None)
+
+    harness.export(everything=True)
+
+    assert tree(harness.site)[older] == made
+
+
 def test_a_reserved_name_has_a_page_until_it_is_released(harness: ExportHarness) -> None:
     """A reserved or claimed name has a page without files; it goes when the name is released."""
     harness.publish(make_wheel("other"))

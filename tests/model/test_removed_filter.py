@@ -92,6 +92,7 @@ WORDS: Final = (
         ("licence == 'MIT'", ['allowed_licenses = ["MIT"]']),
         ('licence in ["MIT", "unknown"]', ['allowed_licenses = ["MIT", "unknown"]']),
         ('licence in ["MIT", "ISC"] and licence == "mit"', ['allowed_licenses = ["mit"]']),
+        ('licence in ["MIT", "unknown"] and licence == "MIT"', ['allowed_licenses = ["MIT"]']),
         ('licence != "GPL-*"', ['blocked_licenses = ["GPL-*"]']),
         ('licence != "unknown"', ['blocked_licenses = ["unknown"]']),
         (

@@ -14,7 +14,7 @@ from tests.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history, remove_now
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.catalog.format import OLDEST_VERSION
+from wheelyard.catalog.format import FORMAT, OLDEST_VERSION
 from wheelyard.catalog.journaled_documents import CommitCodec, ProjectCodec, project_journal
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.grants import GrantFields
@@ -368,6 +368,16 @@ def test_a_store_for_newer_readers_is_refused(harness: IndexHarness) -> None:
         harness.opened(2)
 
     assert caught.value.code == "newer_store"
+
+
+def test_a_store_that_names_no_version_is_for_all(harness: IndexHarness) -> None:
+    """A store whose `wheelyard.json` names no versions, as an earlier one wrote it, takes files."""
+    harness.store.put(keys.FORMAT, b'{"format":%d}\n' % FORMAT, None)
+    index = harness.opened(2)
+
+    index.uploads.accept(SDIST.arrival(harness.folder), ALICE)
+
+    assert [file.filename for file in index.projects.get(DEMO).files] == [SDIST.filename]
 
 
 @pytest.mark.parametrize(("reader", "advice"), [("", ""), (NEWER, f" to {NEWER} or newer")])

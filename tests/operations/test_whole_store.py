@@ -22,6 +22,7 @@ from wheelyard.api.local_api import LocalApi
 from wheelyard.api.usage_operations import show_usage
 from wheelyard.catalog import keys
 from wheelyard.catalog.opening import Catalog
+from wheelyard.catalog.removed import CHANGED_PASSWORDS
 from wheelyard.downloads.reading import Downloads
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.index_name import MAIN
@@ -152,7 +153,7 @@ def test_check_names_indexes_that_do_not_fit(harness: IndexHarness) -> None:
 
 
 def test_a_copy_takes_all_indexes_along(harness: IndexHarness, tmp_path: Path) -> None:
-    """A copy of a store has each index with its packages, and later copies bring what is new."""
+    """A copy has each index with its packages, a later one what is new; a problem is said once."""
     source, other = with_files(harness), IndexHarness(tmp_path)
 
     def copied() -> tuple[int, int, list[str]]:
@@ -170,6 +171,10 @@ def test_a_copy_takes_all_indexes_along(harness: IndexHarness, tmp_path: Path) -
     new = make_wheel(version="3.0").arrival(harness.folder)
     source.named("dev").uploads.accept(new, ALICE)
     assert copied() == (2, 2, [])
+    # all indexes have the same credentials
+    harness.store.put(CHANGED_PASSWORDS, b"{", None)
+    _, _, (problem,) = copied()
+    assert problem.startswith(f"{CHANGED_PASSWORDS}: ")
 
 
 def test_one_journal_of_all_indexes(harness: IndexHarness) -> None:

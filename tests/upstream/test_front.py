@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -308,6 +309,30 @@ def test_offline_never_asks_to_wait(tmp_path: Path, public: FakeUpstream) -> Non
         assert "wheelyard upstream" not in lead
         assert "To load this page again does not help." in rest
         assert "What is installed through this store where there is a connection" in rest
+
+
+def test_offline_a_page_has_a_file_that_comes_into_the_store(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
+    """Offline, a page that was just asked for has a file as soon as the store gets it."""
+    public.publish(public_wheel("requests", "1.0"))
+    store = MemoryStore(Clock().seconds)
+    old = "requests-1.0-py3-none-any.whl"
+
+    def is_stored(filename: str) -> bool:
+        return any(entry.key.endswith(filename) for entry in store.list("upstream/"))
+
+    with (
+        front(tmp_path, public, store=store) as online,
+        front(tmp_path, public, store=store, offline=True) as server,
+    ):
+        shown = list[list[bool]]()
+        for filename in (old, WHEEL):
+            file_of(online, "requests", filename)
+            until(partial(is_stored, filename))
+            pages = [server.get("/simple/requests/").body.decode() for _ in range(3)]
+            shown += [[name in page for name in (old, WHEEL)] for page in pages]
+    assert shown == [[True, False]] * 3 + [[True, True]] * 3
 
 
 def test_a_read_only_server_passes_files_on(tmp_path: Path, public: FakeUpstream) -> None:

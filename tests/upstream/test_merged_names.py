@@ -64,6 +64,8 @@ def test_files_come_from_all(
             assert versions(server, index, "six") == ["1.0"]
             assert versions(server, "", "torch") == ["2.0+cu121"]
             server.clock.advance(seconds=601)
+        turns = [server.get(f"/{index}/simple/torch/").was_quick for _ in range(2)]
+        assert turns == [False, True]
         for filename, link in links(server, index).items():
             place = torch if "cu121" in filename else second_upstream
             assert look(server, link).status == 200

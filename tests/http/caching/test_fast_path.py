@@ -162,6 +162,22 @@ def login(secret: str) -> Header:
     return ("authorization", "Basic " + b64encode(f"__token__:{secret}".encode()).decode())
 
 
+def test_a_page_in_memory_is_for_its_caller_alone(tmp_path: Path) -> None:
+    """A list in memory of who may read all projects is not sent to who may read one or none."""
+    with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
+        app.publish(DEMO, make_wheel("other"))
+        may_read = [login(token_of(app.index, *of, can="read")) for of in ((), ("demo",))]
+        logins = (*may_read, LOGIN)
+        answers = [[app.get("/simple/", each) for each in logins] for _ in range(2)]
+
+    quick = [[answer.was_quick for answer in turn] for turn in answers]
+    assert quick == [[False, False, False], [True, True, False]]
+    for turn in answers:
+        assert [answer.status for answer in turn] == [200, 200, 401]
+        assert [b"demo/" in answer.body for answer in turn] == [True, True, False]
+        assert [b"other/" in answer.body for answer in turn] == [True, False, False]
+
+
 def test_upload_changes_a_page_in_memory(app: InProcessServer) -> None:
     """A page that is in memory is not shown any more after an upload has changed it."""
     old = [app.get(PAGE) for _ in range(2)][-1]

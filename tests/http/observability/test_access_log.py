@@ -16,7 +16,7 @@ from tests.fake_time import Clock
 from tests.http.in_process import in_process
 from tests.http.servers import token_of
 from tests.waiting import until
-from wheelyard.errors import Unavailable
+from wheelyard.errors import RATE_LIMITED, NotFound, Unavailable, WheelyardError
 from wheelyard.http.logs import (
     ACCESS_LOGGER,
     MAX_WAITING_LINES,
@@ -98,6 +98,27 @@ def test_errors_of_the_store_are_logged_a_few_times_a_minute(
     clock.advance(minutes=1)
     log.log(Unavailable("The store is gone."))
     assert caplog.messages[-1].endswith(" (3 more were refused since the last such line)")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_local", "is_logged"),
+    [
+        (NotFound("There is no such project."), True, False),
+        (Unavailable("Too many requests.", code=RATE_LIMITED), True, False),
+        (Unavailable("No answer.", code="storage_unavailable"), False, False),
+        (Unavailable("No answer.", code="storage_unavailable"), True, True),
+        (Unavailable("It is damaged.", code="damaged_document"), False, True),
+    ],
+    ids=["mistake", "limit", "outage of a bucket", "outage of a folder", "damage"],
+)
+def test_only_errors_of_the_store_are_logged(
+    caplog: pytest.LogCaptureFixture, error: WheelyardError, *, is_local: bool, is_logged: bool
+) -> None:
+    """A refusal is logged if the store is at fault, unless the store of a bucket logs it itself."""
+    StoreErrorLog(Clock().runtime(), is_local=is_local).log(error)
+
+    lines = [f"a request was refused, {error.code}: {error.message}"] if is_logged else []
+    assert caplog.messages == lines
 
 
 @pytest.mark.slow

@@ -49,6 +49,31 @@ def test_a_description_is_rendered_once_for_all_processes(monkeypatch: pytest.Mo
     assert texts == ["a *b*"]
 
 
+@pytest.mark.parametrize(
+    ("content_type", "markup"),
+    [
+        ("text/markdown", "GFM"),
+        ("text/markdown; charset=UTF-8; variant=GFM", "GFM"),
+        ("Text/Markdown; Variant=CommonMark", "CommonMark"),
+        ("text/x-rst; charset=UTF-8", "rst"),
+        (None, "rst"),
+    ],
+)
+def test_a_description_is_rendered_as_its_type_says(
+    monkeypatch: pytest.MonkeyPatch, content_type: str | None, markup: str
+) -> None:
+    """Markdown is that of GitHub unless the author names CommonMark; no type means rst."""
+
+    def render(_: RenderProcess, text: str, asked: str) -> dict[str, str]:
+        return {"html": f"<p>{text} as {asked}</p>"}
+
+    monkeypatch.setattr(RenderProcess, "render", render)
+    core = replace(CORE, description_content_type=content_type)
+    store = MemoryStore(Clock().seconds)
+    with closing(Descriptions(store, Clock().seconds, waits=True)) as descriptions:
+        assert descriptions.render(core).html == f"<p>a *b* as {markup}</p>"
+
+
 def test_without_a_thread_an_export_has_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the machine has no thread left, a site that is exported has a description as text."""
 

@@ -181,7 +181,9 @@ def test_settings_have_their_sources_and_no_secrets(tmp_path: Path) -> None:
     access = AccessSettings(
         cookie_login=True, htpasswd_file=str(tmp_path / "htpasswd"), metrics_token=SECRET
     )
-    with in_process(tmp_path, settings_in(tmp_path, access=access), tables=TABLES) as server:
+    table = {"name": "acme", "issuer": "https://id.acme.dev", "client_id": "x", "secret": SECRET}
+    settings = settings_in(tmp_path, access=access, sign_in=(table,))
+    with in_process(tmp_path, settings, tables=TABLES) as server:
         sources: Mapping[SettingPath, str] = {("access", "cookie_login"): "wheelyard.toml"}
         admin = Administrator.of(server)
         server.index.server.sources = sources
@@ -192,6 +194,7 @@ def test_settings_have_their_sources_and_no_secrets(tmp_path: Path) -> None:
     assert (cookie.value, cookie.source, cookie.is_default) == ("true", "wheelyard.toml", False)
     assert by_name["server.port"].is_default
     assert by_name["access.metrics_token"].value == "(not shown)"
+    assert by_name["sign_in"].value == "1 table"
     assert "grant" not in by_name
     assert SECRET not in page
     assert "(not shown)" in page
