@@ -3,12 +3,13 @@
 import gc
 import weakref
 from functools import partial
-from threading import Barrier, Event, current_thread
+from threading import Barrier, Event, current_thread, main_thread
 
 import pytest
 
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.concurrency.threads import IDLE_SECONDS, DaemonThreads
+from wheelyard.storage.objects.store import answer_of
 
 LIMIT = 3
 
@@ -117,3 +118,8 @@ def test_a_thread_keeps_nothing_of_what_is_done() -> None:
     gc.collect()
 
     until(lambda: gone() is None, timeout=IDLE_SECONDS - 1)
+
+
+def test_the_thread_of_signals_waits_for_no_bucket() -> None:
+    """A request to a bucket is made in another thread than the one that a Ctrl-C interrupts."""
+    assert answer_of(current_thread) is not main_thread()

@@ -72,6 +72,19 @@ def test_times_and_uploaders_are_those_of_the_first_upload(tmp_path: Path) -> No
     assert found["b-1.tar.gz"].uploaded_by == ""
 
 
+@pytest.mark.parametrize(
+    ("project", "names"), [("a", ["a-1-2.tar.gz"]), ("a-1", [])], ids=["its own", "another"]
+)
+def test_the_project_of_a_file_is_what_the_export_says(
+    tmp_path: Path, project: str, names: list[str]
+) -> None:
+    """A file is taken with its own project alone, also if its name may be of another one."""
+    index = {"indexconfig": {"type": "stage"}, "files": [entry("ana/dev", "a-1-2.tar.gz", b"x")]}
+    export = write(tmp_path / "out", {"ana/dev": index})
+
+    assert taken(export, projects=(project,))[1].names == names
+
+
 def test_a_linked_folder(tmp_path: Path) -> None:
     """A file that the export names by way of a link to a folder elsewhere is not taken."""
     index = {"indexconfig": {"type": "stage"}, "files": [entry("ana/prod", WHEEL, b"x")]}

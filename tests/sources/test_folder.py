@@ -12,6 +12,7 @@ from tests.sources.offering import make_unreadable, md5, opened, taken
 from wheelyard.errors import Invalid
 from wheelyard.sources.bucket_tree import PAGE_LIMIT_BYTES, open_watched_tree
 from wheelyard.sources.candidate import Candidate, Skipped
+from wheelyard.sources.dumb_pypi import resolve_packages_url
 from wheelyard.sources.file_tree import SIDECAR_LIMIT_BYTES, FileTreeSource, FolderTree
 from wheelyard.sources.web_index import IndexSource
 
@@ -115,6 +116,13 @@ def test_the_folder_of_a_list_as_the_shell_names_it(
     monkeypatch.chdir(tmp_path)
 
     assert taken("site/list.txt", packages_url="site/pool")[1].names == [SDIST.filename]
+
+
+@pytest.mark.parametrize("text", ["site/list.txt", "https://acme.dev/list.txt", "gs://acme/list"])
+@pytest.mark.parametrize("place", ["https://files.acme.dev/pool/", "s3://acme-files/pool"])
+def test_the_files_of_a_list_may_be_anywhere(text: str, place: str) -> None:
+    """Wherever a list is, its files may be below any URL, or in any bucket."""
+    assert resolve_packages_url(text, place) == place
 
 
 @pytest.mark.parametrize("kind", ["files", "gaepypi", "pypicloud", "s3pypi"])

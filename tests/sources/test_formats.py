@@ -46,6 +46,11 @@ def test_a_copy_of_gaepypi(tmp_path: Path) -> None:
     assert taken(tmp_path / "copy" / "packages", kind="gaepypi")[1].names == [WHEEL]
 
 
+UNUSABLE = "its .meta cannot be used: "
+NO_JSON = f"{UNUSABLE}it is not the JSON that it should be"
+BAD_HASH = f"{UNUSABLE}what it says is the sha256 of the file is none"
+
+
 @pytest.fixture
 def meta(server: FakeGcs, bucket: Bucket) -> Bucket:
     """Return the bucket of descriptions, beside one of a package."""
@@ -72,25 +77,25 @@ def test_a_bucket_of_backupni_keeps_what_is_said_of_files(meta: Bucket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "warnings"),
+    ("text", "warning"),
     [
-        (None, 0),
-        (b"{", 1),
-        (b"\xff", 1),
-        (b'{"filename": "b-1.tar.gz"}', 1),
-        (json.dumps({"filename": WHEEL, "hash": "sha256=xyz"}).encode(), 1),
-        (json.dumps({"filename": WHEEL, "upload_timestamp": "soon"}).encode(), 0),
-        (b" " * 2_000_000, 1),
+        (None, ""),
+        (b"{", NO_JSON),
+        (b'{"filename": "\xff"}', NO_JSON),
+        (b'{"filename": "b-1.tar.gz"}', f"{UNUSABLE}it describes another file"),
+        (json.dumps({"filename": WHEEL, "hash": "sha256=xyz"}).encode(), BAD_HASH),
+        (json.dumps({"filename": WHEEL, "upload_timestamp": "soon"}).encode(), ""),
+        (b" " * 2_000_000, f"{UNUSABLE}it is larger than 1048576 bytes"),
     ],
 )
-def test_backupni_that_is_damaged(meta: Bucket, text: bytes | None, warnings: int) -> None:
-    """A package whose .meta is missing or damaged is offered; the damage is a warning."""
+def test_backupni_that_is_damaged(meta: Bucket, text: bytes | None, warning: str) -> None:
+    """A package whose .meta is missing or damaged is offered; a warning says what is wrong."""
     if text is not None:
         meta.put(f"{WHEEL}.meta", text)
 
     _, found = taken("gs://wheels", meta="gs://wheels-meta")
 
-    assert (found.names, len(found.warned), found.faults) == ([WHEEL], warnings, [])
+    assert (found.names, found[WHEEL].warning, found.faults) == ([WHEEL], warning, [])
     assert found[WHEEL].uploaded_at is not None
 
 

@@ -89,12 +89,14 @@ def test_what_is_contested_in_one_order(
     """A name that another index gets later is hidden where that comes first, and there alone."""
     second_upstream.publish(public_wheel("late", "2.0"))
     store = LocalStore(tmp_path / "store", Random(1))
-    with chained(tmp_path, upstream, second_upstream, ONE, BACK, OVER, store=store) as server:
+    same = {"name": "same", "layers": ["same", "upstream"], "read": "anyone"}
+    with chained(tmp_path, upstream, second_upstream, ONE, BACK, OVER, same, store=store) as server:
         assert seen_by_all(server, "late") == in_all("2.0")
         upstream.publish(public_wheel("late", "99.0"))
         server.clock.advance(seconds=601)
         after = {**in_all("2.0"), "": ["404"]}
         assert seen_by_all(server, "late") == after
+        assert versions(server, "same", "late") == ["404"]  # which was not asked before
         with pytest.raises(Forbidden, match="is the name of a public package"):
             server.publish_to("one", make_wheel("late", "3.0"))
     with chained(tmp_path, upstream, second_upstream, ONE, BACK, OVER, store=store) as server:

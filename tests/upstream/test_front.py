@@ -341,6 +341,10 @@ def test_a_read_only_server_passes_files_on(tmp_path: Path, public: FakeUpstream
     section = upstream_section(public)
     with in_process(tmp_path, Settings(upstream=section), store=store):
         before = [*store.list("")]
+    osv = tmp_path / "osv.json"
+    affected = {"package": {"ecosystem": "PyPI", "name": "evil"}}
+    osv.write_text(json.dumps({"id": "MAL-1", "affected": [affected]}))
+    section = upstream_section(public, osv=str(osv))
     settings = Settings(upstream=section, server=ServerSettings(read_only=True))
     with in_process(tmp_path, settings, store=store) as server:
         for _ in range(2):

@@ -49,9 +49,11 @@ def test_the_folder_of_another_index_is_left_alone() -> None:
 
     both = KeptFolders(inner, [RENAMED, PYPI])
     new = KeptFolders(inner, ["new-0123abcd", PYPI, RENAMED])
+    alone = KeptFolders(inner, [RENAMED])
 
     assert b"".join(both.read(page(RENAMED))) == RENAMED.encode()
     assert b"".join(both.read(page(PYPI))) == PYPI.encode()
+    assert b"".join(alone.read(page(RENAMED))) == RENAMED.encode()
     assert list(new.list(keys.upstream("new-0123abcd"))) == []
 
 

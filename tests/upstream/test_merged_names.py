@@ -397,3 +397,15 @@ def test_an_approval_of_what_another_index_shows(
         server.clock.advance(seconds=20)
         assert versions(server, "ml", "torch") == ["2.0+cu121", "2.1"]
         assert versions(server, "", "torch") == ["2.0+cu121"]
+
+
+def test_a_project_is_approved_while_another_index_is_silent(
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """An approval of a whole project needs the answer of its owner, and of no other index."""
+    with chained(tmp_path, torch, second_upstream, approval=True) as server:
+        second_upstream.behave("torch", 503)
+        deciding = Deciding(server.index.server.decisions, "local:bo", None, server.index.upstream)
+        deciding.approve(canonicalize_name("torch"), None, "needed")
+        server.clock.advance(seconds=20)
+        assert versions(server, "", "torch") != []

@@ -315,7 +315,7 @@ def test_a_slow_upstream(asking_process: Asking, upstream: FakeUpstream) -> None
 
 
 def test_the_upload_check(asking_process: Asking, upstream: FakeUpstream) -> None:
-    """Before an upload an answer of the last minute counts, and a failure is never a no."""
+    """Before an upload an answer of a minute counts, no failure is a no, and no no is stored."""
     assert asking_process.pages.ask(REQUESTS)
     asking_process.clock.advance(seconds=59)
     assert asking_process.pages.ask(REQUESTS)
@@ -330,6 +330,7 @@ def test_the_upload_check(asking_process: Asking, upstream: FakeUpstream) -> Non
     upstream.drop("requests")
     assert not asking_process.pages.ask(REQUESTS)
     assert not asking_process.pages.ask(canonicalize_name("nothing"))
+    assert not any("nothing" in entry.key for entry in asking_process.store.list(""))
 
 
 def test_the_upload_check_asks(asking_process: Asking, upstream: FakeUpstream) -> None:

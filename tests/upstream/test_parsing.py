@@ -424,6 +424,7 @@ def test_pages_that_cannot_be_used(body: bytes, kind: str, why: str) -> None:
     "body",
     [
         "<title>Links for acme-tool</title>",
+        '<title>Links for acme-tool</title><a href="../">All projects</a>',
         '<a href="acme-tool-1.egg">an egg</a>',
         "<!DOCTYPE html><html><body></body></html>",
         "<html><head><title>acme-tool</title></head><body><h1>acme-tool</h1></body></html>",

@@ -261,6 +261,8 @@ def test_a_password_is_not_repeated(
         ),
         (b'{"error": {"message": "no licence"}}', "no licence"),
         (b'"no"', "no"),
+        (b'[[["no"]]]', "no"),
+        (b'[[[["no"]]]]', '[[[["no"]]]]'),
         (b'{"code": 7}', '{"code": 7}'),
         (HTML, "Quarantined Ask us"),
         (b"<script>alert(1)</script><!-- x --><style>p{}</style>No\n\tway", "No way"),
@@ -272,7 +274,7 @@ def test_a_password_is_not_repeated(
     ],
 )
 def test_what_a_refusal_says(body: bytes, reason: str) -> None:
-    """The reason is the text of an answer: no markup, no control characters, and not long."""
+    """The reason is a text near the top of an answer, without markup, on one short line."""
     assert reason_in(body) == reason
 
 

@@ -119,6 +119,7 @@ def test_release_is_deleted_by_who_types_its_name(
     server.publish(make_wheel(name), make_wheel(name, "2.0"))
     form = manager.open(f"/project/{name}/manage/?version=2&action=delete")
     assert "bytes are kept for 30 days" in text_of(form)
+    assert "To confirm, type: demo-d 2.0 Delete" in text_of(form)
 
     fields = {"version": "2.0", "file": filename, "confirmation": "Demo_D 2"}
     changed(manager, name, action="delete", reason="leaked", **fields)
@@ -495,6 +496,7 @@ def test_project_is_deleted_by_who_types_its_name(
     assert re.findall(r'type="hidden" name="file" value="([^"]*)"', form.body.decode()) == [
         *reversed(files)
     ]
+    assert "Delete the project demo-w ·" in text_of(form)
     server.publish(make_wheel(name, "3.0"))  # by somebody who knows nothing of it
     sent = {"whole": ("1",), "file": files}
     token = {"csrf_token": manager.form_token("/-/account/"), "action": "delete"}

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,9 +31,10 @@ def test_text_stays_readable(accent: str) -> None:
             assert contrast(parse_colour(colour), parse_colour(behind)) >= READABLE
 
 
-def test_a_readable_colour_stays() -> None:
+@pytest.mark.parametrize("accent", ["#8a1253", "#d20300"], ids=["by far", "just so"])
+def test_a_readable_colour_stays(accent: str) -> None:
     """A colour that is readable already is used as it is."""
-    assert "--accent: #8a1253; --on-accent: #ffffff;" in accent_css("#8a1253")
+    assert f"--accent: {accent}; --on-accent: #ffffff;" in accent_css(accent)
 
 
 def test_surfaces_are_those_of_the_style_sheet() -> None:

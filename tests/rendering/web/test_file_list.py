@@ -123,7 +123,8 @@ def test_filter_looks_at_every_file() -> None:
 
 
 def test_long_reasons_are_folded() -> None:
-    """A mark shows the whole of a short reason of a yank, and folds a long one."""
+    """A mark shows the whole of a short reason of a yank if there is one, and folds a long one."""
+    assert yank_mark("") == '<span class="mark warning">yanked</span>'
     assert yank_mark("Leaks <b>") == (
         '<span class="mark warning">yanked: <bdi>Leaks &lt;b&gt;</bdi></span>'
     )
