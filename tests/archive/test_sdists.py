@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -360,6 +361,18 @@ def test_refuses_other_compressions(tmp_path: Path, suffix: str) -> None:
 def test_an_sdist_that_all_unpack_alike_is_accepted(tmp_path: Path, data: bytes) -> None:
     """An sdist that every client unpacks in the same way is accepted."""
     assert inspect_bytes(tmp_path, SDIST_NAME, data).metadata == PKG_INFO
+
+
+def test_zeros_behind_the_gzip_data_cost_no_memory(tmp_path: Path) -> None:
+    """An sdist with millions of zeros behind its gzip data is read without them in memory."""
+    data = GOOD + bytes(16 * MIB)
+
+    tracemalloc.start()
+    try:
+        inspect_bytes(tmp_path, SDIST_NAME, data)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_a_document_is_encoded_in_parts(steps: list[Step], text: str) -> None:
 
 
 def test_a_list_whose_answer_was_lost_is_written_once(tmp_path: Path) -> None:
-    """A list whose answer was lost is written once, and each write has another id."""
+    """A list is written once, though its answer was lost, and each write has another id."""
     harness = IndexHarness(tmp_path)
     fault = Fault(FaultKind.DONE, "put", keys.PROJECT_NAMES)
     store = FakeStore(harness.store, fault)
@@ -164,7 +164,8 @@ def test_a_list_whose_answer_was_lost_is_written_once(tmp_path: Path) -> None:
 
     names.claim(DEMO)
     first = names.get_current()
-    names.remove(DEMO)
+    for _ in range(2):  # a name that the list lacks is not written again
+        names.remove(DEMO)
     second = names.get_current()
 
     assert store.calls.count(("put", keys.PROJECT_NAMES)) == 2

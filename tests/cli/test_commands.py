@@ -73,6 +73,18 @@ def test_upload_says_what_is_new(published_wheel: Path, sandbox: Sandbox, wheely
     assert done.returncode == 1
 
 
+def test_a_file_of_that_name_is_no_pattern(sandbox: Sandbox, wheelyard: Typed) -> None:
+    """A path of a file that could be a pattern is that file, and not what the pattern matches."""
+    named, matching = make_wheel(content=b"named"), make_wheel(content=b"matching")
+    for folder, wheel in (("dist[1]", named), ("dist1", matching)):
+        (sandbox.folder / folder).mkdir()
+        wheel.write(sandbox.folder / folder)
+
+    done = wheelyard("upload", f"dist[1]/{named.filename}")
+
+    assert done.stdout == f"{named.filename}  sha256:{named.sha256}  uploaded\n"
+
+
 @pytest.mark.integration  # what exports is slow to load
 def test_upload_prints_json(published_wheel: Path, wheelyard: Typed) -> None:
     """`upload --json` has the facts of each file, and of the refreshed site."""

@@ -1,9 +1,9 @@
-"""A cache whose values hold for a time."""
+"""A cache whose values hold for a time, and a cache whose values have weights."""
 
 import pytest
 
 from tests.fake_time import Clock
-from wheelyard.concurrency.caches import ExpiringCache
+from wheelyard.concurrency.caches import ExpiringCache, LruCache
 
 
 @pytest.fixture
@@ -46,3 +46,12 @@ def test_the_least_used_goes(cache: ExpiringCache[str, int]) -> None:
     assert cache.get("a") == 1
     cache.put("d", 1, 10)
     assert [cache.get(key) for key in ("a", "c", "d")] == [1, None, 1]
+
+
+def test_a_value_heavier_than_the_whole_cache() -> None:
+    """A value that is too heavy is not cached, and evicts only the earlier value of its key."""
+    cache = LruCache[str, int](10)
+    cache.put("a", 1, 5)
+    cache.put("b", 1, 5)
+    cache.put("a", 2, 11)
+    assert [cache.get(key) for key in ("a", "b")] == [None, 1]

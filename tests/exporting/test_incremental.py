@@ -467,6 +467,26 @@ def test_a_damaged_project_keeps_its_pages(
     export_harness.assert_fresh()
 
 
+def test_a_mended_project_is_exported_though_it_has_not_changed(
+    export_harness: ExportHarness,
+) -> None:
+    """A project that was damaged when another came to require it names that one once mended."""
+    export_harness.publish(make_wheel("last", "1.0", "Requires-Dist: demo"))
+    bodies = dict(objects(export_harness.store, "files/demo/"))
+    for key in bodies:
+        export_harness.store.delete(Key(key))
+    export_harness.export()
+    (message,) = export_harness.result.failed
+    assert "has lost" in message
+
+    for key, body in bodies.items():
+        export_harness.store.put(Key(key), body, None)
+    export_harness.export()
+
+    assert export_harness.result.failed == ()
+    export_harness.assert_fresh()
+
+
 def test_a_project_of_a_newer_version_keeps_its_pages(export_harness: ExportHarness) -> None:
     """A project that only a newer version can read keeps its pages; all others are exported."""
     before = {path: body for path, body in tree(export_harness.site).items() if "/demo/" in path}

@@ -115,7 +115,9 @@ def test_each_index_has_its_own_packages(server: InProcessServer) -> None:
     assert (_names(server, "/simple/"), _names(server, "/view/simple/")) == ([], ["demo"])
 
 
-@pytest.mark.parametrize("path", ["/pypi/demo/json", "/api/v1/upstream/why?project=demo"])
+@pytest.mark.parametrize(
+    "path", ["/pypi/demo/json", "/api/v1/projects/demo", "/api/v1/upstream/why?project=demo"]
+)
 def test_what_main_lacks_may_be_in_another_index(server: InProcessServer, path: str) -> None:
     """Whoever asks main for a project that it does not have hears which other indexes there are."""
     server.publish_to("dev", NEW)
@@ -398,6 +400,24 @@ def test_an_index_has_the_operations_that_are_about_it_alone(server: InProcessSe
             answered.add(f"{operation.method} {operation.path}")
 
     assert answered == OF_EACH_INDEX
+
+
+@pytest.mark.parametrize(
+    ("path", "act"),
+    [
+        ("names", "list the private names"),
+        ("usage", "see what is stored"),
+        ("access", "see or change rights"),
+    ],
+)
+def test_what_is_for_administrators_is_refused_to_others(
+    server: InProcessServer, path: str, act: str
+) -> None:
+    """Whoever administers no index is told what is for administrators, and gets none of it."""
+    refused = server.get(f"/api/v1/{path}", server.bearer())
+
+    assert (refused.status, refused.json()["error"]) == (403, "forbidden")
+    assert f" may not {act}. It is for administrators of this index. " in refused.json()["message"]
 
 
 def test_pages_of_people_are_those_of_the_whole_server(server: InProcessServer) -> None:

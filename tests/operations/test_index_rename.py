@@ -11,6 +11,7 @@ from tests.distributions import make_wheel
 from tests.fake_store import WRITES, After, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
+from tests.operations.store_copies import copy_whole
 from tests.refused import refused
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
@@ -207,6 +208,17 @@ def test_what_an_earlier_version_writes_meanwhile_is_not_deleted(
 
     assert older_store.bytes_at(place) == b"{}"
     assert versions(opened(older_store)) == {MAIN: ["9.0"], "team": ["1.0"]}
+
+
+def test_a_copy_made_before_has_the_index_too(older_store: IndexHarness) -> None:
+    """A copy of a store whose index is not renamed yet has its packages, to be renamed there."""
+    target = IndexHarness(older_store.folder)
+    copied = copy_whole(opened(older_store), opened(target))
+
+    assert copied.problems == []
+    assert rename(opened(target)) == "team"
+    assert versions(opened(target)) == {MAIN: ["9.0"], "team": ["1.0"]}
+    assert target.check().problems == []
 
 
 @pytest.mark.parametrize("name", ["dev", "demo", MAIN, "Team"])

@@ -21,6 +21,7 @@ from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import ReadResponse, look
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound
+from wheelyard.http import upstream_reader
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
@@ -214,6 +215,20 @@ def test_a_name_that_one_of_them_has(
         second_upstream.drop("torchvision")
         server.clock.advance(seconds=601)
         assert versions(server, "ml", "torchvision") == ["2.0"]
+
+
+def test_guesses_of_merged_names_are_limited(
+    upstream: FakeUpstream,
+    second_upstream: FakeUpstream,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A merged name that none of the upstream indexes has counts once as a guess."""
+    monkeypatch.setattr(upstream_reader, "UNKNOWN_NAMES_PER_MINUTE", 3)
+    with chained(tmp_path, upstream, second_upstream, ML) as server:
+        seen = [versions(server, "ml", f"torch-{number}") for number in range(4)]
+
+    assert seen == [["404"], ["404"], ["404"], ["429"]]
 
 
 @pytest.mark.parametrize("place", ["ml", "over"])

@@ -206,6 +206,7 @@ def test_the_list_of_releases_says_which_indexes_have_each(server: InProcessServ
     ana, bo = _signed_in(server, "ana"), _signed_in(server, "bo")
     path, prod = f"{DEV}releases/", server.index.named("prod")
     assert "in prod" in _opened(ana, path)
+    assert "in dev" not in _opened(ana, path)  # it is the index of the list
     assert "in prod" not in _opened(bo, path)
     assert "in prod" not in _opened(ana, path.replace("/dev/", "/dev/as-of-2026-01-01/"))
 

@@ -525,6 +525,7 @@ def test_name_is_given_up_by_an_administrator(server: InProcessServer) -> None:
     full = admin.send(manage, {**release, "confirmation": name})
     assert full.status == 409
     assert "has files" in text_of(full)
+    assert "Delete the project" in text_of(full)  # the overview, where its files can be deleted
     gone = {"whole": "1", "file": "demo_n-1.0-py3-none-any.whl", "confirmation": name}
     assert "Give up the name" in text_of(changed(admin, name, action="delete", **gone))
     wrong = admin.send(manage, {**release, "confirmation": "demo", "reason": "typo"})

@@ -129,6 +129,10 @@ def test_who_is_shown_a_namespace(tmp_path: Path) -> None:
         assert page(server, "/simple/namespaces", of_other) == []
         assert len(page(server, "/simple/namespaces", of_prefix)) == 2
         assert len(page(server, "/simple/namespaces", of_core)) == 2
+        of_unpublished = token(server, "empty-*")
+        assert [each["name"] for each in page(server, "/simple/namespaces", of_unpublished)] == [
+            "empty"
+        ]
         for name in ("acme", "empty", "nothing"):
             assert server.get(f"/simple/namespace/{name}", of_other).status == 404
         assert server.get("/simple/namespace/acme", ("authorization", "Bearer x")).status == 401

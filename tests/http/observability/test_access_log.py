@@ -81,7 +81,6 @@ def test_a_token_in_a_path_is_not_logged(
     assert "/demo/" in line
 
 
-@pytest.mark.slow
 def test_errors_of_the_store_are_logged_a_few_times_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

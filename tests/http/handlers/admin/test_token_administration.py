@@ -210,6 +210,7 @@ def test_several_tokens_are_revoked_at_once(admin: Administrator) -> None:
     assert "None of these tokens is active" in admin.read(f"{PAGE}?revoke={chosen[0]}")
     unknown = admin.send(PAGE, action="revoke", id="0123456789")
     assert unknown.status == 404
+    assert "None of these tokens is active" in text_of(unknown)
 
 
 def test_page_that_there_is_not(searchable: Administrator) -> None:
