@@ -267,6 +267,9 @@ ACCEPTED: dict[str, bytes] = {
     "hard-link-to-an-earlier-file": link(b"l", PKG_INFO_NAME, b"1"),
     "setuid": sdist_bytes(tar_block(b"demo-1.0/x", mode=b"0006755\0", uid=b"0000000\0")),
     "owner-with-nul": sdist_bytes(tar_block(b"demo-1.0/x", owner=b"a\0b")),
+    "checksum-of-an-owner-that-is-not-ascii": sdist_bytes(
+        tar_block(b"demo-1.0/x", owner=b"J\xe9r\xf4me")
+    ),
     "checksum-of-signed-characters": sdist_bytes(signed(b"demo-1.0/x", owner=b"J\xe9r\xf4me")),
     "gzip-name-of-1-MiB": gzip_header(8, b"n" * MIB + b"\0"),
     "gzip-extra-field": gzip_header(4, b"\xff\xff" + bytes(0xFFFF)),

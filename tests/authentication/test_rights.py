@@ -257,6 +257,21 @@ def test_grants_to_tokens_and_publishers_give_nothing(tmp_path: Path) -> None:
         parse_subject(f"{who},user:ana@acme.dev", index.authenticator)
 
 
+def test_a_grant_to_everybody_opens_no_public_package(tmp_path: Path) -> None:
+    """Without a credential nobody reads a public package, also where a grant opens something."""
+    table = {"who": ["anonymous"], "projects": ["open-*"], "actions": ["read"]}
+    index = index_of(tmp_path, Settings(), toml_of(main={"read": "granted"}, grant=[table]))
+    subject = parse_subject("anonymous", index.authenticator)
+
+    def explained(name: str) -> AccessExplanation:
+        project = NormalizedName(name)
+        return explain(subject, READ, project, index.authenticator, (), may_be_public=True)
+
+    assert explained("open-lib").allowed
+    assert not explained("requests").allowed
+    assert "401" in explained("requests").reasons[0]
+
+
 def test_who_has_no_password_any_more_has_no_access(tmp_path: Path) -> None:
     """A grant to a name without a line of the file, or to somebody who was ended, gives nothing."""
     users = tmp_path / "users"

@@ -58,6 +58,8 @@ def test_packages_of_an_index(type_command: Typed, tmp_path: Path) -> None:
     assert (
         "--index chooses another: dev, prod" in type_command("journal", "--what", "yanked").stderr
     )
+    of_prod = type_command("journal", "--what", "yanked", "--index", "prod")
+    assert (of_prod.stdout, of_prod.stderr) == ("", "wheelyard: there is no such entry\n")
     assert "has packages" in type_command("index", "remove", "dev").stderr
     imported = type_command("import", tmp_path, "--into", "prod")
     assert "imported 1 file" in imported.stdout

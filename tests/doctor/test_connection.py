@@ -102,6 +102,37 @@ def test_a_server_elsewhere_needs_tls(
     assert findings["network"] == f"{place} {said}"
 
 
+def test_a_missing_page_has_its_status(tmp_path: Path, network: InProcessNetwork) -> None:
+    """A page that the server does not have is told with its status, whatever the answer lists."""
+    with running_fake_server(network) as server:
+        answer = CannedResponse(b'<a href="demo/">demo</a>', 404, {"Content-Type": "text/html"})
+        server.serve("/simple/", answer)
+
+        findings = findings_of(f"{server.url}/simple/", tmp_path)
+
+    assert findings["page"].startswith(f"{server.url}/simple/: status 404")
+
+
+@pytest.mark.parametrize(
+    ("path", "simple"),
+    [
+        *(("", "/simple/"), ("/simple/demo/", "/simple/"), ("/legacy/", "/simple/")),
+        ("/team/project/demo/", "/team/simple/"),
+        ("/legacy/team/simple/demo/", "/legacy/team/simple/"),
+    ],
+)
+def test_any_url_of_a_server_leads_to_its_index(
+    tmp_path: Path, network: InProcessNetwork, path: str, simple: str
+) -> None:
+    """The URL of a page or for uploads leads to the index, also below a path of another name."""
+    with running_fake_server(network) as server:
+        server.page(simple, '<a href="demo/">demo</a>')
+
+        findings = findings_of(f"{server.url}{path}", tmp_path)
+
+    assert findings["page"] == f"{server.url}{simple} lists 1 project"
+
+
 @pytest.mark.parametrize(
     ("body", "found"),
     [

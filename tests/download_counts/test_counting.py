@@ -2,7 +2,7 @@
 
 from collections import Counter
 from contextlib import suppress
-from datetime import date
+from datetime import date, timedelta
 from itertools import count
 
 import pytest
@@ -310,6 +310,36 @@ def test_unchanged_totals_are_not_added_up_again() -> None:
     assert process.downloads.totals(30)[0] is month
     assert process.downloads.totals(7)[0].projects == {DEMO: 1}
     assert process.downloads.totals(30)[0].projects == {DEMO: 2}
+
+
+def test_a_longer_time_is_read_at_once() -> None:
+    """Counts of a few days, read a moment ago, are not shown as those of a longer time."""
+    stored = CountedStore()
+    process = stored.process()
+    process.note()
+    process.pass_an_hour()
+    stored.clock.advance(days=40)
+    stored.fold()
+    downloads = stored.process(2).downloads
+
+    assert downloads.report(DEMO, 7)[0].downloads == 0
+    assert downloads.report(DEMO, 90)[0].downloads == 1
+
+
+def test_a_day_ends_at_once() -> None:
+    """Counts that were read a moment before midnight are not shown as those of the new day."""
+    stored = CountedStore()
+    process = stored.process()
+    now = stored.clock.now
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(1)
+    stored.clock.advance(seconds=(midnight - now).total_seconds() - 1)
+    process.note()
+    assert process.downloads.report(DEMO, 1)[0].downloads == 1
+
+    stored.clock.advance(seconds=1)
+
+    assert process.downloads.report(DEMO, 1)[0].downloads == 0
+    assert process.downloads.report(DEMO, 2)[0].downloads == 1
 
 
 def test_a_batch_is_read_once() -> None:

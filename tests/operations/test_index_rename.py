@@ -15,6 +15,7 @@ from tests.operations.store_copies import copy_whole
 from tests.refused import refused
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
+from wheelyard.api.usage_operations import show_usage
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound
@@ -134,6 +135,19 @@ def test_the_index_is_closed_until_it_is_renamed(older_store: IndexHarness) -> N
     said = [*texts_of(index_warnings(index)), *older_store.check().problems]
     said += [part.text for part in show_health(Call(index=index, caller=ALICE)).parts]
     assert sum("by the command index rename" in text for text in said) == 3
+
+
+def test_the_closed_index_is_counted_and_checked(older_store: IndexHarness) -> None:
+    """What an index that was made as main stores is counted as its own, and damage is found."""
+    usage = show_usage(Call(index=opened(older_store), caller=ALICE))
+    assert [(each.index, each.files) for each in usage.indexes or ()] == [("former-main-", 1)]
+    assert usage.stored_files == 2
+
+    place = Key(f"{keys.FORMER_MAIN_FOLDER}{keys.project(DEMO)}")
+    older_store.store.put(place, b"?", None)
+
+    damage = f"index former-main-: {place} is missing or damaged"
+    assert any(text.startswith(damage) for text in older_store.check().problems)
 
 
 def test_nothing_new_names_main_meanwhile(older_store: IndexHarness) -> None:

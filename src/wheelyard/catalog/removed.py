@@ -67,11 +67,8 @@ def without_removed_rules(index: Mapping[str, Any]) -> dict[str, Any]:
 
 def removed_filter(index: Mapping[str, Any]) -> str:
     """Return the filter in the keys of an index, or an empty text without one."""
-    text = index.get(FILTER)
-    if isinstance(text, str):
-        return text
     # a value of another type was never a valid filter, and hides all files as well
-    return str(text or "")
+    return str(index.get(FILTER) or "")
 
 
 def describe_removed_filter(name: str, text: str) -> str:

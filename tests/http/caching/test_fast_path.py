@@ -19,6 +19,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 import wheelyard
+from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.distributions import make_wheel
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.servers import token_of
@@ -26,7 +27,7 @@ from tests.operations.in_memory_index import ALICE
 from wheelyard.http.file_delivery import SMALL_FILE_BYTES
 from wheelyard.http.page_cache import CurrentVersions, project_key
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
+from wheelyard.settings.sections import AccessSettings, HttpSettings, ServerSettings, Settings
 from wheelyard.storage.local import LocalStore
 
 DEMO = make_wheel("demo")
@@ -108,6 +109,19 @@ def test_every_other_request_is_looked_at_anew(
 
     assert [answer.was_quick for answer in answers] == [False, False]
     assert is_same(*answers)
+
+
+def test_a_cookie_of_no_session_changes_nothing(tmp_path: Path) -> None:
+    """Where people sign in, a browser without a session gets a page again at once, too."""
+    access = AccessSettings(cookie_login=True, htpasswd_file=str(tmp_path / "htpasswd"))
+    (tmp_path / "htpasswd").write_text(f"ana:{SHA}\n")
+    server = ServerSettings(public_url="http://index")
+    with in_process(tmp_path, Settings(access=access, server=server)) as app:
+        app.publish(DEMO)
+        pages = [app.get(PAGE, ("cookie", "theme=dark")) for _ in range(2)]
+
+    assert [page.was_quick for page in pages] == [False, True]
+    assert is_same(*pages)
 
 
 def test_long_cookie_is_refused(app: InProcessServer) -> None:

@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from pathlib import Path
+from random import Random
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -21,6 +22,7 @@ from wheelyard.model.access import Action
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.storage.local import LocalStore
 
 PASSWORD = "s3cret"
 PAGE = "/-/account/tokens/"
@@ -206,6 +208,18 @@ def test_nobody_sees_or_changes_tokens_of_others(server: InProcessServer) -> Non
     assert send(bo, action="rotate", token=token[4:14], hours="0").status == 404
     assert send(bo, action="revoke", id=token[4:14]).status == 404
     assert principal(server, token) == f"token:{token[4:14]}"
+
+
+@pytest.mark.parametrize("text", ["../laptop", "laptop/", "/laptop", "x/../../projects/demo"])
+def test_a_path_is_no_token(tmp_path: Path, text: str) -> None:
+    """Who gives a path in place of a token's id hears that there is no such token."""
+    store = LocalStore(tmp_path / "store", Random(1))
+    with in_process(tmp_path, settings_in(tmp_path), store=store) as server:
+        ana = signed_in(server)
+        make_token(ana)
+
+        assert send(ana, action="rotate", token=text, hours="0").status == 404
+        assert send(ana, action="revoke", id=text).status == 404
 
 
 def sign_in_link(answer: InProcessResponse) -> str:

@@ -1,5 +1,6 @@
 """The pages of projects and releases as different callers get them, in every spelling."""
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -126,6 +127,20 @@ def test_filtered_files_are_kept_by_nobody(app: InProcessServer) -> None:
     assert b"demo-1.0-py3-none-any.whl" in page.body
     assert page.headers["cache-control"] == "no-store"
     assert b"demo-1.0-py3" not in app.get("/project/demo/1.0/files/?q=x", HTML, reader).body
+
+
+def test_filtered_releases_are_kept_by_nobody(app: InProcessServer) -> None:
+    """A filter of the releases, whose result is in no cache, changes no list but its own."""
+    reader = login(app, "read", "demo")
+    every = ["../2.0%2Bcu121.x/", "../1.1rc1/", "../1.0/"]
+    for query, caching, links in (
+        ("?q=1.1rc1", "no-store", every[1:2]),
+        ("?q=2.0", "no-store", every[:1]),
+        ("", "private, no-cache", every),
+    ):
+        page = app.get(f"/project/demo/releases/{query}", HTML, reader)
+        assert page.headers["cache-control"] == caching
+        assert re.findall('href="([.]{2}/[0-9][^"]*)"', page.body.decode()) == links
 
 
 def test_requirement_installs_the_release(app: InProcessServer) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelyard.http.forms import local_path, referring_page, sign_in_url
+from wheelyard.http.forms import MAX_PATH_CHARS, local_path, referring_page, sign_in_url
 from wheelyard.settings.sections import ServerSettings
 
 HOST = "index.example"
@@ -113,6 +113,19 @@ def test_no_part_of_a_page_is_a_page_to_return_to(server: ServerSettings) -> Non
     """A path with a fragment, which no server is asked for, leads to the home page."""
     for path in ("/#", "/project/a/#files", "/?q=#x"):
         assert local_path(server.public_path + path, server) == f"{server.public_path}/"
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["?q=a\r\nSet-Cookie:x", "?q=a b", "?q=\u00e9", "?q=\\", f"?q={'a' * MAX_PATH_CHARS}"],
+    ids=["second-line", "blank", "not-ascii", "backslash", "long"],
+)
+@pytest.mark.parametrize("server", SERVERS, ids=["host", "prefix", "public URL"])
+def test_no_query_that_is_long_or_needs_quoting_is_returned_to(
+    query: str, server: ServerSettings
+) -> None:
+    """A page whose query is long, or is not as a browser sends it, leads to the home page."""
+    assert local_path(f"{server.public_path}/{query}", server) == f"{server.public_path}/"
 
 
 def test_page_of_the_index_is_kept() -> None:

@@ -211,12 +211,15 @@ def test_a_removed_filter_is_replaced_by_its_keys(admin: Administrator) -> None:
 
     assert refused.status == 409
     assert "Replace it on the page of indexes." in text_of(refused)
+    assert 'name="action" value="change"' in refused.body.decode()
     admin.done(PAGE, action="change", name="dev", as_of=as_of, filter="removed", **fields)
     assert server.index.server.index_administration.show()[2].keys == {
         "name": "dev",
         "cooldown_days": 7,
         "versions": {"*": "<2"},
     }
+    assert "Take away the filter" in text_of(form)
+    assert "Take away the filter" not in text_of(admin.open(f"{PAGE}?change=dev"))
 
 
 def test_form_is_shown_again_with_the_reason(admin: Administrator) -> None:
