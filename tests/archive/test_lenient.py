@@ -136,6 +136,8 @@ def test_what_can_be_read_of_it(tmp_path: Path) -> None:
         "License: MIT",
         "Classifier: A",
         "Classifier: B",
+        "Description-Content-Type: text/markdown",
+        "Description-Content-Type: text/plain",
     )
 
     contents = inspect_bytes(tmp_path, WHEEL_NAME, wheel_bytes(metadata=raw), is_lenient=True)
@@ -145,6 +147,7 @@ def test_what_can_be_read_of_it(tmp_path: Path) -> None:
     assert (core.name, core.version, core.summary, core.license) == ("demo", "1.0", "A demo", "MIT")
     assert (core.requires_dist, core.requires_python) == (("good>=1",), None)
     assert core.classifiers == ("A", "B")
+    assert core.description_content_type == "text/markdown"
 
 
 NEVER: dict[str, dict[str, tuple[str, Callable[[], bytes]]]] = {

@@ -91,6 +91,17 @@ def test_a_file_without_metadata_costs_no_read(tmp_path: Path) -> None:
     assert store.count("get", f"{keys.FILES}*") == 0
 
 
+def test_a_view_that_hides_nothing_keeps_the_summary(
+    server: InProcessServer, tmp_path: Path
+) -> None:
+    """A latest release without metadata has the summary of the last upload, also in a view."""
+    list_old_file(server.index.named("dev").uploads, EGG, tmp_path, LONG_AGO)
+    server.publish_to("dev", make_wheel("demo", "0.5", "Summary: fine"))
+
+    for base in ("/dev", "/stable"):
+        assert decode(server.get(f"{base}/api/v1/projects/demo").body)["summary"] == "fine"
+
+
 def test_a_view_of_a_view_shows_what_fits_both(server: InProcessServer) -> None:
     """A view whose layer is a view shows what both show, and more as time goes by."""
     server.publish_to("dev", OLD, NEW)
@@ -118,7 +129,7 @@ def test_an_answer_of_a_view_is_repeated_until_time_changes_it(server: InProcess
 
 @pytest.mark.parametrize("base", ["", "/dev"])
 def test_a_day_shows_what_was_there_at_its_end(server: InProcessServer, base: str) -> None:
-    """The view of a day has what was uploaded up to its end in UTC."""
+    """The view of a day has what was uploaded up to its end in UTC, and says so of the rest."""
     server.clock.now = datetime(2026, 1, 1, 23, 59, 59, tzinfo=UTC)
     server.publish_to(base.strip("/") or MAIN, OLD)
     server.clock.advance(seconds=1)
@@ -128,7 +139,9 @@ def test_a_day_shows_what_was_there_at_its_end(server: InProcessServer, base: st
     assert versions(server, f"{base}/as-of-2026-01-01/simple/demo/") == ["1.0"]
     assert versions(server, f"{base}/as-of-2026-01-02/simple/demo/") == ["1.0", "3.0"]
     assert _file(server, f"{base}/as-of-2026-01-01", OLD)[0] == 200
-    assert _file(server, f"{base}/as-of-2026-01-01", FREE)[0] == 404
+    status, why = _file(server, f"{base}/as-of-2026-01-01", FREE)
+    assert status == 404
+    assert "demo 3.0 appeared on 2026-01-02 00:00 UTC, and this index shows" in why
     assert versions(server, f"{base}/simple/demo/") == ["1.0", "3.0"]
 
 

@@ -64,8 +64,13 @@ def test_what_is_wrong(table: dict[str, Any], why: FieldFault, path: str) -> Non
             Document,
             "section.books: expected a list of texts",
         ),
+        (
+            {"name": "dev", "promote_only": "yes"},
+            IndexFields,
+            "promote_only: expected true or false",
+        ),
     ],
-    ids=["a number that may be missing", "a list"],
+    ids=["a number that may be missing", "a list", "yes or no"],
 )
 def test_the_expected_value_is_told(
     table: dict[str, Any], kind: type[Struct], message: str

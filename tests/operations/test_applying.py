@@ -24,6 +24,7 @@ from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexMade
 from wheelyard.operations.applied_files import AppliedFiles
 from wheelyard.operations.applying import Applying, ApplyOptions, ApplyReport, SourcedTables
+from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Key
 from wheelyard.wiring.index import Index
 
@@ -114,6 +115,15 @@ def test_a_file_is_put_into_force_and_again_changes_nothing(harness: IndexHarnes
     ]
     assert (second.changes, second.is_done) == ((), True)
     assert harness.snapshot() == before
+
+
+def test_no_file_opens_an_index_that_the_settings_close(harness: IndexHarness) -> None:
+    """Where the settings close all indexes, no change is said to let anonymous readers in."""
+    private = Settings(access=AccessSettings(private=True))
+
+    report = put(harness.opened(seed=5, settings=private), TEAM)
+
+    assert (report.is_done, report.anonymous) == (True, ())
 
 
 def test_a_grant_that_a_file_has_twice_is_one_grant(harness: IndexHarness) -> None:

@@ -1,25 +1,29 @@
 """Yank, unyank, delete and status, and what the journal tells of them."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.distributions import make_sdist, make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.operations.in_memory_index import ALICE, IndexHarness, history
-from wheelyard.errors import Forbidden, Invalid, NotFound
+from tests.refused import refused
+from wheelyard.errors import STORAGE_FULL, Forbidden, Invalid, NotFound, Unavailable
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Project, Status
-from wheelyard.operations.lifecycle import Lifecycle, ReleaseAction, Selection
+from wheelyard.operations.lifecycle import KEPT_FOR, Lifecycle, ReleaseAction, Selection
 
 DEMO = NormalizedName("demo")
 WHEEL, SDIST, TWO = make_wheel(), make_sdist(), make_wheel(version="2.0")
 FIRST = Selection(parse_version("1.0"))
 RELEASE_ACTIONS: tuple[ReleaseAction, ...] = ("yank", "unyank", "delete")
 
+T = TypeVar("T")
 Change = Callable[..., Project]
 CHANGES: dict[str, Change] = {
     "yank": lambda life, who, why="broken": life.change("yank", who, DEMO, FIRST, why).project,
@@ -185,6 +189,67 @@ def test_changes_need_the_right_to_manage(life: Lifecycle, change: str) -> None:
             CHANGES[change](life, Caller("token:bob", scopes))
 
     assert life.projects.get(DEMO) == before
+
+
+class FullStore(FakeStore):
+    """A store on a full disk, which has room for what may use its reserve alone."""
+
+    def with_reserve(self, action: Callable[[], T]) -> T:
+        """Let an action write."""
+        self.follow()
+        return action()
+
+
+def full_store(harness: IndexHarness) -> FullStore:
+    """Return the store of an index as it is on a full disk."""
+    full = Unavailable("The disk is full.", code=STORAGE_FULL)
+    return FullStore(harness.store, Fault(full, "put*", times=ALWAYS))
+
+
+STOPPING: dict[str, Change] = {
+    "yank": CHANGES["yank"],
+    "delete": CHANGES["delete"],
+    "quarantine": lambda life, who: life.set_status(who, DEMO, Status.QUARANTINED, "bad"),
+}
+
+
+@pytest.mark.parametrize("change", STOPPING)
+def test_what_stops_installations_works_on_a_full_disk(harness: IndexHarness, change: str) -> None:
+    """On a full disk, a bad release can be yanked or deleted, and a project put in quarantine."""
+    harness.upload(WHEEL)
+    revision = harness.index.projects.get(DEMO).revision
+    life = harness.opened(seed=3, store=full_store(harness)).lifecycle
+
+    assert STOPPING[change](life, ALICE).revision == revision + 1
+    assert harness.opened(seed=4).projects.get(DEMO).revision == revision + 1
+
+
+@pytest.mark.parametrize("change", ["unyank", "status"])
+def test_what_stops_no_installation_leaves_the_reserve(harness: IndexHarness, change: str) -> None:
+    """A change that can wait is refused on a full disk, and changes nothing."""
+    harness.upload(WHEEL)
+    CHANGES["yank"](harness.index.lifecycle, ALICE)
+    before = harness.snapshot()
+    life = harness.opened(seed=3, store=full_store(harness)).lifecycle
+
+    with refused(Unavailable, STORAGE_FULL):
+        CHANGES[change](life, ALICE)
+
+    assert harness.snapshot() == before
+
+
+def test_a_dry_run_needs_no_time_of_the_store(harness: IndexHarness) -> None:
+    """What a deletion would do is told also while the store cannot say what time it is."""
+    harness.upload(WHEEL)
+    store = FakeStore(harness.store, Fault(FaultKind.NOT_DONE, "time", times=ALWAYS))
+    life = harness.opened(seed=3, store=store).lifecycle
+
+    told = life.change("delete", ALICE, DEMO, FIRST, "", dry_run=True)
+
+    assert [file.filename for file in told.files] == [WHEEL.filename]
+    assert told.keep_until == harness.clock.now + KEPT_FOR
+    with pytest.raises(Unavailable):
+        life.change("delete", ALICE, DEMO, FIRST, "")
 
 
 def test_the_journal_tells_who_did_what_when(harness: IndexHarness, life: Lifecycle) -> None:

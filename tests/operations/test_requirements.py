@@ -339,6 +339,8 @@ def test_the_table_for_searches_is_not_complete(harness: IndexHarness) -> None:
     there.root.named("dev").search.start = no_thread
 
     unknown = "1 project may require it, too: the table for searches is not complete yet."
+    check = there.root.server.requirements(lambda _: ALICE)
+    assert check.of_deletion("dev", {LIB: ()}) == ()
     assert there.deleted("1.3") == (unknown,)
 
 

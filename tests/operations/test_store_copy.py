@@ -752,6 +752,23 @@ def test_an_old_copy_takes_no_rotation_back(source: IndexHarness, target: IndexH
     assert stored(target) == rotated
 
 
+def test_a_revoked_token_is_revoked_in_a_copy_that_has_rotated_it(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """A token that was revoked in the source is revoked in the target, which had rotated it."""
+    _, record = source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    copy(source, target, with_credentials=True)
+    there = target.opened(seed=4).tokens
+    there.rotate(record, timedelta(hours=1), "local:alice")
+    source.index.tokens.revoke(record.id, by="local:alice")
+
+    copy(source, target, with_credentials=True)
+
+    key = keys.token(record.id)
+    assert target.bytes_at(key) == source.bytes_at(key)
+    assert b'"revoked_at"' in target.bytes_at(key)
+
+
 def test_people_are_copied_and_stay_ended(source: IndexHarness, target: IndexHarness) -> None:
     """A person whose access was ended in one of both is ended in the copy, whatever is newer."""
     ana = Person(provider="acme", subject="ana", name="ana@acme.dev", confirmed_at=START)
@@ -851,7 +868,7 @@ def page(fetched_at: str) -> bytes:
 
 
 def test_facts_of_public_packages_are_copied(source: IndexHarness, target: IndexHarness) -> None:
-    """Owners, pinned digests and first uses arrive; files, which are fetched again, do not."""
+    """Owners, pins and first uses arrive; files and damaged pages, fetched again, do not."""
     wanted = {
         PAGE: page("2026-01-01T00:00:00Z"),
         PINS: b'{"files":{"requests-1.0.tar.gz":{"sha256":"aa","size":1}}}\n',
@@ -863,6 +880,7 @@ def test_facts_of_public_packages_are_copied(source: IndexHarness, target: Index
         Key("upstream/public-12345678/files/requests/aa/requests-1.0.tar.gz"): b"?",
         Key("upstream/public-12345678/uses/requests/aa/requests-1.0.tar.gz"): b"",
         keys.UPSTREAM_ADVISORIES: b"?",
+        Key("upstream/public-12345678/pages/damaged.json.gz"): b"?",
     }
     for key, body in (wanted | again).items():
         source.store.put(key, body, None)

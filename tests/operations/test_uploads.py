@@ -200,6 +200,13 @@ def test_one_release_has_many_files(harness: IndexHarness) -> None:
     assert [file.filename for file in listed] == sorted(made.filename for made in distributions)
 
 
+def test_a_version_is_listed_as_the_metadata_spell_it(harness: IndexHarness) -> None:
+    """A file is listed with the version of its metadata, also if its name has fewer zeros."""
+    metadata = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0.0\n"
+
+    assert harness.upload(make_wheel(version="1.0", metadata=metadata)).version == "1.0.0"
+
+
 @pytest.mark.parametrize("name", ["simple", "Legacy"])
 def test_no_project_has_the_name_of_a_route(harness: IndexHarness, name: str) -> None:
     """No project can have the name of a route."""

@@ -89,6 +89,18 @@ def test_a_token_that_helps_is_of_that_index(right: str, index: str, option: str
     assert command.endswith(f" --can {right} --project demo{option}")
 
 
+@pytest.mark.parametrize(
+    ("index", "option"), [("dev", ""), ("main", " --index main"), ("lab", " --index lab")]
+)
+def test_a_command_names_an_index_that_the_variable_does_not(index: str, option: str) -> None:
+    """A command is about the index of the message, also where `$WHEELYARD_INDEX` is another one."""
+    terminal = Terminal("dev", default_index="dev")
+
+    (command,) = terminal.commands(Advice(Remedy.RESTORE, "demo", index, "1.0"))
+
+    assert command == f"wheelyard restore demo 1.0{option}"
+
+
 @pytest.mark.parametrize("remedy", Remedy)
 def test_commands_can_be_pasted(remedy: Remedy) -> None:
     """Each command that a message names is one of the command line, with options that it has."""

@@ -135,6 +135,8 @@ def test_one_line_is_enough() -> None:
     assert (index.url, index.file_hosts) == ("https://index.example.com/simple/", None)
     assert upstream_of(toml=TWO).is_on
     assert not upstream_of(toml=TWO).finds_file_hosts
+    assert upstream_of(toml=TWO).labels == ("team-a", "b")
+    assert upstream_of("upstream.enabled=false", toml=TWO).labels == ()
     assert not upstream_of("upstream.enabled=false", toml=line).is_on
     for known in ("upstream.file_hosts=f.example", "upstream.offline=true"):
         assert not upstream_of(known, toml=line).finds_file_hosts

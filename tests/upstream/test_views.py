@@ -65,10 +65,12 @@ def page(server: InProcessServer, prefix: str = "/stable") -> ReadResponse:
     return look(server, f"{prefix}/simple/requests/", accept=JSON)
 
 
-def file(server: InProcessServer, filename: str, suffix: str = "") -> ReadResponse:
-    """Ask `stable` for a file, by the link on the page of main."""
+def file(
+    server: InProcessServer, filename: str, suffix: str = "", prefix: str = "/stable"
+) -> ReadResponse:
+    """Ask a view for a file, by the link on the page of main."""
     url = str(page(server, "").files[filename]["url"]).removeprefix("../..")
-    return look(server, f"/stable{url}{suffix}")
+    return look(server, f"{prefix}{url}{suffix}")
 
 
 def error(seen: ReadResponse) -> tuple[int, str]:
@@ -122,17 +124,18 @@ def test_an_installer_is_shown_what_fits_the_licence(tmp_path: Path, public: Fak
         assert file(server, OLD).status == 200
 
 
+@pytest.mark.parametrize("prefix", ["/stable", "/over"])
 def test_a_licence_of_many_releases_is_looked_up_later(
-    tmp_path: Path, upstream: FakeUpstream
+    tmp_path: Path, upstream: FakeUpstream, prefix: str
 ) -> None:
     """Of a project with many releases the old ones are hidden once somebody has asked for one."""
     wheels = [public_wheel("requests", f"{number}.0", "License: AGPL-3.0") for number in range(40)]
     upstream.publish(*map(FakeFile.of, wheels))
     with viewed(tmp_path, upstream, {"allowed_licenses": ["MIT"]}) as server:
-        before = [*page(server).files]
-        answer = error(file(server, before[0]))
+        before = [*page(server, prefix).files]
+        answer = error(file(server, before[0], prefix=prefix))
         server.clock.advance(seconds=5)
-        after = [*page(server).files]
+        after = [*page(server, prefix).files]
 
     assert len(before) == 10
     assert answer == (404, "view")

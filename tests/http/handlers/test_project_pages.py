@@ -282,6 +282,17 @@ def test_choice_is_kept_in_a_cookie(tmp_path: Path) -> None:
             assert "set-cookie" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    "path", ["demo/", "demo/1.0/", "nothing-left/"], ids=["project", "release", "no release"]
+)
+def test_a_private_project_is_not_called_public(app: InProcessServer, path: str) -> None:
+    """No page of a project of the team says that it is a public package."""
+    answer = app.get(f"/project/{path}", HTML, login(app, "read", "*"))
+
+    assert answer.status == 200
+    assert b"A public package" not in answer.body
+
+
 @pytest.mark.parametrize("path", ["/project/demo/", "/project/demo/1.0/"])
 def test_caller_sees_neighbours_it_may_read(app: InProcessServer, path: str) -> None:
     """Each caller sees the other projects that it may read, whoever looked at the page before."""

@@ -397,6 +397,13 @@ def test_an_unknown_provider_is_not_found(place: Place, path: str) -> None:
     assert "Sign in with Acme" in answer.body.decode()
 
 
+def test_without_a_provider_no_sign_in_with_one_is_found(tmp_path: Path) -> None:
+    """A server without a provider has neither a way to one nor a way back from one."""
+    with in_process(tmp_path, Settings()) as server:
+        for path in ("/-/sign-in/acme/", "/-/sign-in/acme/callback?code=x&state=y"):
+            assert Browser(server).open(path).status == 404
+
+
 def test_a_look_at_the_headers_uses_nothing_up(place: Place) -> None:
     """A HEAD or POST of the link back from a provider does not use up the sign-in."""
     browser = Browser(place.server)

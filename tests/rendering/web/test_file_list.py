@@ -83,6 +83,15 @@ def test_row_has_all_that_is_known() -> None:
         assert wanted in text
 
 
+def test_a_file_without_a_digest_and_metadata_has_no_details() -> None:
+    """The row of a file folds its digest and metadata, and nothing if it has neither."""
+    described = shown_files(release_head(project(file())))
+    bare = shown_files(release_head(project(replace(file(), sha256="", sidecars={}))))
+
+    assert "<summary>SHA-256 and metadata</summary>" in described
+    assert bare.count("<details") == described.count("<details") - 1
+
+
 def test_few_files_need_no_filter() -> None:
     """A release with few files has one page, and nothing to filter."""
     few, more = (project(*many_files(count)) for count in (FILTERED_FILES, FILTERED_FILES + 1))

@@ -80,6 +80,8 @@ def test_authors_are_shown_once(
         ("=?utf-8?q?=22A=22?= <a@x.example>", '"\\"A\\"" <a@x.example>'),
         ('"A=?x" <a@x.example>', '"A=?x" <a@x.example>'),
         ("=?zip?b?a?=", "=?zip?b?a?="),
+        ("=?zip?b?a,b?= <a@x.example>", "=?zip?b?a,b?= <a@x.example>"),
+        (r'"A\"=?x" <a@x.example>', r'"A\"=?x" <a@x.example>'),
     ],
 )
 def test_programs_get_names_as_pages_show_them(text: str, decoded: str) -> None:

@@ -112,6 +112,20 @@ def test_import_names_are_shown() -> None:
     assert "Import" not in in_text(shown_release(TWO, "1.0"))
 
 
+def test_each_classifier_has_a_row_but_versions_of_a_language() -> None:
+    """Each classifier is a row of its own, and all versions of one language are one row."""
+    texts = ("Topic :: Internet", "Topic :: System", "Programming Language :: Python :: 3")
+    lines = [f"Classifier: {text}" for text in (*texts, f"{texts[-1]}.12")]
+    page = shown_release(TWO, "1.0", core(*lines))
+
+    rows = [re.sub("<[^>]+>", "", row) for row in re.findall("<dd>(.*?)</dd>", page)]
+    assert [row for row in rows if row in {"Internet", "System", "Python :: 3, 3.12"}] == [
+        "Python :: 3, 3.12",
+        "Internet",
+        "System",
+    ]
+
+
 def test_dependencies_that_are_here_are_links() -> None:
     """Dependencies that are here are links; so are the project and the latest release."""
     metadata = core("Requires-Dist: Base.One>=1", "Requires-Dist: hidden")
