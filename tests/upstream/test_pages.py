@@ -97,6 +97,24 @@ def test_a_page_is_asked_for_once(asking_process: Asking, upstream: FakeUpstream
     assert not third.is_stale
 
 
+@pytest.mark.parametrize("process", ["asking_process", "process_of_both"])
+def test_a_page_that_another_process_has_stored_is_no_guess(
+    request: pytest.FixtureRequest, process: str
+) -> None:
+    """A page of the store is there without a lookup, of which a client that guesses has no more."""
+    asking: Asking = request.getfixturevalue(process)
+    stored_page = asking.page("requests").page
+    other = asking.again()
+
+    peeked = other.pages.read_fresh(REQUESTS)
+
+    assert peeked is not None
+    assert peeked.page is not None
+    assert peeked.page.page == stored_page
+    asking.clock.advance(seconds=601)
+    assert asking.again().pages.read_fresh(REQUESTS) is None  # the index has to be asked again
+
+
 def test_a_page_that_has_not_changed(asking_process: Asking, upstream: FakeUpstream) -> None:
     """After its time to live a page is revalidated; if unchanged, it is rewritten hours later."""
     before = asking_process.page("requests").page
