@@ -120,7 +120,7 @@ def test_each_index_has_its_own_packages(server: InProcessServer) -> None:
 )
 def test_what_main_lacks_may_be_in_another_index(server: InProcessServer, path: str) -> None:
     """Whoever asks main for a project that it does not have hears which other indexes there are."""
-    server.publish_to("dev", NEW)
+    server.publish_to("prod", NEW)
 
     missing = decode(server.get(path).body)
 
@@ -128,8 +128,10 @@ def test_what_main_lacks_may_be_in_another_index(server: InProcessServer, path: 
         "This is about the index main: there are also all, dev, finals, prod, view."
         in missing["message"]
     )
-    assert server.get(f"/dev{path}").status == 200
-    assert b"there are also" not in server.get(f"/prod{path}").body
+    assert server.get(f"/prod{path}").status == 200
+    elsewhere = server.get(f"/dev{path}")
+    assert elsewhere.status == 404
+    assert b"there are also" not in elsewhere.body
 
 
 def test_an_upload_to_an_unknown_index_says_where_indexes_are_listed(

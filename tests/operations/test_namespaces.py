@@ -2,6 +2,7 @@
 
 import tomllib
 from pathlib import Path
+from random import Random
 from typing import Final
 
 import pytest
@@ -32,6 +33,7 @@ from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.namespaces import Namespaces, namespaces_of_patterns
 from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.local import LocalStore
 from wheelyard.wiring.index import Index
 
 BY: Final = "local:bo"
@@ -172,6 +174,17 @@ def test_projects_from_before_go_on(harness: IndexHarness) -> None:
     assert owned == {core: [False], gone: [False], of_token: [False], "acme-new": [True]}
     harness.index.server.namespaces.change("acme", {"owners": ["htpasswd:cy"]}, BY)
     assert [each.owned for each in describe(harness.index.projects.get(core))] == [True]
+
+
+def test_the_uploader_of_a_project_in_a_namespace_may_have_any_name(tmp_path: Path) -> None:
+    """The namespaces of a project are found, also if no file could have its uploader's name."""
+    harness = IndexHarness(tmp_path, other=LocalStore(tmp_path / "store", Random(1)))
+    harness.upload(make_wheel("acme_core", "1.0"), replace(ANYBODY, principal="static:ci//deploy"))
+    harness.clock.advance(seconds=60)
+    grant(harness.index)
+
+    project = harness.index.projects.get(NormalizedName("acme-core"))
+    assert [each.owned for each in harness.index.server.namespaces.describe(project)] == [False]
 
 
 def test_a_reserved_name_is_new(harness: IndexHarness) -> None:

@@ -12,7 +12,7 @@ from tests.settings.written import settings_of
 from wheelyard.catalog import keys
 from wheelyard.catalog.format import FORMAT, StoreFormat
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.storage.base import ABSENT
+from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.stores import (
     StoreTraits,
@@ -73,6 +73,20 @@ def test_a_missing_folder_is_named_and_not_made(tmp_path: Path, name: str, messa
     assert caught.value.message.startswith(message.format(folder=tmp_path))
     assert not (tmp_path / "tokens").exists()
     assert not (tmp_path / "missing").exists()
+
+
+def test_a_store_in_memory_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store in memory is no folder of that name, and is empty each time that it is opened."""
+    monkeypatch.chdir(tmp_path)
+    settings = settings_of('[store]\nlocation = "memory:"\n', tmp_path)
+    before = sorted(tmp_path.iterdir())
+
+    for _ in range(2):
+        opened = open_stores(settings, system_runtime(), create=True)
+        assert list(opened.stores.documents.list("")) == []
+        opened.stores.documents.put(Key("a.json"), b"{}", ABSENT)
+
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from tests.fake_store import FakeStore, FaultKind
 from tests.fake_store import Fault as StoreFault
-from tests.fake_time import fake_runtime
+from tests.fake_time import Clock, fake_runtime
 from tests.metrics import samples
 from tests.upstream.asking import LOOPBACK, Asking, server_of
 from tests.upstream.fake_pages import Fault
@@ -28,12 +28,14 @@ from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.access import NameFilter, parse_name_patterns
 from wheelyard.model.project import Status
 from wheelyard.sources.simple_page import FetchedPage
-from wheelyard.storage.base import Key, Stored
+from wheelyard.storage.base import ABSENT, Key, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.chain import ALL
 from wheelyard.upstream.file_cache import Pin, PinnedDigests
 from wheelyard.upstream.observation import Kind
+from wheelyard.upstream.owners import Ownership, StoredOwners
 from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.wiring.stores import system_runtime
 
@@ -41,6 +43,7 @@ REQUESTS = canonicalize_name("requests")
 PACKAGE = public_wheel("requests", "2.0")
 DAY = 86_400
 BREAKER = "wheelyard_upstream_breaker_open"
+FIRST = "public"
 
 
 @pytest.fixture
@@ -94,6 +97,24 @@ def test_a_page_is_asked_for_once(asking_process: Asking, upstream: FakeUpstream
     assert not third.is_stale
 
 
+@pytest.mark.parametrize("process", ["asking_process", "process_of_both"])
+def test_a_page_that_another_process_has_stored_is_no_guess(
+    request: pytest.FixtureRequest, process: str
+) -> None:
+    """A page of the store is there without a lookup, of which a client that guesses has no more."""
+    asking: Asking = request.getfixturevalue(process)
+    stored_page = asking.page("requests").page
+    other = asking.again()
+
+    peeked = other.pages.read_fresh(REQUESTS)
+
+    assert peeked is not None
+    assert peeked.page is not None
+    assert peeked.page.page == stored_page
+    asking.clock.advance(seconds=601)
+    assert asking.again().pages.read_fresh(REQUESTS) is None  # the index has to be asked again
+
+
 def test_a_page_that_has_not_changed(asking_process: Asking, upstream: FakeUpstream) -> None:
     """After its time to live a page is revalidated; if unchanged, it is rewritten hours later."""
     before = asking_process.page("requests").page
@@ -106,6 +127,9 @@ def test_a_page_that_has_not_changed(asking_process: Asking, upstream: FakeUpstr
     assert after.age == 0
     assert stored(asking_process).version == version
     assert upstream.asked("requests")[-1].header("if-none-match") == before.etag
+    registry = asking_process.observation.registry
+    counted = samples(registry, "wheelyard_upstream_requests_total")
+    assert counted == {("page", "200"): 1, ("page", "304"): 1}
     asking_process.clock.advance(hours=2)
     asking_process.page("requests")
     assert (
@@ -726,17 +750,48 @@ def test_a_name_that_moves(process_of_both: Asking, upstream: FakeUpstream) -> N
 def test_a_name_that_comes_back(
     process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
-    """A name that its owner alone has again is served again, and has changed its owner once."""
+    """A name that its owner alone has again is served a minute later, and has moved once."""
     process_of_both.page("requests")
     upstream.drop("requests")
     process_of_both.clock.advance(seconds=601)
     assert process_of_both.found("requests") is None
     upstream.publish(PACKAGE)
     second_upstream.drop("requests")
-    process_of_both.clock.advance(seconds=601)
+    process_of_both.clock.advance(seconds=61)
 
     assert process_of_both.filenames("requests") == [PACKAGE.filename]
     assert process_of_both.counted("owner_change") == 1
+
+
+def test_a_name_that_moves_stays_hidden_while_its_owner_is_silent(
+    process_of_both: Asking, upstream: FakeUpstream
+) -> None:
+    """A name that another index has is shown by none, though a page of its silent owner is kept."""
+    process_of_both.page("requests")
+    upstream.drop("requests")
+    process_of_both.clock.advance(seconds=601)
+    assert process_of_both.found("requests") is None
+    upstream.publish(PACKAGE)
+    owner, _ = process_of_both.pages.single_chains(REQUESTS)
+    assert owner.ask_now(REQUESTS) is not None  # as an index that asks this one alone does
+    upstream.behave("requests", 503)
+    process_of_both.clock.advance(seconds=601)
+
+    assert process_of_both.found("requests") is None
+
+
+def test_an_upload_of_a_name_that_has_just_moved(
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+) -> None:
+    """Before an upload it does not count that, seconds ago, no index had what its owner gave up."""
+    second_upstream.drop("requests")
+    process_of_both.page("requests")
+    upstream.drop("requests")
+    process_of_both.clock.advance(seconds=601)
+    assert process_of_both.found("requests") is None
+    second_upstream.publish(public_wheel("requests", "99.0"))
+
+    assert process_of_both.pages.ask(REQUESTS)  # nobody may upload it by mistake
 
 
 def test_an_upload_of_a_name_that_may_have_moved(
@@ -874,6 +929,42 @@ def test_forgetting_a_name_forgets_its_digests(
     assert pins.complete(page) is page
     other = Pin("b" * 64, 1)
     assert pins_of(asking_process).pin(REQUESTS, PACKAGE.filename, other) == other
+
+
+@pytest.mark.parametrize(
+    ("stored", "written", "kept"),
+    [("", FIRST, FIRST), (FIRST, "", FIRST), ("", "", "")],
+    ids=["seen by the later one", "seen by the earlier one", "seen by none"],
+)
+def test_of_two_processes_that_write_an_owner_one_that_has_seen_a_contest_is_right(
+    stored: str, written: str, kept: str
+) -> None:
+    """Whichever process writes last, what an earlier index has is in the store once one saw it."""
+    clock = Clock()
+    owners = StoredOwners(MemoryStore(clock.seconds), ALL)
+    for moved_to in (stored, written):
+        ownership = Ownership(
+            owner="second", asked_at=clock.now, moved_to=moved_to, is_contested=bool(moved_to)
+        )
+        owners.save(REQUESTS, ownership, ABSENT)
+        clock.advance(seconds=1)
+
+    found = owners.load(REQUESTS)
+    assert found is not None
+    assert found.ownership is not None
+    assert (found.ownership.moved_to, found.ownership.is_contested) == (kept, bool(kept))
+
+
+def test_a_refresh_asks_the_index_before_the_owner(
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+) -> None:
+    """A refresh sees at once that an earlier index has the name, too, and shows nothing of it."""
+    second_upstream.publish(public_wheel("rare", "1.0"))
+    process_of_both.page("rare")
+    upstream.publish(public_wheel("rare", "99.0"))
+
+    assert process_of_both.pages.ask_now(canonicalize_name("rare")) is None
+    assert process_of_both.found("rare") is None
 
 
 def test_a_refresh_gets_what_is_new_at_once(asking_process: Asking, upstream: FakeUpstream) -> None:

@@ -132,6 +132,19 @@ def test_a_host_that_refuses_everything_is_not_tested_at_each_refusal() -> None:
     assert hosts.is_answering(first, first) is None
 
 
+def test_a_refusal_just_after_an_answer_costs_one_request(
+    public: FakeUpstream, tmp_path: Path
+) -> None:
+    """Where another page was answered in this second, a refusal is 403 without a further test."""
+    public.refuse("evil", ARTIFACTORY)
+    with front(tmp_path, public) as server:
+        assert page_of(server, "requests").status == 200
+        asked = len(public.requests)
+
+        assert page_of(server, "evil").status == 403
+        assert len(public.requests) == asked + 1
+
+
 def test_a_refusal_is_not_passed_by(public: FakeUpstream, tmp_path: Path) -> None:
     """A project that is refused now is not served from the cache, also while its index is down."""
     with front(tmp_path, public) as server:

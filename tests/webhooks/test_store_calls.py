@@ -5,14 +5,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from tests.distributions import make_wheel
 from tests.fake_store import FakeStore
 from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import ALICE, IndexHarness
-from tests.operations.two_indexes import TwoIndexes
+from tests.operations.two_indexes import DEMO, TwoIndexes
 from tests.webhooks.harness import WebhookHarness, running_webhooks
 from wheelyard.api.package_request_operations import find_waiting
+from wheelyard.catalog import keys
+from wheelyard.operations.lifecycle import Selection
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.webhook_building import build_dispatcher
 
@@ -105,6 +108,26 @@ def test_only_feeds_that_a_webhook_is_told_of_are_read(hooks: WebhookHarness) ->
     look = take(store)
     prod = [("get", "indexes/prod/changes.json"), ("list", "indexes/prod/pending/")]
     assert look == sorted([*LOOK, *prod])
+
+
+def test_of_files_that_are_listed_no_older_commit_is_read(hooks: WebhookHarness) -> None:
+    """A message about files that their project lists reads no commit before its own."""
+    for version in range(1, 6):
+        hooks.index.upload(make_wheel(version=f"{version}.0"))
+    hooks.add()
+    index, store = observed(hooks.index)
+    dispatcher = build_dispatcher(index.server, partial(find_waiting, index))
+    dispatcher.deliver_if_due()
+    hooks.index.index.lifecycle.change("yank", ALICE, DEMO, Selection(Version("5.0")), "")
+    take(store)
+
+    hooks.index.clock.advance(seconds=10)
+    dispatcher.deliver_if_due()
+
+    index.server.webhook_sender.close()
+    assert hooks.receiver.types == ["project.yanked"]
+    older_commits = {("get", keys.commit(DEMO, number)) for number in range(1, 6)}
+    assert older_commits.isdisjoint(take(store))
 
 
 def test_without_a_webhook_a_server_reads_twice_a_minute(hooks: WebhookHarness) -> None:
