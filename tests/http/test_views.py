@@ -511,6 +511,20 @@ def _names(server: InProcessServer, path: str) -> list[str]:
     return [project["name"] for project in page["projects"]]
 
 
+def test_today_is_shown_as_it_is_now(server: InProcessServer) -> None:
+    """What gets old enough in the course of a day is on its page from then on, and not before."""
+    server.clock.advance(hours=12)
+    server.publish_to("dev", OLD)
+    server.clock.advance(days=7, hours=-1)
+    path = "/aged/as-of-2026-01-08/simple/demo/"
+
+    too_new = versions(server, path)
+    server.clock.advance(hours=1)
+
+    assert too_new == []
+    assert versions(server, path) == ["1.0"]
+
+
 def test_a_project_of_which_nothing_is_shown_is_not_listed(server: InProcessServer) -> None:
     """Lists and searches of a view have the projects of which it shows a file."""
     early = make_wheel("early", "1.0rc1")

@@ -166,6 +166,20 @@ def test_reasons_are_in_order_and_each_has_its_words() -> None:
     assert all(reason.changes_at is None for reason in reasons[:-1])
 
 
+@pytest.mark.parametrize(
+    ("clean_after", "advice"),
+    [("2.0", "Use 2.0 or newer."), ("", "Use another package.")],
+    ids=["a later version is clean", "no version is clean"],
+)
+def test_a_vulnerable_version_has_one_to_use(clean_after: str, advice: str) -> None:
+    """Who is refused a vulnerable version is told from which version on it is clean, if any is."""
+    facts = facts_with(vulnerabilities=Vulnerabilities(("CVE-1",), 7.0, clean_after))
+
+    (reason,) = rules_of_upstream(RuleKeys(min_cvss=7)).reasons(facts, NOW)
+
+    assert reason.text.endswith(f": CVE-1. {advice}")
+
+
 @pytest.mark.parametrize("make", [rules_of_upstream, lambda keys: rules_of_index(keys, "stable")])
 def test_an_approval_lifts_the_same_everywhere(make: Any) -> None:  # noqa: ANN401 - a function
     """The approval of a version ends its cooldown, and what `despite` names, in each index."""

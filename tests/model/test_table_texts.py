@@ -11,3 +11,10 @@ def test_a_list_of_thousands_is_cut() -> None:
 
     assert text.startswith("deny n0 n1 ")
     assert text.endswith(" n19 and 6980 more")
+
+
+def test_values_are_written_as_in_the_table() -> None:
+    """Truth values are written as TOML has them, also within a list or a table."""
+    text = describe_table({"promote_only": True, "rules": [{"yanked": False}]})
+
+    assert text == "promote_only true, rules yanked=false"

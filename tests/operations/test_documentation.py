@@ -65,3 +65,19 @@ def test_the_end_of_the_server_waits_for_no_page(
     documentation.close()
 
     assert killed.is_set()
+
+
+@pytest.mark.parametrize("problem", ["markup", "complex", "unavailable"])
+def test_a_page_that_cannot_be_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    """A page that cannot be rendered has no HTML, so that its readers get its source."""
+    monkeypatch.setattr(RenderProcess, "render", lambda *_: {"problem": problem})
+    (tmp_path / "README.md").write_text("# Acme")
+    documentation = Documentation(tmp_path)
+
+    job = documentation.render(FRONT)
+
+    assert job is not None
+    assert job.result(TIMEOUT_SECONDS) is None
+    documentation.close()

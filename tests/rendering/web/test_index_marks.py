@@ -3,6 +3,7 @@
 import re
 from itertools import combinations
 
+import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -15,6 +16,7 @@ from tests.rendering.web.pages import (
     shown_release,
 )
 from tests.rendering.web.test_project_page import in_text
+from wheelyard.model.project import Status
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.accent import contrast, parse_colour
 from wheelyard.rendering.web.assets import STYLE, load_assets
@@ -80,6 +82,17 @@ def test_private_projects_are_marked_where_there_are_public_ones() -> None:
         marks = project_marks(public, tells_private=tells_private)
         assert marks == ' <span class="mark">public</span>'
     assert "demo 1.0 private" in in_text(shown_release(project(file()), "1.0"))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(Status.QUARANTINED, "danger"), (Status.ARCHIVED, "warning"), (Status.DEPRECATED, "warning")],
+)
+def test_a_state_is_as_conspicuous_as_it_is_grave(status: Status, kind: str) -> None:
+    """In lists a project in quarantine has the mark of a danger, and another state a warning."""
+    marks = project_marks(ProjectFacts(NormalizedName("demo"), status=status))
+
+    assert marks == f' <span class="mark {kind}">{status}</span>'
 
 
 def test_dependencies_say_what_is_private_and_public() -> None:

@@ -19,6 +19,7 @@ from tests.rendering.web.pages import (
 )
 from wheelyard.model.project import Project, Status
 from wheelyard.rendering.project_facts import ProjectFacts, latest_release, releases_of
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page
 from wheelyard.rendering.web.viewer import ANYONE, Viewer
 
@@ -287,3 +288,14 @@ def test_quarantined_project_shows_no_file() -> None:
     text = in_text(shown_project(project(file(), status=Status.QUARANTINED)))
 
     assert "demo-1.0" not in text
+
+
+@pytest.mark.parametrize("is_certain", [True, False])
+def test_a_script_replaces_no_address_that_is_certain(*, is_certain: bool) -> None:
+    """Only where no setting says the URL of the index, a script takes it from the browser."""
+    environment = PageEnvironment("http://index.example/simple/", is_certain=is_certain)
+
+    page = shown_release(project(file()), "1.0", environment=environment)
+
+    assert ("data-root" in page) is not is_certain
+    assert "http://index.example/simple/ demo==1.0" in in_text(page)

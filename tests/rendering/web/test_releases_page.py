@@ -205,3 +205,18 @@ def test_releases_that_are_close_share_a_dot() -> None:
     assert f'y="20"><title>{title}</title><circle r="7"/>' in page
     assert f'y="36"><title>1.9rc1, {TODAY}, pre-release</title><circle r="5"/>' in page
     assert "Larger: several, hollow: pre-release" in in_text(page)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["flag first", "flag last"])
+def test_a_flag_is_above_the_other_dots_of_its_day(order: int) -> None:
+    """Of the dots of one day, that of a release which another index has is the highest."""
+    dots = [
+        Dot(TODAY, "1.0", ("flagged",)),
+        Dot(TODAY, "1.1"),
+        Dot(TODAY, "2.0rc1", ("prerelease",)),
+    ]
+
+    figure = draw_timeline(dots[::order], "")
+
+    heights = {int(y): name for y, name in re.findall('y="([0-9]+)"><title>([^<]*)<', figure)}
+    assert [heights[y] for y in sorted(heights)] == ["1.0", "1.1", "2.0rc1"]
