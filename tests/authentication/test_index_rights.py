@@ -407,6 +407,23 @@ def test_a_public_bucket_closes_no_index() -> None:
 
 
 @pytest.mark.parametrize(
+    ("projects", "who", "is_told"),
+    [("*", "anonymous", True), ("open-*", "anonymous", False), ("*", "user:ana@acme.dev", False)],
+    ids=["everybody may read all", "everybody may read some", "one person may read all"],
+)
+def test_a_grant_beside_one_for_everybody(projects: str, who: str, *, is_told: bool) -> None:
+    """Who grants a right to read is told if another grant lets anybody read every project."""
+    others = GrantFields(who=(who,), projects=(projects,), actions=("read",))
+    granted = build_grant("g1", _fields(""), NO_GROUPS)
+    grants = Grants((build_grant("g2", others, NO_GROUPS), granted))
+
+    warnings = list(texts_of(stored_grant_warnings(Settings(), granted, grants, ())))
+
+    words = "anybody may read every project all the same"
+    assert any(words in text for text in warnings) is is_told
+
+
+@pytest.mark.parametrize(
     ("named", "open_indexes", "is_told"),
     [
         ("", (), True),

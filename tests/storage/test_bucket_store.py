@@ -161,18 +161,22 @@ def test_what_is_denied_is_an_error(call: Callable[[BucketStore], object]) -> No
     assert bucket.asked == 1
 
 
-def test_a_silent_bucket_is_asked_by_one_call_at_a_time() -> None:
-    """After a bucket has not answered, calls fail without a request, and later one asks once."""
+def test_a_silent_bucket_is_asked_by_one_call_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
+    """After a bucket has not answered, calls fail without a request and a line in the log."""
     bucket = FailingBucket((FailureKind.UNCLEAR, 0))
     asked = list[int]()
+    logged = list[int]()
 
     for seconds in (0.0, 0.0, COOL_DOWN_SECONDS, 0.0):
         bucket.clock.advance(seconds=seconds)
         before = bucket.asked
+        caplog.clear()
         with refused(Unavailable, "storage_unavailable"):
             bucket.get(KEY)
         asked.append(bucket.asked - before)
+        logged.append(len(caplog.records))
 
+    assert [lines > 0 for lines in logged] == [True, False, True, False]
     assert asked[0] > 1
     assert asked[1:] == [0, 1, 0]
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from packaging.utils import canonicalize_name
 
-from tests.fake_store import FakeStore, FaultKind
+from tests.fake_store import Before, FakeStore, FaultKind
 from tests.fake_store import Fault as StoreFault
 from tests.fake_time import Clock, fake_runtime
 from tests.metrics import samples
@@ -95,6 +95,23 @@ def test_a_page_is_asked_for_once(asking_process: Asking, upstream: FakeUpstream
     assert first.page is second.page
     assert third.page == first.page
     assert not third.is_stale
+
+
+def test_a_page_that_another_process_stores_meanwhile_stays(
+    asking_process: Asking, upstream: FakeUpstream
+) -> None:
+    """A page that arrives late takes the place of no newer one that is in the store by then."""
+    newer = public_wheel("requests", "3.0")
+
+    def ask_meanwhile() -> None:
+        upstream.publish(newer)
+        asking_process.page("requests")
+
+    store = FakeStore(asking_process.store, Before(ask_meanwhile, "put", "*requests*"))
+    late = asking_process.again(store=store)
+
+    assert late.filenames("requests") == [PACKAGE.filename]
+    assert asking_process.again().filenames("requests") == [PACKAGE.filename, newer.filename]
 
 
 @pytest.mark.parametrize("process", ["asking_process", "process_of_both"])

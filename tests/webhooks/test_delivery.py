@@ -869,6 +869,24 @@ def test_a_failure_that_goes_on_is_logged_once(
     assert "webhooks are told of nothing for now: builds: " in message
 
 
+def test_what_could_not_be_read_is_sent_later(hooks: WebhookHarness) -> None:
+    """What a server could not read is sent at its next look at which the store answers."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    hooks.index.index.changes.newest()
+    away = Fault(FaultKind.NOT_DONE, "*", keys.project(DEMO), times=ALWAYS)
+    store = FakeStore(hooks.index.store, away)
+    server = DeliveringServer(hooks.index.opened(seed=50, store=store))
+    hooks.servers.append(server)
+
+    assert server.deliver() == LOOK_SECONDS
+    assert hooks.receiver.asked == []
+    store.follow()
+    server.deliver()
+
+    assert projects_of(hooks.receiver.taken) == ["demo 1.0"]
+
+
 def delivery_that_loses_its_lease(hooks: WebhookHarness) -> Delivery:
     """Return what delivers to a webhook, and loses the lease after its first message."""
     may_send = iter([True, False])

@@ -135,13 +135,20 @@ def test_discovery_is_json_alone(server: InProcessServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [settings_of(), Settings(server=SERVER), Settings()],
+    ("settings", "publishers"),
+    [
+        (settings_of(), []),
+        (Settings(server=SERVER), [PUBLISHER]),
+        (Settings(), []),
+    ],
     ids=["no-publisher", "no-audience", "nothing of it"],
 )
-def test_without_a_publisher_nothing_is_discovered(tmp_path: Path, settings: Settings) -> None:
+def test_without_a_publisher_nothing_is_discovered(
+    tmp_path: Path, settings: Settings, publishers: list[dict[str, object]]
+) -> None:
     """Where no job may publish, clients learn of no steps, and ask for no token."""
-    with in_process(tmp_path, settings, tables=toml_of(main=OPEN_MAIN)) as server:
+    tables = toml_of(main=OPEN_MAIN, publisher=publishers)
+    with in_process(tmp_path, settings, tables=tables) as server:
         answers = [server.get(f"{DISCOVERY}?discover=%2Flegacy%2F"), server.get("/_/oidc/audience")]
 
     assert [answer.status for answer in answers] == [404, 404]

@@ -50,15 +50,17 @@ def targets(summary: DecisionSummary) -> list[list[str]]:
 def test_all_of_it_is_one_commit(decision_maker: Deciding) -> None:
     """Several approvals are one commit with one reason; the same again writes nothing."""
     wanted = [target("a", "1.0", A), target("b", "2.0", B.upper()), target("a", "1.0.0", C)]
+    wanted.append(target("a", "2.0", B))
     dry = decision_maker.decide(APPROVED, wanted, "T-7", dry_run=True)
     assert in_force(decision_maker).revision == 0
 
     first = decision_maker.decide(APPROVED, wanted, "T-7")
 
-    assert targets(first) == targets(dry) == [["a 1.0", "b 2.0"], [], []]
+    assert targets(first) == targets(dry) == [["a 1.0", "b 2.0", "a 2.0"], [], []]
     assert {decision.reason for decision in in_force(decision_maker).decisions} == {"T-7"}
-    assert [decision.sha256 for decision in first.decided] == [(A, C), (B,)]
-    assert targets(decision_maker.decide(APPROVED, wanted, "again")) == [[], ["a 1.0", "b 2.0"], []]
+    assert [decision.sha256 for decision in first.decided] == [(A, C), (B,), (B,)]
+    again = decision_maker.decide(APPROVED, wanted, "again")
+    assert targets(again) == [[], ["a 1.0", "b 2.0", "a 2.0"], []]
     assert in_force(decision_maker).revision == 1
 
 
