@@ -118,6 +118,22 @@ def test_what_the_upstream_has_no_more_is_not_exported(team: Team) -> None:
     assert team.public_paths() == paths_of("idna", IDNA)
 
 
+def test_a_damaged_public_package_leaves_the_others(team: Team) -> None:
+    """A public package whose metadata the store has lost is named, and all others are exported."""
+    (metadata,) = team.store.glob(f"upstream/*/files/idna/*/{IDNA.filename}.metadata")
+    metadata.chmod(0o600)
+    metadata.write_bytes(bytes(metadata.stat().st_size))
+
+    (message,) = team.export().failed
+
+    assert "this file of idna is not in it. Ask the operator" in message
+    assert paths_of("rich", RICH) < team.public_paths()
+    assert "idna" not in (team.site / "simple/index.json").read_text()
+    team.keep(IDNA)
+    assert team.export().failed == ()
+    assert team.public_paths() == paths_of("idna", IDNA) | paths_of("rich", RICH)
+
+
 def test_a_licence_is_looked_up_for_each_page(team: Team) -> None:
     """Pages that have to wait for the licence of a file are those of an index without the rule."""
     result = team.export(blocked_licenses=("AGPL-3.0-only",))

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.errors import UNREADABLE_CODES, Conflict, Invalid, NotFound, Unavailable, quoted
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, quoted
 from wheelyard.exporting import project_export, site_folder
 from wheelyard.exporting.application import SiteApplication, index_for_site
 from wheelyard.exporting.index_folders import (
@@ -484,7 +484,7 @@ def _export_project(
     try:
         return project_exporter.export(facts)
     except (NotFound, Unavailable) as fault:
-        if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES:
+        if isinstance(fault, Unavailable) and fault.code not in project_export.LOST_CODES:
             raise
         return _FailedProject(Terminal().message(fault.message, fault.advice))
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.errors import UNREADABLE_CODES, NotFound, Unavailable
+from wheelyard.errors import UNREADABLE_CODES, UPSTREAM_UNAVAILABLE, NotFound, Unavailable
 from wheelyard.exporting.application import SiteApplication
 from wheelyard.exporting.site_folder import COMMON_PATHS, ManifestEntry, SiteStore
 from wheelyard.exporting.site_pages import (
@@ -32,6 +32,8 @@ ROOTS: Final = ("simple/", "project/", "pypi/", "integrity/")
 """The folders in which each project has a folder of its own."""
 PAGE_PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
 """The folders of pages, which end with a slash, and the pages outside of these folders."""
+LOST_CODES: Final = UNREADABLE_CODES | {UPSTREAM_UNAVAILABLE}
+"""The codes of an Unavailable for what the store has lost. No upstream index is asked for it."""
 PAGES_AT_ONCE: Final = 32
 """How many pages of a project are in memory at a time."""
 
@@ -103,7 +105,7 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
 
         The result has `facts` for the manifest, without their `document` if the next export has to
         read the project again. Nothing is deleted here. Raises NotFound, or Unavailable with one of
-        `UNREADABLE_CODES`, if the store has lost something of the project. Raises Unavailable with
+        `LOST_CODES`, if the store has lost something of the project. Raises Unavailable with
         another code if the store or the site does not answer. Raises Conflict if the lease is lost.
         """
         listing = self._read_listing(facts)
@@ -111,7 +113,7 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
             try:
                 return self._export_listing(listing, facts)
             except (NotFound, Unavailable) as fault:
-                is_lost = isinstance(fault, NotFound) or fault.code in UNREADABLE_CODES
+                is_lost = isinstance(fault, NotFound) or fault.code in LOST_CODES
                 later_listing = self._read_listing(facts)
                 # if the document is the same, the store has lost something that it lists
                 if not is_lost or later_listing.version == listing.version:
