@@ -7,7 +7,7 @@ import pytest
 
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.operations.descriptions.child_process import RenderProcess
-from wheelyard.operations.documentation import FRONT, Documentation, read_folder
+from wheelyard.operations.documentation import FRONT, Documentation, find_folder, read_folder
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,8 @@ def test_a_page_that_cannot_be_rendered(
     assert job is not None
     assert job.result(TIMEOUT_SECONDS) is None
     documentation.close()
+
+
+def test_the_documentation_is_found() -> None:
+    """A server that runs from a clone, where no wheel was built, has the pages of the clone."""
+    assert FRONT in read_folder(find_folder()).pages
