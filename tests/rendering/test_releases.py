@@ -2,10 +2,11 @@
 
 from itertools import permutations
 
+from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tests.rendering.examples import NOON, file
+from tests.rendering.examples import NOON, file, project
 from wheelyard.model.project import Event, Project
 from wheelyard.model.project_changes import apply
 from wheelyard.rendering.project_facts import release_of, releases_of
@@ -15,8 +16,16 @@ def test_spellings_of_a_version_are_one_release() -> None:
     """A release is the same whether it is asked for or listed, in whatever order its files came."""
     files = (file("1.0"), file("1.0.0", is_wheel=False), file("1"))
     for order in permutations(files):
-        project = Project(name=canonicalize_name("demo"))
-        assert release_of(project, Version("1")) is None
+        made = Project(name=canonicalize_name("demo"))
+        assert release_of(made, Version("1")) is None
         for each in order:
-            project = apply(project, Event.uploaded(each, at=NOON, by="local:ann"))
-            assert (release_of(project, Version("1.0.0")),) == releases_of(project)
+            made = apply(made, Event.uploaded(each, at=NOON, by="local:ann"))
+            assert (release_of(made, Version("1.0.0")),) == releases_of(made)
+
+
+def test_wheels_of_a_release_come_first() -> None:
+    """A wheel is before an sdist whose filename is sorted before it, as an old one is."""
+    wheel = file()
+    sdist = replace(file(is_wheel=False), filename="Demo-1.0.tar.gz")
+    (release,) = releases_of(project(sdist, wheel))
+    assert release.files == (wheel, sdist)
