@@ -333,6 +333,7 @@ def test_what_is_no_distribution_is_passed_over(harness: IndexHarness, files: Fa
         "there/demo-1.0.rpm": "invalid_filename",
         "there/simple-1.0.tar.gz": "invalid_name",
     }
+    assert not any(refusal.is_retryable for refusal in report.refused)
 
 
 def test_an_unreadable_file_is_refused_alone(harness: IndexHarness, files: FakeFiles) -> None:
@@ -357,7 +358,10 @@ def test_an_unreadable_file_is_refused_alone(harness: IndexHarness, files: FakeF
     )
 
     assert report.counts == counted(new=1, refused=2)
-    assert {refusal.code for refusal in report.refused} == {"unreadable_file", "source_unavailable"}
+    assert {refusal.code: refusal.is_retryable for refusal in report.refused} == {
+        "unreadable_file": True,
+        "source_unavailable": True,
+    }
     assert list(harness.folder.iterdir()) == []
 
 

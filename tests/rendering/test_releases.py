@@ -31,3 +31,11 @@ def test_a_file_with_core_metadata_describes_its_release() -> None:
 
     assert "<code>&gt;=3.9</code>" in shown_release(project(old, described), "1.0")
     assert "Requires Python" not in shown_release(project(old), "1.0")
+
+
+def test_wheels_of_a_release_come_first() -> None:
+    """A wheel is before an sdist whose filename is sorted before it, as an old one is."""
+    wheel = file()
+    sdist = replace(file(is_wheel=False), filename="Demo-1.0.tar.gz")
+    (release,) = releases_of(project(sdist, wheel))
+    assert release.files == (wheel, sdist)

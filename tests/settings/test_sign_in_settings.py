@@ -20,6 +20,10 @@ client_id = "wheelyard"
 """
 GOOGLE = ACME.replace("https://login.acme.dev", "https://accounts.google.com")
 GITHUB = ACME.replace("login.acme.dev", "github.com") + 'kind = "github"\n'
+MICROSOFT = "login.microsoftonline.com"
+PERSONAL_ACCOUNTS = "9188040d-6c67-4c5b-b112-36a304b66dad"
+"""The tenant in which anybody gets an account, as Microsoft documents it."""
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 FOR_ALL = """
 [[grant]]
 who = ["allAuthenticated"]
@@ -171,6 +175,8 @@ def test_a_public_url_is_enough_behind_a_proxy() -> None:
         (GOOGLE + 'require = { hd = "acme.dev" }', False),
         (ACME, False),
         (ACME.replace("login.acme.dev", "gitlab.com"), True),
+        (ACME.replace("login.acme.dev", f"{MICROSOFT}/{PERSONAL_ACCOUNTS}/v2.0"), True),
+        (ACME.replace("login.acme.dev", f"{MICROSOFT}/{TENANT}/v2.0"), False),
         (GITHUB, True),
         (GITHUB + 'require = { organizations = ["acme"] }', False),
         (GITHUB.replace("github.com", "github.acme.dev"), False),

@@ -526,6 +526,20 @@ def test_a_name_that_an_earlier_index_gets_later(
         assert process.pages.why_contested(rare) == ""
 
 
+def test_a_name_that_another_process_forgets_at_once(
+    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+) -> None:
+    """An owner that was just stored is forgotten by all processes when one of them forgets it."""
+    second_upstream.publish(public_wheel("rare", "1.0"))
+    assert process_of_both.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
+
+    assert process_of_both.again().pages.forget(canonicalize_name("rare")) == "second"
+    upstream.publish(public_wheel("rare", "99.0"))
+    process_of_both.clock.advance(seconds=601)
+
+    assert process_of_both.filenames("rare") == ["rare-99.0-py3-none-any.whl"]
+
+
 def test_what_an_earlier_index_has_is_not_forgotten_by_an_older_answer(
     process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:

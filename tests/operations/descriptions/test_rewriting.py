@@ -73,6 +73,26 @@ def test_a_field_that_is_left_out_changes_nothing_around_it() -> None:
     assert rewrite(terms.replace("<dt>", '<input type="text"><dt>')) == rewrite(terms)
 
 
+@pytest.mark.parametrize(
+    ("parts", "is_list"),
+    [
+        ("<dt>a</dt><dt>b</dt><dd>c</dd><dd>d</dd>", True),
+        ("<dd>a</dd><dt>b</dt><dd>c</dd>", False),
+        ("<dt>a</dt><dd>b</dd><dt>c</dt>", False),
+        ("<dt>a</dt><p>b</p><dd>c</dd>", False),
+        ("<p>a</p>", False),
+        ("", False),
+    ],
+    ids=["terms", "no-first-term", "no-last-definition", "a-paragraph-between", "text", "empty"],
+)
+def test_only_terms_with_definitions_are_a_list_of_them(parts: str, *, is_list: bool) -> None:
+    """A list of terms stays one if each has a definition and nothing else is there."""
+    html = rewrite(f"<dl>{parts}</dl>")
+
+    divisions = re.sub("<(/?)(?:dl|dt|dd)>", r"<\1div>", f"<dl>{parts}</dl>")
+    assert html == (f"<dl>{parts}</dl>" if is_list else divisions)
+
+
 @pytest.mark.parametrize("before", ["", "Text "])
 def test_images_side_by_side_are_two_words(before: str) -> None:
     """The texts of two images without a blank between them are two words, also at the beginning."""

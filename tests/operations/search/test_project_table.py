@@ -1,7 +1,7 @@
 """Questions about all projects that a caller may read."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
@@ -256,6 +256,7 @@ def test_similar_names_are_few_and_readable() -> None:
     assert similar(table, "acme-z", Caller("user:eve@acme.dev", ())) == []
 
 
+@example("ab", "ba", 1)
 @given(*[st.text("abc", max_size=7)] * 2, st.integers(min_value=1, max_value=3))
 def test_edits_are_counted(one: str, other: str, most: int) -> None:
     """The distance is that of the definition, up to the most that counts."""

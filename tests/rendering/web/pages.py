@@ -65,17 +65,18 @@ def shown_project(
     metadata: CoreMetadata | None = None,
     viewer: Viewer = ANYONE,
     public: OriginNotes | None = None,
+    environment: PageEnvironment = ENVIRONMENT,
     **more: object,
 ) -> str:
     """Return the HTML of the page of a project."""
     releases = releases_of(project)
     if not releases:
         return empty_page(
-            ENVIRONMENT, viewer, project, DESCRIPTION, public, has_deleted_files=False
+            environment, viewer, project, DESCRIPTION, public, has_deleted_files=False
         ).decode()
     content = release_content(release_head(project, public=public), metadata)
     shown = ProjectContent(project=project, releases=releases, latest=content, **more)  # type: ignore[arg-type]
-    return project_page(ENVIRONMENT, viewer, shown).decode()
+    return project_page(environment, viewer, shown).decode()
 
 
 def shown_release(

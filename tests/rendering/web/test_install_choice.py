@@ -100,6 +100,18 @@ def test_every_line_has_the_choice(chosen: InstallChoice) -> None:
     assert f"<span data-package>{package}</span>==1.0 " in page
 
 
+@pytest.mark.parametrize(
+    ("chosen", "is_another"), [(NO_CHOICE, False), (choice("", "cli"), True)], ids=["none", "extra"]
+)
+def test_search_engines_know_the_page_without_a_choice(
+    chosen: InstallChoice, *, is_another: bool
+) -> None:
+    """A page with a choice says to search engines that it is the page without one."""
+    page = shown(ENVIRONMENT, project(file()), chosen)
+
+    assert ('<link rel="canonical" href="./">' in page) is is_another
+
+
 def test_requirements_file_has_the_choice() -> None:
     """The link to a long requirement has the extras; a static site says where to write them."""
     many = project(*many_files(20))

@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.rendering.examples import NOON, TEXT
+from tests.rendering.examples import NOON, TEXT, file, project
 from tests.rendering.web.pages import (
     ENVIRONMENT,
     core,
@@ -18,7 +19,8 @@ from tests.rendering.web.pages import (
 )
 from tests.rendering.web.test_project_page import HOSTILE, in_text
 from wheelyard.model.public_packages import Decision, Verdict
-from wheelyard.rendering.listing import HiddenFiles, Origin
+from wheelyard.rendering.listing import HiddenFiles, Origin, ShownFile, ShownProject
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.project_overview import History, change_by
 from wheelyard.rendering.web.public_package import HIDDEN_SHOWN, OriginNotes
 from wheelyard.rendering.web.release_page import ReleaseHead, release_page
@@ -159,6 +161,26 @@ def test_page_says_what_is_missing() -> None:
 
     lacking = in_text(shown_release(page(bare_file()), lacks_core=True))
     assert "could not be read from the upstream index" in lacking
+
+
+@pytest.mark.parametrize(
+    ("shown", "public", "leads_there"),
+    [
+        (project(file()), None, True),
+        (project(), None, True),
+        (page(bare_file()), PUBLIC, False),
+        (page(), PUBLIC, False),
+    ],
+    ids=["private", "private-without-files", "public", "public-without-files"],
+)
+def test_downloads_of_private_projects_have_a_tab(
+    shown: ShownProject[ShownFile], public: OriginNotes | None, *, leads_there: bool
+) -> None:
+    """Downloads of private projects have a tab, also without a file, and those of others none."""
+    counting = PageEnvironment("http://index.example/simple/", counts_downloads=True)
+    html = shown_project(shown, public=public, environment=counting)
+
+    assert ('href="../../project/demo/downloads/"' in html) is leads_there
 
 
 def decision(at: datetime = NOON, **more: object) -> Decision:

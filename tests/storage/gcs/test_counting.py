@@ -20,7 +20,6 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key, Store
 from wheelyard.storage.forwarding import Operation
-from wheelyard.storage.gcs.connect import operation_of
 
 pytestmark = pytest.mark.integration
 
@@ -102,29 +101,6 @@ def test_what_each_verb_costs(server: FakeGcs, opened_bucket: Opened) -> None:
     assert server.log.kinds() == ["insert", "media", "media", "media", "list", "delete"]
     statuses = [each.status for each in server.log.records()]
     assert statuses == [200, 304, 404, 200, 200, 204]
-
-
-@pytest.mark.parametrize(
-    ("method", "target", "kind"),
-    [
-        ("GET", "/storage/v1/b/o/o", "list"),
-        ("GET", "/storage/v1/b/o/o?prefix=o%2Fo", "list"),
-        ("GET", "/storage/v1/b/w/o/o", "get"),
-        ("GET", "/storage/v1/b/w/o/a%2Fo?alt=json", "get"),
-        ("GET", "/download/storage/v1/b/w/o/a?alt=media", "read"),
-        ("POST", "/upload/storage/v1/b/w/o?uploadType=multipart", "insert"),
-        ("POST", "/resumable/upload/storage/v1/b/w/o?uploadType=resumable", "insert"),
-        ("PUT", "/upload/storage/v1/b/w/o?uploadType=resumable&upload_id=1", "piece"),
-        ("DELETE", "/storage/v1/b/w/o/a", "delete"),
-        ("POST", "/v1/projects/-/serviceAccounts/a:signBlob", ""),
-        ("GET", "/computeMetadata/v1/instance", ""),
-    ],
-)
-def test_which_operation_a_request_is(method: str, target: str, kind: str) -> None:
-    """A request is known by its method and its path, whatever the bucket and the object are."""
-    operation = operation_of(method, target)
-
-    assert (operation.kind if operation else "") == kind
 
 
 def counted(opened_bucket: Opened) -> dict[Operation, int]:

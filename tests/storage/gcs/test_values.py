@@ -1,4 +1,4 @@
-"""Parsed values: locations of buckets, owners of credentials, and retry delays."""
+"""Parsed values: locations of buckets, owners of credentials, requests, and failures."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -12,6 +12,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from tests.refused import refused
 from wheelyard.errors import Invalid
 from wheelyard.storage.failures import FailureKind
+from wheelyard.storage.gcs.connect import operation_of
 from wheelyard.storage.gcs.store import email_of, failure_of
 from wheelyard.storage.location import PREFIX_LIMIT, parse_location
 
@@ -99,15 +100,44 @@ def test_whose_credentials_these_are(attributes: dict[str, object], email: str |
 
 
 @pytest.mark.parametrize(
+    ("method", "target", "kind"),
+    [
+        ("GET", "/storage/v1/b/o/o", "list"),
+        ("GET", "/storage/v1/b/o/o?prefix=o%2Fo", "list"),
+        ("GET", "/storage/v1/b/w/o/o", "get"),
+        ("GET", "/storage/v1/b/w/o/a%2Fo?alt=json", "get"),
+        ("GET", "/download/storage/v1/b/w/o/a?alt=media", "read"),
+        ("POST", "/upload/storage/v1/b/w/o?uploadType=multipart", "insert"),
+        ("POST", "/resumable/upload/storage/v1/b/w/o?uploadType=resumable", "insert"),
+        ("PUT", "/upload/storage/v1/b/w/o?uploadType=resumable&upload_id=1", "piece"),
+        ("DELETE", "/storage/v1/b/w/o/a", "delete"),
+        ("POST", "/v1/projects/-/serviceAccounts/a:signBlob", ""),
+        ("GET", "/computeMetadata/v1/instance", ""),
+    ],
+)
+def test_which_operation_a_request_is(method: str, target: str, kind: str) -> None:
+    """A request is known by its method and its path, whatever the bucket and the object are."""
+    operation = operation_of(method, target)
+
+    assert (operation.kind if operation else "") == kind
+
+
+def answer(status: int, text: str = "") -> requests.Response:
+    """Return an answer of the service with these words."""
+    response = requests.Response()
+    response.status_code = status
+    response._content = text.encode()  # noqa: SLF001 - else it would be read
+    return response
+
+
+@pytest.mark.parametrize(
     ("header", "seconds"),
     [(None, 0.0), ("120", 120.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)]
     + [(each, 0.0) for each in ("0", "", "-1", "1.5", "1e3", "nan", "٣", "²")],
 )
 def test_how_long_to_wait(header: str | None, seconds: float) -> None:
     """An answer asks for whole seconds; everything else in its place asks for nothing."""
-    response = requests.Response()
-    response.status_code = 429
-    response._content = b""  # noqa: SLF001 - else it would be read
+    response = answer(429)
     if header is not None:
         response.headers["Retry-After"] = header
     refused: Exception = api.from_http_status(429, "no", response=response)  # type: ignore[no-untyped-call]
@@ -115,6 +145,21 @@ def test_how_long_to_wait(header: str | None, seconds: float) -> None:
     for error in (refused, InvalidResponse(response)):
         failure = failure_of(error)
         assert (failure.status, failure.retry_after) == (429, seconds)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        (404, "The specified bucket does not exist.", FailureKind.NO_BUCKET),
+        (404, "No such object: wheels/a", FailureKind.ABSENT),
+        (404, "", FailureKind.ABSENT),
+        (403, "The caller has no access, or the bucket does not exist", FailureKind.DENIED),
+    ],
+    ids=["no-bucket", "no-object", "no-words", "denied"],
+)
+def test_a_missing_bucket_is_no_missing_object(status: int, text: str, kind: FailureKind) -> None:
+    """If an answer says that nothing is there, its words tell a bucket from an object."""
+    assert failure_of(InvalidResponse(answer(status, text))).kind is kind
 
 
 def test_damaged_bytes() -> None:

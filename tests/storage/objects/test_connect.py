@@ -21,9 +21,10 @@ from tests.refused import refused
 from wheelyard.catalog.format import ensure_format
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
-from wheelyard.settings.sections import StoreSettings
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage import objects
-from wheelyard.storage.base import ABSENT, Key, Store, WebType
+from wheelyard.storage.base import ABSENT, Key, Store, Stores, WebType
 from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_reader
 from wheelyard.storage.failures import Failure, FailureKind
@@ -34,7 +35,13 @@ from wheelyard.storage.objects import store as object_store
 from wheelyard.storage.objects.conditions import ConditionCheck
 from wheelyard.storage.objects.connect import PROFILE_FILES, TEMPORARY_SECONDS
 from wheelyard.storage.objects.store import PART_BYTES, ObjectStore
-from wheelyard.wiring.stores import _files_location, _open_bucket, open_single_store, system_runtime
+from wheelyard.wiring.stores import (
+    _files_location,
+    _open_bucket,
+    open_single_store,
+    system_runtime,
+    upstream_store,
+)
 
 KEY = "a2V5"
 NAME = Key("files/demo/1/demo-1.0+local.tar.gz")
@@ -677,3 +684,22 @@ def test_nothing_is_signed_where_the_index_sends_files(monkeypatch: pytest.Monke
     with_keys(monkeypatch)
 
     assert opened("s3://wheels", "proxy").files.sign(NAME, HOUR) is None
+
+
+@pytest.mark.parametrize(
+    ("downloads", "is_signed"), [("auto", True), ("redirect", True), ("proxy", False)]
+)
+def test_public_files_in_a_bucket_of_their_own_are_signed(
+    monkeypatch: pytest.MonkeyPatch, downloads: Downloads, *, is_signed: bool
+) -> None:
+    """The URLs of files in the bucket of the upstream are signed, unless the index sends files."""
+    with_keys(monkeypatch)
+    settings = Settings(
+        store=StoreSettings(location="s3://wheels", downloads=downloads),
+        upstream=UpstreamSettings(bucket="s3://kept"),
+    )
+
+    stores = Stores.of(MemoryStore(Clock().seconds))
+    url = upstream_store(settings, stores, OperationCounter()).sign(NAME, HOUR)
+
+    assert (url is not None) == is_signed

@@ -240,6 +240,24 @@ def test_a_database_that_has_shrunk(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert not started.warnings
 
 
+def test_what_was_accepted_elsewhere_holds_for_a_running_server(tmp_path: Path) -> None:
+    """A server that has refused a database takes it once it was accepted at another server."""
+    path, clock = tmp_path / "osv.json", Clock()
+    store = MemoryStore(clock.seconds)
+    path.write_bytes(entries(*range(10)))
+    running = opened(path, store, clock)
+    assert malicious(running) == 10
+    path.write_bytes(entries(1))
+    for _ in range(2):
+        clock.advance(seconds=5)
+        assert (malicious(running), "accept-osv" in running.error) == (10, True)
+
+    opened(path, store, clock).accept()
+    clock.advance(seconds=5)
+
+    assert (malicious(running), running.error) == (1, "")
+
+
 def test_a_server_that_only_reads(tmp_path: Path) -> None:
     """A read-only server compares with what others have accepted, and writes nothing."""
     path, clock = tmp_path / "osv.json", Clock()
