@@ -222,6 +222,15 @@ def test_a_grant_to_another_person_is_no_near_miss(tmp_path: Path) -> None:
     assert "cy@acme.dev" not in text
 
 
+def test_a_person_whom_the_provider_refuses_is_said_so(tmp_path: Path) -> None:
+    """A denial says that the provider refuses the person, whom no administrator has ended."""
+    refused_person = replace(PERSON, refused_at=START)
+    assert answer(tmp_path, "oidc:acme:ana@acme.dev", refused_person) == (
+        False,
+        "401, because the provider of this person has refused to confirm the account",
+    )
+
+
 def test_a_person_whose_access_was_ended_is_said_so(tmp_path: Path) -> None:
     """A denial says that an administrator has ended the access of the person."""
     ended = replace(PERSON, ended_at=START)

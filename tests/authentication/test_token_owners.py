@@ -365,3 +365,15 @@ def test_a_person_is_found_in_their_principals(
 
     assert person_in(known.principals) == PersonId(provider, known.id)
     assert person_in(known.principals - {f"{known.principal}#{known.id}"}) is None
+
+
+def test_whoever_sends_a_token_sees_that_one_alone(tmp_path: Path) -> None:
+    """A program that lists tokens with a token of somebody gets that token, and no other."""
+    place = Place(tmp_path)
+    sent, _ = place.make("htpasswd:ana"), place.make("htpasswd:ana")
+    credential = Credential("", sent.text, is_bearer=True)
+    caller = place.index.authenticator.authenticate(credential, "192.0.2.1")
+
+    listed = LocalApi(index=place.index, caller=caller).call(list_tokens)
+
+    assert [token.id for token in listed.tokens] == [sent.id]

@@ -14,7 +14,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.files import CoreMetadataCache
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.storage.base import ABSENT
+from wheelyard.storage.base import ABSENT, Key
 
 MADE = make_wheel()
 
@@ -31,6 +31,29 @@ def test_an_upload_completes_an_object_that_was_cut_off(tmp_path: Path, what: st
     harness.upload(MADE)
 
     assert harness.snapshot(keys.FILES) == whole.snapshot(keys.FILES)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "is_renewed", "removed"),
+    [("", False, 1), ("", True, 0), (".metadata", False, 0)],
+    ids=["old", "renewed", "gone"],
+)
+def test_a_sweep_looks_at_bytes_once_more(
+    tmp_path: Path, suffix: str, removed: int, *, is_renewed: bool
+) -> None:
+    """Old bytes go, but none that an upload has renewed since; those already gone do not count."""
+    harness = IndexHarness(tmp_path)
+    found = keys.distribution(DEMO, MADE.sha256, MADE.filename)
+    harness.store.put(Key(f"{found}{suffix}"), MADE.body, None)
+    harness.clock.advance(hours=25)
+    moment = harness.clock.seconds() - 3600
+    if is_renewed:
+        harness.store.put(found, MADE.body, None)
+    before = len(harness.snapshot(keys.FILES))
+
+    count = harness.index.lifecycle.removal.remove(DEMO, [found], moment)
+
+    assert (count, before - len(harness.snapshot(keys.FILES))) == (removed, removed)
 
 
 def test_a_file_without_attestations_has_no_provenance(tmp_path: Path) -> None:

@@ -3,9 +3,13 @@
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from wheelyard.cli.program import program_words
+from wheelyard.cli import program
+from wheelyard.cli.program import program_words, this_terminal
+from wheelyard.cli.shared_options import keep_option
+from wheelyard.remedies import Advice, Remedy
 
 CLONE = ".venv/bin/wheelyard"
 
@@ -48,3 +52,27 @@ def test_a_program_on_the_path(tmp_path: Path) -> None:
     environment = {"PATH": str(tmp_path)}
     assert program_words(str(program), "/usr", environment) == ("wheelyard",)
     assert program_words("other/wheelyard", "/usr", environment) == ("other/wheelyard",)
+
+
+@pytest.mark.parametrize(
+    ("yes", "dry_run", "can_ask", "asks"),
+    [
+        (False, False, True, True),
+        (False, False, False, False),
+        (True, False, True, False),
+        (False, True, False, True),
+        (True, True, True, False),
+    ],
+    ids=["person", "script", "agreed", "trial of a script", "agreed trial"],
+)
+def test_a_command_in_a_message_asks_as_the_one_that_was_typed(
+    monkeypatch: pytest.MonkeyPatch, *, yes: bool, dry_run: bool, can_ask: bool, asks: bool
+) -> None:
+    """A message names a deletion with --yes after one with --yes, or where nobody can be asked."""
+    monkeypatch.setattr(program, "is_interactive", lambda: can_ask)
+    with click.Context(click.Command("delete")) as context:
+        context.params["dry_run"] = dry_run
+        keep_option(context, click.Option(["--yes"]), yes)
+        (line,) = this_terminal().commands(Advice(Remedy.DELETE, "demo"))
+
+    assert ("--yes" not in line) == asks

@@ -346,3 +346,19 @@ def test_the_summary_goes_with_the_last_file(type_command: Typed, sandbox: Sandb
         shown.append(type_command("list", *of_told, "--json").stdout)
 
     assert ["The secret" in answer for answer in shown] == [True, False, True]
+
+
+def test_retention_says_of_which_index_a_release_is(type_command: Typed, sandbox: Sandbox) -> None:
+    """`retention` names a release of main by its project alone, and others with their index."""
+    rules = [{"index": name, "projects": ["demo"], "keep_last": 1} for name in ("main", "lab")]
+    tables = toml_of(main={"promote_only": False}, retention=rules)
+    (sandbox.folder / "rules.toml").write_text(tables)
+    assert type_command("apply", "rules.toml").returncode == 0
+    for index in ("main", "lab"):
+        for made in (WHEEL, TWO):
+            upload(type_command, sandbox, made, index)
+
+    printed = type_command("retention", "--dry-run").stdout.splitlines()
+
+    releases = [line.partition("  ")[0] for line in printed[:-1]]
+    assert sorted(releases) == ["demo 1.0: would be deleted", "lab: demo 1.0: would be deleted"]

@@ -96,6 +96,36 @@ def test_a_first_token_is_made_once(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "token create" not in second
 
 
+@pytest.mark.parametrize(
+    ("access", "credential"),
+    [
+        (AccessSettings(private=True), "__token__:TOKEN"),
+        (AccessSettings(private=True, htpasswd_file="users"), "NAME:PASSWORD"),
+    ],
+    ids=["tokens", "passwords"],
+)
+def test_the_start_shows_what_clients_sign_in_with(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    access: AccessSettings,
+    credential: str,
+) -> None:
+    """Without a first token, clients are told to send a token, or where it has users a password."""
+    monkeypatch.chdir(tmp_path)
+    Path("users").touch(0o600)
+
+    with click.Context(click.Command("serve")):
+        print_startup_message(
+            memory_index(tmp_path, Settings(access=access), traits=StoreTraits(is_local=False))
+        )
+
+    name, _, secret = credential.partition(":")
+    printed = capsys.readouterr().out
+    assert f"://{credential}@" in printed
+    assert f"-u {name} -p {secret}" in printed
+
+
 @pytest.mark.parametrize("is_on", [False, True])
 def test_the_start_names_one_index_for_clients(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], *, is_on: bool

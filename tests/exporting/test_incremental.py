@@ -550,7 +550,7 @@ def test_all_mends_an_older_page_of_a_history(harness: ExportHarness) -> None:
 
 
 def test_a_reserved_name_has_a_page_until_it_is_released(harness: ExportHarness) -> None:
-    """A reserved or claimed name has a page without files; it goes when the name is released."""
+    """A reserved or claimed name has a page until its release; nothing else is exported anew."""
     harness.publish(make_wheel("other"))
     harness.export()
     names = harness.index.names
@@ -559,6 +559,7 @@ def test_a_reserved_name_has_a_page_until_it_is_released(harness: ExportHarness)
     for is_shown in (True, False):
         harness.export()
 
+        assert harness.result.projects == (2 if is_shown else 0)
         for name in (LATER, CLAIMED):
             assert (f"simple/{name}/index.html" in tree(harness.site)) is is_shown
             assert (name in text_of(harness, "simple/")) is is_shown

@@ -76,12 +76,14 @@ def test_main_hides_by_its_rules(server: InProcessServer) -> None:
     server.publish(OLD, NEW, make_wheel("demo", "3.0"), make_wheel("early", "1.0rc1"))
 
     page = server.get("/project/demo/releases/", HTML).body.decode()
+    without_project = server.get(f"/packages/{NEW.filename}")
 
     assert versions(server, "/simple/demo/") == ["1.0"]
     assert versions(server, "/simple/early/") == []
     assert names(server, "") == ["demo"]
     assert file(server, "", OLD) == (200, "")
     assert file(server, "", NEW) == (404, "view")
+    assert (without_project.status, decode(without_project.body)["error"]) == (404, "view")
     assert server.get("/pypi/demo/2.0rc1/json").status == 404
     assert decode(server.get("/pypi/demo/json").body)["info"]["version"] == "1.0"
     assert listed(server, "") == ["demo"]

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from tests.authentication.sign_in.test_claims import config
-from tests.authentication.verifiers.fake_issuer import as_json, ec_key
+from tests.authentication.verifiers.fake_issuer import SigningKey, as_json, ec_key
 from tests.fake_time import Clock
 from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.authentication.sign_in.openid import OpenIdProvider
@@ -15,6 +15,7 @@ from wheelyard.authentication.sign_in.provider import (
     AuthorizationRequest,
     Confirmation,
 )
+from wheelyard.authentication.verifiers.issuer_keys import LIFETIME_SECONDS
 from wheelyard.errors import Forbidden, Unavailable
 from wheelyard.http_client.json_client import JsonClient, JsonResponse
 
@@ -26,7 +27,6 @@ DOCUMENT = {
     "authorization_endpoint": f"{ISSUER}/authorize",
     "token_endpoint": f"{ISSUER}/token",
     "userinfo_endpoint": f"{ISSUER}/userinfo",
-    "jwks_uri": f"{ISSUER}/keys",
 }
 
 
@@ -35,6 +35,8 @@ class Answers:
     """The answers of a provider whose token endpoint sends some tokens."""
 
     tokens: dict[str, object]
+    keys_url: str = f"{ISSUER}/keys"
+    key: SigningKey = KEY
     authorizations: list[str] = field(default_factory=list)
     """Those that its userinfo was asked with."""
 
@@ -43,8 +45,8 @@ class Answers:
         if url == DOCUMENT["userinfo_endpoint"]:
             self.authorizations.append(authorization)
         answers: dict[str, object] = {
-            f"{ISSUER}/.well-known/openid-configuration": DOCUMENT,
-            DOCUMENT["jwks_uri"]: {"keys": [KEY.jwk()]},
+            f"{ISSUER}/.well-known/openid-configuration": {**DOCUMENT, "jwks_uri": self.keys_url},
+            self.keys_url: {"keys": [self.key.jwk()]},
             DOCUMENT["token_endpoint"]: self.tokens,
             DOCUMENT["userinfo_endpoint"]: ANA,
         }
@@ -72,9 +74,19 @@ def test_userinfo_is_asked_with_the_access_token() -> None:
 def redeemed(nonce: object) -> Confirmation:
     """Return who signs in, by an ID token with a nonce, where `the-nonce` was sent."""
     clock = Clock()
+    answers = Answers({"id_token": id_token(clock, KEY, nonce)})
+    return signed_in(provider_of(answers, clock))
+
+
+def id_token(clock: Clock, key: SigningKey, nonce: object = "the-nonce") -> str:
+    """Return an ID token of now that a key has signed."""
     now = int(clock.seconds())
     claims = {**ANA, "iss": ISSUER, "aud": "wheelyard", "iat": now, "exp": now + 300}
-    provider = provider_of(Answers({"id_token": KEY.token({**claims, "nonce": nonce})}), clock)
+    return key.token({**claims, "nonce": nonce})
+
+
+def signed_in(provider: OpenIdProvider) -> Confirmation:
+    """Return who signs in by what the provider answers to a code."""
     request = AuthorizationRequest(state="the-state", nonce="the-nonce", verifier="v" * 43)
     return provider.redeem(AuthorizationAnswer(code="code-1", error="", issuer=ISSUER), request)
 
@@ -90,3 +102,16 @@ def test_no_other_nonce_signs_in(nonce: object) -> None:
     with pytest.raises(Forbidden) as refused:
         redeemed(nonce)
     assert rejection_reason(refused.value, "none") == "jwt_nonce"
+
+
+def test_the_keys_of_a_provider_may_move() -> None:
+    """Once a provider names another URL of its keys, a key that is there alone signs people in."""
+    clock, moved_key = Clock(), ec_key("provider-2")
+    answers = Answers({"id_token": id_token(clock, KEY)})
+    provider = provider_of(answers, clock)
+    assert signed_in(provider).name == "ana@acme.dev"
+
+    answers.keys_url, answers.key = f"{ISSUER}/moved-keys", moved_key
+    clock.advance(seconds=LIFETIME_SECONDS)
+    answers.tokens = {"id_token": id_token(clock, moved_key)}
+    assert signed_in(provider).name == "ana@acme.dev"

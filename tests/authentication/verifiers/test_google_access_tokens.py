@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -223,6 +224,22 @@ def test_access_tokens_are_answered_503_while_google_fails(
 
     del harness.issuer.answers[path]
     assert tokens.verify(SENT).scopes
+
+
+@pytest.mark.parametrize(
+    ("status", "is_named"), [(404, True), (403, False), (503, False)], ids=["404", "403", "503"]
+)
+def test_a_bucket_that_is_missing_is_logged_as_such(
+    harness: RightsHarness, caplog: pytest.LogCaptureFixture, status: int, *, is_named: bool
+) -> None:
+    """Where Google knows no such bucket, the log names the setting; for another status it not."""
+    harness.issuer.answers[PERMISSIONS] = CannedResponse(status=status)
+
+    with suppress(Unavailable):
+        harness.tokens().verify(SENT)
+
+    line = "google.access_token.resource: there is no such bucket; look at its name"
+    assert (line in caplog.messages) == is_named
 
 
 @pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])

@@ -253,6 +253,27 @@ def test_a_project_that_one_may_not_read_is_not_there(server: InProcessServer) -
     assert _places(_signed_in(server, "bo"), f"{DEV}1.0/").endswith("prod has none of it")
 
 
+@pytest.mark.parametrize(
+    ("person", "path", "led_to"),
+    [
+        ("ana", "/project/nothing/", ["/dev/", "/prod/"]),
+        ("eve", "/project/nothing/", ["/dev/"]),
+        ("", "/project/nothing/", []),
+        ("ana", "/nothing/", []),
+        ("ana", "/dev/project/nothing/", []),
+    ],
+    ids=["reads both", "reads one", "reads none", "no project", "of dev"],
+)
+def test_a_missing_project_of_main_leads_to_other_indexes(
+    with_prod: InProcessServer, person: str, path: str, led_to: list[str]
+) -> None:
+    """The page of a project that main lacks leads to the other indexes that one may read."""
+    answer = _signed_in(with_prod, person).open(path, HTML)
+
+    advice = answer.body.decode().partition("It may be in another one")[2].partition("</li>")[0]
+    assert (answer.status, re.findall('href="([^"]*)"', advice)) == (404, led_to)
+
+
 def test_who_reads_one_index_sees_no_mark(tmp_path: Path) -> None:
     """With rights in one index alone, the header has its name as a text, and there is no switch."""
     with _serving(tmp_path / "server", has_prod=True, main="granted") as server:

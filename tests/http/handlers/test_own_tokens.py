@@ -91,6 +91,8 @@ def test_a_person_makes_and_rotates_a_token(server: InProcessServer) -> None:
     page = ana.open(PAGE).body.decode()
     assert token not in page
     assert all(words in page for words in (token[4:14], "read acme-*", "2026-01-08", "never"))
+    assert f"?rotate={token[4:14]}" in page
+    assert "can no longer be used" not in page
     question = ana.open(f"{PAGE}?rotate={token[4:14]}").body.decode()
     assert "The old token works on" in question
 
@@ -108,6 +110,7 @@ def test_a_person_makes_and_rotates_a_token(server: InProcessServer) -> None:
     assert principal(server, new) == "token_revoked"
     ended = ana.open(PAGE).body.decode()
     assert (new[4:14] in ended, "revoked by" in ended) == (True, True)
+    assert "1 that can no longer be used" in ended
     refused = send(ana, action="rotate", token=new[4:14], hours="0")
     assert (refused.status, "is revoked" in refused.body.decode()) == (409, True)
     wrong = send(ana, action="rotate", token=token[4:14], hours="x")

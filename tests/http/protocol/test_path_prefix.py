@@ -66,6 +66,13 @@ def test_redirects_keep_the_prefix(app: InProcessServer, asked: str, leads_to: s
     assert app.get(asked).headers["location"] == leads_to
 
 
+@pytest.mark.parametrize(("method", "status"), [("OPTIONS", 204), ("POST", 405)])
+def test_the_prefix_itself_has_methods(app: InProcessServer, method: str, status: int) -> None:
+    """The prefix without a slash says which methods it takes, as any other path does."""
+    answer = app.raw(f"{method} /team/python")
+    assert (answer.status, answer.header("allow")) == (status, "GET, HEAD, OPTIONS")
+
+
 @pytest.mark.parametrize("path", ["/", "/simple/", "/simple/demo/", "/team/", "/team/pythonic/"])
 def test_nothing_is_outside_the_prefix(app: InProcessServer, path: str) -> None:
     """Paths that are not below the prefix lead nowhere."""

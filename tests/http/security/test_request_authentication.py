@@ -107,8 +107,10 @@ def test_unreadable_credential_is_refused(
 
 
 def test_two_credentials_are_refused(private_app: InProcessServer) -> None:
-    """Two Authorization headers are refused, even if one of them is good."""
+    """Two Authorization headers are refused, even if each of them opens a page in memory."""
     good = basic("u", token_of(private_app.index, can="read"))
+    answers = [private_app.raw("GET /simple/", good) for _ in range(2)]
+    assert [(answer.status, answer.was_quick) for answer in answers] == [(200, False), (200, True)]
     assert private_app.raw("GET /simple/", good, good).status == 400
 
 

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 from base64 import b64encode
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,6 +14,7 @@ from tests.http.forms import file, form, text
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import KIND, content, post_form
 from tests.http.raw_client import basic
+from tests.http.remote_store import RemoteStore
 from tests.http.servers import KEPT, token_of
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.distribution_filename import parse_name
@@ -129,6 +131,15 @@ def test_new_file_is_listed_at_once(app: InProcessServer, package: Distribution)
     assert post_form(app, package).json()["status"] == "there"
     files = app.get("/simple/fresh/", ("Accept", V1_JSON)).json()["files"]
     assert package.filename in [file["filename"] for file in files]
+
+
+def test_a_server_on_a_bucket_takes_files(tmp_path: Path) -> None:
+    """A server whose store is a bucket takes an upload, and lists its file."""
+    package = make_wheel("fresh")
+    with in_process(tmp_path, store=RemoteStore(), near=False) as server:
+        assert post_form(server, package).json()["status"] == "uploaded"
+        files = server.get("/simple/fresh/", ("Accept", V1_JSON)).json()["files"]
+    assert [file["filename"] for file in files] == [package.filename]
 
 
 GOOD = make_wheel("good")
