@@ -73,6 +73,20 @@ def test_a_field_that_is_left_out_changes_nothing_around_it() -> None:
     assert rewrite(terms.replace("<dt>", '<input type="text"><dt>')) == rewrite(terms)
 
 
+@pytest.mark.parametrize(
+    ("parts", "shown"),
+    [
+        ("<dt>a</dt><dd>b</dd>", "<dl><dt>a</dt><dd>b</dd></dl>"),
+        ("<dt>a</dt><p>b</p><dd>c</dd>", "<div><div>a</div><p>b</p><div>c</div></div>"),
+        ("<dd>a</dd><dt>b</dt>", "<div><div>a</div><div>b</div></div>"),
+    ],
+    ids=["terms and definitions", "another part", "a definition without a term"],
+)
+def test_terms_are_a_list_of_them_if_nothing_else_is_there(parts: str, shown: str) -> None:
+    """Terms with definitions stay a list of terms, and with anything else they are plain text."""
+    assert rewrite(f"<dl>{parts}</dl>") == shown
+
+
 @pytest.mark.parametrize("before", ["", "Text "])
 def test_images_side_by_side_are_two_words(before: str) -> None:
     """The texts of two images without a blank between them are two words, also at the beginning."""
