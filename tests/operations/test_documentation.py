@@ -44,6 +44,36 @@ def test_pages_have_a_title(tmp_path: Path, text: str, title: str) -> None:
     assert read.files == {}
 
 
+@pytest.mark.parametrize(
+    ("problem", "shown"),
+    [("unavailable", None), ("slow", "<h1>Acme</h1>")],
+    ids=["no process can be started", "a page takes too long"],
+)
+def test_a_page_that_fails_ends_the_others_only_without_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str, shown: str | None
+) -> None:
+    """All pages fail at once if no process starts, and a page that is too slow fails alone."""
+    is_waited_for = Event()
+    answers = [{"problem": problem}, {"html": "<h1>Acme</h1>"}]
+
+    def render(*_: object) -> dict[str, str]:
+        is_waited_for.wait(TIMEOUT_SECONDS)
+        return answers.pop(0)
+
+    monkeypatch.setattr(RenderProcess, "render", render)
+    for name in ("README", "tokens"):
+        (tmp_path / f"{name}.md").write_text("# Acme")
+    documentation = Documentation(tmp_path)
+    documentation.render(FRONT)
+    other_page = documentation.render("tokens/")
+    is_waited_for.set()
+    assert other_page is not None
+    result = other_page.result(TIMEOUT_SECONDS)
+    documentation.close()
+
+    assert result == shown
+
+
 def test_the_end_of_the_server_waits_for_no_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

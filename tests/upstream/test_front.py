@@ -22,6 +22,7 @@ from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import SOURCE, file_of, link_of, look, page_of
 from tests.upstream.settings import front, serving, upstream_section
 from tests.waiting import until
+from wheelyard.http import upstream_reader
 from wheelyard.http.upstream_reader import UPSTREAM_THREADS
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.settings.sections import ServerSettings, Settings
@@ -398,6 +399,19 @@ def test_many_unknown_names(server: InProcessServer, public: FakeUpstream) -> No
     assert answers == [404] * 300 + [429] * 2
     assert len(public.requests) == 300
     assert page_of(server, "guess-1").status == 404
+
+
+def test_unknown_names_alone_are_guesses(
+    tmp_path: Path, public: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts as a guess is a name that the upstream index lacks, and none that it has."""
+    monkeypatch.setattr(upstream_reader, "UNKNOWN_NAMES_PER_MINUTE", 2)
+    with front(tmp_path, public, page_ttl=0) as server:
+        names = ("requests", "guess-1", "guess-2", "guess-3")
+        answers = [page_of(server, name).status for name in names]
+
+    assert answers == [200, 404, 404, 429]
+    assert public.asked("guess-3") == []
 
 
 @pytest.mark.integration

@@ -90,6 +90,15 @@ def file(server: InProcessServer, filename: str, prefix: str = "/stable") -> tup
     return seen.status, "" if seen.status == 200 else json.loads(seen.body)["error"]
 
 
+def found(server: InProcessServer) -> list[str]:
+    """Return the latest versions of the projects that a search of the index `stable` finds."""
+    stable = server.index.named("stable")
+    stable.search.start = lambda work: work()
+    assert stable.upstream is not None
+    stable.upstream.pages.flush()
+    return [version for _, version, *_ in json.loads(look(server, "/stable/search.json").body)]
+
+
 def write_osv(at: Path, *versions: str) -> None:
     """Write a database in which these versions of requests have a hole of the score 9.8."""
     affected = {"package": {"ecosystem": "PyPI", "name": "requests"}, "versions": [*versions]}
@@ -273,6 +282,20 @@ def test_a_database_is_exchanged_while_a_server_runs(tmp_path: Path, public: Fak
         assert first == [[NEW]] * 3
         assert second == []
         assert page(server).files == {}
+
+
+def test_a_new_database_counts_in_a_search(tmp_path: Path, public: FakeUpstream) -> None:
+    """A version that a new database hides is found no more a minute later, if none was hidden."""
+    osv = tmp_path / "osv.json"
+    write_osv(osv)
+    with ruled(tmp_path, public, {"min_cvss": 9}, osv=str(osv)) as server:
+        before = [*page(server).files], found(server)
+        write_osv(osv, "2.0")
+        server.clock.advance(seconds=61)
+        after = found(server)
+
+    assert before == ([OLD, NEW], ["2.0"])
+    assert after == ["1.0"]
 
 
 def test_a_broken_database_hides_after_a_restart(tmp_path: Path, public: FakeUpstream) -> None:

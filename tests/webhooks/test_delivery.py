@@ -812,6 +812,21 @@ def test_what_was_sent_before_a_server_stood_still_is_not_sent_again(
     assert projects_of(hooks.receiver.asked) == ["demo 1.0", "other 1.0"]
 
 
+def test_a_store_that_is_slow_holds_up_no_message(hooks: WebhookHarness) -> None:
+    """A store that takes longer for a look than a batch may take ends no batch before a message."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    slow = Before(lambda: hooks.index.clock.advance(seconds=6), "list", "pending/", times=9)
+    away = Fault(FaultKind.NOT_DONE, "list", "pending/", nth=10, times=ALWAYS)
+    store = FakeStore(hooks.index.store, slow, away)
+    server = DeliveringServer(hooks.index.opened(seed=50, store=store))
+    hooks.servers.append(server)
+
+    server.deliver()
+
+    assert projects_of(hooks.receiver.taken) == ["demo 1.0"]
+
+
 def test_what_was_sent_is_not_sent_again_while_the_store_fails(hooks: WebhookHarness) -> None:
     """While another project cannot be read, a message that was taken is sent once."""
     hooks.add()

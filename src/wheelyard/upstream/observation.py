@@ -175,7 +175,7 @@ class Observation:
             seconds = self._runtime.monotonic() - began_at
             self._gauges["inflight"].dec()
             # statuses are texts: `error` and `not asked` come behind all digits
-            is_answered = request.status != NO_ANSWER and request.status < "5"
+            is_answered = request.status < "5"
             why = escaped(request.why)  # partly a stranger's words
             if request.status != NOT_ASKED:
                 self.latest[label] = LatestRequest(self._runtime.now(), is_answered, why)

@@ -215,6 +215,22 @@ def test_the_list_of_releases_says_which_indexes_have_each(server: InProcessServ
     assert "in prod" not in _opened(ana, path)
 
 
+def test_what_an_index_takes_by_promotion_has_a_flag(server: InProcessServer) -> None:
+    """On the line of time, a release has a flag if it is in an index with rules for promotions."""
+    later = make_wheel(version="2.0").arrival(server.folder)
+    server.index.named("dev").uploads.accept(later, ALICE)
+    ana, path = _signed_in(server, "ana"), f"{DEV}releases/"
+    flagged = re.compile('<svg class="flagged"[^>]*><title>([^<,]*)')
+    without_rules = _opened(ana, path)
+
+    rules = {"promote_from": ["dev"]}
+    server.index.server.index_administration.change("prod", rules, "local:test")
+
+    assert "1.0, 2026-01-01, in prod" in without_rules
+    assert flagged.findall(without_rules) == []
+    assert flagged.findall(_opened(ana, path)) == ["1.0"]
+
+
 def test_what_changes_in_another_index_is_shown_at_once(server: InProcessServer) -> None:
     """The page of a release in dev that is repeated says at once that prod has yanked it."""
     ana, prod, path = _signed_in(server, "ana"), server.index.named("prod"), f"{DEV}1.0/"

@@ -91,6 +91,17 @@ def test_only_terms_with_definitions_are_a_list_of_them(parts: str, *, is_list: 
 
     divisions = re.sub("<(/?)(?:dl|dt|dd)>", r"<\1div>", f"<dl>{parts}</dl>")
     assert html == (f"<dl>{parts}</dl>" if is_list else divisions)
+    ("parts", "shown"),
+    [
+        ("<dt>a</dt><dd>b</dd>", "<dl><dt>a</dt><dd>b</dd></dl>"),
+        ("<dt>a</dt><p>b</p><dd>c</dd>", "<div><div>a</div><p>b</p><div>c</div></div>"),
+        ("<dd>a</dd><dt>b</dt>", "<div><div>a</div><div>b</div></div>"),
+    ],
+    ids=["terms and definitions", "another part", "a definition without a term"],
+)
+def test_terms_are_a_list_of_them_if_nothing_else_is_there(parts: str, shown: str) -> None:
+    """Terms with definitions stay a list of terms, and with anything else they are plain text."""
+    assert rewrite(f"<dl>{parts}</dl>") == shown
 
 
 @pytest.mark.parametrize("before", ["", "Text "])

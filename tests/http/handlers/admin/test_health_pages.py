@@ -9,12 +9,13 @@ import pytest
 
 from tests.advice import texts_of
 from tests.clients.tls import Authority
-from tests.fake_store import FakeStore, Fault, FaultKind
+from tests.fake_store import FakeStore, FaultKind
+from tests.fake_store import Fault as StoreFault
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in
 from tests.http.in_process import InProcessServer, in_process
 from tests.in_process_network import NetworkOrPorts
 from tests.operations.in_memory_index import ALICE
-from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import close, upstream_section
@@ -96,7 +97,7 @@ def test_webhook_that_leads_nowhere_is_named(tmp_path: Path) -> None:
 
 def test_store_that_does_not_answer_is_named(tmp_path: Path) -> None:
     """A store that cannot be read or written is a part that has failed, and the page is there."""
-    away = Fault(FaultKind.NOT_DONE, "get", f"{keys.LEASES}*", times=9)
+    away = StoreFault(FaultKind.NOT_DONE, "get", f"{keys.LEASES}*", times=9)
     store = FakeStore(MemoryStore(lambda: 0.0), away)
     with in_process(tmp_path, settings_in(tmp_path), store=store, tables=TABLES) as server:
         admin = Administrator.of(server)
@@ -159,7 +160,10 @@ def upstream(network: NetworkOrPorts) -> Iterator[FakeUpstream]:
         yield opened
 
 
-def test_upstream_indexes_have_their_states(tmp_path: Path, upstream: FakeUpstream) -> None:
+@pytest.mark.parametrize("fault", [503, Fault.RESET], ids=["refused", "connection lost"])
+def test_upstream_indexes_have_their_states(
+    tmp_path: Path, upstream: FakeUpstream, fault: int | Fault
+) -> None:
     """Each upstream index is said to answer, not to answer, or not to have been asked."""
     settings = settings_in(tmp_path, upstream=upstream_section(upstream, page_ttl=60))
     with in_process(tmp_path, settings, tables=TABLES) as server:
@@ -169,7 +173,7 @@ def test_upstream_indexes_have_their_states(tmp_path: Path, upstream: FakeUpstre
         assert "not asked it yet" in text(admin.api.call(show_health), name)
         admin.browser.open("/simple/requests/")
         assert parts(admin.api.call(show_health))[name] == "ok"
-        upstream.behave("requests", 503)
+        upstream.behave("requests", fault)
         server.clock.advance(minutes=5)
         admin.browser.open("/simple/requests/")
         assert parts(admin.api.call(show_health))[name] == "failed"
