@@ -202,6 +202,7 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "symlink-just-outside": lambda: link(b"l", b".."),
         "symlink-through-another": lambda: link(b"l", b"other-link/../../x"),
         "symlink-to-nothing": lambda: link(b"l", b""),
+        "symlink-to-a-control-character": lambda: link(b"l", b"a\x1b[2J"),
         "below-a-link": lambda: sdist_bytes(
             tar_block(b"demo-1.0/l", kind=b"2", target=b"d"), tar_file(b"demo-1.0/l/x")
         ),

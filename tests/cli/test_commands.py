@@ -43,6 +43,20 @@ def test_upload_leaves_the_file_alone(published_wheel: Path, wheelyard: Typed) -
     assert wheelyard("check").returncode == 0
 
 
+@pytest.mark.usefixtures("published_wheel")
+def test_a_settings_file_that_others_may_change_is_told(sandbox: Sandbox, wheelyard: Typed) -> None:
+    """A command warns of its settings file if every user of this machine may change it."""
+    file = sandbox.folder / "wheelyard.toml"
+    file.touch(0o600)
+    before = wheelyard("list")
+    file.chmod(0o602)
+
+    done = wheelyard("list")
+
+    assert (before.stderr, done.stdout) == ("", before.stdout)
+    assert done.stderr.startswith("wheelyard: warning: wheelyard.toml: every user of this machine ")
+
+
 def test_a_bad_file_keeps_none_out(
     published_wheel: Path, sandbox: Sandbox, wheelyard: Typed
 ) -> None:

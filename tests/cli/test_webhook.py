@@ -47,7 +47,7 @@ def test_a_chat_has_no_secret_and_its_url_in_a_variable(webhook: Typed) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        ("add x colour=red", 1, "is no key of a webhook"),
+        ("add x colour=red", 1, "is no key of a webhook. It has url, "),
         ("add x name=y", 2, "Leave name= out"),
         ("show x", 1, "no webhook"),
         ("test x", 1, "no webhook"),

@@ -73,7 +73,8 @@ def test_what_cannot_be_done_is_wrong_usage(wheelyard: Typed, arguments: str, wo
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("export site --files ftp://x.example", "'ftp://x.example' is no address"),
+        ("export site --files ftp://x.example", "is no address. Write copy, or a URL such as"),
+        ("export site --base-url ftp://x.example", "'ftp://x.example' is no address. Write a URL"),
         ("export site --files copy --store memory:", "there is nothing to export"),
         (
             "export site --files https://files.example/ --store memory:",

@@ -27,10 +27,12 @@ from wheelyard.api import (
     promotion_operations,
     usage_operations,
 )
+from wheelyard.api.namespace_operations import NAMESPACES
 
 GRANT: Final = {"who": ["htpasswd:reader"], "projects": ["tool*"], "actions": ["read"]}
 GRANTED: Final = Request(access_operations.add_grant, NOTHING, GRANT)
 GROUP: Final = {"change": "set", "name": "team", "who": ["htpasswd:reader"]}
+OWNED: Final = {"namespace": {"name": "owned", "owners": ["group:owner"]}}
 PERSON: Final = {"who": "htpasswd:leaver", "note": "has left"}
 ENDED: Final = Request(people_operations.end_person, NOTHING, PERSON)
 BACK: Final = {**PERSON, "note": "is back"}
@@ -355,9 +357,11 @@ EXAMPLES: Final = (
     ),
     Example(
         promise="deletes a group that no grant names",
-        after=(_last_change(8, "group-deleted", name="team", note="T-7"),),
+        after=(_last_change(9, "group-deleted", name="team", note="T-7"),),
         before=(
             TEAM,
+            _group_of("set", name="owner"),
+            Request(NAMESPACES.add, NOTHING, OWNED),
             _group_of("set", name="used"),
             Request(access_operations.add_grant, NOTHING, {**GRANT, "who": ["group:used"]}),
         ),
@@ -372,6 +376,13 @@ EXAMPLES: Final = (
                 words="The group used has grants: {id}",
                 command="access group delete used",
                 fields={"group": "used"},
+            ),
+            Refusal(
+                body={"name": "owner"},
+                code="group_in_use",
+                words="The group owner owns the namespace owned. Give that other owners",
+                command="access group delete owner",
+                fields={"group": "owner"},
             ),
         ),
         command=Command(line="access group delete team --note T-7"),

@@ -13,7 +13,7 @@ from tests.fake_store import ALWAYS, FakeStore, Fault
 from tests.http.browser import FORM, HTML
 from tests.http.in_process import InProcessServer, in_process
 from wheelyard.catalog.document_cache import damaged
-from wheelyard.errors import STORAGE_FULL, Unavailable
+from wheelyard.errors import STORAGE_FULL, UPSTREAM_UNAVAILABLE, Unavailable
 from wheelyard.http.web_pages import WebPages
 from wheelyard.http_client.urls import parse_url
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, WebSettings
@@ -201,6 +201,11 @@ def test_failures_show_nothing_of_the_inside(
         ),
         (Unavailable("No space is left.", code=STORAGE_FULL), "No space is left.", "no space"),
         (Unavailable("Not allowed.", code="storage_denied"), "Not allowed.", "permission"),
+        (
+            Unavailable("Never asked.", code=UPSTREAM_UNAVAILABLE),
+            "Never asked.",
+            "upstream.offline",
+        ),
     ],
 )
 def test_lasting_failure_asks_for_no_reload(

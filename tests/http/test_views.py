@@ -142,6 +142,7 @@ def test_a_day_shows_what_was_there_at_its_end(server: InProcessServer, base: st
     status, why = _file(server, f"{base}/as-of-2026-01-01", FREE)
     assert status == 404
     assert "demo 3.0 appeared on 2026-01-02 00:00 UTC, and this index shows" in why
+    assert f"the rules of the index {base.strip('/') or MAIN}/as-of-2026-01-01: " in why
     assert versions(server, f"{base}/simple/demo/") == ["1.0", "3.0"]
 
 

@@ -598,6 +598,45 @@ def test_an_index_that_changes_meanwhile_refuses_no_file_about_groups(
     assert groups["team"] == ("user:bo@acme.dev",)
 
 
+@pytest.mark.parametrize(
+    ("change", "outcome", "left"),
+    [
+        (
+            lambda index, _: index.server.access.grant(
+                GrantFields(who=("htpasswd:eva",), projects=("*",), actions=("read",)), BO
+            ),
+            nullcontext(),
+            [("htpasswd:eva",)],
+        ),
+        (
+            lambda index, grant_id: index.server.access.revoke(grant_id, BO),
+            refused(Conflict, "changed_meanwhile", "The grant "),
+            [],
+        ),
+    ],
+    ids=["another grant", "the same grant"],
+)
+def test_a_file_that_revokes_a_grant_is_refused_if_that_has_changed(
+    harness: IndexHarness,
+    change: Callable[[Index, str], object],
+    outcome: AbstractContextManager[object],
+    left: list[tuple[str, ...]],
+) -> None:
+    """A file revokes a grant although somebody makes another one, unless that grant is gone."""
+    put(harness.index, TEAM)
+    access = harness.opened(seed=8).server.access
+    (granted,) = access.read_stored().grants
+    other = harness.opened(seed=7)
+    applying = late_applying(harness.index.server.applying, lambda: change(other, granted.id))
+    before_grant, _, _ = TEAM.partition("[[grant]]")
+    file = SourcedTables("team.toml", tables_in(before_grant))
+
+    with outcome:
+        applying.apply([file], BO, ApplyOptions(prune=True))
+
+    assert [granted.grant.who for granted in access.read_stored().grants] == left
+
+
 OPENS_AND_CLOSES: Final = """
 [main]
 read = "{main_read}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from random import Random
 from threading import Barrier, get_ident
 
 import pytest
@@ -25,7 +26,7 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.api_token import NOBODY, TokenOwner
+from wheelyard.model.api_token import NOBODY, TokenOwner, new_token
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields, credential_of, is_match
 from wheelyard.model.project import Status
@@ -46,6 +47,7 @@ from wheelyard.storage.base import Store
 
 DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
 RELEASE = Selection(parse_version("1.0"))
+TOKEN = new_token(Random(1))
 
 
 def reader(
@@ -209,10 +211,16 @@ def test_entries_are_filtered_by_principal_id_or_name(harness: IndexHarness) -> 
         ("b", "publisher:a,b", True),
         ("user", "user:ana@acme.dev", False),
         ("", "anonymous", False),
+        pytest.param(TOKEN.text, f"token:{TOKEN.id}", True, id="whole token"),
+        pytest.param(TOKEN.text, "token:0123456789", False, id="another token"),
     ],
 )
 def test_case_counts_but_in_addresses(wanted: str, principal: str, *, matches: bool) -> None:
-    """The case of letters counts except in an e-mail address; a job has all its publishers."""
+    """
+    The case of letters counts except in an e-mail address.
+
+    A job has all its publishers, and a whole token means its id.
+    """
     assert is_match(wanted, principal, "") is matches
 
 

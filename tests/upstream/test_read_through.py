@@ -14,7 +14,7 @@ from tests.plain_http import LOCALLY
 from tests.upstream.fake_pages import JSON, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.reading import SOURCE, link_of, look, page_of
+from tests.upstream.reading import link_of, look, page_of
 from tests.upstream.settings import serving, upstream_settings
 from tests.waiting import until
 
@@ -48,19 +48,6 @@ def test_many_first_readers(upstream: FakeUpstream, tmp_path: Path) -> None:
 
     assert len(upstream.asked_pages("large")) == 1
     assert len(upstream.asked_files("large")) == 1
-
-
-def test_the_known_page_is_served_while_an_upstream_is_slow(
-    upstream: FakeUpstream, tmp_path: Path
-) -> None:
-    """While an upstream takes long to confirm a page, clients get the one that is known."""
-    upstream.publish(LARGE)
-    with serving(tmp_path, upstream, page_ttl=0) as index:
-        assert page_of(index, "large").headers[SOURCE] == "upstream"
-        gate = upstream.hold("large")
-        assert page_of(index, "large").headers[SOURCE] == "upstream-stale"
-        gate.set()
-        until(lambda: page_of(index, "large").headers[SOURCE] == "upstream")
 
 
 def test_digests_of_the_upstream_are_passed_on(upstream: FakeUpstream, tmp_path: Path) -> None:

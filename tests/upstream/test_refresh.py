@@ -82,6 +82,9 @@ def test_the_api_says_what_has_come(upstream: FakeUpstream, tmp_path: Path) -> N
         assert refresh("team-x")[0] == 403
         status, found = refresh("evil")
         assert (status, found["error"]) == (403, "denied")
+        tokens["own-*"] = token_of(server.index, "own-*", can="read,upload")
+        status, found = refresh("evil", "own-*")
+        assert (status, found["error"]) == (404, "not_found")
         assert upstream.asked("team-x") == upstream.asked("evil") == []
         upstream.stop()
         status, found = refresh("requests")

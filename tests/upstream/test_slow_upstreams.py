@@ -1,5 +1,6 @@
 """Upstream indexes that take long are waited for, and nobody else waits for them."""
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
@@ -12,16 +13,18 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.fake_time import Clock
+from tests.http.in_process import InProcessResponse
 from tests.http.raw_client import raw_connection
 from tests.http.servers import RunningServer
 from tests.upstream.asking import Asking, server_of
 from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.reading import link_of, look, page_of
-from tests.upstream.settings import serving
-from tests.waiting import until
+from tests.upstream.reading import SOURCE, link_of, look, page_of
+from tests.upstream.settings import front, serving
+from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.errors import Unavailable
+from wheelyard.http import work_limits
 from wheelyard.http.upstream_reader import UPSTREAM_THREADS
 from wheelyard.http_client.client import at_minimum_rate
 from wheelyard.http_client.hosts import FetchError
@@ -44,6 +47,27 @@ def test_a_page_that_begins_late(upstream: FakeUpstream) -> None:
         asking.clock.advance(seconds=45)
         gate.set()
         assert later.result() == [PACKAGE.filename]
+
+
+def test_the_known_page_is_served_while_an_upstream_is_slow(
+    upstream: FakeUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an upstream takes long to confirm a page, clients get the one that is known."""
+    monkeypatch.setattr(work_limits, "STALE_AFTER_SECONDS", 0.0)
+    upstream.publish(PACKAGE)
+    with front(tmp_path, upstream) as server:
+        assert page_of(server, "slow").headers[SOURCE] == "upstream"
+        server.clock.advance(seconds=601)
+        gate = upstream.hold("slow")
+
+        async def ask() -> InProcessResponse:
+            asking = asyncio.create_task(server.ask("/simple/slow/"))
+            await asyncio.wait((asking,), timeout=TIMEOUT_SECONDS)
+            gate.set()
+            return await asking
+
+        assert server.runner.run(ask()).headers[SOURCE] == "upstream-stale"
+        until(lambda: page_of(server, "slow").headers[SOURCE] == "upstream")
 
 
 def test_a_file_that_is_silent(upstream: FakeUpstream) -> None:

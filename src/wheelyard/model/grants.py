@@ -384,7 +384,7 @@ def is_match(text: str, principal: str, name: str) -> bool:
     _, _, ids = principal.partition(":")
     # a principal of a publisher's token has several ids, with commas between them
     spellings = {principal, name, ids, *ids.split(",")} - {""}
-    is_token = ids != "" and token_id_in(text) == ids
+    is_token = token_id_in(text) == ids
     if text in spellings or is_token:
         return True
     return "@" in text and text.lower() in {spelling.lower() for spelling in spellings}

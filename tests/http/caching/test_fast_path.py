@@ -97,6 +97,7 @@ OTHERS: dict[str, tuple[str, str, list[Header]]] = {
     "long": (PAGE, "GET", [("x", "y" * 1024)]),
     "name-too-long": (PAGE, "GET", [("x" * 1024, "y")]),
     "many": (PAGE, "GET", MANY),
+    "newest": (PAGE, "GET", [("cache-control", "No-Cache")]),
 }
 
 

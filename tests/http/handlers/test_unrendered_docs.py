@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from markupsafe import Markup
 
-from tests.http.in_process import in_process
+from tests.http.in_process import InProcessResponse, in_process
 from wheelyard.operations.documentation import Documentation
 
 
@@ -35,6 +35,29 @@ def test_no_thread_waits_for_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert page.status == 200
     assert b"<h1>Rendered</h1>" in page.body
+
+
+def test_a_page_that_cannot_be_rendered_shows_its_source_for_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page shows its source while it cannot be rendered, which no cache keeps."""
+    done = AwaitedJob()
+    done.set_result(Markup("<h1>Rendered</h1>"))
+    with in_process(tmp_path) as app:
+        pages = list[InProcessResponse]()
+        for job in (None, done, done):
+            monkeypatch.setattr(Documentation, "render", lambda *_, job=job: job)
+            pages.append(app.get("/-/docs/tokens/", ("accept", "text/html")))
+
+    assert [page.status for page in pages] == [200] * 3
+    assert [b"# API tokens" in page.body for page in pages] == [True, False, False]
+    assert [b"<h1>Rendered</h1>" in page.body for page in pages] == [False, True, True]
+    assert [page.headers["cache-control"] for page in pages] == [
+        "no-store",
+        "public, no-cache",
+        "public, no-cache",
+    ]
+    assert [page.was_quick for page in pages] == [False, False, True]
 
 
 def test_pictures_and_results_need_no_rendering(

@@ -66,6 +66,20 @@ def test_requests_are_logged_only_if_asked_for(
     assert [entry["httpRequest"]["status"] for entry in entries] == [200, 404]
 
 
+def test_a_change_has_the_address_of_its_client(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a log as text, the line of a client's change, and no other, ends with its address."""
+    monkeypatch.setattr(caplog.handler, "formatter", FORMATTERS["text"])
+    with in_process(tmp_path) as app, caplog.at_level(logging.INFO):
+        app.publish(make_wheel("demo"))
+        app.change("demo", "yank", version="1.0", reason="broken")
+
+    (changed,) = [line for line in caplog.text.splitlines() if line.endswith(", from 127.0.0.1")]
+    assert " yanked by token:" in changed
+    assert '"POST /api/v1/projects/demo/yank" 200 ' in caplog.text
+
+
 @pytest.mark.parametrize("spelling", ["wyd_", "%77yd_"])
 def test_a_token_in_a_path_is_not_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, spelling: str
