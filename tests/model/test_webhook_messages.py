@@ -62,6 +62,17 @@ def test_a_message_tells_of_one_release() -> None:
     assert [(group.release, len(group.filenames)) for group in groups] == [("1.0", 1), ("2.0", 2)]
 
 
+def test_a_change_of_several_releases_is_told_of_each() -> None:
+    """Files of several releases that change at once are told of with those of their release."""
+    filenames = ("demo-1.0.tar.gz", "demo-2.0.tar.gz", "demo-2.0-py3-none-any.whl")
+    yanked = Event(what=EventKind.YANKED, at=NOON, by="local:bo", files=filenames)
+
+    groups = group_events(DEMO, [yanked])
+
+    told = [(group.event, group.release, group.filenames) for group in groups]
+    assert told == [("yanked", "1.0", filenames[:1]), ("yanked", "2.0", filenames[1:])]
+
+
 @pytest.mark.parametrize(
     ("project", "is_older"),
     [

@@ -129,6 +129,20 @@ def test_a_file_with_too_many_webhooks_is_refused(harness: IndexHarness) -> None
     assert harness.index.server.webhooks.show() == ()
 
 
+def test_a_key_that_no_webhook_has_is_not_left_out(harness: IndexHarness) -> None:
+    """Who misspells a key that is to be left out hears it, and nothing is changed."""
+    webhooks = harness.index.server.webhooks
+    put(harness.index, HOOK)
+    before = webhooks.show()
+
+    with refused(Invalid, "invalid_field", match="'project' is no key of a webhook. Correct it"):
+        webhooks.change("builds", {"project": None}, BO)
+    with refused(Invalid, "invalid_field", match="'project' is no key of a webhook. Correct it"):
+        webhooks.add({**before[0].keys, "name": "other", "project": None}, BO)
+
+    assert webhooks.show() == before
+
+
 def test_there_are_fifty_webhooks_at_most(harness: IndexHarness) -> None:
     """The fiftieth webhook can be added, and none after it until one is removed."""
     webhooks = harness.index.server.webhooks

@@ -6,6 +6,7 @@ from typing import TypeVar
 import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
@@ -17,6 +18,7 @@ from wheelyard.model.distribution_filename import parse_version, parse_version_s
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Project, Status
 from wheelyard.operations.lifecycle import KEPT_FOR, Lifecycle, ReleaseAction, Selection
+from wheelyard.upstream.decisions import Deciding
 
 DEMO = NormalizedName("demo")
 WHEEL, SDIST, TWO = make_wheel(), make_sdist(), make_wheel(version="2.0")
@@ -222,6 +224,21 @@ def test_what_stops_installations_works_on_a_full_disk(harness: IndexHarness, ch
 
     assert STOPPING[change](life, ALICE).revision == revision + 1
     assert harness.opened(seed=4).projects.get(DEMO).revision == revision + 1
+
+
+def test_a_public_package_is_blocked_on_a_full_disk(harness: IndexHarness) -> None:
+    """On a full disk a public package can be blocked, and none be approved."""
+    evil = NormalizedName("evil")
+    decisions = harness.opened(seed=3, store=full_store(harness)).server.decisions
+    deciding = Deciding(decisions, ALICE.principal)
+
+    with refused(Unavailable, STORAGE_FULL):
+        deciding.approve(NormalizedName("good"), Version("1.0"), "", sha256=["0" * 64])
+    deciding.block(evil, None, "it is malware")
+
+    decided = harness.opened(seed=4).server.decisions.get("current").value
+    assert decided is not None
+    assert [(each.target, each.verdict) for each in decided.decisions] == [("evil", "blocked")]
 
 
 @pytest.mark.parametrize("change", ["unyank", "status"])

@@ -86,6 +86,17 @@ def test_check_looks_at_every_index(harness: IndexHarness) -> None:
     assert problem.startswith(f"index qa: demo: {lost} is missing")
 
 
+def test_check_reads_a_file_of_two_indexes_once(harness: IndexHarness) -> None:
+    """A file that two indexes list counts in both, and its bytes are read once."""
+    index = with_files(harness)
+    index.named("qa").uploads.accept(make_wheel(version="0.0").arrival(harness.folder), ALICE)
+
+    findings = harness.check()
+
+    assert (findings.problems, findings.files) == ([], 3)
+    assert findings.size == sum(map(len, harness.snapshot(FILES).values()))
+
+
 def last_downloads(catalog: Catalog) -> object:
     """Ask for the counts of downloads of an index."""
     store, runtime = catalog.stores.documents, catalog.retries.runtime

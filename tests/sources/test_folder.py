@@ -8,6 +8,7 @@ import pytest
 
 from tests.distributions import make_sdist, make_wheel
 from tests.fake_time import Clock
+from tests.refused import refused
 from tests.sources.offering import make_unreadable, md5, opened, taken
 from wheelyard.errors import Invalid
 from wheelyard.sources.bucket_tree import PAGE_LIMIT_BYTES, open_watched_tree
@@ -164,6 +165,22 @@ def test_a_page_of_s3pypi_that_cannot_be_read(tmp_path: Path) -> None:
     kind, found = taken(tmp_path)
 
     assert (kind, found.names, found.warned) == ("files", [SDIST.filename], [])
+
+
+@pytest.mark.parametrize("name", ["index", "simple", "json", "a.htm"])
+def test_pages_may_have_other_names(tmp_path: Path, name: str) -> None:
+    """Pages that a site has without a suffix, or with an old one, are read as well."""
+    (tmp_path / name).write_text('<a href="https://files.example.com/a-1.zip">a-1.zip</a>')
+
+    with refused(Invalid, "bad_source", match="The files are at https://files.example.com:"):
+        taken(tmp_path)
+
+
+def test_other_texts_are_no_pages(tmp_path: Path) -> None:
+    """What is not named as a page is not read as one, also if it links to a package."""
+    (tmp_path / "README").write_text('<a href="https://files.example.com/a-1.zip">a-1.zip</a>')
+
+    assert taken(tmp_path)[1].names == []
 
 
 def test_a_page_of_another_program(tmp_path: Path) -> None:

@@ -173,9 +173,11 @@ def test_a_name_that_nobody_has(asking_process: Asking, upstream: FakeUpstream) 
     """That a name does not exist is known for a minute, and no longer."""
     assert asking_process.found("nothing") is None
     assert asking_process.found("nothing") is None
+    asking_process.clock.advance(seconds=59)
+    assert asking_process.found("nothing") is None
     assert len(upstream.asked("nothing")) == 1
     upstream.publish(public_wheel("nothing", "1.0"))
-    asking_process.clock.advance(seconds=61)
+    asking_process.clock.advance(seconds=2)
 
     assert asking_process.found("nothing") is not None
 

@@ -21,7 +21,7 @@ from wheelyard.catalog import keys
 from wheelyard.model.metadata import parse_any
 from wheelyard.operations.descriptions import child, child_process
 from wheelyard.operations.descriptions.child_process import RenderProcess
-from wheelyard.operations.descriptions.descriptions import Descriptions
+from wheelyard.operations.descriptions.descriptions import NOT_YET, RETRY_SECONDS, Descriptions
 from wheelyard.storage.memory import MemoryStore
 
 Hook = Callable[[str, tuple[object, ...]], None]
@@ -136,6 +136,27 @@ def test_a_description_that_ends_its_process_is_text(
     assert reason in rendered.html
     assert rendered.is_final is (starts == 1)
     assert len(started) == starts
+
+
+def test_a_description_that_cannot_be_rendered_now_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What no fault of a description has kept from being rendered is tried a minute later."""
+    clock, texts = Clock(), list[str]()
+
+    def render(_: RenderProcess, text: str, __: str) -> None:
+        texts.append(text)
+
+    monkeypatch.setattr(RenderProcess, "render", render)
+    tried = list[int]()
+    with closing(Descriptions(MemoryStore(clock.seconds), clock.seconds, waits=True)) as made:
+        for seconds in (0, RETRY_SECONDS - 1, 2):
+            clock.advance(seconds=seconds)
+            rendered = made.render(CORE)
+            assert (NOT_YET in rendered.html, rendered.is_final) == (True, False)
+            tried.append(len(texts))
+
+    assert tried == [1, 1, 2]
 
 
 def run_child(monkeypatch: pytest.MonkeyPatch, *requests: dict[str, object]) -> tuple[Hook, bytes]:

@@ -24,7 +24,7 @@ from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage import objects
-from wheelyard.storage.base import ABSENT, Key, Store, Stores, WebType
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stores, WebType
 from wheelyard.storage.bucket_store import Downloads
 from wheelyard.storage.buckets import ConnectedBucket, open_bucket, open_bucket_reader
 from wheelyard.storage.failures import Failure, FailureKind
@@ -450,6 +450,34 @@ def test_each_part_of_a_file_is_counted(
 
 
 @pytest.mark.parametrize(
+    ("expect", "mode"),
+    [
+        (None, "overwrite"),
+        (ABSENT, "create"),
+        (ObjectVersion("7"), {"e_tag": '"7"'}),
+    ],
+    ids=["any", "none", "a version"],
+)
+def test_what_a_write_replaces(
+    monkeypatch: pytest.MonkeyPatch, expect: ObjectVersion | None, mode: object
+) -> None:
+    """A write replaces whatever is there, creates an object, or replaces the version expected."""
+    modes = list[object]()
+
+    def put(*_: object, mode: object, **__: object) -> dict[str, str]:
+        modes.append(mode)
+        return {"e_tag": '"8"'}
+
+    with_keys(monkeypatch)
+    monkeypatch.setattr(obstore, "put", put)
+    store = opened("s3://wheels").documents
+    assert isinstance(store, ObjectStore)
+
+    assert store.put_once("a", b"", expect, WebType("", "")) == "8"
+    assert modes == [mode]
+
+
+@pytest.mark.parametrize(
     ("exists", "kind"), [(True, FailureKind.CONFLICT), (False, FailureKind.BUSY)]
 )
 def test_a_creation_that_is_answered_by_409(
@@ -684,6 +712,30 @@ def test_nothing_is_signed_where_the_index_sends_files(monkeypatch: pytest.Monke
     with_keys(monkeypatch)
 
     assert opened("s3://wheels", "proxy").files.sign(NAME, HOUR) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "is_signed"),
+    [(None, False), (parse_location("s3://apart"), True)],
+    ids=["one bucket", "another bucket"],
+)
+def test_what_is_beside_public_files(
+    monkeypatch: pytest.MonkeyPatch, files: BucketLocation | None, *, is_signed: bool
+) -> None:
+    """Public files have plain URLs, what is beside them only if it is in their public bucket."""
+    with_keys(monkeypatch)
+    bucket = open_bucket(
+        parse_location("s3://wheels"),
+        system_runtime(),
+        OperationCounter(),
+        files_location=files,
+        downloads="public",
+    )
+
+    urls = [str(store.sign(NAME, HOUR)) for store in (bucket.files, bucket.documents)]
+
+    assert [url.startswith("https://") for url in urls] == [True, True]
+    assert ["X-Amz-Signature=" in url for url in urls] == [False, is_signed]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from obstore import exceptions as obstore
 
 from wheelyard.storage.failures import READ, WRITE, FailureKind, unavailable
 from wheelyard.storage.location import parse_location
-from wheelyard.storage.objects.obstore_errors import failure_of
+from wheelyard.storage.objects.obstore_errors import THROTTLED_PAUSE_SECONDS, failure_of
 
 S3, AZURE = parse_location("s3://wheels/team"), parse_location("az://wheels")
 SAID = "Error performing PUT https://host/x in 3ms - Server returned non-2xx status code: {}: {}"
@@ -87,6 +87,21 @@ def answer(status: str, code: str = "", message: str = "") -> obstore.GenericErr
 def test_each_error_of_a_service_has_its_kind(error: Exception, kind: FailureKind) -> None:
     """Each kind of error is told from the others by the status and the code of the answer."""
     assert failure_of(error).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (answer("503 Service Unavailable", "SlowDown"), THROTTLED_PAUSE_SECONDS),
+        (answer("429 Too Many Requests"), THROTTLED_PAUSE_SECONDS),
+        (answer("503 Service Unavailable"), 0),
+        (answer("409 Conflict", "ConditionalRequestConflict"), 0),
+    ],
+    ids=["slow down", "too many requests", "unavailable", "busy"],
+)
+def test_a_service_with_too_many_requests_gets_a_pause(error: Exception, seconds: float) -> None:
+    """A service that takes no more requests for the moment is left alone longer than others."""
+    assert failure_of(error).retry_after == seconds
 
 
 def test_a_name_that_looks_like_an_answer() -> None:

@@ -194,6 +194,21 @@ def test_a_block_says_more_than_a_missing_approval(tmp_path: Path, public: FakeU
         assert public.asked("requests") == []
 
 
+def test_a_block_is_the_first_reason_while_the_upstream_is_away(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
+    """While no upstream answers, `why` says of a blocked file first who has blocked it."""
+    with serving(tmp_path, public) as server:
+        page_of(server, "requests")
+        ana(server).block(REQUESTS, Version("2.0"), "steals tokens")
+        public.behave("requests", 503)
+        server.clock.advance(days=30)
+        found = why(server, "requests")
+
+    away = "upstream_unavailable"
+    assert hidden(found) == {OLD: [away], NEW: [Code.BLOCKED, away]}
+
+
 def test_why_tells_all_answers_apart(tmp_path: Path, public: FakeUpstream) -> None:
     """`why` tells apart private names, unknown ones, and an upstream that does not answer."""
     public.behave("requests", Fault.ALTERNATE_LOCATIONS)

@@ -14,6 +14,7 @@ from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.http.handlers.admin import table_pages
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.index_texts import INDEX_KEYS
 from wheelyard.model.stored_indexes import IndexMade
 
 PAGE = "indexes/"
@@ -74,6 +75,15 @@ def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
     history = admin.read(f"{PAGE}history/")
     assert history.index("removed (moved)") < history.index("changed, ") < history.index("made, ")
     assert "index dev: removed" in admin.read("journal/?what=index-removed")
+
+
+def test_the_form_has_each_key_once(admin: Administrator) -> None:
+    """The form of a new index has a field for each key that an index can have, and none twice."""
+    form = admin.open(f"{PAGE}?make=index").body.decode()
+    labels = re.findall('<label for="([^"]+)"', form)
+
+    assert set(re.findall(' name="([^"]+)"', form)) >= INDEX_KEYS.keys()
+    assert sorted(set(labels)) == sorted(labels)
 
 
 def test_ways_of_promotion_are_drawn(tmp_path: Path) -> None:
