@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Generator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,9 @@ class Isolation:
 
     def __init__(self) -> None:
         self._seen: set[str] | None = None
-        platform.processor()  # starts a program when it is asked for the first time, by any library
+        # each is done once, by any library: a program is started, and a socket is bound
+        platform.processor()
+        import_module("urllib3.util.connection")
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, _arguments: object) -> None:
