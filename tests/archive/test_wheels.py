@@ -208,6 +208,9 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "64-bit-field-twice": lambda: changed(both={"extra": extra_field(1, b"") * 2}),
         "64-bit-field-that-differs": lambda: changed(both={"extra": extra_field(1, bytes(16))}),
         "empty-64-bit-field-that-is-needed": lambda: changed(central={"size": 0xFFFFFFFF}),
+        "no-64-bit-field-that-is-needed": lambda: wheel_bytes(
+            Entry(A.name, A.data, DEFLATED, both={"size": 0xFFFFFFFF})
+        ),
         "64-bit-field-that-corrects-a-header": lambda: changed(
             both={"extra": NUMBERS_64, "size": 5, "compressed": 5}
         ),

@@ -99,7 +99,6 @@ def test_a_file_of_that_name_is_no_pattern(sandbox: Sandbox, wheelyard: Typed) -
     assert done.stdout == f"{named.filename}  sha256:{named.sha256}  uploaded\n"
 
 
-@pytest.mark.integration  # what exports is slow to load
 def test_upload_prints_json(published_wheel: Path, wheelyard: Typed) -> None:
     """`upload --json` has the facts of each file, and of the refreshed site."""
     done = wheelyard("upload", published_wheel, "x/*.whl", "--json", "--export", "site")

@@ -136,6 +136,24 @@ def test_the_copy_of_an_empty_store_is_empty(wheelyard: Typed, sandbox: Sandbox)
     assert wheelyard("check", "--store", "there").returncode == 0
 
 
+@pytest.mark.parametrize(("source", "is_told"), [("wheels", False), ("other", True)])
+def test_copy_says_where_it_has_looked_for_outdated_lines(
+    sandbox: Sandbox, wheelyard: Typed, source: str, *, is_told: bool
+) -> None:
+    """A copy of another store than the configured one says that it looked in that one alone."""
+    for folder in (source, "keys"):
+        (sandbox.folder / folder).mkdir()
+    (sandbox.folder / source / "wheelyard.json").write_text('{"format":3}\n')
+    (sandbox.folder / "wheelyard.toml").write_text(
+        '[store]\nlocation = "wheels"\n[access]\ncredentials_store = "keys"\n'
+    )
+
+    copied = wheelyard("copy", source, "copied")
+
+    assert copied.returncode == 0
+    assert ("looked for in FROM alone" in copied.stderr) is is_told
+
+
 def test_a_store_is_not_copied_into_itself(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     """A store is copied neither to itself nor into itself, and nowhere from a missing one."""
     before = contents(sandbox.folder)

@@ -78,18 +78,3 @@ def places_of_tokens(sandbox: Sandbox, google: FakeGcs) -> list[str]:
         if any("credentials/tokens/" in each for each in google.bucket(name).names())
     ]
     return folders + buckets
-
-
-@pytest.mark.parametrize(("source", "is_told"), [("wheels", False), ("other", True)])
-def test_copy_says_where_it_has_looked_for_outdated_lines(
-    sandbox: Sandbox, wheelyard: Typed, source: str, *, is_told: bool
-) -> None:
-    """A copy of another store than the configured one says that it looked in that one alone."""
-    assert wheelyard("upload", WHEEL.write(sandbox.folder), "--store", source).returncode == 0
-    configure(sandbox, "wheels", "keys")
-    (sandbox.folder / "keys").mkdir()
-
-    copied = wheelyard("copy", source, "copied")
-
-    assert copied.returncode == 0
-    assert ("looked for in FROM alone" in copied.stderr) is is_told

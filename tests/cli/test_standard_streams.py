@@ -4,12 +4,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Final, TextIO
 
 import click
 import pytest
 
 from tests.cli.conftest import FULL, needs_full
+from wheelyard.cli.main import main
 from wheelyard.cli.standard_streams import (
     is_interactive,
     is_output_lost,
@@ -93,6 +95,39 @@ def test_lost_output_is_told_once(
             click.echo("wyd_secret")
 
     assert to.value.advice == Advice(Remedy.REVOKE_TOKEN, "x7Kq2mPz4A")
+
+
+@pytest.mark.parametrize(
+    ("open_output", "status", "message"),
+    [
+        (nullcontext, 0, ""),
+        pytest.param(
+            partial(FULL.open, "w"),
+            1,
+            "wheelyard: The output cannot be used: No space left on device.\n",
+            marks=needs_full,
+        ),
+        (pipe_without_reader, 0, ""),
+    ],
+    ids=["closed", "full", "pipe"],
+)
+def test_only_a_full_device_fails_a_command(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    open_output: OpenOutput,
+    status: int,
+    message: str,
+) -> None:
+    """A command fails if a full device does not take its output, and not if nobody reads it."""
+    monkeypatch.setattr("sys.argv", ["wheelyard", "--version"])
+    with (tmp_path / "errors").open("w") as errors, open_output() as stream:
+        monkeypatch.setattr("sys.stderr", errors)
+        monkeypatch.setattr("sys.stdout", stream)
+        with pytest.raises(SystemExit) as ended:
+            main()
+
+    assert ended.value.code == status
+    assert (tmp_path / "errors").read_text() == message
 
 
 def printed() -> OSError | None:

@@ -69,9 +69,9 @@ def test_a_site_of_an_earlier_version_is_taken_over(folders: StoreFolder, manife
 
 
 def test_files_beside_a_site_of_an_earlier_version(folders: StoreFolder) -> None:
-    """Files beside a site of an earlier version with a URL of files stay."""
+    """Files beside a site of an earlier version with a URL of files stay; pages are made anew."""
     foreign = f"files/gone/{'0' * 64}/gone-1.0.tar.gz"
-    put(folders.site, foreign)
+    put(folders.site, foreign, "health")
     manifest = (EARLIER % BASE).replace('"files_url":""', f'"files_url":"{ELSEWHERE}"')
     (folders.site / "wheelyard-export").mkdir()
     (folders.site / MANIFEST).write_text(manifest)
@@ -80,6 +80,7 @@ def test_files_beside_a_site_of_an_earlier_version(folders: StoreFolder) -> None
         export_to(folders.index, folders.site, RequestedOptions())
 
         assert tree(folders.site)[foreign] == b"theirs"
+        assert tree(folders.site)["health"] == b"Ok"
 
 
 @pytest.mark.slow

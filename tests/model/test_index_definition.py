@@ -47,6 +47,14 @@ def test_an_index_has_its_own_packages_by_default() -> None:
 
 
 @pytest.mark.parametrize(
+    ("table", "is_open"), [({}, False), ({"read": "granted"}, False), ({"read": "anyone"}, True)]
+)
+def test_an_index_is_open_only_if_it_says_so(table: dict[str, Any], *, is_open: bool) -> None:
+    """Whoever has no right in an index may read it only if its definition says `anyone`."""
+    assert read_definition({"name": "dev", **table}).is_open is is_open
+
+
+@pytest.mark.parametrize(
     ("layers", "words"),
     [
         ({"dev": ["dev", "qa"]}, "there is no index 'qa'"),

@@ -260,6 +260,20 @@ def test_each_release_leads_to_what_it_needs_itself(
         assert f'/project/{name}/">{name}</a>' in page
 
 
+def test_a_page_says_that_its_core_metadata_is_gone(
+    server: InProcessServer, public: FakeUpstream, tmp_path: Path
+) -> None:
+    """A page says that its core metadata is missing, also if another page was made of it before."""
+    lacks = b"core metadata of this release could not be read"
+    assert lacks not in look(server, "/project/requests/2.0/").body
+    for stored in (tmp_path / "store").rglob("*.metadata"):
+        stored.unlink()
+    public.behave_files("requests", 500)
+
+    page = look(server, "/project/requests/2.0/dependencies/")
+    assert (page.status, lacks in page.body) == (200, True)
+
+
 def test_names_that_are_not_asked_for(tmp_path: Path, public: FakeUpstream) -> None:
     """A denied name is 404 and one without approval an empty page; the upstream is not asked."""
     with front(tmp_path, public, deny=("requests",), approval=True) as server:

@@ -656,5 +656,7 @@ def test_behind_the_proxy_everybody_is_signed_in(tmp_path: Path) -> None:
         assert not browser.open("/setup/", proxied).was_quick
         assert "ana@acme.dev" not in browser.open("/setup/").body.decode()
         assert b">Sign out of the proxy<" in browser.open("/-/account/", proxied).body
+        whoami = browser.open("/api/v1/whoami", proxied)
+        assert (whoami.status, b'"user:ana@acme.dev"' in whoami.body) == (200, True)
         past = browser.open("/-/sign-in/")
         assert (past.status, b"at the address of the proxy" in past.body) == (401, True)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -16,9 +17,14 @@ from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from tests.fake_time import Clock
+from tests.http.servers import memory_index
 from tests.waiting import until
 from wheelyard.catalog import keys
+from wheelyard.exporting.application import ANYONE, ExportedNames
+from wheelyard.http.context import StaticSite
+from wheelyard.http.context_building import build_context
 from wheelyard.model.metadata import parse_any
+from wheelyard.operations.check_store import always_writable
 from wheelyard.operations.descriptions import child, child_process
 from wheelyard.operations.descriptions.child_process import RenderProcess
 from wheelyard.operations.descriptions.descriptions import NOT_YET, RETRY_SECONDS, Descriptions
@@ -31,6 +37,7 @@ CORE = replace(
     description="a *b*",
     description_content_type="text/markdown",
 )
+SITE = StaticSite(caller=ANYONE, names=ExportedNames(), indexes=(), files_url="")
 
 
 def test_a_description_is_rendered_once_for_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +79,21 @@ def test_a_description_is_rendered_as_its_type_says(
     store = MemoryStore(Clock().seconds)
     with closing(Descriptions(store, Clock().seconds, waits=True)) as descriptions:
         assert descriptions.render(core).html == f"<p>a *b* as {markup}</p>"
+
+
+@pytest.mark.parametrize(
+    ("site", "waits"), [(SITE, True), (None, False)], ids=["static site", "server"]
+)
+def test_a_site_waits_for_its_descriptions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: StaticSite | None, *, waits: bool
+) -> None:
+    """What makes a static site waits for each description, and no thread of a server does."""
+    monkeypatch.setattr(RenderProcess, "render", lambda *_: {"html": "<p>a <em>b</em></p>"})
+    process = build_context(memory_index(tmp_path), always_writable, site).process
+    with closing(process.descriptions):
+        rendered = process.descriptions.render(CORE)
+
+    assert ("<em>b</em>" in rendered.html, rendered.is_final) == (waits, waits)
 
 
 def test_without_a_thread_an_export_has_the_text(monkeypatch: pytest.MonkeyPatch) -> None:

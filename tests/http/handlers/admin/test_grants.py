@@ -219,6 +219,7 @@ def test_group_is_made_filled_and_deleted(admin: Administrator) -> None:
     nameless = admin.send("groups/", action="make", group="-", note="for the nameless")
     assert (nameless.status, "Make a group" in text_of(nameless)) == (400, True)
     assert 'value="for the nameless"' in nameless.body.decode()
+    assert 'id="group-error"' in nameless.body.decode()
     taken = admin.send("groups/", action="make", group="ml-team")
     assert (taken.status, 'id="group-error"' in taken.body.decode()) == (409, False)
     assert "Change its members instead" in text_of(taken)
