@@ -25,6 +25,7 @@ from wheelyard.api_client import (
     ApiConnection,
     SecretFilter,
     ServerCredential,
+    open_connection,
     open_form,
     parse_server,
 )
@@ -37,7 +38,7 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http_client.urls import parse_url, proxy_for
+from wheelyard.http_client.urls import Url, UserPassword, parse_url, proxy_for
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.journal_reader import BEGINNING
 from wheelyard.remedies import Advice, Remedy
@@ -134,6 +135,40 @@ def test_unsafe_url_is_refused(opened: Opened, url: str, words: str) -> None:
         opened(url)
 
     assert "secret" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("passwords", "sent"),
+    [
+        ({"/": "of-all", "/dev/": "of-dev"}, "of-dev"),
+        ({"/dev/": "of-dev"}, "of-dev"),
+        ({"/": "of-all"}, "of-all"),
+        ({"/prod/": "of-prod"}, None),
+    ],
+    ids=["both", "index", "server", "another index"],
+)
+def test_a_login_for_an_index_comes_before_one_for_the_server(
+    server: FakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    passwords: dict[str, str],
+    sent: str | None,
+) -> None:
+    """An index gets the login that the keyring has for it, else the one for its server."""
+
+    def ask_keyring(_program: str, url: Url, *_: object) -> UserPassword | None:
+        password = passwords.get(url.path)
+        return UserPassword("ana", password) if password else None
+
+    monkeypatch.setattr("wheelyard.api_client.keyring_path", lambda _: "keyring")
+    monkeypatch.setattr("wheelyard.api_client.ask_keyring", ask_keyring)
+    server.serve(f"/dev{PROJECTS}", GOOD)
+    connection = open_connection(server.url, {"NETRC": "/nowhere"}, system_runtime(), "dev")
+
+    names_at(RemoteApi(connection))
+
+    connection.close()
+    expected = UserPassword("ana", sent).authorization if sent else None
+    assert server.logins(f"/dev{PROJECTS}") == [expected]
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -136,6 +136,7 @@ def test_a_copy_that_always_loses_is_told(store: MemoryStore) -> None:
         copying.commits.add(kind, [commit])
 
     assert not list(store.list(keys.project(DEMO)))
+    assert not list(store.list(keys.PENDING))
 
 
 @pytest.mark.parametrize("further", [(), ("2.0",)], ids=["as long", "longer"])

@@ -101,6 +101,26 @@ def test_letters_that_a_terminal_lacks_are_escaped(sandbox: Sandbox, wheelyard: 
     assert os.linesep in done.stdout
 
 
+def test_a_warning_of_a_library_is_said_to_be_one(
+    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a library warns of is printed to standard error as a warning of the command."""
+    library = logging.getLogger("a_library")
+
+    def run() -> int:
+        library.warning("certificate is old")
+        return 0
+
+    # past the handlers of the tests
+    monkeypatch.setattr(library, "propagate", False)
+    monkeypatch.setattr(logging.lastResort, "formatter", None)
+    monkeypatch.setattr("wheelyard.cli.main._run", run)
+
+    done = wheelyard("list")
+
+    assert done.stderr == "wheelyard: warning: certificate is old\n"
+
+
 LONG = "check: 3.0 MB of 4.0 MB, 0.1 MB/s, 0:00:20 left, acme\\n\\u6f22"
 
 

@@ -154,6 +154,23 @@ def test_a_page_is_told_from_one_of_no_index(
     assert findings["page"].removeprefix(f"{server.url}/simple/") == found
 
 
+def test_no_other_server_gets_the_credential(tmp_path: Path, network: InProcessNetwork) -> None:
+    """The server of the URL gets the credential in it, and one that it redirects to does not."""
+    login = UserPassword("ana", "secret").authorization
+    with running_fake_server(network) as server, running_fake_server(network) as other:
+        location = {"Location": f"{other.url}/simple/"}
+        server.serve("/api/v1/whoami", CannedResponse(RIGHTS))
+        server.serve("/simple/", CannedResponse(status=302, headers=location))
+        other.page("/simple/", '<a href="demo/">demo</a>')
+
+        findings_of(f"{server.url.replace('//', '//ana:secret@')}/simple/", tmp_path)
+
+    assert server.logins("/api/v1/whoami") == [login]
+    assert login in server.logins("/simple/")
+    assert other.seen != []
+    assert set(other.logins("/simple/")) == {None}
+
+
 @pytest.mark.parametrize(
     ("answer", "alone", "unused"),
     [

@@ -15,12 +15,14 @@ from tests.http.servers import memory_index
 from tests.index_tables import toml_of
 from wheelyard.cli.store_commands import require_site
 from wheelyard.errors import Conflict, Invalid, Unavailable
+from wheelyard.exporting import site_folder
 from wheelyard.exporting.export import open_export
 from wheelyard.exporting.site_folder import (
     MANIFEST_PATH,
     Options,
     RequestedOptions,
     SiteFolder,
+    page_generator,
 )
 from wheelyard.settings.sections import (
     MEMORY_LOCATION,
@@ -320,3 +322,23 @@ def test_no_copies_are_made_in_the_place_of_the_stores_files(
     linking = RequestedOptions(files_url="https://files.example.com/open/files")
     assert not open_export(index, location, linking, ignore).owns_files
     assert open_export(index, f"{location}/copied", RequestedOptions(), ignore).owns_files
+
+
+def test_a_site_knows_by_which_code_its_pages_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What makes pages is another one after a change of its code, but not of compiled code."""
+    module, compiled = (tmp_path / "exporting" / name for name in ("site.py", "site.pyc"))
+    module.parent.mkdir()
+    monkeypatch.setattr(site_folder, "__file__", str(module))
+    generators = list[str]()
+    for path in (module, compiled, module):
+        path.write_bytes(b"%d" % len(generators))
+        page_generator.cache_clear()
+        generators.append(page_generator())
+    page_generator.cache_clear()
+
+    first, with_compiled, changed = generators
+
+    assert first == with_compiled
+    assert changed != first

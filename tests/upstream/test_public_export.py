@@ -19,6 +19,8 @@ IDNA, OLD_IDNA = public_wheel("idna", "3.10"), public_wheel("idna", "2.0")
 RICH = public_wheel("rich", "14.0")
 TABS = ("", "files/", "dependencies/")
 PROJECT_TABS = (*TABS, "releases/", "history/")
+IS_PUBLIC = '<a href="../../../project/idna/">idna</a> <span class="mark">public</span>'
+"""How the page of a project that requires idna says that it is public."""
 
 
 def paths_of(name: str, *wheels: Distribution) -> set[str]:
@@ -144,11 +146,15 @@ def test_a_licence_is_looked_up_for_each_page(team: Team) -> None:
 
 def test_a_private_name_wins(team: Team) -> None:
     """A name that has become private has its own page, and no public file is left under it."""
+    team.publish(private_wheel("acme-core", "2.0", "Requires-Dist: idna"))
     team.export()
+    dependencies = team.site / "project/acme-core/dependencies/index.html"
+    assert IS_PUBLIC in dependencies.read_text()
     own = private_wheel("idna", "1.0")
     team.publish(own)
 
     assert team.export().total == 3
+    assert IS_PUBLIC not in dependencies.read_text()
     assert paths_of("idna", own) < team.public_paths()
     assert not any(IDNA.sha256 in path for path in team.public_paths())
     assert IDNA.filename not in (team.site / "simple/idna/index.html").read_text()

@@ -150,10 +150,8 @@ class SiteProjects(Struct, frozen=True):
             return None
         document = _version_of(listing)
         entry = self.before.get(name)
-        if entry is not None:
-            is_same_origin = entry.facts.origin == listing.origin.label
-            if is_same_origin and entry.facts.document == document:
-                return entry.facts
+        if entry is not None and entry.facts.document == document:
+            return entry.facts
         return facts_of(upstream, listings, document)
 
 

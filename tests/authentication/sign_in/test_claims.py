@@ -148,6 +148,7 @@ def test_groups_are_those_that_a_grant_can_name(value: object, groups: tuple[str
             {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {}}},
             "groups_elsewhere",
         ),
+        ({"groups": ["ops"], "_claim_names": {"groups": "src1"}}, ""),
     ],
 )
 def test_groups_that_no_grant_can_name_are_told_of(claims: dict[str, object], problem: str) -> None:

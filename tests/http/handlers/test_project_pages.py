@@ -331,6 +331,20 @@ def test_page_is_repeated_while_nothing_changes(app: InProcessServer, path: str)
     assert (first.headers, first.body) == (second.headers, second.body)
 
 
+@pytest.mark.parametrize("tab", ["", "files/", "dependencies/"])
+def test_each_release_has_pages_of_its_own(tmp_path: Path, tab: str) -> None:
+    """A page of a release is about that release, whichever one was looked at before."""
+    versions = {"": "2.0", "1.0/": "1.0", "2.0/": "2.0"}
+    with in_process(tmp_path) as app:
+        app.publish(*(make_wheel("demo", version) for version in ("1.0", "2.0")))
+        for turn in range(2):
+            for path, version in versions.items():
+                page = app.get(f"/project/demo/{path}{tab}", HTML)
+                heading = f'<h1>demo <span class="version">{version}</span>'
+                assert heading in page.text, path
+                assert page.was_quick is (turn == 1)
+
+
 def test_page_shows_changes_of_other_projects(tmp_path: Path) -> None:
     """A page shows at once that another project has come, or needs this one now."""
     with in_process(tmp_path) as app:

@@ -80,6 +80,26 @@ def test_a_change_has_the_address_of_its_client(
     assert '"POST /api/v1/projects/demo/yank" 200 ' in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("form", "address"),
+    [("text", ", from 127.0.0.1"), ("json", '"address":"127.0.0.1"')],
+)
+def test_a_change_is_logged_with_the_address_of_its_client(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, form: str, address: str
+) -> None:
+    """In the log a change by a request has the address of its client, and another line has not."""
+    caplog.handler.setFormatter(FORMATTERS[form])
+    with in_process(tmp_path) as app, caplog.at_level(logging.INFO, "wheelyard"):
+        app.publish(make_wheel("demo"))
+        app.change("demo", "yank", version="1.0")
+        app.get("/simple/", ("authorization", "Bearer wrong"))
+
+    yanked, *others = sorted(caplog.text.splitlines(), key=lambda line: "yanked" not in line)
+    assert address in yanked
+    assert any("a credential was refused" in line for line in others)
+    assert [line for line in others if address in line] == []
+
+
 @pytest.mark.parametrize("spelling", ["wyd_", "%77yd_"])
 def test_a_token_in_a_path_is_not_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, spelling: str

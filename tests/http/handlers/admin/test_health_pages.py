@@ -171,6 +171,8 @@ def test_upstream_indexes_have_their_states(
         (label,) = (each.label for each in settings.upstream.indexes)
         name = f"upstream {label}"
         assert "not asked it yet" in text(admin.api.call(show_health), name)
+        queues = text(admin.api.call(show_health), "queues")
+        assert "requests to upstream indexes: 0 under way" in queues
         admin.browser.open("/simple/requests/")
         assert parts(admin.api.call(show_health))[name] == "ok"
         upstream.behave("requests", fault)
