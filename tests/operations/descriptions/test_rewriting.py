@@ -74,34 +74,29 @@ def test_a_field_that_is_left_out_changes_nothing_around_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "is_list"),
+    ("parts", "html"),
     [
-        ("<dt>a</dt><dt>b</dt><dd>c</dd><dd>d</dd>", True),
-        ("<dd>a</dd><dt>b</dt><dd>c</dd>", False),
-        ("<dt>a</dt><dd>b</dd><dt>c</dt>", False),
-        ("<dt>a</dt><p>b</p><dd>c</dd>", False),
-        ("<p>a</p>", False),
-        ("", False),
+        (
+            "<dt>a</dt><dt>b</dt><dd>c</dd><dd>d</dd>",
+            "<dl><dt>a</dt><dt>b</dt><dd>c</dd><dd>d</dd></dl>",
+        ),
+        (
+            "<dd>a</dd><dt>b</dt><dd>c</dd>",
+            "<div><div>a</div><div>b</div><div>c</div></div>",
+        ),
+        (
+            "<dt>a</dt><dd>b</dd><dt>c</dt>",
+            "<div><div>a</div><div>b</div><div>c</div></div>",
+        ),
+        ("<dt>a</dt><p>b</p><dd>c</dd>", "<div><div>a</div><p>b</p><div>c</div></div>"),
+        ("<p>a</p>", "<div><p>a</p></div>"),
+        ("", "<div></div>"),
     ],
     ids=["terms", "no-first-term", "no-last-definition", "a-paragraph-between", "text", "empty"],
 )
-def test_only_terms_with_definitions_are_a_list_of_them(parts: str, *, is_list: bool) -> None:
+def test_only_terms_with_definitions_are_a_list_of_them(parts: str, html: str) -> None:
     """A list of terms stays one if each has a definition and nothing else is there."""
-    html = rewrite(f"<dl>{parts}</dl>")
-
-    divisions = re.sub("<(/?)(?:dl|dt|dd)>", r"<\1div>", f"<dl>{parts}</dl>")
-    assert html == (f"<dl>{parts}</dl>" if is_list else divisions)
-    ("parts", "shown"),
-    [
-        ("<dt>a</dt><dd>b</dd>", "<dl><dt>a</dt><dd>b</dd></dl>"),
-        ("<dt>a</dt><p>b</p><dd>c</dd>", "<div><div>a</div><p>b</p><div>c</div></div>"),
-        ("<dd>a</dd><dt>b</dt>", "<div><div>a</div><div>b</div></div>"),
-    ],
-    ids=["terms and definitions", "another part", "a definition without a term"],
-)
-def test_terms_are_a_list_of_them_if_nothing_else_is_there(parts: str, shown: str) -> None:
-    """Terms with definitions stay a list of terms, and with anything else they are plain text."""
-    assert rewrite(f"<dl>{parts}</dl>") == shown
+    assert rewrite(f"<dl>{parts}</dl>") == html
 
 
 @pytest.mark.parametrize("before", ["", "Text "])
@@ -234,3 +229,16 @@ def test_only_headings_with_an_id_are_listed() -> None:
     links = [(f"part-{number}", f"Part {number}") for number in range(6)]
     assert re.findall('<a href="#user-content-([^"]*)">([^<]*)</a>', contents) == links
     assert "Acme" not in contents
+
+
+def test_headings_are_listed_in_lists_within_each_other() -> None:
+    """The list above many headings has a list of its own below each heading that has others."""
+    levels = (1, 2, 3, 3, 2, 1, 2)
+    html = "".join(f'<h{level} id="{nth}">{nth}</h{level}>' for nth, level in enumerate(levels))
+
+    contents = rewrite(html).partition("</summary>")[2].partition("</details>")[0]
+
+    assert re.sub("</?a[^>]*>", "", contents) == (
+        "<ul><li>0<ul><li>1<ul><li>2</li><li>3</li></ul></li><li>4</li></ul></li>"
+        "<li>5<ul><li>6</li></ul></li></ul>"
+    )
