@@ -1,8 +1,11 @@
 """Waiting for the work of another process or thread."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
+from traceback import walk_stack
+from types import CodeType
 from typing import Protocol
 
 TIMEOUT_SECONDS = 45.0
@@ -50,6 +53,12 @@ def until(
         assert process is None or process.poll() is None, explain()
         assert waited < timeout, explain()
         time.sleep(min(LAST_PAUSE, max(FIRST_PAUSE, waited / 50)))
+
+
+def threads_in(code: CodeType) -> int:
+    """Return how many threads execute the code of a function."""
+    stacks = (walk_stack(frame) for frame in sys._current_frames().values())  # noqa: SLF001
+    return sum(any(frame.f_code is code for frame, _ in each) for each in stacks)
 
 
 class StillLoop(asyncio.SelectorEventLoop):

@@ -13,12 +13,19 @@ from msgspec.structs import replace
 
 from tests.advice import in_terminal
 from tests.fake_store import Before, FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_time import START
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import RotatedToken, TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, parse_pattern
-from wheelyard.model.api_token import ApiToken, TokenOwner, TokenRecord
+from wheelyard.model.api_token import (
+    ApiToken,
+    Rotation,
+    TokenOwner,
+    TokenRecord,
+    active_replacement,
+)
 from wheelyard.settings.sections import Settings, TokenSettings
 from wheelyard.wiring.index import Index
 
@@ -118,6 +125,20 @@ def test_old_token_can_be_rotated_again_if_the_new_one_is_gone(
     assert again.old.id == record.id
     assert again.new.lifetime == record.lifetime
     assert again.old.lifetime == record.lifetime
+
+
+def test_a_circle_of_tokens_has_a_last_replacement(harness: IndexHarness) -> None:
+    """The search for the last replacement ends, though a damaged store has a circle of tokens."""
+    _, record = create_token(harness.index)
+    chain = [
+        replace(record, id=name, rotation=Rotation(to, START)) for name, to in ("ab", "bc", "cb")
+    ]
+    records = {each.id: each for each in chain}
+
+    # each is looked up once: else the search would go on for ever
+    found = active_replacement(chain[0], records.pop, START)
+
+    assert found == chain[2]
 
 
 HOURS = st.integers(0, 48)

@@ -34,6 +34,7 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index, open_index
 from wheelyard.wiring.index import Index
+from wheelyard.wiring.stores import StoreTraits
 
 AT_BASE = RequestedOptions(base_url=BASE)
 WRITES = frozenset({"put", "put_file", "delete"})
@@ -114,6 +115,8 @@ class ExportHarness:
     folder: Path
     clock: Clock = field(default_factory=Clock)
     options: RequestedOptions = AT_BASE
+    near: bool = True
+    """Whether the store is one that answers at once, and not a bucket."""
     waits: int = 0
     """How often an export has said that it waits for another one."""
 
@@ -126,7 +129,8 @@ class ExportHarness:
     def opened(self, store: Store) -> Index:
         """Return the index over a store, as another process has it."""
         runtime = clocked(self.clock, Random(next(self._seeds)))
-        return build_index(Stores.of(store), Spool(self.folder), Settings(), runtime)
+        traits = StoreTraits(is_local=self.near)
+        return build_index(Stores.of(store), Spool(self.folder), Settings(), runtime, traits)
 
     def publish(self, *packages: Distribution) -> None:
         """Upload packages."""

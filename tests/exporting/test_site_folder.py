@@ -105,7 +105,10 @@ def test_what_is_in_the_way_is_refused(site: SiteFolder, root: Path, key: Key) -
 def test_empty_folders_of_a_killed_export_are_removed(
     site: SiteFolder, root: Path, tmp_path: Path
 ) -> None:
-    """Empty folders of a killed export are removed, and none behind a link."""
+    """Empty folders of a killed export, and locks of earlier versions, go; none behind a link."""
+    for former in (".spool", ".locks"):
+        (root / former).mkdir()
+        (root / former / "lock").write_bytes(b"")
     (tmp_path / "outside" / "empty").mkdir(parents=True)
     (root / "files").symlink_to(tmp_path / "outside")
     (root / "simple" / "b" / "c").mkdir(parents=True)
@@ -120,6 +123,22 @@ def test_empty_folders_of_a_killed_export_are_removed(
     ]
     assert [path.name for path in (root / "simple").iterdir()] == ["a"]
     assert (tmp_path / "outside" / "empty").is_dir()
+
+
+def test_code_of_the_same_length_is_other_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Code that makes pages is told from other code of the same length, and not from its cache."""
+    folder = tmp_path / "rendering"
+    folder.mkdir()
+    monkeypatch.setattr(site_folder, "__file__", str(tmp_path / "exporting" / "site_folder.py"))
+    generators = list[str]()
+    for name, text in (("page.py", "A"), ("page.py", "B"), ("page.pyc", "C")):
+        (folder / name).write_text(text)
+        generators.append(site_folder.page_generator.__wrapped__())
+
+    assert generators[0] != generators[1]
+    assert generators[1] == generators[2]
 
 
 def test_links_are_not_followed(site: SiteFolder, root: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from threading import Semaphore, Thread
+from threading import enumerate as threads
 
 import pytest
 from msgspec.json import decode, encode
@@ -287,3 +288,15 @@ def test_after_a_fault_the_next_export_need_not_wait(
 
     assert (harness.result.projects, harness.waits) == (2, 0)
     harness.assert_fresh()
+
+
+def test_after_a_fault_no_thread_is_left_that_could_write(tmp_path: Path) -> None:
+    """A failed export of a bucket leaves no thread behind, which could go on writing pages."""
+    harness = ExportHarness(tmp_path, near=False)
+    harness.publish(make_wheel("demo", "1.0"), make_wheel("other", "1.0"))
+    fault = Fault(Unavailable("The site is not there."), "put", "simple/demo/index.html")
+
+    with pytest.raises(Unavailable, match="not there"):
+        harness.opened_export(FakeStore(harness.site, fault)).run(ignore)
+
+    assert [each.name for each in threads() if each.name.startswith("project")] == []

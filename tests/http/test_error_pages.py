@@ -167,6 +167,7 @@ def test_failures_show_nothing_of_the_inside(
     server: InProcessServer, store: FakeStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When store or server fail, the page says so, and names the error in the log."""
+    server.clock.advance(minutes=1)  # the log has only so many errors of the store in a minute
     server.get("/", HTML)
     outage = Unavailable("The store does not answer.", retry_after=7)
     store.follow(Fault(outage, "get", times=ALWAYS))
@@ -183,6 +184,7 @@ def test_failures_show_nothing_of_the_inside(
     number = text.partition("its operator: error ")[2][:8]
     assert len(number) == 8
     assert f"a request failed ({number}): GET /project/nothing/" in caplog.text
+    assert f"a request was refused, {outage.code}: {outage.message}" in caplog.text
     assert "secret of the inside" not in text
 
 

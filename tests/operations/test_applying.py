@@ -41,6 +41,14 @@ project_id = 1
 namespace_id = 2
 index = "dev"
 """
+PRIVATE_ISSUER: Final = """
+[[publisher]]
+id = "k8s"
+provider = "oidc"
+issuer = "https://10.0.0.1"
+projects = ["acme-core"]
+match = { sub = "system:serviceaccount:ci:publisher" }
+"""
 TEAM: Final = f"""
 [[index]]
 name = "dev"
@@ -269,13 +277,17 @@ def test_an_index_with_packages_is_not_pruned(harness: IndexHarness) -> None:
             "no index 'no'",
         ),
         (PUBLISHER, "no index 'dev'"),
+        (
+            PRIVATE_ISSUER,
+            r"private address: write the issuer into private_issuers of \[trusted_publishing\]",
+        ),
         ('[[retention]]\nindex = "no"\nkeep_last = 1', "no index 'no', which the retention rule 1"),
     ],
 )
 def test_a_file_that_does_not_fit_changes_nothing(
     harness: IndexHarness, text: str, why: str
 ) -> None:
-    """A circle of layers, an unknown group or index: one sentence, and nothing is written."""
+    """A circle, an unknown group or index, a forbidden issuer: one sentence, nothing written."""
     before = harness.snapshot()
 
     with pytest.raises(Invalid, match=why):

@@ -18,6 +18,7 @@ from wheelyard.authentication.rejections import REJECTIONS_LOGGED_PER_MINUTE, Re
 from wheelyard.errors import Conflict
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import EventKind
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.upstream.decisions import Deciding
@@ -109,6 +110,24 @@ def test_a_change_of_a_table_has_a_line(
     assert added.startswith("publishers changed by local:bo: publisher gl-tools: added, provider")
     assert added.endswith(", index main (see wyd_***)")
     assert removed == "publishers changed by user:ana@acme.dev: publisher gl-tools: removed"
+
+
+def test_a_change_of_a_group_has_a_line(
+    harness: IndexHarness, log: pytest.LogCaptureFixture
+) -> None:
+    """Each change of a group or a grant has a line with who has made it, without a secret."""
+    access = harness.index.server.access
+    note = f"see wyd_{'a1B2' * 12}"
+    access.edit_group("set", "team", ["user:ana@acme.dev"], "local:bo", note)
+    fields = GrantFields(who=("group:team",), projects=("acme-*",), actions=("upload",))
+    access.revoke(access.grant(fields, "local:bo"), "local:eva")
+
+    made, granted, revoked = [record.getMessage() for record in log.records]
+    added = "group team: added user:ana@acme.dev (see wyd_***)"
+    assert made == f"access changed by local:bo: {added}"
+    assert granted.startswith("access changed by local:bo: granted ")
+    assert granted.endswith(": group:team may read and upload to acme-* in the index main")
+    assert revoked.startswith("access changed by local:eva: revoked ")
 
 
 HERE = "192.0.2.0/24"

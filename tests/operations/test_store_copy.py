@@ -1,6 +1,7 @@
 """Copies of stores: what arrives, what a later copy adds, and what is refused."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,7 +33,7 @@ from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.person import Person, id_of_subject
 from wheelyard.operations.copying import store_copy
-from wheelyard.operations.copying.store_copy import CopyReport
+from wheelyard.operations.copying.store_copy import CopyProgress, CopyReport
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import STORAGE_DENIED, Key, Store, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
@@ -90,13 +91,14 @@ def copy(
     read_from: Store | None = None,
     write_to: Store | None = None,
     with_credentials: bool = False,
+    progress: CopyProgress = lambda _, __: None,
 ) -> CopyReport:
     """Copy one index into the other."""
     here, there = read_from or source.store, write_to or target.store
     changes = source.opened(seed=6, store=ReadOnlyStore(here)).changes
     index, origin = target.opened(seed=3, store=there), f"memory {id(source.store)}"
     copying = store_copies.store_copy(Stores.of(here), changes, index, origin=origin)
-    return copying.run(lambda _, __: None, with_credentials=with_credentials)
+    return copying.run(progress, with_credentials=with_credentials)
 
 
 def left_out(report: CopyReport) -> list[str]:
@@ -115,6 +117,21 @@ def test_everything_arrives(source: IndexHarness, target: IndexHarness) -> None:
     assert len(restored.files) == 1
     found = target.check()
     assert (found.problems, found.notes, found.repaired) == ([], [], [])
+
+
+def test_a_copy_tells_how_much_it_has_read(source: IndexHarness, target: IndexHarness) -> None:
+    """A copy tells of each project how many bytes of its files it has read, and each file once."""
+    sizes, told = Counter[str](), Counter[str]()
+    for key, body in source.snapshot("files/").items():
+        sizes[key.split("/")[1]] += len(body)
+
+    def note(name: str, size: int) -> None:
+        told[name] += size
+
+    for _ in range(2):
+        copy(source, target, progress=note)
+
+    assert told == sizes
 
 
 def test_files_of_old_formats_arrive(source: IndexHarness, target: IndexHarness) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock, fake_runtime
 from tests.operations.in_memory_index import IndexHarness
+from tests.waiting import TIMEOUT_SECONDS, threads_in, until
 from wheelyard.catalog.format import ensure_format, rewrite_format
 from wheelyard.catalog.keys import FORMAT, probe
 from wheelyard.concurrency.runtime import ConflictRetries
@@ -63,6 +64,20 @@ def trial_of(store: FakeStore, note: Path | None = None) -> Trial:
 def empty() -> MemoryStore:
     """Return a store that holds nothing."""
     return MemoryStore(lambda: 0.0)
+
+
+def test_a_server_that_starts_waits_for_the_first_write() -> None:
+    """A server that starts waits until its store was written, so that it is ready at once."""
+
+    def write_slowly() -> None:
+        until(lambda: threads_in(StoreProbe.wait.__code__) == 1)
+
+    probe = StoreProbe((write_slowly,), fake_runtime(Clock(), 1))
+    probe.start()
+
+    probe.wait(TIMEOUT_SECONDS)
+
+    assert probe.reason == ""
 
 
 def test_one_write_to_each_place() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.advice import texts_of
 from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.refused import refused
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
 from wheelyard.errors import Conflict, Invalid, Unavailable
@@ -58,6 +59,17 @@ def test_a_command_without_the_settings_makes_the_index(harness: IndexHarness) -
     assert upstream is not None
     labels = tuple(client.server.label for client in upstream.clients.in_order)
     assert labels == ("pytorch", "pypi")
+
+
+def test_a_command_without_the_settings_takes_no_index_for_a_label(harness: IndexHarness) -> None:
+    """Who knows of no upstream index cannot have all of them as a layer beside other indexes."""
+    administration = harness.index.server.index_administration
+    administration.add({"name": "dev"}, "local:bo")
+
+    with refused(Invalid, "invalid_index", r"its layer upstream needs an \[upstream\] in"):
+        administration.add({"name": "qa", "layers": ["qa", "dev", "upstream"]}, "local:bo")
+
+    assert [row.name for row in administration.show()] == [MAIN, "dev"]
 
 
 def test_a_server_without_the_label_shows_nothing_of_the_index(harness: IndexHarness) -> None:

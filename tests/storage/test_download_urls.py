@@ -1,16 +1,13 @@
 """Signed URLs: windows of time in which one is reused, and callers that share one."""
 
-import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event
-from traceback import walk_stack
-from types import CodeType
 
 import pytest
 
-from tests.waiting import until
+from tests.waiting import threads_in, until
 from wheelyard.errors import Unavailable
 from wheelyard.storage.bucket_store import (
     Downloads,
@@ -88,12 +85,6 @@ def test_who_sends_the_bytes(downloads: Downloads, kind: type, *, can_sign: bool
     """The bucket sends files by URLs, unless nothing can sign these or the server is to do it."""
     signer = open_signer() if can_sign else None
     assert type(download_urls(downloads, "https://host/b/", signer, lambda: 0.0)) is kind
-
-
-def threads_in(code: CodeType) -> int:
-    """Return how many threads execute the code of a function."""
-    stacks = (walk_stack(frame) for frame in sys._current_frames().values())  # noqa: SLF001
-    return sum(any(frame.f_code is code for frame, _ in each) for each in stacks)
 
 
 @pytest.mark.parametrize("denied", [False, True])

@@ -17,7 +17,7 @@ from tests.refused import refused
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.reading import look, page_of
+from tests.upstream.reading import link_of, look, page_of
 from tests.upstream.settings import front
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
@@ -287,10 +287,19 @@ def test_a_page_with_nothing_is_a_request_for_the_newest_version(
 
 def test_one_version_of_a_name_without_an_approval(tmp_path: Path, public: FakeUpstream) -> None:
     """A program that asks for one version of what nobody has approved is told so, and counted."""
+    with front(tmp_path, public) as server:
+        link = link_of(server, "requests", OLD)
     with front(tmp_path, public, approval=True) as server:
         answer = look(server, "/pypi/requests/2.0/json")
         assert (answer.status, b"requests is not approved" in answer.body) == (404, True)
         assert waiting(server) == [("requests 2.0: not_approved", 1)]
+        # a lock file names it
+        answer = look(server, link)
+        assert (answer.status, b"requests is not approved" in answer.body) == (403, True)
+        assert waiting(server) == [
+            ("requests 1.0: not_approved", 1),
+            ("requests 2.0: not_approved", 1),
+        ]
 
 
 def test_pip_looks_for_itself(tmp_path: Path, public: FakeUpstream) -> None:

@@ -11,16 +11,19 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.distributions import Distribution, make_sdist, make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault
 from tests.http.browser import HTML, Browser
 from tests.http.forms import BOUNDARY, chunks_of, file, form, text
 from tests.http.handlers.test_manage import TABLES, settings_in, signed_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
+from wheelyard.errors import Unavailable
 from wheelyard.http.upload_form import FormReader
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
 from wheelyard.settings.sections import AccessSettings
+from wheelyard.storage.memory import MemoryStore
 
 UPLOAD = "/-/upload/"
 CHECK = f"{UPLOAD}check/"
@@ -188,6 +191,20 @@ def test_page_hears_before_an_upload_what_would_become_of_it(
     assert same["status"] == "there"
     assert (other["status"], "already exists" in other["message"]) == ("refused", True)
     assert not has(server, "demo-new")
+
+
+def test_page_hears_that_nobody_can_tell_during_an_outage(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the store does not answer, a dry run says so, and the log: no file is refused."""
+    store = FakeStore(MemoryStore(lambda: 0.0))
+    with in_process(tmp_path, settings_in(tmp_path), store=store, tables=TABLES) as opened:
+        browser = signed_in(opened, "uploader")
+        store.follow(Fault(Unavailable("The store is away."), "get", "projects/*", times=ALWAYS))
+        (said,) = checked(browser, (make_wheel("demo-new").filename, 9, ""))
+
+    assert (said["status"], "The store is away." in said["message"]) == ("unknown", True)
+    assert caplog.messages == ["a request was refused, storage_unavailable: The store is away."]
 
 
 def test_files_of_one_question_clash_as_their_uploads_do(uploader: Browser) -> None:

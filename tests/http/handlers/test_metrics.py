@@ -12,12 +12,11 @@ from tests.distributions import make_wheel
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import publish
 from tests.http.raw_client import RawResponse, basic, raw_answer
-from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import running_server, token_of
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
-from wheelyard.storage.forwarding import Operation, OperationCounter
+from wheelyard.storage.forwarding import Operation
 from wheelyard.wiring.build import open_index
 
 TOKEN = "open-sesame"
@@ -51,22 +50,21 @@ def error_of(reply: InProcessResponse) -> str:
     return reply.body.decode().partition('"error":"')[2].partition('"')[0]
 
 
-@pytest.mark.integration
 def test_operations_are_counted(tmp_path: Path) -> None:
     """Prometheus reads how often the store was asked what, and in which class that is billed."""
-    operation_counter = OperationCounter()
-    with remote_server(tmp_path, RemoteStore(), operation_counter=operation_counter) as server:
-        assert b"operation=" not in raw_answer(server, GET).body
+    with in_process(tmp_path, near=False) as server:
+        operation_counter = server.index.server.traits.operation_counter
+        assert "operation=" not in server.get("/metrics").text
         for count, operation in enumerate(
             (Operation("insert", "A"), Operation("get", "B"), Operation("delete", "free"))
         ):
             for _ in range(count + 1):
                 operation_counter.add(operation)
-        answer = raw_answer(server, GET)
+        answer = server.get("/metrics")
 
     assert answer.header("content-type") == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.header("cache-control") == "no-store"
-    lines = answer.body.decode().splitlines()
+    lines = answer.text.splitlines()
     about = [line for line in lines if " wheelyard_storage_operations_total " in line]
     assert about[0].startswith("# HELP ")
     assert about[1] == "# TYPE wheelyard_storage_operations_total counter"

@@ -229,3 +229,16 @@ def test_only_headings_with_an_id_are_listed() -> None:
     links = [(f"part-{number}", f"Part {number}") for number in range(6)]
     assert re.findall('<a href="#user-content-([^"]*)">([^<]*)</a>', contents) == links
     assert "Acme" not in contents
+
+
+def test_headings_are_listed_in_lists_within_each_other() -> None:
+    """The list above many headings has a list of its own below each heading that has others."""
+    levels = (1, 2, 3, 3, 2, 1, 2)
+    html = "".join(f'<h{level} id="{nth}">{nth}</h{level}>' for nth, level in enumerate(levels))
+
+    contents = rewrite(html).partition("</summary>")[2].partition("</details>")[0]
+
+    assert re.sub("</?a[^>]*>", "", contents) == (
+        "<ul><li>0<ul><li>1<ul><li>2</li><li>3</li></ul></li><li>4</li></ul></li>"
+        "<li>5<ul><li>6</li></ul></li></ul>"
+    )

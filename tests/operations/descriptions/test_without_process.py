@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -30,6 +30,7 @@ from wheelyard.operations.descriptions.child_process import RenderProcess
 from wheelyard.operations.descriptions.descriptions import NOT_YET, RETRY_SECONDS, Descriptions
 from wheelyard.storage.memory import MemoryStore
 
+OUTWARD = 'rel="nofollow noopener noreferrer"'
 Hook = Callable[[str, tuple[object, ...]], None]
 """What is called with the name and the arguments of each audit event of Python."""
 CORE = replace(
@@ -192,11 +193,18 @@ def run_child(monkeypatch: pytest.MonkeyPatch, *requests: dict[str, object]) -> 
     def open_nothing(path: str, *_: object, **__: object) -> None:
         raise PermissionError(path)
 
+    def read_types(files: Sequence[str] | None = None) -> None:
+        for hook in hooks:
+            hook("open", ("/etc/mime.types", "r", 0))
+        init(files)
+
+    init = mimetypes.init
     # what would limit this process, too
     monkeypatch.setattr(sys, "addaudithook", hooks.append)
     monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
-    monkeypatch.setattr(mimetypes, "init", lambda _: None)
+    monkeypatch.setattr(mimetypes, "_db", None)
+    monkeypatch.setattr(mimetypes, "init", read_types)
     monkeypatch.setattr(signal, "setitimer", lambda *_: None)
     monkeypatch.setattr(child, "open", open_nothing, raising=False)
     monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(b"\n".join(map(encode, requests)))))
@@ -238,6 +246,11 @@ def test_the_process_has_no_access_but_to_code(
     [
         ("GFM", "a *b*", {"html": "<p>a <em>b</em></p>\n"}),
         ("rst", "a *b*", {"html": "<p>a <em>b</em></p>\n"}),
+        (
+            "rst",
+            ".. image:: https://a.example/b\n   :alt: B",
+            {"html": f'<a href="https://a.example/b" {OUTWARD}>B</a>\n'},
+        ),
         ("rst", "`a", {"problem": "markup"}),
         ("GFM", f"Text ![](https://a.example/{'b' * 200})", {"problem": "complex"}),
         ("GFM", "<h2 id=a>A</h2>\n" * 7, {"problem": "complex"}),
@@ -245,6 +258,7 @@ def test_the_process_has_no_access_but_to_code(
     ids=[
         "Markdown",
         "reStructuredText",
+        "an image",
         "no reStructuredText",
         "longer than shown",
         "longer with its headings listed",
