@@ -8,6 +8,7 @@ import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.cli.conftest import WHERE, Typed
 from tests.clients.harness import Sandbox
 from tests.distributions import make_wheel
 from tests.http_server import WHEELYARD
+from wheelyard.cli import progress
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project import Event, EventKind, Status
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -85,6 +87,21 @@ def test_upload_says_what_is_new(published_wheel: Path, sandbox: Sandbox, wheely
     assert done.stdout.splitlines() == [there, added, there]
     assert re.fullmatch(r"wheelyard: build/\*.whl: Nothing matched .*\n", done.stderr)
     assert done.returncode == 1
+
+
+def test_upload_says_how_much_is_sent(
+    sandbox: Sandbox, wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long upload says how much of all files it has sent."""
+    monkeypatch.setattr(progress._PrintedProgress, "_interval_seconds", 0.0)  # noqa: SLF001
+    for version in ("1.0", "2.0"):
+        made = make_wheel("acme_core", version, content=Random(version).randbytes(1_500_000))
+        made.write(sandbox.folder)
+
+    done = wheelyard("upload", *sandbox.folder.glob("*.whl"))
+
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == "wheelyard: upload: 3.0 MB of 3.0 MB"
 
 
 def test_a_file_of_that_name_is_no_pattern(sandbox: Sandbox, wheelyard: Typed) -> None:

@@ -5,8 +5,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import count
 
 import click
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from tests.cli.conftest import FULL, Typed, needs_full
 from tests.clients.harness import REPOSITORY, Sandbox
 from wheelyard.cli.output import echo, print_line, print_message
-from wheelyard.cli.progress import show_progress
+from wheelyard.cli.progress import Progress, show_progress
 from wheelyard.cli.shared_options import OUTPUT
 
 
@@ -213,6 +215,30 @@ def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> Non
         "wheelyard: check: 2.0 MB of 8.0 MB",
         "wheelyard: check: 5.0 MB of 8.0 MB",
     ]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda progress: progress.advance(2),
+        lambda progress: progress.advance_in("acme", 2),
+        lambda progress: progress.complete(2, 8),
+        lambda progress: [progress.advance_of(8, name) for name in ("acme", "base")],
+    ],
+    ids=["more", "more of a part", "so many", "parts one by one"],
+)
+def test_each_step_of_long_work_is_counted(
+    capsys: pytest.CaptureFixture[str], step: Callable[[Progress], object]
+) -> None:
+    """Long work says how far it is, however its steps are told."""
+    seconds = count(step=10)
+    with (
+        click.Context(click.Command("check")),
+        show_progress("check", total=8, clock=lambda: next(seconds)) as progress,
+    ):
+        step(progress)
+
+    assert capsys.readouterr().err.splitlines()[-1] == "wheelyard: check: 2 of 8"
 
 
 def test_short_work_says_nothing_of_its_progress(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,7 @@ from wheelyard.settings.sections import (
     StoreSettings,
 )
 from wheelyard.settings.upstream_section import UpstreamSettings
+from wheelyard.settings.validation import validate
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
@@ -174,6 +175,23 @@ def test_a_server_that_fails_ends_with_its_message(
     assert str(ended.value) == words
     assert [record.message for record in caplog.records] == logged
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("no_address")
+def test_a_server_without_the_secret_of_a_provider_makes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that lacks the secret of a provider says which, before it makes a store."""
+    started = list[object]()
+    monkeypatch.setattr(serve, "run_server", lambda *arguments: started.append(arguments))
+    table = {"name": "acme", "issuer": "https://login.acme.dev", "client_id": "wheelyard"}
+    store = StoreSettings(location=str(tmp_path / "store"))
+    settings = validate(Settings(sign_in=(table,), store=store))
+
+    with pytest.raises(Invalid, match="Set WHEELYARD_SIGN_IN_ACME_SECRET to what the provider"):
+        serve.run_index(LoadedSettings(settings, {}, ""), serve.WatchOptions())
+
+    assert started == list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("options", [[], ["--apply", "index.toml"]], ids=["none", "one"])

@@ -55,12 +55,13 @@ def test_the_end_of_a_process_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", [FaultKind.NOT_DONE, FaultKind.DONE])
-def test_a_failed_write_loses_nothing(kind: FaultKind) -> None:
-    """A failed write is made again later, and counts once though it had succeeded."""
+def test_a_failed_write_loses_nothing(kind: FaultKind, caplog: pytest.LogCaptureFixture) -> None:
+    """A failed write is logged, made again later, and counts once though it had succeeded."""
     stored = CountedStore()
     process = stored.process(store=FakeStore(stored.memory, Fault(kind, "put", times=2)))
     process.note()
     process.pass_an_hour()
+    assert "downloads of this process are not written yet, but are kept: " in caplog.text
     process.note("2.0")
     stored.fold()
     process.pass_an_hour()
@@ -310,6 +311,20 @@ def test_unchanged_totals_are_not_added_up_again() -> None:
     assert process.downloads.totals(30)[0] is month
     assert process.downloads.totals(7)[0].projects == {DEMO: 1}
     assert process.downloads.totals(30)[0].projects == {DEMO: 2}
+
+
+def test_an_unchanged_report_is_not_made_again() -> None:
+    """The report of a project is made once for each number of days that is asked for."""
+    stored = CountedStore()
+    process = stored.process()
+    process.note()
+    month, _ = process.downloads.report(DEMO, 30)
+
+    assert process.downloads.report(DEMO, 30)[0] is month
+    assert len(process.downloads.report(DEMO, 7)[0].days) == 7
+    process.note()
+    stored.clock.advance(seconds=LOCAL_SECONDS)
+    assert process.downloads.report(DEMO, 30)[0].downloads == 2
 
 
 def test_a_longer_time_is_read_at_once() -> None:

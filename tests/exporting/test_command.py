@@ -14,11 +14,10 @@ from tests.index_tables import put_tables_at, toml_of
 from tests.storage.small_disk import small_disk
 from wheelyard.catalog import keys
 
-pytestmark = pytest.mark.integration
-
 AT = ("--base-url", BASE)
 
 
+@pytest.mark.integration
 def test_export_says_what_it_wrote(stocked_store: StoreFolder, wheelyard: Typed) -> None:
     """`export` says in one line what it wrote, and warns where it knows no URL."""
     store, site = ("--store", stocked_store.store), stocked_store.site
@@ -38,6 +37,7 @@ def test_export_says_what_it_wrote(stocked_store: StoreFolder, wheelyard: Typed)
     assert list((site / MANIFEST).parent.iterdir()) == [site / MANIFEST]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("option", ["--files", "--base-url"])
 def test_a_bad_url_writes_nothing(
     stocked_store: StoreFolder, wheelyard: Typed, option: str
@@ -52,6 +52,7 @@ def test_a_bad_url_writes_nothing(
     assert not stocked_store.site.exists()
 
 
+@pytest.mark.integration
 def test_pages_of_others_are_left_alone(stocked_store: StoreFolder, wheelyard: Typed) -> None:
     """Pages that no export has made are not written over unless one says so."""
     path, line = "simple/demo/index.html", ("export", stocked_store.site)
@@ -68,6 +69,7 @@ def test_pages_of_others_are_left_alone(stocked_store: StoreFolder, wheelyard: T
     assert tree(stocked_store.site)[path] != b"theirs"
 
 
+@pytest.mark.integration
 def test_what_is_lost_is_line_and_rest_is_exported(
     stocked_store: StoreFolder, wheelyard: Typed
 ) -> None:
@@ -84,6 +86,7 @@ def test_what_is_lost_is_line_and_rest_is_exported(
     assert '"zope-2-x"' in (stocked_store.site / "search.json").read_text()
 
 
+@pytest.mark.integration
 def test_an_export_goes_on_after_a_full_disk(stocked_store: StoreFolder, wheelyard: Typed) -> None:
     """An export to a full disk ends with one sentence, works so far, and can be completed."""
     with small_disk(stocked_store.folder, "size=160k") as site:
@@ -97,6 +100,7 @@ def test_an_export_goes_on_after_a_full_disk(stocked_store: StoreFolder, wheelya
         assert tree(site) == stocked_store.fresh()
 
 
+@pytest.mark.integration
 def test_an_upload_can_refresh_a_site(sandbox: Sandbox, wheelyard: Typed) -> None:
     """An upload brings a site up to date with all that has changed, also if a file was refused."""
     dist, site = [], sandbox.folder / "site"
@@ -139,6 +143,7 @@ def test_a_wrong_site_publishes_nothing(sandbox: Sandbox, wheelyard: Typed) -> N
     assert wheelyard("list").stdout == ""
 
 
+@pytest.mark.integration
 def test_each_index_is_a_folder(stocked_store: StoreFolder, wheelyard: Typed) -> None:
     """Each index has its pages in a folder of its name, which stays unless one wants it to go."""
     place = (stocked_store.site, "--store", stocked_store.store, *AT)

@@ -14,11 +14,13 @@ from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
 from tests.model.jobs import GITLAB
 from tests.operations.in_memory_index import ALICE, EVERYTHING, IndexHarness, history
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rejections import REJECTIONS_LOGGED_PER_MINUTE, RejectionLog
 from wheelyard.errors import Conflict
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import EventKind
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.upstream.decisions import Deciding
@@ -128,6 +130,25 @@ def test_a_change_of_a_group_has_a_line(
     assert granted.startswith("access changed by local:bo: granted ")
     assert granted.endswith(": group:team may read and upload to acme-* in the index main")
     assert revoked.startswith("access changed by local:eva: revoked ")
+
+
+def test_a_change_of_a_token_has_a_line(
+    harness: IndexHarness, log: pytest.LogCaptureFixture
+) -> None:
+    """Each change of a token has a line with who has made it; what changes nothing has none."""
+    tokens = harness.index.tokens
+    _, record = tokens.create(TokenRequest(name="ci"), "local:bo")
+    for _ in range(2):
+        tokens.name_indexes(record, (MAIN, "dev"), "user:ana@acme.dev")
+    tokens.revoke(record.id, "local:bo")
+
+    assert [(line["action"], line["who"]) for line in audit_lines(log)] == [
+        ("token_created", "local:bo"),
+        ("token_changed", "user:ana@acme.dev"),
+        ("token_revoked", "local:bo"),
+    ]
+    changed = audit_lines(log)[1]
+    assert (changed["token"], changed["name"], changed["index"]) == (record.id, "ci", "dev,main")
 
 
 HERE = "192.0.2.0/24"

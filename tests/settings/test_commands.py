@@ -5,10 +5,13 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from tests.authentication.sign_in.fake_provider import SECRET, running_providers
 from tests.cli.conftest import SERVERS, WHERE, called
 from tests.cli.conftest import no_address as _no_address
 from tests.clients.harness import REPOSITORY, Sandbox
+from tests.fake_time import START
 from tests.http_server import WHEELYARD
+from tests.in_process_network import NetworkOrPorts
 from tests.index_tables import put_tables_at
 from tests.settings.written import GRANT
 
@@ -90,6 +93,45 @@ def test_who_reads_main_is_said(
     done = type_command("config", "check", WHEELYARD_TOML=toml)
 
     assert done.stdout.splitlines().count(f"reading main: {words}") == 1
+
+
+SIGN_IN = """
+[[sign_in]]
+name = "acme"
+issuer = "{}"
+client_id = "wheelyard"
+allow_private = true
+"""
+
+
+@pytest.mark.usefixtures("no_address")
+def test_each_provider_is_checked(type_command: Typed, network: NetworkOrPorts) -> None:
+    """Checking the settings asks the provider of a sign-in, and warns if it is not there."""
+    with running_providers(network) as providers:
+        provider = providers.provider(START.timestamp)
+        provider.serve()
+        toml, secret = SIGN_IN.format(provider.issuer), {"WHEELYARD_SIGN_IN_ACME_SECRET": SECRET}
+        there = type_command("config", "check", WHEELYARD_TOML=toml, **secret)
+        provider.break_off()
+        absent = type_command("config", "check", WHEELYARD_TOML=toml, **secret)
+
+    assert (there.returncode, absent.returncode) == (0, 0), there.stderr + absent.stderr
+    uri = "http://127.0.0.1:8080/-/sign-in/acme/callback"
+    line = f"sign_in acme: {provider.issuer} is its issuer; it needs the redirect URI {uri}"
+    assert line in there.stdout.splitlines()
+    assert f"wheelyard: warning: sign_in acme: {provider.issuer}: " in absent.stderr
+    assert "sign_in acme: " not in there.stderr + absent.stdout
+
+
+@pytest.mark.usefixtures("no_address")
+def test_a_table_of_the_index_fails_the_check(type_command: Typed) -> None:
+    """Checking settings with a table that the store keeps is a failure, after all else is told."""
+    done = type_command("config", "check", WHEELYARD_TOML="[web]\nname = 'Acme'\n" + CLOSED)
+
+    assert done.returncode == 1
+    assert "has main: the store keeps what describes the index" in done.stderr
+    assert 'web.name = "Acme"' in done.stdout
+    assert "reading main: " in done.stdout
 
 
 @pytest.mark.integration

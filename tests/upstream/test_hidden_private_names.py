@@ -99,6 +99,16 @@ def test_private_is_answered_as_unknown(
     assert len(upstream.asked(PRIVATE)) == 1  # before its first upload
 
 
+@pytest.mark.parametrize("name", [PRIVATE, UNKNOWN])
+def test_who_asks_for_a_name_is_told_that_the_credential_may_be_wrong(
+    server: InProcessServer, name: str
+) -> None:
+    """Who may not read a name, and asks for it, hears that there may be such a project here."""
+    answer = outcome(server, UPLOADER, ATTEMPTS["request"], name)
+
+    assert answer.startswith("NotFound not_found: There is no project 'NAME' here, or your cred")
+
+
 @pytest.mark.parametrize("state", ["offline", "paused", "down"])
 def test_private_is_as_absent_while_no_index_answers(
     tmp_path: Path, upstream: FakeUpstream, state: str

@@ -16,14 +16,14 @@ from tests.authentication.sign_in.fake_provider import (
     ProviderServer,
     running_providers,
 )
-from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind, ProcessCrash
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.fake_time import START, Clock, fake_runtime
 from tests.in_process_network import NetworkOrPorts
 from tests.refused import refused
 from wheelyard.authentication.confirmation import ConfirmationNeeded
 from wheelyard.authentication.sign_in.confirmed_people import LEASE
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
-from wheelyard.authentication.sign_in.sign_in import MAX_RENEWALS, SignedIn, SignIn
+from wheelyard.authentication.sign_in.sign_in import MAX_RENEWALS, WAIT_SECONDS, SignedIn, SignIn
 from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.person import Person, id_of_subject
@@ -432,6 +432,22 @@ def test_a_request_that_needs_an_answer_waits_for_the_server_that_asks(place: Pl
     waiting.join()
     assert waited == [["oidc:acme:group:ops"]]
     assert len(place.fake.renewals) == 1
+
+
+def test_a_request_waits_for_another_server_only_so_long(place: Place) -> None:
+    """A request waits a while for a server that does not end, and seldom reads the store then."""
+    cookie = place.sign_in()
+    place.later(hours=2)
+    place.save(replace(place.person, renewing_until=place.clock.now + LEASE))
+    reading = Before(lambda: place.later(seconds=0.01), "get", times=ALWAYS)
+    store = FakeStore(place.store, reading)
+    two, asked_at = place.server(2, store), place.clock.now
+
+    assert two.use(cookie) is None
+
+    assert 0 <= (place.clock.now - asked_at).total_seconds() - WAIT_SECONDS < 1
+    assert store.count("get") < 100
+    assert place.fake.renewals == []
 
 
 @pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])

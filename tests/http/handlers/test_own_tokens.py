@@ -17,7 +17,7 @@ from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
-from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, TokenRequest
 from wheelyard.model.access import Action
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import EVERY_INDEX
@@ -275,6 +275,21 @@ def test_a_rotation_asks_for_a_sign_in_too(server: InProcessServer) -> None:
         assert target == [f"{PAGE}?rotate={token[4:14]}"]
     assert refused.status == 403
     assert send(ana, action="revoke", id=token[4:14]).status == 303
+
+
+def test_who_has_too_many_tokens_rotates_none(server: InProcessServer) -> None:
+    """Who has a hundred tokens is told to revoke some, and a rotation makes no other one."""
+    ana = signed_in(server)
+    tokens, owner = server.index.tokens, server.index.authenticator.owners.named("htpasswd:ana")
+    request = TokenRequest(name="ci", owner=owner)
+    ids = [tokens.create(request, "local:op")[1].id for _ in range(MAX_TOKENS_PER_OWNER)]
+
+    answer = send(ana, action="rotate", token=ids[0], hours="0")
+
+    assert answer.status == 409
+    assert "Revoke those that are not used any more" in answer.body.decode()
+    states = [each.state(server.clock.now) for each in tokens.all()]
+    assert states == ["active"] * MAX_TOKENS_PER_OWNER
 
 
 def test_nobody_has_tokens_without_a_name(tmp_path: Path) -> None:

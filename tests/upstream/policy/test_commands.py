@@ -2,8 +2,10 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 
 import pytest
 from packaging.utils import NormalizedName
@@ -18,12 +20,14 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.pylock import HEAD, foreign, locked
 from tests.upstream.settings import upstream_settings
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.api.public_package_operations import DecidedPackage
 from wheelyard.cli import upstream_decision_commands
 from wheelyard.cli.upstream_decision_commands import split_packages
 from wheelyard.model.distribution_filename import Sha256
 from wheelyard.model.public_packages import ProjectDecisions
 from wheelyard.upstream.decisions import Deciding
+from wheelyard.upstream.pages import UpstreamPages
 
 wheelyard = _wheelyard
 
@@ -67,6 +71,31 @@ def test_from_hidden_to_shown(wheelyard: Typed, option_and_store: tuple[str, Pat
     assert shown.returncode == 0
     assert "  2 of 2 files shown\n" in shown.stdout
     assert "  approved requests 2.0, 1 file (a fix), by local:" in shown.stdout
+
+
+def test_a_command_stores_the_page_that_it_has_fetched(
+    wheelyard: Typed, option_and_store: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command ends only after the page that it has fetched is stored."""
+    wheelyard("token", "create", "ci", *option_and_store)
+    is_waited_for = Event()
+    save_later, flush = UpstreamPages.save_later, UpstreamPages.flush
+
+    def save_slowly(pages: UpstreamPages, save: Callable[[], None]) -> None:
+        save_later(pages, lambda: save() if is_waited_for.wait(TIMEOUT_SECONDS) else None)
+
+    def wait_for_saves(pages: UpstreamPages) -> None:
+        is_waited_for.set()
+        flush(pages)
+
+    monkeypatch.setattr(UpstreamPages, "save_later", save_slowly)
+    monkeypatch.setattr(UpstreamPages, "flush", wait_for_saves)
+
+    done = wheelyard("upstream", "why", "requests", *option_and_store)
+
+    assert "  1 of 2 files shown\n" in done.stdout
+    store = option_and_store[1].parent / "store"
+    assert [path.name for path in store.glob("upstream/*/pages/*")] == ["requests.json.gz"]
 
 
 def test_a_blocked_version_outlives_the_approval_of_its_project(

@@ -157,6 +157,7 @@ def test_each_provider_has_its_form(
         ({"repository_id": "x"}, 400, "repository_id"),
         ({"workflow": ""}, 400, "workflow"),
         ({"events": "pull_request"}, 400, "events"),
+        ({"index": "nowhere"}, 409, "index"),
         ({"issuer": "https://10.0.0.7"}, 400, "issuer"),
         ({"provider": ""}, 400, ""),
         ({"provider": "travis"}, 400, ""),
