@@ -92,14 +92,17 @@ def test_a_senseless_file_is_a_failure_in_one_line(
     assert WEAK not in done.stderr
 
 
-def test_a_store_that_cannot_be_opened_fails_the_check(wheelyard: Typed, sandbox: Sandbox) -> None:
-    """A store that no server could open is a failure before one starts."""
+@pytest.mark.parametrize("store", ["a-file", "a-file/packages"])
+def test_a_store_that_cannot_be_opened_fails_the_check(
+    wheelyard: Typed, sandbox: Sandbox, store: str
+) -> None:
+    """A store that no server could open or make is a failure before one starts."""
     (sandbox.folder / "a-file").touch()
 
-    done = wheelyard("config", "check", "--store", "a-file")
+    done = wheelyard("config", "check", "--store", store)
 
     assert done.returncode == 1
-    assert "a-file cannot be a store: Not a directory" in done.stderr
+    assert f"{store} cannot be a store: Not a directory" in done.stderr
 
 
 def _damage(store: Path) -> None:

@@ -14,6 +14,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from tests.distributions import make_wheel
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
@@ -202,6 +203,22 @@ def test_pages_of_a_new_process_know_the_namespaces(harness: IndexHarness) -> No
     shown = harness.opened(seed=5).server.namespaces.for_pages()
 
     assert [str(namespace.name) for namespace in shown.all] == ["acme"]
+
+
+def test_pages_have_the_namespaces_of_the_start_while_the_store_is_away(
+    harness: IndexHarness,
+) -> None:
+    """Where the store falls silent behind the start, pages show what was read at the start."""
+    grant(harness.index)
+    away = Fault(FaultKind.NOT_DONE, "get", keys.NAMESPACES, nth=2, times=ALWAYS)
+    namespaces = harness.opened(5, FakeStore(harness.store, away), is_local=False).server.namespaces
+    namespaces.read_ahead()
+
+    shown = namespaces.for_pages()
+
+    assert [str(namespace.name) for namespace in shown.all] == ["acme"]
+    with pytest.raises(Unavailable, match="did not answer"):
+        namespaces.load()
 
 
 def test_the_end_is_known_everywhere(harness: IndexHarness) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
-from threading import Event
 
 import pytest
 from msgspec import field
@@ -384,15 +384,21 @@ def test_a_mistake_of_the_code_is_told_once(watched_folder: WatchHarness) -> Non
 
 
 def test_a_stopped_watch_leaves_nothing_behind(watched_folder: WatchHarness) -> None:
-    """When it is stopped a watch gives up what it has in hand, and leaves nothing behind."""
-    for version in ("1.0", "2.0"):
+    """A watch that is stopped lists no more, gives up what it has, and leaves nothing behind."""
+    for version in ("1.0", "2.0", "3.0"):
         make_wheel(version=version).write(watched_folder.folder)
-    place = InterruptedFolder(watched_folder.folder, Event().set)
+    listed = count()
+
+    def stop() -> None:
+        watch.stop()
+        next(listed)
+
+    place = InterruptedFolder(watched_folder.folder, stop)
     watch = watched_folder.watch(place)
-    place.happens = watch.stop
 
     watch.run()
 
+    assert next(listed) == 1
     assert watched_folder.listed() == set()
     assert not list(watched_folder.index.folder.glob("upload-*"))
     assert watched_folder.index.check().problems == []

@@ -393,7 +393,7 @@ def _failing_sync(_: int) -> None:
 
 
 def test_a_spool_that_is_missing(harness: FilesHarness, tmp_path: Path) -> None:
-    """Without a folder for temporary files, files are passed on from the upstream."""
+    """Without a folder for temporary files, files are passed on, as many at a time as may be."""
     file, files = listed(), harness.files(spool=Spool(tmp_path / "missing"))
     harness.source.send(BODY)
 
@@ -406,6 +406,13 @@ def test_a_spool_that_is_missing(harness: FilesHarness, tmp_path: Path) -> None:
     for _ in range(40):  # more than are passed on at a time
         assert received(opened.body()) == (b"", away)
     harness.source.send(BODY)
+    assert received(opened.body()) == (BODY, None)
+    readers = [chunks_of(opened) for _ in range(32)]
+    assert all(next(each) for each in readers)
+    with refused(Unavailable, "overloaded"):
+        next(chunks_of(opened))
+    for each in readers:
+        assert received(each)[1] is None
     assert received(opened.body()) == (BODY, None)
 
 

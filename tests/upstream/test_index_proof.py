@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from tests.cli.conftest import Typed, wheelyard  # noqa: F401 - a fixture
 from tests.clients.harness import Sandbox
 from tests.http.packages import post_form
+from tests.metrics import samples
 from tests.upstream.asking import Asking, server_of
 from tests.upstream.fake_pages import HTML, JSON, Fault
 from tests.upstream.fake_upstream import FakeUpstream
@@ -81,6 +82,9 @@ def test_a_root_that_shows_nothing(
     """No name is free before one page of the index was read; then names are, in each process."""
     silent_upstream.root = root
     assert refuses(asking_process)
+    # the metrics tell what the root has answered
+    requests = samples(asking_process.observation.registry, "wheelyard_upstream_requests_total")
+    assert requests["root", str(root[0])] == 1
     other = asking_process.again()
     assert refuses(other)
 

@@ -331,6 +331,8 @@ def test_why_and_refresh(
         assert sorted(file["version"] for file in explained["files"] if file["shown"]) == [
             *("2.0", "2.0+cu121", "2.1"),
         ]
+        labels = [identifier.rpartition("-")[0] for identifier in explained["upstream"].split()]
+        assert (labels, explained["fetched_at"]) == (["first", "second"], "2026-01-01T00:00:00Z")
         asked = server.index.named("ml").upstream
         assert asked is not None
         torch.publish(public_wheel("torch", "3.0"))

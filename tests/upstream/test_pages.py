@@ -43,6 +43,8 @@ REQUESTS = canonicalize_name("requests")
 PACKAGE = public_wheel("requests", "2.0")
 DAY = 86_400
 BREAKER = "wheelyard_upstream_breaker_open"
+CACHE = "wheelyard_upstream_cache_total"
+STALE_AGE = "wheelyard_upstream_stale_age_seconds"
 FIRST = "public"
 
 
@@ -310,7 +312,11 @@ def test_an_upstream_that_is_being_maintained(
 def test_an_upstream_that_is_gone(
     asking_process: Asking, upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An upstream that does not answer five times is left alone, then tested by one request."""
+    """
+    An upstream that does not answer five times is left alone, then tested by one request.
+
+    The metrics say so, and how old a page is that is served meanwhile.
+    """
     asking_process.page("requests")
     upstream.stop()
     asking_process.clock.advance(seconds=601)
@@ -324,7 +330,10 @@ def test_an_upstream_that_is_gone(
     with refused("upstream_unavailable", why, retry_after=19):
         asking_process.found("other")
     assert asking_process.page("requests").is_stale
-    assert samples(asking_process.observation.registry, BREAKER) == {("public",): 1}
+    registry = asking_process.observation.registry
+    assert samples(registry, BREAKER) == {("public",): 1}
+    assert samples(registry, STALE_AGE) == {(): 612}
+    assert samples(registry, CACHE)["page", "stale"] == 1
     warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     asked = [f"upstream public: page of name-{number}: error" for number in range(3)]
     assert [line.partition(",")[0] for line in warnings] == [
@@ -334,7 +343,8 @@ def test_an_upstream_that_is_gone(
     ]
     asking_process.clock.advance(seconds=20)
     assert asking_process.found("other") is None
-    assert samples(asking_process.observation.registry, BREAKER) == {("public",): 0}
+    assert samples(registry, BREAKER) == {("public",): 0}
+    assert samples(registry, STALE_AGE) == {(): 0}
 
 
 def test_a_slow_upstream(asking_process: Asking, upstream: FakeUpstream) -> None:

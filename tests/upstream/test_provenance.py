@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from packaging.utils import NormalizedName
 
+from tests import attestations
 from tests.attestations.authority import Authority, Identity, circleci, github, gitlab, google
 from tests.distributions import Distribution
 from tests.http.in_process import InProcessServer, in_process
@@ -39,6 +40,8 @@ GITLAB = {
 }
 CIRCLECI = {"kind": "CircleCI", "project_id": "p1", "pipeline_definition_id": "d1"}
 GOOGLE = {"kind": "Google", "email": "release@acme.iam.gserviceaccount.com"}
+PUBLICLY_SIGNED = "9bb1add04b1b4e182be6b0b80931593f7a291eb49d69b4fd728a5d4cbcdc4bd3"
+"""The SHA-256 of the file that `public.provenance` is about."""
 HTML = "application/vnd.pypi.simple.v1+html"
 
 
@@ -183,6 +186,21 @@ def test_what_holds_is_sent(
     with serving(tmp_path, upstream, authority, verified=True) as server:
         assert file_of(server, "requests", WHEEL).body == package.body
         assert file_of(server, "requests", WHEEL, ".metadata").body == package.metadata
+
+
+def test_what_the_public_sigstore_has_signed_holds_beside_a_root_of_ones_own(
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the rule `verified` and a trusted root of one's own, public attestations hold, too."""
+    provenance = Path(attestations.__file__).with_name("public.provenance").read_bytes()
+    signed = FakeFile(
+        filename="pypi_attestations-0.0.19.tar.gz", body=b"signed", provenance=provenance
+    )
+    monkeypatch.setattr(FakeFile, "sha256", PUBLICLY_SIGNED)
+    upstream.publish(signed)
+    with serving(tmp_path, upstream, authority, verified=True) as server:
+        assert [*page_of(server, "pypi-attestations").files] == [signed.filename]
+        assert look(server, signed.provenance_path).body == provenance
 
 
 @pytest.mark.slow

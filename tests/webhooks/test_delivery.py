@@ -14,6 +14,7 @@ from packaging.version import Version
 from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
 from tests.in_process_network import NetworkOrPorts
+from tests.metrics import samples
 from tests.operations.in_memory_index import ALICE, remove_now
 from tests.operations.two_indexes import DEMO, TwoIndexes
 from tests.webhooks.harness import BY, DeliveringServer, WebhookHarness, running_webhooks
@@ -59,6 +60,15 @@ def letter_at(journal: str, number: int = 1) -> DeadLetter:
     """Return a dead letter about a commit of a journal."""
     place = MessagePlace(journal, number)
     return DeadLetter(id=f"{journal}-{number}", place=place, event="", at=LONG_AGO, error="lost")
+
+
+def gauges_of(server: DeliveringServer) -> dict[str, float]:
+    """Return the gauges of the webhook `builds`."""
+    registry = server.index.server.webhook_metrics.registry
+    return {
+        name: samples(registry, f"wheelyard_webhook_{name}")["builds",]
+        for name in ("oldest_waiting_seconds", "dead_letters")
+    }
 
 
 def projects_of(received: list[Received]) -> list[str]:
@@ -190,8 +200,33 @@ def test_a_receiver_that_fails_for_one_project_delays_no_other(hooks: WebhookHar
     assert projects_of(hooks.receiver.asked) == ["demo 1.0", "other 1.0", "demo 1.0"]
 
 
-def test_a_message_is_tried_for_a_day_and_then_given_up(hooks: WebhookHarness) -> None:
-    """A message that fails for a day is a dead letter, and what waited behind it arrives."""
+def test_what_has_failed_least_is_tried_again_first(hooks: WebhookHarness) -> None:
+    """Of messages that have failed, the one with the fewest tries is sent first."""
+    hooks.add()
+    hooks.receiver.answer = lambda _: 500
+    server = hooks.server()
+    for wheel in (make_wheel(), OTHER):
+        hooks.index.upload(wheel)
+        server.deliver()
+        hooks.index.clock.advance(hours=1)
+    hooks.receiver.answer = lambda _: 200
+
+    server.deliver()
+
+    assert projects_of(hooks.receiver.asked) == [
+        *("demo 1.0", "other 1.0", "demo 1.0"),
+        *("other 1.0", "demo 1.0"),
+    ]
+
+
+def test_a_message_is_tried_for_a_day_and_then_given_up(
+    hooks: WebhookHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A message that fails for a day is a dead letter, and what waited behind it arrives.
+
+    The metrics and the log tell of it.
+    """
     hooks.add()
     hooks.receiver.answer = lambda received: 500 if received.type == "project.released" else 200
     hooks.index.upload(make_wheel())
@@ -202,15 +237,22 @@ def test_a_message_is_tried_for_a_day_and_then_given_up(hooks: WebhookHarness) -
     server.deliver()
     for pause in PAUSES:
         assert hooks.receiver.taken == []
+        age = (hooks.index.clock.now - began).total_seconds()
+        assert gauges_of(server) == {"oldest_waiting_seconds": age, "dead_letters": 0}
         hooks.index.clock.advance(seconds=pause.total_seconds())
         server.deliver()
 
+    assert gauges_of(server) == {"oldest_waiting_seconds": 0, "dead_letters": 1}
     assert (hooks.index.clock.now - began).total_seconds() > 23 * 3600
     assert len(hooks.receiver.asked) == len(PAUSES) + 2
     assert hooks.receiver.types == ["project.file_added"]
     [letter] = hooks.state().dead
     assert (letter.event, letter.error) == ("released", "it answers with status 500")
     assert not hooks.state().waiting
+    told = (
+        "webhook builds: a message about demo 1.0 in main was given up: it answers with status 500"
+    )
+    assert [message for message in caplog.messages if "given up" in message] == [told]
 
 
 def test_a_dead_letter_is_sent_again(hooks: WebhookHarness) -> None:

@@ -289,16 +289,15 @@ class Requester:
         url: Url,
         headers: Mapping[str, str],
         accepted: Collection[int] = (HTTPStatus.OK,),
-        method: str = "GET",
     ) -> ClientResponse:
         """
-        Return the response at the end of all redirects.
+        Return the response to a GET at the end of all redirects.
 
         `headers` are sent to every server, so they have no credential. Raises FetchError if there
         is no response, if a URL is refused, or its credential cannot be had, if a redirect must not
         be followed, or if the status is not one of `accepted`.
         """
-        response = self.follow(method, url, headers)
+        response = self.follow("GET", url, headers)
         if response.status in accepted:
             return response
         response.close()

@@ -104,8 +104,7 @@ class Candidate:
     """
     Returns when the source last changed the file, UTC, or None if that is not known.
 
-    It is called if `uploaded_at` is None. It may send a request if `read` was not opened, and
-    raises nothing.
+    It is called if `uploaded_at` is None, after the file was read, and raises nothing.
     """
     attributes: Mapping[str, str] | None = field(default_factory=lambda: EMPTY_MAPPING)
     """Custom metadata of a bucket's object, or None if the listing lacks it, and `find` has it."""

@@ -121,14 +121,14 @@ class IndexClient:
         with self._requester.deadline(PAGE_TIMEOUT_SECONDS):
             return self._retries.run(self._page, url)
 
-    def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
+    def open(self, url: Url, headers: Mapping[str, str]) -> ClientResponse:
         """
         Send a request with retries, and return the open response once its headers are there.
 
         Raises FetchError if there is no response, or its status is not 200, or 206 for a Range
         request.
         """
-        return self._retries.run(self._open, url, headers, method)
+        return self._retries.run(self._open, url, headers)
 
     def _page(self, url: Url) -> FetchedPage:
         """Fetch a page, without retries."""
@@ -137,13 +137,13 @@ class IndexClient:
             kind = response.headers.get("content-type", "")
             return FetchedPage(response.url, kind, response.body(PAGE_LIMIT_BYTES))
 
-    def _open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
+    def _open(self, url: Url, headers: Mapping[str, str]) -> ClientResponse:
         """Send a request without retries, and return the open response."""
         accepted = {HTTPStatus.OK}
         if "Range" in headers:
             accepted.add(HTTPStatus.PARTIAL_CONTENT)
         all_headers = {"User-Agent": "wheelyard", **headers}
-        return self._requester.open(url, all_headers, accepted, method)
+        return self._requester.open(url, all_headers, accepted)
 
 
 @dataclass(slots=True)
@@ -156,8 +156,8 @@ class ResumableDownload:
 
     client: IndexClient
     url: Url
-    _last_modified_header: str | None = field(default=None, init=False)
-    """The header of the latest response, empty if that had none, or None before any response."""
+    _last_modified_header: str = field(default="", init=False)
+    """The header of the latest response, empty if that had none, or before any response."""
 
     def candidate(self, filename: str) -> Candidate:
         """Return an import candidate named `filename` for the file, without a request."""
@@ -179,7 +179,6 @@ class ResumableDownload:
         """
         with _translated_errors(self.url):
             response = self.client.open(self.url, IDENTITY_ENCODING)
-        # `last_modified` needs no request of its own now
         self._last_modified_header = response.headers.get("last-modified", "")
         chunks = self._chunks(response)
         try:
@@ -189,14 +188,7 @@ class ResumableDownload:
             chunks.close()
 
     def last_modified(self) -> datetime | None:
-        """Return the Last-Modified date, asked for by HEAD if need be, or None if it is unknown."""
-        if self._last_modified_header is None:
-            try:
-                response = self.client.open(self.url, IDENTITY_ENCODING, "HEAD")
-            except FetchError:
-                return None
-            response.close()
-            self._last_modified_header = response.headers.get("last-modified", "")
+        """Return the Last-Modified date of the latest response, or None if it is unknown."""
         return parse_http_date(self._last_modified_header)
 
     def _chunks(self, response: ClientResponse) -> Generator[bytes]:

@@ -108,10 +108,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
         self.send_header("Content-Length", str(len(body) - first))
         self.end_headers()
-        if self.command == "HEAD":
-            return
         self.wfile.write(body[first : answer.breaks_at])
         if answer.breaks_at is not None:
             self.close_connection = True
-
-    do_HEAD = do_GET  # noqa: N815 - the library's spelling

@@ -84,7 +84,6 @@ def test_html_is_read_as_pip_reads_it(server: FakeServer) -> None:
         found = offered(source.candidates())
         wheel = found[WHEEL]
         assert wheel.last_modified is not None
-        assert wheel.last_modified() == datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
         assert body_of(wheel) == b"wheel"
         assert wheel.last_modified() == datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
 
@@ -94,7 +93,7 @@ def test_html_is_read_as_pip_reads_it(server: FakeServer) -> None:
     assert (found["a+3-3.zip"].yanked, found["a+3-3.zip"].hashes) == ("", {"md5": "0" * 32})
     assert found["a+3-3.zip"].location == f"{server.url}/pool/sub%20dir/a%2B3-3.zip"
     assert [each.location for each in found.passed_over] == [f"{server.url}/pool/old/"]
-    assert [each.method for each in server.asked(f"/pool/{WHEEL}")] == ["HEAD", "GET"]
+    assert [each.method for each in server.asked(f"/pool/{WHEEL}")] == ["GET"]
 
 
 def test_folders_of_nginx_are_an_index(server: FakeServer) -> None:
