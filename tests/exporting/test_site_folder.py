@@ -18,6 +18,8 @@ from wheelyard.errors import Conflict, Invalid, Unavailable
 from wheelyard.exporting.export import open_export
 from wheelyard.exporting.site_folder import (
     MANIFEST_PATH,
+    PART_PREFIX,
+    PARTS,
     Options,
     RequestedOptions,
     SiteFolder,
@@ -103,12 +105,13 @@ def test_what_is_in_the_way_is_refused(site: SiteFolder, root: Path, key: Key) -
 def test_empty_folders_of_a_killed_export_are_removed(
     site: SiteFolder, root: Path, tmp_path: Path
 ) -> None:
-    """Empty folders of a killed export are removed, and none behind a link."""
+    """Empty folders and half pages of a killed export are removed, and none behind a link."""
     (tmp_path / "outside" / "empty").mkdir(parents=True)
     (root / "files").symlink_to(tmp_path / "outside")
     (root / "simple" / "b" / "c").mkdir(parents=True)
     (root / "other").mkdir()
     site.put(PAGE, b"page", None)
+    (root / PARTS / f"{PART_PREFIX}1-0").write_bytes(b"half of a page")
     site.remove_leftovers(["simple/", "files/", "pypi/"])
     assert sorted(path.name for path in root.iterdir()) == [
         "files",
@@ -117,6 +120,7 @@ def test_empty_folders_of_a_killed_export_are_removed(
         "wheelyard-export",
     ]
     assert [path.name for path in (root / "simple").iterdir()] == ["a"]
+    assert list((root / PARTS).iterdir()) == []
     assert (tmp_path / "outside" / "empty").is_dir()
 
 
