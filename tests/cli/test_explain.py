@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from tests.cli.conftest import ROBOT, Done, Typed
 from tests.clients.harness import Sandbox
 from tests.index_tables import put_tables, toml_of
+from wheelyard.api.local_api import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.cli.command_context import LocalApi
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.api_token import TokenOwner

@@ -18,6 +18,7 @@ from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.cli import journal_command
 from wheelyard.errors import Unavailable
 from wheelyard.operations.journal_reader import JournalPart, JournalReader
+from wheelyard.wiring.stores import system_runtime
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_a_journal_is_followed_through_an_outage(
         if len(pauses) == 3:
             assert wheelyard("unyank", "acme-core", "1.0").returncode == 0
 
-    runtime = replace(journal_command.system_runtime(), pause=pause)
+    runtime = replace(system_runtime(), pause=pause)
     monkeypatch.setattr(journal_command, "system_runtime", lambda: runtime)
     monkeypatch.setattr(journal_command, "is_output_lost", lambda: next(looks, True))
     monkeypatch.setattr(JournalReader, "read", read_or_fail)

@@ -26,7 +26,7 @@ from tests.distributions import make_wheel
 from tests.in_process_network import InProcessNetwork
 from tests.sources.web.fake_server import JSON, running_fake_server
 from tests.waiting import TIMEOUT_SECONDS
-from wheelyard.api.access_operations import WhoAmI
+from wheelyard.api.access_operations import CallerRights, WhoAmI
 from wheelyard.api.own_token import check_token
 from wheelyard.api_client import ApiConnection
 from wheelyard.authentication.api_tokens import ApiTokens
@@ -34,7 +34,6 @@ from wheelyard.cli import (
     command_context,
     login_commands,
     serve,
-    settings_commands,
     standard_streams,
 )
 from wheelyard.cli.login_commands import has_browser
@@ -51,6 +50,7 @@ from wheelyard.errors import (
     WheelyardError,
 )
 from wheelyard.http_client.urls import parse_url
+from wheelyard.model.access import parse_pattern
 from wheelyard.model.api_token import new_token
 from wheelyard.operations.uploads import PublishedFile
 from wheelyard.remedies import Advice, Remedy
@@ -191,10 +191,16 @@ def test_an_upload_that_has_ended_sends_no_more(
     ending: BaseException,
     status: int,
 ) -> None:
-    """After Ctrl-C, or a refusal of the token, a large file is not sent to its end."""
+    """A large file is not sent to its end after a refusal, and Ctrl-C waits for nothing at all."""
+    at_once = list[int]()
+
+    def exit_at_once(status: int) -> NoReturn:
+        at_once.append(status)
+        sys.exit(status)  # this process goes on
+
     api = EndingApi(ending)
     monkeypatch.setattr(command_context, "remote_api", lambda: api)
-    monkeypatch.setattr(os, "_exit", sys.exit)  # this process goes on
+    monkeypatch.setattr(os, "_exit", exit_at_once)
     for name in ("small-1.0.tar.gz", "large-1.0.tar.gz"):
         (sandbox.folder / name).touch()
 
@@ -202,6 +208,7 @@ def test_an_upload_that_has_ended_sends_no_more(
     api.has_ended.set()
 
     assert (done.returncode, done.stdout) == (status, "")
+    assert at_once == ([130] if status == 130 else [])
     assert api.then.get(timeout=TIMEOUT_SECONDS) == "stopped"
 
 
@@ -397,7 +404,10 @@ def test_a_login_needs_a_whole_token(
 def test_a_person_is_asked_until_the_token_is_whole(
     wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person who pastes half of a token is asked again, and a whole one is taken."""
+    """A person who pastes half of a token is asked again, and one page is opened for both."""
+    opened = list[str]()
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr(login_commands, "has_browser", lambda *_: True)
     pasted = iter([TOKEN.text[:-1], f" {TOKEN.text} "])
     monkeypatch.setattr(sys, "stdin", TERMINAL)
     monkeypatch.setattr("click.termui.hidden_prompt_func", lambda _: next(pasted))
@@ -407,6 +417,44 @@ def test_a_person_is_asked_until_the_token_is_whole(
 
     assert (done.returncode, done.stdout) == (0, f"{TOKEN.text}\n")
     assert "That is not a whole token of a wheelyard index. Copy it again." in done.stderr
+    (page,) = opened
+    assert f"  {page}\n" in done.stderr
+
+
+def test_a_token_is_stored_and_given_back(
+    wheelyard: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login replaces the token in netrc, and says so; a logout revokes and removes it."""
+    other = new_token(Random(2))
+    netrc = sandbox.home / ".netrc"
+    netrc.write_text(LINE.replace(TOKEN.text, other.text))
+    netrc.chmod(0o600)
+    rights = [CallerRights(("read", "upload"), (parse_pattern(name),)) for name in ("*", "acme")]
+    requests = list[tuple[object, ...]]()
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(TOKEN.text.encode())))
+    monkeypatch.setattr(login_commands, "check_token", lambda *_: rights)
+    monkeypatch.setattr(
+        ApiConnection, "send", lambda _, *sent: requests.append((*sent, netrc.read_text()))
+    )
+
+    login = wheelyard("login", URL)
+    stored = netrc.read_text()
+    logout = wheelyard("logout", URL)
+
+    assert (login.returncode, login.stdout, stored) == (0, "", LINE)
+    for words in (
+        "warning: ~/.netrc has a token for packages.acme.dev already, which the new one replaces",
+        f"\nToken {TOKEN.id}: read and upload to every project in the index main\n",
+        "\nIt is stored in ~/.netrc.\n",
+        f"\nIt replaces {other.id}, which works on: revoke that if nothing uses it.\n",
+        "uv, pip, Poetry and PDM read it.",
+    ):
+        assert words in login.stderr, login.stderr
+    assert (logout.returncode, netrc.read_text()) == (0, "")
+    assert requests == [("POST", "tokens/self/revoke", type(None), LINE)]
+    assert logout.stderr == (
+        "The token in ~/.netrc is revoked.\nIt is removed from this machine.\n"
+    )
 
 
 def test_a_token_that_nobody_got_is_no_login(
@@ -833,7 +881,7 @@ OLD_TOKEN = {
     "expires": MINUTE,
     "last-used": None,
 }
-DELIVERIES = {"attempts": [], "waiting": [], "dead": [], "again": []}
+DELIVERIES: dict[str, object] = {"attempts": [], "waiting": [], "dead": [], "again": []}
 
 
 @pytest.mark.parametrize(
@@ -1088,8 +1136,7 @@ def test_the_check_tells_how_providers_answer(
     """The check says which URI a provider needs, and warns of one that cannot be used."""
     config = SimpleNamespace(name="acme", issuer="https://a.dev", redirect_uri="https://b.dev/back")
     monkeypatch.setattr(
-        settings_commands.warnings,
-        "ask_providers",
+        "wheelyard.wiring.warnings.ask_providers",
         lambda _: [(config, ""), (config, "it answers with status 502")],
     )
 
