@@ -11,7 +11,7 @@ from tests.refused import refused
 from wheelyard.api.local_api import LocalApi
 from wheelyard.api.provenance_operations import ProvenanceQuery, show_provenance
 from wheelyard.catalog import keys
-from wheelyard.catalog.files import CoreMetadataCache
+from wheelyard.catalog.files import CoreMetadataCache, FileContent
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key
@@ -91,3 +91,20 @@ def test_lost_core_metadata_is_no_missing_package(tmp_path: Path, body: bytes | 
     why = f"The store has lost {MADE.filename}. It has to be restored"
     with refused(Unavailable, "damaged_document", why):
         core_metadata.load(DEMO, file)
+
+
+@pytest.mark.parametrize("lost", [(), ("distribution",), ("distribution", "core_metadata")])
+def test_bytes_that_another_index_has_removed_are_stored_again(
+    tmp_path: Path, lost: tuple[str, ...]
+) -> None:
+    """Of a file whose objects another index removes meanwhile, what is lost is stored again."""
+    harness = IndexHarness(tmp_path)
+    file = harness.upload(MADE)
+    before = harness.snapshot(keys.FILES)
+    content = FileContent(file, MADE.write(tmp_path), MADE.metadata)
+    for name in lost:
+        harness.store.delete(getattr(keys, name)(DEMO, file.sha256, file.filename))
+
+    harness.index.files.put_lost(DEMO, [content])
+
+    assert harness.snapshot(keys.FILES) == before

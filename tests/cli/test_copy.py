@@ -17,7 +17,7 @@ from tests.storage.gcs.opened import EMULATOR
 from tests.storage.small_disk import small_disk
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.errors import Unavailable
-from wheelyard.operations.copying.store_copy import StoreCopy
+from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
 
 FILES = '{"format":3,"files":"gs://files"}\n'
 MADE = "wheelyard: made a new store at "
@@ -274,6 +274,18 @@ def test_a_copy_that_ends_early_can_go_on(
     assert done.stderr.endswith(f"wheelyard: {message}\n")
 
 
+def test_a_copy_says_what_it_warns_of(
+    store: Path, wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What asks for a look at a copy is a warning, and no failure."""
+    report = CopyReport(warnings=["names of\ta"])
+    monkeypatch.setattr(StoreCopy, "run", lambda *_, **__: report)
+
+    done = wheelyard("copy", store, "other")
+
+    assert (done.returncode, "wheelyard: warning: names of\\ta\n" in done.stderr) == (0, True)
+
+
 @pytest.mark.integration
 def test_a_copy_goes_on_after_a_full_disk(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     """A copy to a full disk ends with one sentence, is sound, and goes on with more room."""
@@ -308,3 +320,18 @@ def test_killed_copy_goes_on(store: Path, wheelyard: Typed, sandbox: Sandbox, st
     assert wheelyard("check", "--store", there).returncode == 0
     assert wheelyard("copy", "--with-credentials", store, there).returncode == 0
     assert contents(there) == contents(store)
+
+
+@pytest.mark.parametrize(("target", "is_refused"), [("apart", True), ("beside", False)])
+def test_a_copy_spares_the_place_of_the_tokens(
+    wheelyard: Typed, sandbox: Sandbox, target: str, *, is_refused: bool
+) -> None:
+    """A store whose tokens are elsewhere is not copied to where they are."""
+    config = sandbox.folder / "server.toml"
+    store, apart = sandbox.folder / "there", sandbox.folder / "apart"
+    config.write_text(f'[store]\nlocation = "{store}"\n[access]\ncredentials_store = "{apart}"\n')
+    assert wheelyard("token", "create", "ci", "--config", config).returncode == 0
+
+    done = wheelyard("copy", store, target, "--config", config)
+
+    assert (done.returncode, "same place" in done.stderr) == (int(is_refused), is_refused)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from msgspec.structs import replace
@@ -10,9 +11,12 @@ from msgspec.structs import replace
 from tests.cli.conftest import ROBOT, Done, Typed
 from tests.clients.harness import Sandbox
 from tests.index_tables import put_tables, toml_of
+from wheelyard.api.local_api import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.errors import Unavailable
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.api_token import TokenOwner
+from wheelyard.model.grants import GrantFields
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
@@ -317,3 +321,36 @@ def test_whoever_reads_anything_reads_public_packages(
     assert "they see 401" in explanation_for("anonymous", "requests")
     assert "they see 403" in explanation_for("htpasswd:ml-ci", "requests", "upload")
     assert "there is no such static token" in explanation_for("static:environment", "acme-core")
+
+
+def test_grants_are_shown_without_the_names_of_tokens(
+    wheelyard: Typed, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the names of tokens cannot be read, grants and changes are shown, with a warning."""
+
+    def fail(*_: object) -> NoReturn:
+        raise Unavailable("No answer.")
+
+    monkeypatch.setattr(LocalApi, "name_of", fail)
+    for option, count in (((), len(index.server.access.show().grants)), (("--history",), 1)):
+        done = wheelyard("access", "show", *option)
+
+        assert (done.returncode, done.stdout.count("\n") >= count) == (0, True)
+        assert done.stderr == "wheelyard: warning: the names of tokens cannot be read: No answer.\n"
+
+
+def test_an_administrator_by_a_token_is_told_what_the_token_may_not(
+    wheelyard: Typed, index: Index
+) -> None:
+    """The answer that a token of somebody administers says what only its owner may do."""
+    owner = TokenOwner("user:ana@acme.dev", frozenset({"user:ana@acme.dev"}))
+    fields = GrantFields(who=("user:ana@acme.dev",), projects=("*",), actions=("admin",))
+    index.server.access.grant(fields, "local:bo")
+    request = TokenRequest(name="ops", actions=Action.ADMIN, owner=owner)
+    token = index.tokens.create(request, by="local:bo")[1]
+
+    done = wheelyard("access", "explain", f"token:{token.id}", "acme-core", "admin")
+
+    assert done.returncode == 0
+    hint = "a token of somebody makes no token, and changes no grant and no person"
+    assert hint in done.stdout

@@ -7,6 +7,7 @@ import sys
 import click
 import pytest
 
+from tests.cli.conftest import called
 from tests.clients.harness import REPOSITORY, Sandbox, system_program
 from tools.command_reference import PAGE, commands, help_text, with_reference
 from wheelyard.cli.main import COMMANDS, cli
@@ -85,6 +86,21 @@ def test_each_command_is_listed_once_in_its_group() -> None:
     shown = re.findall(r"^  (\S+)", "".join(groups.values()), re.MULTILINE)
     assert shown == list(COMMANDS)
     assert {"Serve", "Publish and import", "Manage", "Access", "Store and checks"} <= {*groups}
+
+
+def test_a_command_is_completed_with_what_it_does(sandbox: Sandbox) -> None:
+    """A shell that completes the beginning of a command gets the command and its description."""
+    asked = {
+        "_WHEELYARD_COMPLETE": "zsh_complete",
+        "COMP_WORDS": "wheelyard im",
+        "COMP_CWORD": "1",
+    }
+
+    done = called(sandbox.folder, sandbox.environment() | asked)
+
+    kind, name, description = done.stdout.splitlines()
+    assert (done.returncode, kind, name) == (0, "plain", "import")
+    assert description == COMMANDS["import"]
 
 
 @pytest.mark.integration

@@ -4,15 +4,21 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.cli.conftest import WHERE, Typed
 from tests.clients.harness import Sandbox
 from tests.distributions import make_wheel
 from tests.http_server import WHEELYARD
 from tests.waiting import TIMEOUT_SECONDS
+from wheelyard.cli import journal_command
+from wheelyard.errors import Unavailable
+from wheelyard.operations.journal_reader import JournalPart, JournalReader
+from wheelyard.wiring.stores import system_runtime
 
 
 @pytest.fixture
@@ -79,6 +85,41 @@ def test_what_cannot_be_read_fails_the_command(store: Path, wheelyard: Typed) ->
     nobody = wheelyard("journal", "--by", "nobody", "acme-tools")
     assert (nobody.returncode, nobody.stdout) == (0, "")
     assert nobody.stderr == "wheelyard: there is no such entry\n"
+
+
+def test_a_journal_is_followed_through_an_outage(
+    store: Path, wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a store does not answer, `--follow` says so once, then that it goes on, and prints."""
+    assert store.is_dir()
+    read = JournalReader.read
+    looks, outages = iter([False] * 4), iter([False, True, True])
+    pauses = list[float]()
+
+    def read_or_fail(reader: JournalReader, progress: Callable[[int, str], None]) -> JournalPart:
+        if next(outages, False):
+            raise Unavailable("No answer.")
+        return read(reader, progress)
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            assert wheelyard("unyank", "acme-core", "1.0").returncode == 0
+
+    runtime = replace(system_runtime(), pause=pause)
+    monkeypatch.setattr(journal_command, "system_runtime", lambda: runtime)
+    monkeypatch.setattr(journal_command, "is_output_lost", lambda: next(looks, True))
+    monkeypatch.setattr(JournalReader, "read", read_or_fail)
+
+    done = wheelyard("journal", "--follow")
+
+    assert [line.split("\t")[2] for line in done.stdout.splitlines()] == [
+        *("uploaded", "uploaded", "yanked", "unyanked"),
+    ]
+    assert done.stderr.splitlines() == [
+        "wheelyard: warning: No answer. The journal is read again as soon as that works.",
+        "wheelyard: the journal can be read again",
+    ]
 
 
 @pytest.mark.integration

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import StringIO
 from itertools import count
 
 import click
@@ -15,7 +16,7 @@ import pytest
 
 from tests.cli.conftest import FULL, Typed, needs_full
 from tests.clients.harness import REPOSITORY, Sandbox
-from wheelyard.cli.output import echo, print_line, print_message
+from wheelyard.cli.output import echo, print_line, print_message, print_result
 from wheelyard.cli.progress import Progress, show_progress
 from wheelyard.cli.shared_options import OUTPUT
 
@@ -188,6 +189,23 @@ def test_lines_do_not_mix_with_progress(monkeypatch: pytest.MonkeyPatch) -> None
     drawn = all_drawn(terminal).decode()
     for line in "a [red] line", "wheelyard: an error", "wheelyard: a message":
         assert f"check: 0 of 2\r             \r{line}\r\ncheck: 0 of 2" in drawn
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "printed"), [(True, "Id\tName\nx\ty\\tz\n"), (False, "x\ty\\tz\n")]
+)
+def test_a_terminal_shows_the_names_of_columns(
+    monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool, printed: str
+) -> None:
+    """A person sees the names of columns above the rows, and a script that reads rows does not."""
+    out = StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(sys, "stdout", out)
+
+    with click.Context(click.Command("list")):
+        print_result({}, [("x", "y\tz")], ("Id", "Name"))
+
+    assert out.getvalue() == printed
 
 
 def test_progress_needs_no_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:

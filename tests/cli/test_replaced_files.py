@@ -35,3 +35,31 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         replace_file(folder / ".netrc", b"new", 0o600, keeps_mode=False)
 
     assert caught.value.filename == str(folder)
+
+
+@pytest.mark.parametrize(("added", "given"), [((0, 0), []), ((1, 0), [(1, 0)]), ((0, 1), [(0, 1)])])
+def test_a_file_keeps_its_owner(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    added: tuple[int, int],
+    given: list[tuple[int, int]],
+) -> None:
+    """A file of another user or group that root replaces belongs to them afterwards, too."""
+    netrc = tmp_path / ".netrc"
+    netrc.write_bytes(b"old")
+    stat, ours = Path.stat, netrc.stat()
+    others = os.stat_result(
+        (*ours[:4], ours.st_uid + added[0], ours.st_gid + added[1], *ours[6:10])
+    )
+    owners = list[tuple[int, int]]()
+
+    def give(path: Path, user: int, group: int) -> None:
+        assert path.read_bytes() == b"new"
+        owners.append((user - ours.st_uid, group - ours.st_gid))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", lambda path: others if path == netrc else stat(path))
+        patch.setattr(os, "chown", give)
+        replace_file(netrc, b"new", 0o600, keeps_mode=False)
+
+    assert (owners, netrc.read_bytes()) == (given, b"new")

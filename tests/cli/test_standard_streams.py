@@ -1,6 +1,7 @@
 """Whether a person can be asked, by the standard streams of a command."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -57,6 +58,27 @@ def test_a_person_is_asked_at_a_terminal(
     monkeypatch.setattr("sys.stderr", stderr)
 
     assert is_interactive() == can_ask
+
+
+@pytest.mark.parametrize("closed", [(), (1,), (0, 1, 2)], ids=["none", "output", "all"])
+def test_a_closed_stream_gives_its_number_to_no_file(
+    monkeypatch: pytest.MonkeyPatch, closed: tuple[int, ...]
+) -> None:
+    """What is opened later, such as a file of the store, gets no number of a standard stream."""
+    opened = list[str]()
+
+    def look(descriptor: int) -> None:
+        if descriptor in closed:
+            raise OSError
+
+    with monkeypatch.context() as patch:
+        for name in ("stdout", "stderr"):
+            patch.setattr(sys, name, None)
+        patch.setattr(os, "fstat", look)
+        patch.setattr(os, "open", lambda path, _: opened.append(path))
+        take_over_output()
+
+    assert opened == [os.devnull] * len(closed)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Command lines that need neither a store nor a server that answers."""
 
+import json
 import os
 import re
 import sys
@@ -11,29 +12,37 @@ from pathlib import Path
 from queue import Queue
 from random import Random
 from threading import Event
-from typing import Literal, NoReturn
+from types import SimpleNamespace
+from typing import Any, Literal, NoReturn
 
 import pytest
 from click import Abort, UsageError
+from msgspec import convert
 
 from tests.cli.conftest import Typed
 from tests.cli.test_standard_streams import TERMINAL
 from tests.clients.harness import Sandbox
 from tests.distributions import make_wheel
 from tests.in_process_network import InProcessNetwork
-from tests.sources.web.fake_server import running_fake_server
+from tests.sources.web.fake_server import JSON, running_fake_server
 from tests.waiting import TIMEOUT_SECONDS
-from wheelyard.api.access_operations import WhoAmI
+from wheelyard.api.access_operations import CallerRights, WhoAmI
 from wheelyard.api.own_token import check_token
 from wheelyard.api_client import ApiConnection
 from wheelyard.authentication.api_tokens import ApiTokens
-from wheelyard.cli import command_context, login_commands, standard_streams
+from wheelyard.cli import (
+    command_context,
+    login_commands,
+    serve,
+    standard_streams,
+)
 from wheelyard.cli.login_commands import has_browser
 from wheelyard.cli.quantities import describe_age, parse_since
 from wheelyard.cli.serve import overrides_of, run_command, serve_command
 from wheelyard.cli.store_commands import settings_for_store
 from wheelyard.errors import (
     DOCUMENTATION,
+    Conflict,
     Forbidden,
     Invalid,
     Unauthenticated,
@@ -41,7 +50,9 @@ from wheelyard.errors import (
     WheelyardError,
 )
 from wheelyard.http_client.urls import parse_url
+from wheelyard.model.access import parse_pattern
 from wheelyard.model.api_token import new_token
+from wheelyard.operations.uploads import PublishedFile
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring import stores
@@ -51,6 +62,12 @@ URL = "https://packages.acme.dev/"
 TOKEN = new_token(Random(1))
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LINE = f"machine packages.acme.dev login __token__ password {TOKEN.text}\n"
+ADVISORY = json.dumps(
+    {
+        "id": "MAL-1",
+        "affected": [{"package": {"ecosystem": "PyPI", "name": "x"}, "versions": ["1"]}],
+    }
+)
 NO_ANSWER = Unavailable("No answer.", code="storage_unavailable")
 NO_LISTING = Forbidden("It may not list.", code="storage_forbidden")
 NO_WRITING = Forbidden("It may not write.", code="storage_forbidden")
@@ -175,10 +192,16 @@ def test_an_upload_that_has_ended_sends_no_more(
     ending: BaseException,
     status: int,
 ) -> None:
-    """After Ctrl-C, or a refusal of the token, a large file is not sent to its end."""
+    """A large file is not sent to its end after a refusal, and Ctrl-C waits for nothing at all."""
+    at_once = list[int]()
+
+    def exit_at_once(status: int) -> NoReturn:
+        at_once.append(status)
+        sys.exit(status)  # this process goes on
+
     api = EndingApi(ending)
     monkeypatch.setattr(command_context, "remote_api", lambda: api)
-    monkeypatch.setattr(os, "_exit", sys.exit)  # this process goes on
+    monkeypatch.setattr(os, "_exit", exit_at_once)
     for name in ("small-1.0.tar.gz", "large-1.0.tar.gz"):
         (sandbox.folder / name).touch()
 
@@ -186,6 +209,7 @@ def test_an_upload_that_has_ended_sends_no_more(
     api.has_ended.set()
 
     assert (done.returncode, done.stdout) == (status, "")
+    assert at_once == ([130] if status == 130 else [])
     assert api.then.get(timeout=TIMEOUT_SECONDS) == "stopped"
 
 
@@ -381,7 +405,10 @@ def test_a_login_needs_a_whole_token(
 def test_a_person_is_asked_until_the_token_is_whole(
     wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person who pastes half of a token is asked again, and a whole one is taken."""
+    """A person who pastes half of a token is asked again, and one page is opened for both."""
+    opened = list[str]()
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr(login_commands, "has_browser", lambda *_: True)
     pasted = iter([TOKEN.text[:-1], f" {TOKEN.text} "])
     monkeypatch.setattr(sys, "stdin", TERMINAL)
     monkeypatch.setattr("click.termui.hidden_prompt_func", lambda _: next(pasted))
@@ -391,6 +418,44 @@ def test_a_person_is_asked_until_the_token_is_whole(
 
     assert (done.returncode, done.stdout) == (0, f"{TOKEN.text}\n")
     assert "That is not a whole token of a wheelyard index. Copy it again." in done.stderr
+    (page,) = opened
+    assert f"  {page}\n" in done.stderr
+
+
+def test_a_token_is_stored_and_given_back(
+    wheelyard: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login replaces the token in netrc, and says so; a logout revokes and removes it."""
+    other = new_token(Random(2))
+    netrc = sandbox.home / ".netrc"
+    netrc.write_text(LINE.replace(TOKEN.text, other.text))
+    netrc.chmod(0o600)
+    rights = [CallerRights(("read", "upload"), (parse_pattern(name),)) for name in ("*", "acme")]
+    requests = list[tuple[object, ...]]()
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(TOKEN.text.encode())))
+    monkeypatch.setattr(login_commands, "check_token", lambda *_: rights)
+    monkeypatch.setattr(
+        ApiConnection, "send", lambda _, *sent: requests.append((*sent, netrc.read_text()))
+    )
+
+    login = wheelyard("login", URL)
+    stored = netrc.read_text()
+    logout = wheelyard("logout", URL)
+
+    assert (login.returncode, login.stdout, stored) == (0, "", LINE)
+    for words in (
+        "warning: ~/.netrc has a token for packages.acme.dev already, which the new one replaces",
+        f"\nToken {TOKEN.id}: read and upload to every project in the index main\n",
+        "\nIt is stored in ~/.netrc.\n",
+        f"\nIt replaces {other.id}, which works on: revoke that if nothing uses it.\n",
+        "uv, pip, Poetry and PDM read it.",
+    ):
+        assert words in login.stderr, login.stderr
+    assert (logout.returncode, netrc.read_text()) == (0, "")
+    assert requests == [("POST", "tokens/self/revoke", type(None), LINE)]
+    assert logout.stderr == (
+        "The token in ~/.netrc is revoked.\nIt is removed from this machine.\n"
+    )
 
 
 def test_a_token_that_nobody_got_is_no_login(
@@ -775,3 +840,396 @@ def test_a_server_does_not_start_with_a_wrong_file(sandbox: Sandbox, start: Type
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "there is no index 'nothing', which is one of its layers" in done.stderr
+
+
+MINUTE = "2026-03-01T12:00:00Z"
+DEPARTED = {"principal": "oidc:acme:ana", "id": "1", "state": "ended"}
+RULE = {"number": 2, "index": "dev", "description": "", "note": "", "hindrance": "It counts none."}
+FILE = {
+    "filename": "acme-1.0.tar.gz",
+    "version": "1.0",
+    "sha256": "0" * 64,
+    "size": 9,
+    "upload-time": MINUTE,
+    "uploaded-by": "local:ana",
+    "uploaded-by-name": "ana",
+    "requires-python": None,
+    "yanked": True,
+    "core-metadata": "",
+    "imported": None,
+    "waived-rules": [],
+    "pinned": True,
+}
+PROJECT = {
+    "name": "acme",
+    "revision": 1,
+    "project-status": {"status": "active"},
+    "summary": "",
+    "files": [FILE],
+    "deleted": [],
+    "commit": None,
+}
+OLD_TOKEN = {
+    "id": "0123456789",
+    "name": "ci",
+    "owner": None,
+    "can": ["read"],
+    "projects": ["*"],
+    "names-index": False,
+    "state": "active",
+    "created": MINUTE,
+    "created-by": "local:ana",
+    "expires": MINUTE,
+    "last-used": None,
+}
+DELIVERIES: dict[str, object] = {"attempts": [], "waiting": [], "dead": [], "again": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer", "said"),
+    [
+        pytest.param(
+            "webhook deliveries builds",
+            {"name": "builds", **DELIVERIES, "dropped": 7, "note": "Nothing sends."},
+            (
+                "",
+                (
+                    "warning: Nothing sends.\n"
+                    "wheelyard: warning: 7 messages that were given up are not kept: "
+                    "there were too many\n"
+                ),
+                0,
+            ),
+            id="deliveries",
+        ),
+        pytest.param(
+            "webhook send-again builds --all",
+            {"name": "builds", "ids": ["msg-1", "msg-2"]},
+            ("msg-1: waits to be sent again\nmsg-2: waits to be sent again\n", "", 0),
+            id="messages to send again",
+        ),
+        pytest.param(
+            "webhook test builds",
+            {"id": "m", "event": "test", "subject": "a test", "at": MINUTE, "error": "500"},
+            ("a test", "", 1),
+            id="a test that did not arrive",
+        ),
+        pytest.param(
+            "webhook test builds",
+            {"id": "m", "event": "test", "subject": "a test", "at": MINUTE, "status": 204},
+            ("a test", "", 0),
+            id="a test that arrived",
+        ),
+        pytest.param(
+            "retention --dry-run",
+            {
+                "rules": [RULE],
+                "deleted": [],
+                "kept": [],
+                "last_run": None,
+                "skipped": [{"index": "dev", "project": "acme", "why": "It is damaged."}],
+                "warnings": ["b 1.0 needs a."],
+            },
+            (
+                "",
+                (
+                    "warning: rule 2 deletes nothing: It counts none.\n"
+                    "wheelyard: warning: dev: acme is left alone: It is damaged.\n"
+                    "wheelyard: warning: b 1.0 needs a.\n"
+                ),
+                1,
+            ),
+            id="retention",
+        ),
+        pytest.param(
+            "usage",
+            {
+                "projects": [{"name": "acme", "files": 1, "bytes": 1024, "share": 0.5}],
+                "files": 1,
+                "bytes": 1024,
+                "unread": 2,
+            },
+            (
+                "1.0 KiB\t1 file\tacme\t50% of its quota\n",
+                "warning: 2 projects not looked at yet; ask again in a minute\n",
+                0,
+            ),
+            id="usage",
+        ),
+        pytest.param(
+            "people list",
+            {"people": [{**DEPARTED, "groups": ["dev", "ops"], "confirmed": MINUTE}]},
+            ("oidc:acme:ana#1\tended\tof dev, ops\tconfirmed 2026-03-01 12:00 UTC\n", "", 0),
+            id="people",
+        ),
+        pytest.param(
+            "people release-name acme ana",
+            {"ended": "oidc:acme:ana#1"},
+            ("ana: released\n", "oidc:acme:ana#1: ended\n", 0),
+            id="a released name",
+        ),
+        pytest.param(
+            "access group add team htpasswd:ana",
+            {"name": "team", "warnings": [{"message": "Nobody is htpasswd:ana."}]},
+            ("", "warning: Nobody is htpasswd:ana.\n", 0),
+            id="a group of strangers",
+        ),
+        pytest.param(
+            "apply index.toml",
+            {
+                "files": [
+                    {
+                        "source": "index.toml",
+                        "changes": [],
+                        "anonymous": [],
+                        "is_done": True,
+                        "problems": ["The index dev is not served here."],
+                    }
+                ]
+            },
+            ("index.toml: nothing to change\n", "warning: The index dev is not served here.\n", 0),
+            id="an applied file",
+        ),
+        pytest.param(
+            "print-settings uv",
+            {"serves_public": False, "other_indexes": ["dev", "prod"]},
+            (
+                "/simple/",
+                "warning: main has no project; --index chooses another index: dev, prod\n",
+                0,
+            ),
+            id="settings of a client",
+        ),
+        pytest.param(
+            "upstream request requests 2.0 --reason why",
+            {
+                "project": "requests",
+                "version": "2.0",
+                "reasons": [{"code": "age", "text": "It is new."}],
+            },
+            ("asked for requests 2.0\n  It is new.\n", "", 0),
+            id="a package that is asked for",
+        ),
+        pytest.param(
+            "list acme",
+            PROJECT,
+            ("acme-1.0.tar.gz\t9\t2026-03-01 12:00\tlocal:ana (ana)\tyanked\n", "", 0),
+            id="a file that is yanked without a reason",
+        ),
+        pytest.param(
+            "restore acme 1.0",
+            {**PROJECT, "changed": [FILE]},
+            (
+                "acme 1.0: restored  acme-1.0.tar.gz",
+                (
+                    "wheelyard: pinned, so that no rule of retention deletes it; "
+                    f"'wheelyard unpin acme 1.0 --server {URL}' undoes that\n"
+                ),
+                0,
+            ),
+            id="a restored release that rules would delete",
+        ),
+        pytest.param(
+            "token list",
+            {"tokens": [OLD_TOKEN]},
+            ("\tactive\tmade by local:ana\tit names no index\n", "", 0),
+            id="a token of an earlier version",
+        ),
+    ],
+)
+def test_what_a_server_answers_is_told(
+    wheelyard: Typed,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    answer: object,
+    said: tuple[str, str, int],
+) -> None:
+    """A command prints what a server answers, tells its warnings apart, and has the exit status."""
+    monkeypatch.setattr(ApiConnection, "send", lambda *sent, **_: convert(answer, sent[3]))
+    (sandbox.folder / "index.toml").touch()
+
+    printed, told, status = said
+    done = wheelyard(*arguments.split(), "--server", URL, WHEELYARD_TOKEN=TOKEN.text)
+
+    assert (done.returncode, printed in done.stdout) == (status, True), done
+    assert done.stderr.endswith(told), done.stderr
+
+
+def test_the_warnings_of_an_upload_name_its_file(
+    wheelyard: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a server warns of at an upload is told with the file, which is uploaded all the same."""
+    wheel = make_wheel()
+    published = PublishedFile(wheel.filename, wheel.sha256, "uploaded", ("It is new.",))
+    monkeypatch.setattr(ApiConnection, "upload", lambda *_: published)
+
+    done = wheelyard(
+        "upload", wheel.write(sandbox.folder), "--server", URL, WHEELYARD_TOKEN=TOKEN.text
+    )
+
+    assert (done.returncode, done.stdout.endswith("  uploaded\n")) == (0, True)
+    assert done.stderr == f"wheelyard: warning: {wheel.filename}: It is new.\n"
+
+
+@pytest.mark.parametrize(("typed", "is_granted"), [("y", True), ("n", False)], ids=["yes", "no"])
+def test_a_person_is_asked_before_public_packages_are_hidden(
+    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch, typed: str, *, is_granted: bool
+) -> None:
+    """Who grants a namespace that hides packages in use is told of them, and asked."""
+    granted = {"name": "acme", "namespace": {"name": "acme", "owners": ["group:team"]}}
+    confirmed = list[object]()
+
+    def answer(*sent: Any, **_: object) -> object:  # noqa: ANN401 - any body
+        confirmed.append(sent[4].even_if_public)
+        if not confirmed[-1]:
+            raise Conflict("acme-x is in use.", code="hides_public_names")
+        return convert(granted, sent[3])
+
+    monkeypatch.setattr(ApiConnection, "send", answer)
+    monkeypatch.setattr(sys, "stdin", TERMINAL)
+    monkeypatch.setattr(os, "_exit", sys.exit)  # this process goes on
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: typed)
+
+    done = wheelyard(
+        *("namespace", "grant", "acme", "--owner", "group:team", "--server", URL),
+        WHEELYARD_TOKEN=TOKEN.text,
+    )
+
+    assert done.stderr.startswith("acme-x is in use.\n")
+    assert done.stdout.startswith("acme: ") is is_granted
+    assert (done.returncode, confirmed) == ((0, [False, True]) if is_granted else (130, [False]))
+
+
+def test_an_examination_of_a_connection_is_printed(
+    wheelyard: Typed, network: InProcessNetwork
+) -> None:
+    """`doctor` prints each check with what to do, as lines or as JSON, and fails with a check."""
+    url = f"http://127.0.0.1:{network.free_port()}/simple/"
+
+    done = wheelyard("doctor", url)
+    as_json = wheelyard("doctor", url, "--json")
+
+    lines = done.stdout.splitlines()
+    assert (done.returncode, as_json.returncode) == (1, 1)
+    assert lines[0] == f"index: {url} (of the command line)"
+    assert [line.split()[0] for line in lines[-2:]] == ["FAILED", "->"]
+    (failed,) = (
+        check for check in json.loads(as_json.stdout)["checks"] if check["outcome"] == "failed"
+    )
+    assert failed["text"] in lines[-2]
+    assert lines[-1].endswith(failed["advice"])
+
+
+@pytest.mark.usefixtures("no_address")
+def test_the_check_warns_of_settings_without_effect(wheelyard: Typed) -> None:
+    """A setting that was removed is no failure of the check, and a warning."""
+    done = wheelyard("config", "check", WHEELYARD_WEB_PICTURES="true")
+
+    assert done.returncode == 0
+    assert "warning: web.pictures, from WHEELYARD_WEB_PICTURES: it was removed" in done.stderr
+
+
+@pytest.mark.usefixtures("no_address")
+def test_the_check_tells_how_providers_answer(
+    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check says which URI a provider needs, and warns of one that cannot be used."""
+    config = SimpleNamespace(name="acme", issuer="https://a.dev", redirect_uri="https://b.dev/back")
+    monkeypatch.setattr(
+        "wheelyard.wiring.warnings.ask_providers",
+        lambda _: [(config, ""), (config, "it answers with status 502")],
+    )
+
+    done = wheelyard("config", "check")
+
+    assert done.returncode == 0
+    assert "sign_in acme: https://a.dev is its issuer; it needs the redirect URI https://b.dev" in (
+        done.stdout
+    )
+    assert "warning: sign_in acme: https://a.dev: it answers with status 502\n" in done.stderr
+
+
+@pytest.mark.usefixtures("no_address")
+def test_the_check_warns_of_what_it_cannot_read(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """Grants that are damaged are a warning of the check with what to do."""
+    assert wheelyard("token", "create", "ci", "--store", "wheelyard-data").returncode == 0
+    grants = sandbox.folder / "wheelyard-data" / "credentials" / "access.json"
+    grants.write_bytes(b"?")
+
+    done = wheelyard("config", "check")
+
+    assert (done.returncode, "access.json is damaged" in done.stderr) == (0, True), done
+
+
+@pytest.mark.usefixtures("no_address")
+def test_the_check_tells_what_upstream_indexes_are(
+    wheelyard: Typed, sandbox: Sandbox, network: InProcessNetwork
+) -> None:
+    """The check says that an upstream index is one, where files are, and what is malformed."""
+    (sandbox.folder / "MAL-1.json").write_text(ADVISORY)
+    (sandbox.folder / "MAL-2.json").write_text("{")
+    with running_fake_server(network) as server:
+        page = {"meta": {"api-version": "1.0"}}
+        server.page("/simple/", json.dumps({**page, "projects": [{"name": "pip"}]}), JSON)
+        file = {"filename": "pip-26.0.tar.gz", "url": "https://files.example/f", "hashes": {}}
+        server.page("/simple/pip/", json.dumps({**page, "name": "pip", "files": [file]}), JSON)
+        variables = {
+            "WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8",
+            "WHEELYARD_UPSTREAM_URL": f"{server.url}/simple/",
+            "WHEELYARD_UPSTREAM_PRIVATE": "acme-*",
+            "WHEELYARD_UPSTREAM_OSV": ".",
+        }
+        done = wheelyard("config", "check", **variables)
+
+    assert (done.returncode, "its root is a list of projects\n" in done.stdout) == (0, True), (
+        done.stderr
+    )
+    assert "are on files.example, as the page of pip says" in done.stdout
+    assert "entries that are malformed and skipped: 1." in done.stderr
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.usefixtures("no_address")
+def test_what_a_start_warns_of_is_in_its_log(
+    start: Typed,
+    packages: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    log_format: str,
+) -> None:
+    """Options of pypiserver without effect are told on standard error, or as entries of a log."""
+    formats = list[str]()
+    monkeypatch.setattr(serve, "configure_logging", lambda log: formats.append(log.format))
+
+    done = start(
+        *("run", "-P", ".htpasswd", "-a", "list,update", "--hash-algo", "md5", packages),
+        WHEELYARD_LOG_FORMAT=log_format,
+    )
+
+    told = done.stderr if log_format == "text" else caplog.text
+    assert done.returncode == 0
+    assert "lists and downloads are one right here" in told
+    assert "--hash-algo does nothing here: " in told
+    assert (set(formats), "--hash-algo" in done.stderr) == (
+        (set(), True) if log_format == "text" else ({"json"}, False)
+    )
+
+
+def test_an_export_without_public_packages_says_so(wheelyard: Typed) -> None:
+    """A site whose files are at another server has no public packages, which a warning says."""
+    store = ("--store", "there")
+    assert wheelyard("token", "create", "ci", *store).returncode == 0
+    variables = {
+        "WHEELYARD_UPSTREAM_URL": "https://index.invalid/simple/",
+        "WHEELYARD_UPSTREAM_PRIVATE": "acme-*",
+    }
+
+    done = [
+        wheelyard("export", site, *store, "--base-url", URL, *files, **variables)
+        for site, files in (("linking", ("--files", "https://files.example/")), ("copying", ()))
+    ]
+
+    words = "public packages are left out, as their files are not where --files says"
+    assert [each.returncode for each in done] == [0, 0]
+    assert [words in each.stderr for each in done] == [True, False]

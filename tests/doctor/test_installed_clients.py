@@ -86,3 +86,19 @@ def test_the_strongest_setting_has_the_authorities(
     clients = ConfiguredClients(Machine(environ, tmp_path, tmp_path, tmp_path))
 
     assert clients.authorities() == expected
+
+
+@pytest.mark.parametrize("name", ["pip.conf", "project/pyproject.toml", "uv/uv.toml"])
+def test_settings_that_nobody_can_read_are_told(tmp_path: Path, name: str) -> None:
+    """Settings of pip or uv that are a folder, or malformed, are told, and the others are read."""
+    project = tmp_path / "project"
+    (project / "pip").mkdir(parents=True)
+    machine = Machine({}, tmp_path / "home", project, tmp_path)
+    (tmp_path / name).mkdir(parents=True)
+    of_folder = ConfiguredClients(machine)
+    (tmp_path / name).rmdir()
+    (tmp_path / name).write_text("[secret")
+    malformed = ConfiguredClients(machine)
+
+    assert of_folder.problems == [f"{tmp_path / name} cannot be read: Is a directory"]
+    assert malformed.problems == [f"{tmp_path / name} is malformed"]

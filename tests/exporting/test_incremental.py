@@ -325,6 +325,17 @@ def test_pages_beside_leftovers_of_an_export_are_its_own(harness: ExportHarness)
     assert "demo/" in text_of(harness, "simple/")
 
 
+def test_objects_that_exports_do_not_need_any_more_are_deleted(
+    export_harness: ExportHarness,
+) -> None:
+    """What an earlier version kept beside the manifest is deleted, and the manifest is not."""
+    export_harness.site.put(Key("wheelyard-export/begun.json"), b"{}", None)
+
+    export_harness.export(everything=True)
+
+    assert [entry.key for entry in export_harness.site.list("wheelyard-export/")] == [MANIFEST]
+
+
 def test_files_at_the_url_of_the_site_stay(export_harness: ExportHarness) -> None:
     """Where pages link to files at the URL of the site itself, an export deletes none of them."""
     before = {path for path in tree(export_harness.site) if path.startswith("files/")}

@@ -19,6 +19,8 @@ from wheelyard.exporting import site_folder
 from wheelyard.exporting.export import open_export
 from wheelyard.exporting.site_folder import (
     MANIFEST_PATH,
+    PART_PREFIX,
+    PARTS,
     Options,
     RequestedOptions,
     SiteFolder,
@@ -109,11 +111,13 @@ def test_empty_folders_of_a_killed_export_are_removed(
     for former in (".spool", ".locks"):
         (root / former).mkdir()
         (root / former / "lock").write_bytes(b"")
+    """Empty folders and half pages of a killed export are removed, and none behind a link."""
     (tmp_path / "outside" / "empty").mkdir(parents=True)
     (root / "files").symlink_to(tmp_path / "outside")
     (root / "simple" / "b" / "c").mkdir(parents=True)
     (root / "other").mkdir()
     site.put(PAGE, b"page", None)
+    (root / PARTS / f"{PART_PREFIX}1-0").write_bytes(b"half of a page")
     site.remove_leftovers(["simple/", "files/", "pypi/"])
     assert sorted(path.name for path in root.iterdir()) == [
         "files",
@@ -122,6 +126,7 @@ def test_empty_folders_of_a_killed_export_are_removed(
         "wheelyard-export",
     ]
     assert [path.name for path in (root / "simple").iterdir()] == ["a"]
+    assert list((root / PARTS).iterdir()) == []
     assert (tmp_path / "outside" / "empty").is_dir()
 
 

@@ -20,7 +20,7 @@ from tests.http.forms import form
 from tests.http.in_process import InProcessResponse, InProcessServer, Piece, in_process
 from tests.http.packages import KIND, content
 from tests.http.remote_store import RemoteStore
-from tests.http.servers import token_of
+from tests.http.servers import memory_index, token_of
 from tests.index_tables import toml_of
 from tests.model.jobs import AUDIENCE, GITHUB, GITHUB_SAYS
 from tests.operations.in_memory_index import OPEN_MAIN
@@ -28,6 +28,7 @@ from tests.operations.old_sdists import old_sdist
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.http import file_delivery
+from wheelyard.http.app import App
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import ACCESS_LOGGER, JsonFormatter
 from wheelyard.http.work_limits import ConcurrencyLimit
@@ -316,7 +317,9 @@ def test_an_id_token_of_an_unknown_issuer_is_refused_in_words(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "missing", ["opentelemetry.exporter.otlp.proto.http", "opentelemetry.instrumentation.asgi"]
 )
-def test_telemetry_needs_its_libraries(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_telemetry_needs_its_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
     """A server that is to send telemetry says which extra it lacks, and any other begins."""
     settings = Settings(telemetry=TelemetrySettings(otlp_endpoint="http://collector:4318"))
     find = "wheelyard.http.instrumentation.find_spec"
@@ -326,7 +329,7 @@ def test_telemetry_needs_its_libraries(monkeypatch: pytest.MonkeyPatch, missing:
 
     monkeypatch.setattr(find, lambda name: name if name != missing else None)
     with pytest.raises(Invalid, match=r"telemetry\.otlp_endpoint .*wheelyard\[otel\]"):
-        require_telemetry(settings)
+        App(memory_index(tmp_path, settings))
     require_telemetry(Settings())  # it sends none
 
 

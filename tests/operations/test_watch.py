@@ -16,8 +16,11 @@ from tests.distributions import make_sdist, make_wheel
 from tests.fake_gcs.server import running_fake_gcs
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
+from tests.http.servers import memory_index
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.sources.offering import make_unreadable
+from wheelyard.cli.watching import build_watchers
+from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import (
@@ -27,9 +30,11 @@ from wheelyard.operations.importing.parallel_import import (
     Importer,
 )
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.sources.bucket_tree import open_watched_tree
 from wheelyard.sources.candidate import SourceItem
 from wheelyard.sources.file_tree import FileTree, FolderTree
+from wheelyard.wiring.stores import StoreTraits
 
 DEMO = NormalizedName("demo")
 WHEEL, SDIST = make_wheel(), make_sdist()
@@ -402,3 +407,19 @@ def test_a_stopped_watch_leaves_nothing_behind(watched_folder: WatchHarness) -> 
     assert watched_folder.listed() == set()
     assert not list(watched_folder.index.folder.glob("upload-*"))
     assert watched_folder.index.check().problems == []
+
+
+@pytest.mark.parametrize("part", ["store", "files"])
+def test_no_part_of_the_store_is_watched(tmp_path: Path, part: str) -> None:
+    """A place with files of the store is not watched, as they would be imported again for ever."""
+    for name in ("store", "files", "free"):
+        (tmp_path / name).mkdir()
+    settings = Settings(store=StoreSettings(location=str(tmp_path / "store")))
+    traits = StoreTraits(files_location=str(tmp_path / "files"))
+    index = memory_index(tmp_path, settings, traits=traits)
+
+    with pytest.raises(Invalid, match=r"cannot be watched: the store .* is there"):
+        build_watchers(index, [str(tmp_path / part)], lenient=False, every=None)
+    free = build_watchers(index, [str(tmp_path / "free")] * 2, lenient=False, every=None)
+
+    assert [str(watch.tree) for watch in free.watches] == [str(tmp_path / "free")]

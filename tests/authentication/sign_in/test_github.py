@@ -339,3 +339,21 @@ def test_no_secret_is_in_what_could_be_logged(
     secrets = (SECRET, "another", confirmation.refresh_token, "code-", REQUEST.verifier)
     assert not [secret for secret in secrets if secret in shown]
     assert "github refuses this index (incorrect_client_credentials)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (CannedResponse(status=502), "it answered 502"),
+        (CannedResponse(b"<title>Log in</title>"), "its answer is not JSON"),
+    ],
+    ids=["failure", "page"],
+)
+def test_config_check_knows_whether_github_answers(
+    place: Place, answer: CannedResponse, why: str
+) -> None:
+    """`config check` learns if something else than GitHub answers at its address."""
+    place.fake.server.handlers.clear()
+    place.fake.server.answers["/login/oauth/access_token"] = answer
+
+    assert place.provider.problem() == why

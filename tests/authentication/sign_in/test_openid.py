@@ -551,3 +551,13 @@ def test_groups_are_asked_of_userinfo_only_if_it_is_there(place: Place) -> None:
     assert place.sign_in().groups == ()
     place.fake.server.answers[f"{place.fake.path}/userinfo"] = as_json({}, 500)
     assert place.sign_in().groups == ()
+
+
+def test_config_check_knows_whether_a_provider_answers(place: Place) -> None:
+    """`config check` learns whether the description of the provider can be had."""
+    assert place.provider.problem() == ""
+
+    place.fake.break_off()
+    place.asks_anew()
+
+    assert "503" in place.provider.problem()

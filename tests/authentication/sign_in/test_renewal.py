@@ -698,3 +698,21 @@ def test_renewals_in_the_background_are_limited(place: Place) -> None:
     place.one.work()
     assert place.one.groups(cookies[-1]) == [GROUP]
     assert len(place.one.started) == 1
+
+
+def test_a_renewal_that_cannot_begin_keeps_no_other_from_beginning(place: Place) -> None:
+    """Where the machine has no more threads for a while, renewals begin as soon as it has."""
+
+    def fail(_: Callable[[], None]) -> None:
+        raise RuntimeError
+
+    cookie = place.sign_in()
+    place.later(minutes=15)
+    renewals = place.one.sign_in.renewals
+    renewals._start = fail  # noqa: SLF001 - in place of a thread
+    for _ in range(MAX_RENEWALS):
+        assert place.one.groups(cookie) == [GROUP]
+
+    renewals._start = place.one.started.append  # noqa: SLF001 - in place of a thread
+    assert place.one.groups(cookie) == [GROUP]
+    assert len(place.one.started) == 1

@@ -1,5 +1,6 @@
 """The web UI: readable without scripts, complete, and safe against injection."""
 
+import gzip
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -261,4 +262,7 @@ def test_assets_are_kept_for_ever(private_app: InProcessServer) -> None:
         assert answer.status == 200
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert answer.headers["x-content-type-options"] == "nosniff"
+        packed = private_app.get(urljoin("/project/demo/", link), ("accept-encoding", "gzip"))
+        assert packed.headers["content-encoding"] == "gzip"
+        assert gzip.decompress(packed.body) == answer.body
     assert private_app.get("/-/assets/style-0123456789abcdef.css").status == 404
