@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock, fake_runtime
 from tests.operations.in_memory_index import IndexHarness
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.catalog.format import ensure_format, rewrite_format
 from wheelyard.catalog.keys import FORMAT, probe
 from wheelyard.concurrency.runtime import ConflictRetries
@@ -82,6 +83,16 @@ def test_one_write_to_each_place() -> None:
     assert isinstance(before, Stored)
     assert isinstance(after, Stored)
     assert (after.body, [each.key for each in store.inner.list("")]) == (before.body, [FORMAT])
+
+
+def test_a_probe_runs_beside_the_server() -> None:
+    """A server that starts its probe goes on, and may wait for the first result."""
+    trial = trial_of(FakeStore(empty()))
+
+    trial.probe.start()
+
+    trial.probe.wait(TIMEOUT_SECONDS)
+    assert trial.probe.reason == ""
 
 
 @pytest.mark.parametrize(
