@@ -4,7 +4,7 @@ import json
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,9 @@ from tests.refused import refused
 from wheelyard.archive.attestation_verifier import AttestationVerifier
 from wheelyard.errors import INVALID_ATTESTATIONS, Invalid
 from wheelyard.model.attestations import read_provenance
+from wheelyard.settings.sections import AttestationSettings, Settings
+from wheelyard.settings.upstream_section import UpstreamSettings
+from wheelyard.wiring.attestation_building import require_attestations
 
 NAME: Final = "widget-1.0-py3-none-any.whl"
 DIGEST: Final = "ab" * 32
@@ -292,6 +295,33 @@ def test_a_root_that_is_none_is_a_mistake_of_the_settings(tmp_path: Path, text: 
         AttestationVerifier(str(path)).require_usable()
 
     assert refused.value.code == "bad_setting"
+
+
+@pytest.mark.parametrize(
+    ("accept", "upstream", "outcome"),
+    [
+        (True, UpstreamSettings(), refused(Invalid, "bad_setting", "trusted_root")),
+        (
+            False,
+            UpstreamSettings(enabled=True, verified=True),
+            refused(Invalid, "bad_setting", "trusted_root"),
+        ),
+        (False, UpstreamSettings(enabled=True), nullcontext()),
+    ],
+    ids=["of uploads", "of public files", "of none"],
+)
+def test_no_server_starts_with_a_root_that_is_missing(
+    tmp_path: Path,
+    *,
+    accept: bool,
+    upstream: UpstreamSettings,
+    outcome: AbstractContextManager[object],
+) -> None:
+    """Before a server starts, the trusted root is read of the attestations that are verified."""
+    attestations = AttestationSettings(accept=accept, trusted_root=str(tmp_path / "missing"))
+
+    with outcome:
+        require_attestations(Settings(attestations=attestations, upstream=upstream))
 
 
 @pytest.mark.parametrize("logs", ["tlogs", "ctlogs"])

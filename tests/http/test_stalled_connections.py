@@ -12,15 +12,15 @@ from starlette.types import Message, Receive, Scope, Send
 from tests.http.servers import memory_index
 from tests.http_server import serving_app
 from tests.waiting import TIMEOUT_SECONDS, until
+from wheelyard.http import stalled_connections
 from wheelyard.http.app import App
 from wheelyard.http.messages import PATHSEND, STALL_SECONDS
 from wheelyard.http.server_process import served_app
 from wheelyard.http.stalled_connections import StalledConnections
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has the option"),
-]
+pytestmark = pytest.mark.skipif(
+    not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has the option"
+)
 
 SIZE = 64 << 20
 """More bytes than the buffers of a connection take."""
@@ -48,6 +48,7 @@ def limits_at(port: int) -> list[int]:
     return limits
 
 
+@pytest.mark.integration
 def test_every_connection_of_a_server_has_a_minute(tmp_path: Path) -> None:
     """The socket that listens has the limit after the first request, and so have connections."""
     index = memory_index(tmp_path)
@@ -61,6 +62,7 @@ def test_every_connection_of_a_server_has_a_minute(tmp_path: Path) -> None:
     assert len(limits) > 3
 
 
+@pytest.mark.integration
 def test_socket_that_takes_the_place_of_another_has_the_limit() -> None:
     """After a renewal of the certificate the server listens anew, and still has the limit."""
 
@@ -88,6 +90,7 @@ def test_socket_that_takes_the_place_of_another_has_the_limit() -> None:
             assert limits_at(other.getsockname()[1]) == [0]  # it is not the server's
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("is_file", [True, False], ids=["file", "bytes"])
 def test_connection_that_stalls_is_ended(tmp_path: Path, *, is_file: bool) -> None:
     """The server ends the connection of a client that reads no more, whatever it gets."""
@@ -113,3 +116,29 @@ def test_connection_that_stalls_is_ended(tmp_path: Path, *, is_file: bool) -> No
         connected = len(limits_at(settings.port))
         # without a byte of the client, which would put off the look of the kernel
         until(lambda: len(limits_at(settings.port)) < connected)
+
+
+def test_a_machine_without_a_list_of_sockets_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Where the sockets of a server are not listed, requests are answered, and the log says so."""
+    monkeypatch.setattr(stalled_connections, "OPEN_FILES", tmp_path / "fd")
+    answered = list[Scope]()
+
+    async def answer(scope: Scope, _receive: Receive, _send: Send) -> None:
+        answered.append(scope)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_message: Message) -> None:
+        """Take what is never sent."""
+
+    limited = StalledConnections(answer, look_seconds=0)
+    for _ in range(2):
+        scope = {"type": "http", "server": ("127.0.0.1", "80")}
+        asyncio.run(limited(scope, receive, send))
+
+    assert len(answered) == 2
+    (message,) = caplog.messages
+    assert message.startswith("downloads that stall stay open: ")

@@ -147,6 +147,17 @@ def test_what_a_keyring_says_of_its_failure_is_no_token(monkeypatch: pytest.Monk
     assert TokenKeyring("keyring", f"https://{HOST}", {}, 60.0).token() == ""
 
 
+def test_a_token_is_stored_for_each_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token is in the keyring under the URL that each client asks for."""
+    asked = install_keyring(monkeypatch, repeat((0, TOKEN.encode())))
+
+    TokenKeyring("keyring", f"https://{HOST}", {}, 60.0).store(TOKEN)
+
+    stored = [service for verb, service, _ in asked if verb == "set"]
+    assert stored == [f"https://{HOST}{path}" for path in ("/", "/simple/", "/simple", "/legacy/")]
+    assert "del" not in {verb for verb, *_ in asked}
+
+
 @pytest.mark.parametrize(
     ("outcome", "words"),
     [

@@ -31,6 +31,7 @@ from wheelyard.wiring.index import Index
 BO: Final = "local:bo"
 AGAIN: Final = ApplyOptions(again=True)
 PRUNE: Final = ApplyOptions(prune=True)
+CLOSED: Final = '[[index]]\nname = "dev"\nread = "granted"\n'
 PUBLISHER: Final = """
 [[publisher]]
 id = "core"
@@ -123,6 +124,34 @@ def test_a_file_is_put_into_force_and_again_changes_nothing(harness: IndexHarnes
     ]
     assert (second.changes, second.is_done) == ((), True)
     assert harness.snapshot() == before
+
+
+def test_a_grant_to_anybody_is_told(harness: IndexHarness) -> None:
+    """A file that lets anybody read some projects of a closed index says which, and for whom."""
+    opened = '[[grant]]\nwho = ["anonymous"]\nactions = ["read"]\nindex = "dev"\nprojects = '
+    put(harness.index, CLOSED)
+
+    put(harness.index, f'{CLOSED}{opened}["acme-*"]')
+
+    report = put(harness.index, f'{CLOSED}{opened}["acme-*"]\n{opened}["demo"]')
+
+    assert [(one.index, one.before, one.after) for one in report.anonymous] == [
+        ("dev", "acme-*", "acme-*, demo")
+    ]
+
+
+def test_another_note_of_a_grant_is_a_change(harness: IndexHarness) -> None:
+    """A grant whose note alone differs keeps its id, and the report says that it has changed."""
+    grant = '[[grant]]\nwho = ["htpasswd:ana"]\nprojects = ["*"]\nactions = ["read"]\nnote = '
+    put(harness.index, f'{grant}"for the move"')
+    (before,) = harness.index.server.access.show().grants
+
+    report = put(harness.index, f'{grant}"for good"')
+
+    (after,) = harness.index.server.access.show().grants
+    assert (after.id, after.note) == (before.id, "for good")
+    (change,) = report.changes
+    assert (change.outcome, change.kind, change.name) == ("changed", "grant", before.id)
 
 
 def test_no_file_opens_an_index_that_the_settings_close(harness: IndexHarness) -> None:

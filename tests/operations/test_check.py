@@ -21,6 +21,7 @@ from wheelyard.catalog.files import FileContent
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
+from wheelyard.model.stored_indexes import IndexMade
 from wheelyard.operations.findings import Findings
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -280,6 +281,7 @@ def test_foreign_files_are_noted(index_with_history: IndexHarness) -> None:
     strays = ["files/junk", "files/a/b.tmp", "projects/demo.json.bak", "projects/Demo.json"]
     strays += ["journal/demo/0000000001.json~", "journal/x"]
     strays += [f"{keys.TOKENS}note.txt", f"{keys.TOKENS}0123456789/a.json"]
+    strays += [f"{keys.SESSIONS}note.txt"]
     for stray in strays:
         index_with_history.store.put(Key(stray), b"?", None)
 
@@ -292,6 +294,21 @@ def test_foreign_files_are_noted(index_with_history: IndexHarness) -> None:
     assert index_with_history.check().problems
     remove(index_with_history, document)
     assert index_with_history.check().problems == []
+
+
+def test_an_index_with_the_name_of_a_project_is_a_problem(
+    index_with_history: IndexHarness,
+) -> None:
+    """An index whose page hides that of a project of main is a problem that says what to do."""
+    made = IndexMade(at=index_with_history.clock.now, by=ALICE.principal, keys={"name": "demo"})
+    index_with_history.index.catalog.index_records.change(lambda _: (made,))
+
+    (problem,) = index_with_history.check().problems
+
+    assert problem == (
+        "index demo: a project of main has this name, too; its page at /demo/ is that of the "
+        "index; remove one of them"
+    )
 
 
 def test_a_damaged_token_is_a_problem(index_with_history: IndexHarness) -> None:

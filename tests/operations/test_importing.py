@@ -30,6 +30,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import known_filename_readings, parse_version
 from wheelyard.model.project import Status
+from wheelyard.operations.importing import parallel_import
 from wheelyard.operations.importing.parallel_import import (
     LOCAL_BATCH_FILES,
     MAX_PENDING_FILES,
@@ -267,6 +268,30 @@ def test_an_import_that_is_stopped_goes_on_with_no_further_file(
 
     assert files.read == [make_wheel().filename]
     assert not harness.index.projects.read_for_update(DEMO).files
+
+
+def test_a_long_import_lists_names_on_its_way(
+    harness: IndexHarness, files: FakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source is not far ahead of what was done, and the list of names has what was imported."""
+    monkeypatch.setattr(parallel_import, "MAX_PENDING_FILES", 20)
+    monkeypatch.setattr(parallel_import, "NAMES_PER_WRITE", 10)
+    listed, outcomes = list[int](), list[object]()
+
+    class Watcher(ImportProgress):
+        def done(self, outcome: object) -> None:
+            outcomes.append(outcome)
+
+    def candidates() -> Iterator[Candidate]:
+        for number in range(100):
+            yield files.offer(make_wheel(f"p{number}"))
+            assert number - len(outcomes) < 60
+            listed.append(len(harness.index.projects.names.get_current().names))
+
+    importer(harness).run(FakeSource(candidates()), ALICE, progress=Watcher())
+
+    assert 0 < listed[-1] < 100
+    assert len(harness.index.projects.names.get_current().names) == 100
 
 
 @pytest.mark.slow

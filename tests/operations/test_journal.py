@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName
 from tests.authentication.publishing_fixture import publishing, signed
 from tests.catalog.invariants import commit_key
 from tests.distributions import make_wheel
-from tests.fake_store import Before, FakeStore, Fault, FaultKind
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
 from tests.fake_time import START
 from tests.model.jobs import GITHUB_SAYS
 from tests.operations.in_memory_index import ALICE, IndexHarness
@@ -265,6 +265,20 @@ def test_lost_entries_are_reported(harness: IndexHarness) -> None:
     ]
 
 
+def test_a_token_that_cannot_be_read_is_a_problem(harness: IndexHarness) -> None:
+    """While the store does not give a token, its entries are read without its owner."""
+    ci = caller_of(harness, "ci")
+    harness.upload(make_wheel("demo"), ci)
+    lost = Fault(FaultKind.NOT_DONE, "get", f"{keys.TOKENS}*", times=ALWAYS)
+
+    part = read(reader(harness, FakeStore(harness.store, lost)))
+
+    assert told(part) == [("demo", "uploaded", "ci")]
+    assert part.problems == [
+        f"the owner of {ci.principal} cannot be read: The store did not answer."
+    ]
+
+
 def test_a_lost_last_entry_is_reported_once(harness: IndexHarness) -> None:
     """A document whose own last commit is another one is a problem, and is followed from there."""
     harness.upload(make_wheel("demo"))
@@ -405,13 +419,31 @@ def test_decisions_after_a_restore_are_read(harness: IndexHarness, later: int) -
     assert read(journal).entries == source.entries()[-1:]
 
 
+def test_decisions_that_cannot_be_read_are_a_problem(harness: IndexHarness) -> None:
+    """While decisions cannot be read, that is a problem, the rest is read, and later they come."""
+    harness.upload(make_wheel("demo"))
+    source = FakeDecisions([(1, decision(1))], Unavailable("The store did not answer."))
+    journal = reader(harness, documents=(DocumentJournal("the decisions", source),))
+
+    part = read(journal)
+
+    assert [entry.project for entry in part.entries] == ["demo"]
+    assert part.problems == ["the decisions cannot be read: The store did not answer."]
+    source.fault = None
+    assert read(journal) == JournalPart(source.entries(), [])
+
+
 class FakeDecisions(Struct):
     """Decisions with the numbers of their commits."""
 
     events: list[tuple[int, Decision]]
+    fault: Unavailable | None = None
+    """What is raised instead."""
 
     def events_after(self, number: int) -> Iterator[tuple[int, Decision]]:
         """Yield the decisions behind a commit."""
+        if self.fault is not None:
+            raise self.fault
         yield from (event for event in self.events if event[0] > number)
 
     def entries(self) -> list[JournalEntry]:

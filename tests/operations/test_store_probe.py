@@ -99,6 +99,16 @@ def test_one_write_to_each_place() -> None:
     assert (after.body, [each.key for each in store.inner.list("")]) == (before.body, [FORMAT])
 
 
+def test_a_probe_runs_beside_the_server() -> None:
+    """A server that starts its probe goes on, and may wait for the first result."""
+    trial = trial_of(FakeStore(empty()))
+
+    trial.probe.start()
+
+    trial.probe.wait(TIMEOUT_SECONDS)
+    assert trial.probe.reason == ""
+
+
 @pytest.mark.parametrize(
     ("verb", "key"), [("get", FORMAT), ("put", FORMAT), ("put", APART), ("delete", APART)]
 )

@@ -388,3 +388,25 @@ def test_the_lease_is_renewed(stocked_index: IndexHarness) -> None:
     assert len(with_lease) > 30
     assert all(timedelta() < pause < EVERY for pause in with_lease)
     assert file_key(LOST) not in stocked_index.snapshot()
+
+
+@pytest.mark.parametrize(
+    ("key", "consequence"),
+    [
+        (keys.PENDING, "marks of commits and what was made of pages stay"),
+        (keys.DOWNLOADS, "counts of downloads are not added up today"),
+    ],
+    ids=["marks", "counts"],
+)
+def test_what_a_daily_sweep_leaves_to_do_is_logged(
+    stocked_index: IndexHarness, caplog: pytest.LogCaptureFixture, key: Key, consequence: str
+) -> None:
+    """If the store does not answer after a sweep, the log says what stays, and the sweep counts."""
+    store = FakeStore(
+        stocked_index.store, Fault(FaultKind.NOT_DONE, "list", f"{key}*", times=ALWAYS)
+    )
+
+    assert daily(stocked_index, seed=4, store=store).sweep_if_due() == EVERY
+
+    assert f"{consequence}: The store did not answer." in caplog.messages
+    assert file_key(LOST) not in stocked_index.snapshot()

@@ -95,6 +95,15 @@ def test_a_change_of_releases_that_are_gone() -> None:
     assert entry.link == f"{BASE}project/demo/"
 
 
+def test_a_change_of_many_files_names_twenty() -> None:
+    """The text of a change names the first files, and says how many more there are."""
+    files = [f"demo-1.0-cp{minor}-none-any.whl" for minor in range(22)]
+
+    (entry,) = parse_feed(project_feed("", BASE, project(), [change("yanked", *files)])).entries
+
+    assert entry.text.splitlines() == [*files[:20], "and 2 more files"]
+
+
 def test_ids_of_entries_stay() -> None:
     """An id changes neither with the index's URL and name, nor with what becomes of a release."""
     early = project(file("1.0"))

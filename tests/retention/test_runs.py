@@ -1,6 +1,7 @@
 """Runs over a store: what they delete and read, races, crashes, and what cannot be read."""
 
 from collections.abc import Callable, Mapping
+from threading import Event, current_thread
 
 import pytest
 from msgspec.structs import replace
@@ -12,13 +13,15 @@ from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, Proces
 from tests.index_tables import put_rules, toml_of
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.two_indexes import DEMO, ONE, TwoIndexes
+from tests.refused import refused
+from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Forbidden, Unavailable, WheelyardError
+from wheelyard.errors import Conflict, Forbidden, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.retention_report import RetentionReport
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.retention.daily import DAILY, DailyRetention
+from wheelyard.retention.daily import DAILY, EVERY, DailyRetention
 from wheelyard.retention.runs import Retention
 from wheelyard.settings.sections import DownloadSettings, ServerSettings, Settings
 from wheelyard.storage.base import Key, Store
@@ -244,6 +247,38 @@ def test_a_damaged_document_is_left_alone(harness: IndexHarness) -> None:
     assert [project.project for project in report.skipped] == [DEMO]
 
 
+def test_a_damaged_journal_is_left_alone(harness: IndexHarness) -> None:
+    """A project that takes no commit, as its journal is damaged, is skipped, and others are not."""
+    index = filled(harness)
+    harness.store.put(keys.commit(DEMO, 4), b"{", None)
+
+    report = retention_of(index).run(ALICE)
+
+    assert deleted(report) == ["other 2.0", "other 1.0"]
+    assert report is not None
+    (skipped,) = report.skipped
+    assert skipped.project == DEMO
+    assert "projects/demo.json and its journal disagree about commit 4" in skipped.why
+    assert len(index.projects.read_for_update(DEMO).files) == 3
+
+
+def test_a_run_for_one_index_leaves_the_daily_one_to_do(harness: IndexHarness) -> None:
+    """A run for one index, or for one that is not there, hinders no other run, also at once."""
+    index = filled(harness)
+    retention = retention_of(index)
+
+    with refused(NotFound, "not_found", "gone"):
+        retention.run(ALICE, "gone")
+    other_process = retention_of(harness.opened(6))
+    assert deleted(other_process.run(ALICE, MAIN)) == [
+        *("demo 2.0", "demo 1.0", "other 2.0", "other 1.0")
+    ]
+    assert other_process.last_run() is None
+
+    harness.upload(make_wheel(version="4.0"))
+    assert deleted(retention_of(harness.opened(7)).run(DAILY, every=EVERY)) == ["demo 3.0"]
+
+
 def test_names_without_a_release(harness: IndexHarness) -> None:
     """A name whose first upload broke off, or whose files were all deleted, hinders no run."""
     index = filled(harness)
@@ -398,6 +433,87 @@ def test_a_daily_run_warns(harness: IndexHarness, caplog: pytest.LogCaptureFixtu
 
     after = "After this, core 1.2 has no demo<2 in main."
     assert f"retention: {after}" in caplog.messages
+
+
+def test_a_daily_run_says_which_rule_does_nothing(
+    harness: IndexHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log of a server says once which rule the daily run cannot apply, and why."""
+    off = Settings(downloads=DownloadSettings(count=False))
+    daily = daily_of(filled(harness, {"not_downloaded_days": 30}, off))
+    daily.announce()
+    harness.clock.advance(hours=1)
+
+    daily.run_if_due()
+    harness.clock.advance(days=1, minutes=1)
+    daily.run_if_due()
+
+    why = "Downloads are not counted: set [downloads] count, or change the rule."
+    assert caplog.messages.count(f"retention: rule 1: {why}") == 1
+
+
+class ServerEnds(BaseException):
+    """Ends the thread of a daily run."""
+
+
+@pytest.mark.parametrize("is_away", [False, True], ids=["a store", "a store that is away"])
+def test_a_server_looks_for_the_daily_run_for_ever(
+    harness: IndexHarness, caplog: pytest.LogCaptureFixture, *, is_away: bool
+) -> None:
+    """A server notes new rules at its start, looks often in their first hour, and seldom then."""
+    filled(harness)
+    store = FakeStore(harness.store)
+    index = harness.opened(7, store)
+    if is_away:
+        store.follow(Fault(FaultKind.NOT_DONE, "*", keys.lease("retention-rules")))
+    pauses = list[float]()
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if sum(pauses) > 2 * 86_400:
+            raise ServerEnds
+        harness.clock.advance(seconds=seconds)
+
+    looks = list[float]()
+
+    def find_retention() -> Retention | None:
+        looks.append(harness.clock.elapsed)
+        if len(looks) > 200:
+            raise ServerEnds
+        return index.server.retention
+
+    runtime = replace(index.server.runtime, pause=pause)
+    began = harness.clock.elapsed
+    with pytest.raises(ServerEnds):
+        DailyRetention(find_retention, runtime).run()
+
+    assert looks[0] == began
+    assert looks[1] >= began + 60
+    assert len(index.projects.read_for_update(DEMO).files) == 1
+    in_first_hour = [seconds for seconds in pauses if seconds < 1800]
+    assert all(60 <= seconds <= 300 for seconds in in_first_hour)
+    assert pauses[: len(in_first_hour)] == in_first_hour
+    assert 3600 <= sum(in_first_hour) <= 3600 + 2 * 300
+    assert all(1800 <= seconds <= 3600 for seconds in pauses[len(in_first_hour) :])
+    assert ("retention: The store did not answer." in caplog.messages) is is_away
+
+
+def test_the_daily_run_is_beside_the_server(
+    harness: IndexHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that starts its daily runs goes on, and a thread makes them."""
+    runs, is_over = list[str](), Event()
+
+    def run(_: DailyRetention) -> None:
+        runs.append(current_thread().name)
+        is_over.set()
+
+    monkeypatch.setattr(DailyRetention, "run", run)
+
+    daily_of(harness.index).start()
+
+    assert is_over.wait(TIMEOUT_SECONDS)
+    assert runs == ["retention"]
 
 
 def test_no_two_at_a_time(harness: IndexHarness) -> None:

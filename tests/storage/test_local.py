@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from errno import EDQUOT, EIO, ENOSPC, EROFS
+from errno import EACCES, EDQUOT, EIO, ENOSPC, EROFS
 from os.path import samestat
 from pathlib import Path
 from random import Random
@@ -390,3 +390,44 @@ def test_a_network_file_system_is_known(tmp_path: Path, folder: str, expected: s
 
     assert remote_file_system(Path(folder), mounts) == expected
     assert remote_file_system(Path(folder), tmp_path / "missing") is None
+
+
+def test_a_deletion_has_the_room_of_the_reserve(tmp_path: Path) -> None:
+    """On a full disk a deletion is tried again without the reserve, which is made again then."""
+    store = LocalStore(tmp_path / "store", Random(1))
+    reserve = tmp_path / "store" / RESERVE
+    store.with_reserve(lambda: None)
+    has_reserve = list[bool]()
+
+    def delete() -> str:
+        has_reserve.append(reserve.exists())
+        if reserve.exists():
+            raise Unavailable("The disk is full.", code=STORAGE_FULL)
+        return "done"
+
+    assert store.with_reserve(delete) == "done"
+
+    assert has_reserve == [True, False]
+    assert reserve.stat().st_size == RESERVE_BYTES
+
+
+def test_the_reserve_of_another_user_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of the reserve that another user has made, whom it belongs to, is replaced."""
+    store = LocalStore(tmp_path / "store", Random(1))
+    reserve = tmp_path / "store" / RESERVE
+    store.with_reserve(lambda: None)
+    reserve.write_bytes(b"of root")
+    open_file = os.open
+
+    def refuse(path: str, flags: int, mode: int = 0o777) -> int:
+        if path == str(reserve) and reserve.exists():
+            raise PermissionError(EACCES, "Permission denied")
+        return open_file(path, flags, mode)
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "open", refuse)
+        store.with_reserve(lambda: None)
+
+    assert reserve.stat().st_size == RESERVE_BYTES

@@ -10,7 +10,7 @@ from tests.upstream.scripted_source import open_below
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.operations.spooled_upload import SpoolWriter
-from wheelyard.storage.spool import Spool
+from wheelyard.storage.spool import Spool, try_lock
 
 DAY = 86_400
 
@@ -36,6 +36,28 @@ def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
     os.utime(waiting.path, (spool.time() - DAY - 1,) * 2)
     spool.remove_abandoned()
     assert {each.name for each in tmp_path.iterdir()} == {"notes.txt", "upload-link"}
+
+
+def test_a_file_that_another_process_removes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A temporary file that a process which starts takes for abandoned is made again."""
+    removed = list[Path]()
+
+    def lock(descriptor: int) -> bool:
+        if not removed:
+            (path,) = tmp_path.iterdir()
+            path.unlink()
+            removed.append(path)
+        return try_lock(descriptor)
+
+    monkeypatch.setattr("wheelyard.storage.spool.try_lock", lock)
+
+    path, descriptor = Spool(tmp_path).open_new()
+
+    assert [*tmp_path.iterdir()] == [Path(path)] != removed
+    assert open_below(tmp_path) == 1
+    os.close(descriptor)
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,8 @@ class Fault(StrEnum):
     """To a `file:` URL."""
     ABS_URL_OTHER_HOST = auto()
     """Links lead to a host that no setting names."""
+    ONE_URL_OTHER_HOST = auto()
+    """The page has one more file, which is on a host that nobody has named."""
     URL_USERINFO = auto()
     URL_METADATA_IP = auto()
     URL_PRIVATE_HTTPS = auto()
@@ -304,6 +306,10 @@ def _json(project: FakeProject, entries: list[Entry]) -> bytes:
         entries = [*entries, {**odd, "filename": f"{prefix}-py3-none-any.whl"}]
     if Fault.FOREIGN_FILE in faults:
         entries = [*entries, {**odd, "filename": "acme_core-99.0-py3-none-any.whl"}]
+    if Fault.ONE_URL_OTHER_HOST in faults:
+        filename = f"{project.name}-7.0-py3-none-any.whl"
+        elsewhere = f"https://elsewhere.example.com/{filename}"
+        entries = [*entries, {**odd, "filename": filename, "url": elsewhere}]
     versions = {file.version for file in project.shown()}
     if Fault.OTHER_FORMATS in faults:
         entries = [*entries, {**odd, "filename": f"{project.name}-9.0.tar.bz2"}]

@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.fake_store import FakeStore, Fault, FaultKind
+from tests.fake_store import ALWAYS, FakeStore, Fault, FaultKind
 from tests.refused import refused
 from tests.storage.small_disk import small_disk
 from tests.upstream.scripted_source import (
     BODY,
     CHUNK,
     FILENAME,
+    NAME,
     UPSTREAM,
     URL,
     FilesHarness,
@@ -32,6 +33,7 @@ from tests.upstream.scripted_source import (
     page_of,
 )
 from tests.waiting import TIMEOUT_SECONDS, until
+from wheelyard.catalog import keys
 from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.errors import NotFound, Unavailable, WheelyardError
 from wheelyard.storage import spool
@@ -434,6 +436,26 @@ def test_a_disk_on_which_uploads_need_the_room(
     assert [harness.spooled(), harness.stored()] == [[], []]
 
 
+def test_a_disk_on_which_uploads_need_the_room_later(
+    harness: FilesHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch ends without its file, which is counted, once others take the room of uploads."""
+    monkeypatch.setattr("wheelyard.upstream.file_fetch.ROOM_CHECK_BYTES", CHUNK)
+    gate, file, files = Event(), listed(), harness.files()
+    harness.source.send(BODY, gate=gate)
+    opened = fetched(files, file)
+    monkeypatch.setattr(spool, "MAX_RESERVE_BYTES", inf)
+    monkeypatch.setattr(spool, "RESERVED_PART", 1)
+    gate.set()
+
+    body, error = received(chunks_of(opened))
+
+    assert isinstance(error, Unavailable)
+    assert len(body) < len(BODY)
+    until(lambda: not harness.spooled())
+    assert [harness.stored(), harness.counted("not_stored")] == [[], 1]
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("size", [len(BODY), None])
 def test_a_disk_that_is_nearly_full(
@@ -607,6 +629,31 @@ def test_a_file_without_digest_and_a_store_that_takes_nothing(harness: FilesHarn
         assert len(body) <= len(BODY) - 1024
 
 
+def test_a_digest_that_cannot_be_listed(harness: FilesHarness) -> None:
+    """A file whose digest cannot be added to those of its page is served, and that is counted."""
+    memory = MemoryStore(harness.runtime.seconds)
+    lost = Fault(FaultKind.NOT_DONE, "put", f"*{keys.upstream_digests(NAME)}", times=ALWAYS)
+    file, files = listed(sha256="", size=None), harness.files(store=FakeStore(memory, lost))
+    harness.source.send(BODY)
+
+    assert stored_by(files, file).file.sha256 == DIGEST
+
+    assert harness.counted("not_stored") == 1
+
+
+def test_a_fault_of_ours(harness: FilesHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """If a fetch fails by a fault of ours, clients are told so, and the log says where."""
+    file, files = listed(), harness.files()  # the source has no answer for its URL
+
+    with pytest.raises(Unavailable, match=r"could not fetch this file\. Tell its operator\."):
+        files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
+
+    (record,) = caplog.records
+    assert record.message == "a file of an upstream index could not be fetched"
+    assert record.exc_info
+    assert record.exc_info[0] is KeyError
+
+
 def test_a_digest_that_an_earlier_version_has_pinned(harness: FilesHarness) -> None:
     """A digest in the document of a project holds without an object of its own."""
     old = f'{{"files":{{"{FILENAME}":{{"sha256":"{DIGEST}","size":{len(BODY)}}}}}}}\n'
@@ -765,6 +812,22 @@ def test_core_metadata_is_kept_if_its_digest_is_known(harness: FilesHarness, dig
     assert len(harness.source.requests) == (1 if digest else 2)
     assert harness.stored() == ([f"{KEY}.metadata"] if digest else [])
     assert all(each.is_closed for each in harness.source.opened)
+
+
+def test_core_metadata_and_a_store_that_takes_nothing(
+    harness: FilesHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Core metadata that cannot be stored is served, counted as such, and named in the log."""
+    memory = MemoryStore(harness.runtime.seconds)
+    files = harness.files(store=FakeStore(memory, Fault(FaultKind.NOT_DONE, "put*", times=ALWAYS)))
+    file = listed(core_metadata=sha256(METADATA).hexdigest(), has_metadata=True)
+    harness.source.send(METADATA, f"{URL}.metadata")
+
+    assert files.bring_sidecar(core_metadata_of(page_of(file), file)) == METADATA
+
+    assert harness.counted("not_stored") == 1
+    why = "of demo was not stored: The store did not answer."
+    assert f"upstream: {FILENAME}.metadata {why}" in caplog.messages
 
 
 def test_core_metadata_that_another_fetch_has_just_brought(harness: FilesHarness) -> None:

@@ -15,7 +15,7 @@ from tests.fake_store import FakeStore
 from tests.fake_time import START, Clock
 from tests.http.in_process import InProcessServer
 from tests.upstream.chains import FIRST, SECOND, chained, page, versions
-from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import ReadResponse, look
@@ -79,6 +79,17 @@ def test_files_come_from_all(
         assert b"first and second" in web.body
         metrics = look(server, "/metrics").body.decode()
     assert "wheelyard_upstream_owner_change_total 0" in metrics
+
+
+def test_versions_without_files_are_listed(
+    torch: FakeUpstream, second_upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """A merged name has the versions that any of its upstream indexes lists without files, too."""
+    second_upstream.behave("torch", Fault.OTHER_FORMATS)
+    with chained(tmp_path, torch, second_upstream, ML) as server:
+        listed = page(server, "ml", "torch").page["versions"]
+
+    assert sorted(listed) == ["2.0", "2.0+cu121", "2.1", "8.0", "9.0"]
 
 
 def test_one_that_does_not_answer(

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from packaging.utils import canonicalize_name
 
-from tests.fake_store import Before, FakeStore, FaultKind
+from tests.fake_store import ALWAYS, Before, FakeStore, FaultKind
 from tests.fake_store import Fault as StoreFault
 from tests.fake_time import Clock, fake_runtime
 from tests.metrics import samples
@@ -134,6 +134,21 @@ def test_a_page_that_another_process_has_stored_is_no_guess(
     assert asking.again().pages.read_fresh(REQUESTS) is None  # the index has to be asked again
 
 
+@pytest.mark.parametrize("process", ["asking_process", "process_of_both"])
+def test_a_name_that_was_absent_a_moment_ago_is_no_guess(
+    request: pytest.FixtureRequest, process: str
+) -> None:
+    """That nobody has a name is known without a lookup for a minute, once the store was read."""
+    asking: Asking = request.getfixturevalue(process)
+    assert asking.found("nothing") is None
+    asking.clock.advance(seconds=30)
+
+    peeked = asking.pages.read_fresh(canonicalize_name("nothing"))
+
+    assert peeked is not None
+    assert peeked.page is None
+
+
 def test_a_page_that_has_not_changed(asking_process: Asking, upstream: FakeUpstream) -> None:
     """After its time to live a page is revalidated; if unchanged, it is rewritten hours later."""
     before = asking_process.page("requests").page
@@ -191,6 +206,11 @@ def test_a_name_that_none_of_several_indexes_has(process_of_both: Asking) -> Non
     assert process.found("nothing") is None
     store.calls.clear()
 
+    assert process.found("nothing") is None
+    assert store.calls == []
+    process.clock.advance(seconds=30)
+    assert process.found("nothing") is None
+    store.calls.clear()
     assert process.found("nothing") is None
     assert store.calls == []
 
@@ -893,6 +913,35 @@ def test_a_store_that_fails(asking_process: Asking, process_of_both: Asking) -> 
         process_of_both.again(store=broken).found("requests")
     with pytest.raises(Unavailable, match="The store did not answer"):
         asking_process.again(store=broken, offline=True).found("requests")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        StoreFault(FaultKind.NOT_DONE, "put*", times=ALWAYS),
+        Before(lambda: 1 / 0, "put*", times=ALWAYS),
+    ],
+    ids=["away", "a fault of ours"],
+)
+def test_a_store_that_takes_no_page(
+    process_of_both: Asking, caplog: pytest.LogCaptureFixture, fault: StoreFault | Before
+) -> None:
+    """A page that cannot be stored is served, and the log says that it and its owner are not."""
+    store = FakeStore(process_of_both.store, fault)
+
+    assert process_of_both.again(store=store).filenames("requests") == [PACKAGE.filename]
+
+    logged = [message.partition(" was not stored")[0] for message in caplog.messages]
+    assert {"upstream: the page of requests", "upstream: the owner of requests"} <= {*logged}
+
+
+def test_a_file_on_another_host_is_left_out(asking_process: Asking, upstream: FakeUpstream) -> None:
+    """A file on a host that nobody has named is left out and counted, and the others are there."""
+    upstream.behave("requests", Fault.ONE_URL_OTHER_HOST)
+
+    assert asking_process.filenames("requests") == [PACKAGE.filename]
+
+    assert asking_process.counted("blocked") == 1
 
 
 def test_another_host_for_files(asking_process: Asking, upstream: FakeUpstream) -> None:

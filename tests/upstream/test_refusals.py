@@ -113,6 +113,17 @@ def test_a_page_for_people_is_no_answer(public: FakeUpstream, tmp_path: Path) ->
         assert error_of(page_of(server, "evil"))[:2] == (502, "bad_upstream")
 
 
+def test_the_page_of_another_project_is_no_answer(public: FakeUpstream, tmp_path: Path) -> None:
+    """Where each page leads to that of another project, our credentials are wrong."""
+    public.refuse("evil", ARTIFACTORY)
+    public.root = (200, "text/html", b'<html><a href="/login">Sign in</a></html>')
+    public.publish(public_wheel("pip", "26.0"), public_wheel("acme-core", "99.0"))
+    public.behave("pip", Fault.REDIRECT_NAME)
+    with front(tmp_path, public) as server:
+        assert error_of(page_of(server, "evil"))[:2] == (502, "bad_upstream")
+    assert public.asked_pages("pip")
+
+
 def test_a_host_that_refuses_everything_is_not_tested_at_each_refusal() -> None:
     """A host that refuses everything is tested again after half a minute, or once it answers."""
     clock = Clock()

@@ -1,6 +1,7 @@
 """What webhooks are told, in which order, and what becomes of messages that nobody takes."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.in_process_network import NetworkOrPorts
 from tests.metrics import samples
 from tests.operations.in_memory_index import ALICE, remove_now
 from tests.operations.two_indexes import DEMO, TwoIndexes
+from tests.waiting import TIMEOUT_SECONDS
 from tests.webhooks.harness import BY, DeliveringServer, WebhookHarness, running_webhooks
 from tests.webhooks.receivers import Received
 from wheelyard.api.package_request_operations import find_waiting
@@ -28,7 +30,8 @@ from wheelyard.model.webhook_state import PAUSES, DeadLetter, MessagePlace, Wait
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.webhooks import delivery, dispatcher
 from wheelyard.webhooks.delivery import Delivery
-from wheelyard.webhooks.dispatcher import LOOK_SECONDS
+from wheelyard.webhooks.dispatcher import LOOK_SECONDS, WebhookDispatcher
+from wheelyard.webhooks.lease import DeliveryLease
 from wheelyard.wiring.webhook_building import build_tools
 
 ONE = Selection(Version("1.0"))
@@ -69,6 +72,11 @@ def gauges_of(server: DeliveringServer) -> dict[str, float]:
         name: samples(registry, f"wheelyard_webhook_{name}")["builds",]
         for name in ("oldest_waiting_seconds", "dead_letters")
     }
+
+
+def samples_of(server: DeliveringServer, name: str) -> dict[tuple[str, ...], float]:
+    """Return the values of a metric of a server's webhooks."""
+    return samples(server.index.server.webhook_metrics.registry, name)
 
 
 def projects_of(received: list[Received]) -> list[str]:
@@ -738,6 +746,133 @@ def test_a_damaged_commit_holds_up_its_project_alone(hooks: WebhookHarness) -> N
     hooks.index.clock.advance(seconds=5)
     hooks.deliver()
     assert projects_of(hooks.receiver.taken) == ["other 1.0", "demo 1.0", "demo 2.0"]
+
+
+def test_a_commit_that_stays_damaged_is_given_up(
+    hooks: WebhookHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A commit that nobody repairs for a day is a dead letter, as the log says, and others come."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    hooks.index.upload(make_wheel(version="2.0"))
+    key = keys.commit(DEMO, 1)
+    hooks.index.store.put(key, b"{", None)
+    server = hooks.server()
+
+    server.deliver()
+    for pause in PAUSES:
+        assert hooks.receiver.asked == []
+        hooks.index.clock.advance(seconds=pause.total_seconds())
+        server.deliver()
+    server.deliver()
+
+    [letter] = hooks.state().dead
+    assert (letter.id, letter.place) == ("main/demo-1", MessagePlace("main/demo", 1))
+    assert key in letter.error
+    given_up = f"webhook builds: a message about main/demo was given up: {letter.error}"
+    assert given_up in caplog.messages
+    assert projects_of(hooks.receiver.taken) == ["demo 2.0"]
+    assert samples_of(server, "wheelyard_webhook_dead_letters") == {("builds",): 1}
+
+
+def test_metrics_forget_a_webhook_that_is_removed(hooks: WebhookHarness) -> None:
+    """A webhook that is removed is not in the metrics as one that is stuck."""
+    hooks.add()
+    hooks.receiver.answer = lambda _: 500
+    hooks.index.upload(make_wheel())
+    server = hooks.server()
+    server.deliver()
+    hooks.index.clock.advance(seconds=3)
+    server.deliver()
+    waiting, dead = "wheelyard_webhook_oldest_waiting_seconds", "wheelyard_webhook_dead_letters"
+    assert samples_of(server, waiting) == {("builds",): 3}
+    assert samples_of(server, dead) == {("builds",): 0}
+
+    server.index.server.webhooks.remove("builds", BY)
+    server.deliver()
+
+    assert samples_of(server, waiting) == samples_of(server, dead) == {}
+
+
+class ServerEnds(BaseException):
+    """Ends the thread of a dispatcher."""
+
+
+class Commits(threading.Event):
+    """Notes the looks of a dispatcher that waits for commits, and ends it at the third one."""
+
+    def __init__(self, calls: list[object], commit: Callable[[], object]) -> None:
+        super().__init__()
+        self.calls = calls
+        self.commit = commit
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Commit something at once."""
+        self.calls.append(("wait", timeout))
+        if self.calls.count(("wait", LOOK_SECONDS)) == 3:
+            raise ServerEnds
+        self.commit()
+        self.set()
+        return True
+
+    def clear(self) -> None:
+        """Note that what was committed is looked at now."""
+        self.calls.append("clear")
+        super().clear()
+
+
+def test_a_server_looks_after_each_commit_and_each_fault(
+    hooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server looks again after a commit, at most once a second, also after a fault of its own."""
+    hooks.add()
+    index = hooks.server().index
+    calls = list[object]()
+    server = index.server
+
+    def pause(seconds: float) -> None:
+        calls.append(("pause", seconds))
+        if calls.count(("pause", seconds)) == 4:
+            raise ServerEnds
+
+    runtime = replace(server.runtime, pause=pause)
+    versions = iter(["1.0", "2.0"])
+    commits = Commits(calls, lambda: hooks.index.upload(make_wheel(version=next(versions))))
+    lease = DeliveryLease(server.stores.documents, runtime)
+    tools = build_tools(server, partial(find_waiting, index), lease.is_held_for)
+    looking = WebhookDispatcher(server.webhooks, tools, lease, runtime, commits)
+    looks = iter([lambda: 1 / 0, looking.deliver_if_due, looking.deliver_if_due])
+
+    def look() -> float:
+        return next(looks)()
+
+    monkeypatch.setattr(looking, "deliver_if_due", look)
+
+    with pytest.raises(ServerEnds):
+        looking.run()
+
+    between_looks = [("wait", LOOK_SECONDS), ("pause", 1.0), "clear"]
+    assert calls == [*between_looks, *between_looks, ("wait", LOOK_SECONDS)]
+    assert projects_of(hooks.receiver.taken) == ["demo 1.0", "demo 2.0"]
+    assert "webhooks are told of nothing for now" in caplog.messages
+
+
+def test_webhooks_are_told_beside_the_server(
+    hooks: WebhookHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that starts its deliveries goes on, and a thread makes them."""
+    runs, is_over = list[str](), threading.Event()
+
+    def run(_: WebhookDispatcher) -> None:
+        runs.append(threading.current_thread().name)
+        is_over.set()
+
+    monkeypatch.setattr(WebhookDispatcher, "run", run)
+
+    hooks.server().dispatcher.start()
+
+    assert is_over.wait(TIMEOUT_SECONDS)
+    assert runs == ["webhooks"]
 
 
 def test_of_one_change_each_release_is_told_once(hooks: WebhookHarness) -> None:

@@ -13,8 +13,13 @@ from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import publish
 from tests.http.raw_client import RawResponse, basic, raw_answer
 from tests.http.servers import running_server, token_of
+from tests.operations.in_memory_index import IndexHarness
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.http.instrumentation import Instrumentation
+from wheelyard.model.index_file import read_tables
+from wheelyard.operations.applied_files import AppliedFiles
+from wheelyard.operations.applying import SourcedTables
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
 from wheelyard.storage.forwarding import Operation
 from wheelyard.wiring.build import open_index
@@ -73,6 +78,29 @@ def test_operations_are_counted(tmp_path: Path) -> None:
         'wheelyard_storage_operations_total{class="B",operation="get"} 2.0',
         'wheelyard_storage_operations_total{class="free",operation="delete"} 3.0',
     ]
+
+
+def test_differences_from_applied_files_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Prometheus reads how much differs from the files of a server, and its log says what does."""
+    harness = IndexHarness(tmp_path)
+    server = harness.index.server
+    team = SourcedTables("team.toml", read_tables({"groups": {"team": ["htpasswd:ana"]}}, ()))
+    files = AppliedFiles(server.applying, [team], server.retries)
+    server.applied_files = files
+    metrics = Instrumentation(harness.index)
+    until(lambda: b"wheelyard_apply_differences 1.0\n" in metrics.render_metrics())
+
+    files.put_into_force()
+    harness.clock.advance(minutes=1)
+    until(lambda: b"wheelyard_apply_differences 0.0\n" in metrics.render_metrics())
+
+    logged = [message for message in caplog.messages if message.startswith("file ")]
+    assert logged[0] == (
+        "file team.toml: It was never applied. 1 difference to what is in force: group team."
+    )
+    assert logged[1].startswith("file team.toml: It was applied last")
 
 
 @pytest.mark.integration

@@ -3,10 +3,13 @@
 import json
 import logging
 import os
+import re
+import sys
 from collections import Counter
+from io import BytesIO, TextIOWrapper
 from itertools import product
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Literal
 
 import pytest
@@ -15,7 +18,7 @@ from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.in_process import in_process
 from tests.http.servers import token_of
-from tests.waiting import until
+from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.errors import RATE_LIMITED, NotFound, Unavailable, WheelyardError
 from wheelyard.http.logs import (
     ACCESS_LOGGER,
@@ -25,7 +28,10 @@ from wheelyard.http.logs import (
     JsonFormatter,
     StoreErrorLog,
     TextFormatter,
+    access_logger,
+    configure_logging,
 )
+from wheelyard.settings.sections import LogSettings
 
 FORMATTERS = {"text": TextFormatter(), "json": JsonFormatter()}
 
@@ -152,6 +158,74 @@ def test_only_errors_of_the_store_are_logged(
 
     lines = [f"a request was refused, {error.code}: {error.message}"] if is_logged else []
     assert caplog.messages == lines
+
+
+def test_the_end_of_a_server_waits_for_the_last_lines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No request waits for its line of the log, and the end of a server does, for all of them."""
+    gate, written = Event(), list[str]()
+
+    class SlowHandler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert gate.wait(TIMEOUT_SECONDS)
+            written.append(record.getMessage())
+
+    class Flushed(BackgroundHandler):
+        def flush(self) -> None:
+            gate.set()
+            super().flush()
+
+    handler = Flushed(SlowHandler())
+    monkeypatch.setattr(access_logger, "handlers", [handler])
+    with in_process(tmp_path) as app, caplog.at_level(logging.INFO, ACCESS_LOGGER):
+        for _ in range(3):
+            assert app.get("/simple/").status == 200
+        assert written == []
+
+    assert len(written) == 3
+    assert not handler.is_waiting
+
+
+@pytest.mark.parametrize(
+    ("form", "line"),
+    [
+        ("text", rb"[^\n]* INFO wheelyard\.audit: gr\\xfcn\n"),
+        ("json", rb'\{[^\n]*"message":"gr\xc3\xbcn"[^\n]*\}\n'),
+    ],
+)
+@pytest.mark.parametrize("has_access", [False, True], ids=["without requests", "with requests"])
+def test_the_log_is_as_the_settings_say(
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    form: Literal["text", "json"],
+    line: bytes,
+    *,
+    has_access: bool,
+) -> None:
+    """The log is in the format of the settings, JSON in UTF-8, with requests if they say so."""
+    written = BytesIO()
+    stream = TextIOWrapper(written, encoding="ascii", errors="backslashreplace")
+    for name in ("wheelyard", ACCESS_LOGGER):
+        caplog.set_level(logging.WARNING, name)  # which is put back at the end
+    with monkeypatch.context() as context:
+        context.setattr(sys, "stderr", stream)
+        context.setattr(logging.root, "handlers", [])
+        context.setattr(access_logger, "handlers", [])
+        context.setattr(access_logger, "propagate", access_logger.propagate)
+
+        configure_logging(LogSettings(format=form, access=has_access))
+
+        logging.getLogger("wheelyard.audit").info("gr\u00fcn")
+        (handler,) = access_logger.handlers
+        if access_logger.isEnabledFor(logging.INFO):
+            handler.handle(logging.makeLogRecord({"msg": "a request"}))
+        handler.flush()
+
+    stream.flush()
+    audit, *requests = written.getvalue().splitlines(keepends=True)
+    assert re.fullmatch(line, audit)
+    assert [b"a request" in request for request in requests] == [True] * has_access
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from tests.http.raw_client import basic
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import KEPT, token_of
 from tests.operations.in_memory_index import ALICE
+from wheelyard.http.upload_handler import BATCH_BYTES
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project import Status
 from wheelyard.operations.upload_attestations import NOT_ACCEPTED
@@ -208,6 +209,19 @@ def test_body_without_a_form_is_refused(
 
     assert_refused(answer, status, error, code)
     assert kept(app) == before
+
+
+def test_a_large_upload_comes_in_pieces(app: InProcessServer) -> None:
+    """A file of several batches, whose pieces end anywhere, is stored as it was sent."""
+    package = make_wheel("large", content=bytes(3 * BATCH_BYTES))
+    body, size = form(content(package)), BATCH_BYTES // 2 + 1
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    length = ("Content-Length", str(len(body)))
+
+    answer = app.get("/legacy/", FORM, length, app.bearer(), method="POST", body=pieces)
+
+    assert answer.status == 200, answer.text
+    assert answer.json()["sha256"] == package.sha256
 
 
 PLACES = ("/legacy/", "/legacy", "/", "/simple", "/acme/", "//legacy//", "/?x=1")

@@ -570,6 +570,13 @@ def test_the_process_has_no_secret(descriptions: Descriptions) -> None:
         assert not [file for file in opened if not re.match(r"pipe:|/dev/null", file)]
 
 
+def test_the_process_is_the_first_to_end_without_memory(descriptions: Descriptions) -> None:
+    """A machine without memory ends the process that renders, and not the server."""
+    shown(descriptions, "a *b* m")
+    for process in processes():
+        assert Path(f"/proc/{process}/oom_score_adj").read_text() == "1000\n"
+
+
 def test_the_process_waits_for_another_description() -> None:
     """Descriptions that come one after the other are rendered by one process."""
     before = processes()

@@ -107,6 +107,18 @@ def test_images_side_by_side_are_two_words(before: str) -> None:
     assert re.sub("<[^>]*>", "", html).strip() == f"{before}Build Tests"
 
 
+def test_links_of_images_without_a_text_are_numbered() -> None:
+    """Of images without a text in a row, each is a number that leads where the image leads."""
+    html = rewrite(f"<p>{UNNAMED}{UNNAMED.replace('c.example', 'd.example')}</p>")
+
+    links = re.findall('<a href="([^"]*)"[^>]*>(.*?)</a>', html)
+    assert re.sub("<[^>]*>", "", html).strip() == "images 1 2"
+    assert [(url, re.sub("<[^>]*>", "", text)) for url, text in links] == [
+        ("https://c.example", "1"),
+        ("https://d.example", "2"),
+    ]
+
+
 def test_a_heading_without_a_word_is_no_name_of_a_column() -> None:
     """The empty corner of a table is a cell, its other headings stay, and cells have their span."""
     corner, name, cell = "<th></th>", "<th>Name</th>", '<td colspan="2" rowspan="3">a</td>'
@@ -145,6 +157,19 @@ def test_a_wide_table_is_scrolled_by_itself(cells: str, shown: str) -> None:
 def test_what_has_no_words_is_no_heading(heading: str, shown: str) -> None:
     """A heading without a word is not read out as one, and the next one is the highest."""
     assert rewrite(f"{heading}<h2>Acme</h2>") == f"{shown}<h3>Acme</h3>"
+
+
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ("<ul><p>Acme</p><li>Core</li></ul>", "<ul><li><p>Acme</p></li><li>Core</li></ul>"),
+        ("<ol>Acme</ol>", "<ol><li>Acme</li></ol>"),
+    ],
+    ids=["paragraph", "text"],
+)
+def test_what_is_in_a_list_is_an_item(html: str, shown: str) -> None:
+    """What an author has put into a list beside its items is shown as an item."""
+    assert rewrite(html).strip() == shown
 
 
 def test_too_many_elements_within_each_other_are_refused() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 
 import pytest
 from msgspec.json import decode, encode
@@ -95,6 +95,38 @@ def test_a_site_waits_for_its_descriptions(
         rendered = process.descriptions.render(CORE)
 
     assert ("<em>b</em>" in rendered.html, rendered.is_final) == (waits, waits)
+
+
+def test_a_fault_of_ours_leaves_the_text(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If a renderer fails by a fault of ours, pages have the text for now, and the log says why."""
+    monkeypatch.setattr(RenderProcess, "render", lambda *_: 1 / 0)
+
+    with closing(Descriptions(MemoryStore(Clock().seconds), Clock().seconds, waits=True)) as made:
+        rendered = made.render(CORE)
+
+    assert ("a *b*" in rendered.html, rendered.is_final) == (True, False)
+    (record,) = caplog.records
+    assert record.message == "a description cannot be rendered"
+    assert record.exc_info
+
+
+def test_without_a_thread_no_process_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the machine has no thread to end the process later, it ends after the last description."""
+    ended = list[RenderProcess]()
+
+    def refuse(_: Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(RenderProcess, "render", lambda *_: {"html": "<p>a</p>"})
+    monkeypatch.setattr(RenderProcess, "close", lambda process: ended.append(process))  # noqa: PLW0108 - a method
+    with closing(Descriptions(MemoryStore(Clock().seconds), Clock().seconds)) as made:
+        with monkeypatch.context() as context:
+            context.setattr(Timer, "start", refuse)
+            until(lambda: made.render(CORE).html == "<p>a</p>")
+            until(lambda: ended != [])
+        assert len(ended) == 1
 
 
 def test_without_a_thread_an_export_has_the_text(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,12 @@ def test_reference() -> None:
     assert forge_reference("1.3.0.dev4") == forge_reference("1.2.3+local") == "main"
 
 
+SEARCHED_HTML = (
+    '<p>Each token has a period.</p><h2 id="limits">Limits</h2><p>The <b>size</b> of a file.</p>'
+    '<h3 id="sizes">Size of <code>docs</code></h3><p>Less.</p><h2 id="size">Other</h2><p>None.</p>'
+)
 SEARCHED = (
-    SearchedPage("settings/", "Settings", "Each token has a period."),
+    SearchedPage("settings/", "Settings", "Each token has a period. Limits, size", SEARCHED_HTML),
     SearchedPage("linux/", "Linux", "A service of systemd."),
     SearchedPage("tokens/", "Tokens", "A token has rights."),
 )
@@ -66,3 +70,13 @@ def test_a_search_finds_pages(words: str, found: list[str], count: str) -> None:
 
     assert re.findall(r'<h2><a href="\./([^"]*)">', page) == found
     assert f"<p>{count}" in page
+
+
+def test_a_search_finds_parts_of_a_page() -> None:
+    """Below a page that is found, links lead to the parts with all words in heading or text."""
+    page = docs_search_page(ENVIRONMENT, ANYONE, SEARCHED, "size", "1.0").decode()
+
+    assert re.findall(r'<a href="\./settings/#([^"]*)">(.*?)</a>', page) == [
+        ("limits", "Limits"),
+        ("sizes", "Size of docs"),
+    ]

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.model.retention_report import DatedRelease, ThinnedProject
@@ -67,6 +68,23 @@ def test_a_line_of_nightly_releases_stays_light() -> None:
     assert len(DOT.findall(draw_releases(project))) <= PLACES + 1
     assert counts_of(project) == {True: 1993, False: 7}
     assert draw_releases(project).count(f">{TODAY}</span>") == 1
+
+
+def test_the_dot_of_a_prerelease_differs() -> None:
+    """The dot of a prerelease that stays has another class than that of a release."""
+    project = project_of((90, True, False), (30, False, True), (0, False, False))
+    gone, yanked, newest = project.releases
+    releases = (
+        replace(gone, version="1.0rc1"),
+        replace(yanked, version="2.0rc1"),
+        replace(newest, version="3.0rc1"),
+    )
+
+    line = draw_releases(replace(project, releases=releases))
+
+    assert Counter(kinds for kinds, _ in DOT.findall(line)) == Counter(
+        ["deleted", "prerelease yanked", "prerelease"]
+    )
 
 
 def test_a_dot_says_which_release_it_is() -> None:

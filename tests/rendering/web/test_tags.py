@@ -56,6 +56,8 @@ IN_WORDS = {
     "cp-none-any": "any CPython",
     "cp31234-none-any": "cp31234",
     "cp312-cp312x-any": "CPython 3.12 (ABI cp312x)",
+    "py3-cp312-linux_x86_64": "any Python 3 (ABI cp312), Linux x86-64",
+    "cp313-cp314t-any": "CPython 3.13 (ABI cp314, free-threaded)",
 }
 
 

@@ -16,7 +16,9 @@ from tests.fake_gcs.server import FakeGcs
 from tests.refused import refused
 from tests.storage.gcs.opened import EMULATOR, FILES, VERBS, A, Opened, Opener
 from wheelyard.errors import Unavailable
+from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
+from wheelyard.wiring.stores import open_stores, system_runtime
 
 pytestmark = pytest.mark.integration
 
@@ -203,6 +205,23 @@ def test_a_machine_of_googles(server: FakeGcs, bucket: Bucket, tmp_path: Path) -
 
     assert output == f"None|one|{EMAIL}"
     assert server.log.records("media")[0].authorization
+
+
+@pytest.mark.parametrize(
+    ("location", "files", "create"),
+    [("gs://elsewhere/in", "", False), ("gs://wheels/in", "gs://elsewhere/out", True)],
+    ids=["documents", "files"],
+)
+def test_a_missing_bucket_is_told_at_the_start(
+    server: FakeGcs, location: str, files: str, *, create: bool
+) -> None:
+    """A start says which bucket of the store does not exist, and not the first upload."""
+    settings = Settings(store=StoreSettings(location=location, files=files))
+
+    with refused(Unavailable, "bucket_missing", match="gs://elsewhere does not exist"):
+        open_stores(settings, system_runtime(), create=create)
+
+    assert server.log.count()
 
 
 def test_netrc_is_not_for_the_bucket(

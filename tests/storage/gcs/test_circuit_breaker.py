@@ -77,6 +77,24 @@ def test_one_asks_once(server: FakeGcs, opened_bucket: Opened, fault: Fault) -> 
     assert (silence.taken, len(opened_bucket.time.pauses)) == (1, waited)
 
 
+@away
+def test_a_bucket_that_takes_no_writes_is_read(
+    server: FakeGcs, opened_bucket: Opened, fault: Fault
+) -> None:
+    """After a write has timed out in a bucket that answers reads, the next reads are answered."""
+    store = opened_bucket.store
+    store.put(A, b"one", ABSENT)
+    server.faults.add(fault, "insert", count=FOR_EVER)
+
+    with pytest.raises(Unavailable, match=r"gs://wheels (does not answer|answers with status 50)"):
+        store.put(A, b"two", None)
+
+    found = store.get(A)
+    assert isinstance(found, Stored)
+    assert found.body == b"one"
+    assert [entry.key for entry in store.list("")] == [A]
+
+
 def test_a_bucket_that_refuses_connections(server: FakeGcs, opened_bucket: Opened) -> None:
     """A bucket that takes no connections is Unavailable, and is found again when it does."""
     version = opened_bucket.store.put(A, b"one", ABSENT)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -144,13 +145,15 @@ print(signer.sign("o", timedelta(hours=1)))
 
 
 @pytest.mark.integration
-def test_a_machine_that_does_not_know_its_name(iam: FakeGcs) -> None:
-    """On a machine of Google's, nothing is asked before the first URL; then it signs as itself."""
+def test_a_machine_that_does_not_know_its_name(iam: FakeGcs, tmp_path: Path) -> None:
+    """A machine of Google's asks nothing before a URL; then it signs as itself, despite netrc."""
+    passwords = tmp_path / "netrc"
+    passwords.write_text("default login ana password secret\n")
     with subprocess.Popen(
         [sys.executable, "-c", MACHINE, iam.url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=iam.environment(metadata=True),
+        env=iam.environment(metadata=True) | {"NETRC": str(passwords)},
         text=True,
     ) as process:
         assert process.stdout is not None

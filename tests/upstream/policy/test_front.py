@@ -1,6 +1,8 @@
 """The policy as clients meet it: on pages, at direct URLs, and in `why`."""
 
 import json
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -271,3 +273,30 @@ def test_why_for_readers_of_something(tmp_path: Path, public: FakeUpstream) -> N
         bodies = {each.body.replace(name.encode(), b"") for name, each in sent.items()}
         assert len(bodies) == 1
         assert look(server, "/api/v1/upstream/why?project=requests").status == 401
+
+
+def test_metrics_have_the_figures_of_the_vulnerabilities(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
+    """The metrics say how old the list of vulnerabilities is, what is in it, and if it shrinks."""
+    osv = tmp_path / "osv.json"
+    names = ("age_seconds", "entries", "skipped_entries", "refused")
+
+    def figures(server: InProcessServer) -> list[str]:
+        text = server.get("/metrics").text
+        found = dict(re.findall("^wheelyard_upstream_osv_([a-z_]+) (.*)$", text, re.MULTILINE))
+        return [found[name] for name in names]
+
+    def write(entries: int, *, hours_old: int) -> None:
+        osv.write_text(json.dumps([None, *({"id": f"MAL-{number}"} for number in range(entries))]))
+        written_at = (START - timedelta(hours=hours_old)).timestamp()
+        os.utime(osv, (written_at, written_at))
+
+    write(30, hours_old=2)
+    with serving(tmp_path, public, osv=str(osv)) as server:
+        page_of(server, "requests")
+        assert figures(server) == ["7200.0", "30.0", "1.0", "0.0"]
+        write(9, hours_old=1)
+        server.clock.advance(seconds=5)
+        page_of(server, "requests")
+        assert figures(server) == ["7205.0", "30.0", "1.0", "1.0"]

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from errno import EACCES
 from pathlib import Path
 from random import Random
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -145,6 +146,36 @@ def test_a_part_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(Invalid, match=r"upstream\.osv: .*/osv: it cannot be read: No such file"):
         OsvSource(folder, 0.0, Clock().seconds).load()
+
+
+def test_an_archive_that_is_damaged_in_part(tmp_path: Path) -> None:
+    """The entry of an archive that is damaged is counted as left out, and the others are read."""
+    path = tmp_path / "osv.zip"
+    with ZipFile(path, "w") as archive:
+        for version in "12":
+            archive.writestr(f"MAL-{version}.json", malware(version))
+    path.write_bytes(path.read_bytes().replace(b'MAL-2"', b'MAL-3"'))
+    source = OsvSource(path, 0.0, Clock().seconds)
+
+    source.load()
+
+    assert hits(source) == ["1"]
+    assert source.in_force.skipped == 1
+    assert "the archive is damaged: Bad CRC-32" in source.in_force.first_skipped
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that the server may not read is no database, and the error says so."""
+    path = tmp_path / "osv.json"
+    path.write_bytes(malware("1"))
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+
+    with pytest.raises(Invalid, match=r"osv\.json: it cannot be read: Permission denied"):
+        OsvSource(path, 0.0, Clock().seconds).load()
 
 
 def test_an_entry_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
