@@ -118,6 +118,40 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
             assert explained.allowed == caller_of(index, who).may(action, CORE)
 
 
+@pytest.mark.parametrize(
+    ("owner", "action", "hints"),
+    [
+        (
+            ANA,
+            Action.ADMIN,
+            ("a token of somebody makes no token, and changes no grant and no person",),
+        ),
+        (ANA, Action.UPLOAD, ()),
+        ("", Action.ADMIN, ()),
+    ],
+    ids=["administer by a token of somebody", "upload by it", "administer by a token of nobody"],
+)
+def test_an_explanation_says_what_a_token_of_somebody_cannot_do(
+    tmp_path: Path, owner: str, action: Action, hints: tuple[str, ...]
+) -> None:
+    """Of a token of somebody that may administer it is said what only a person may."""
+    grant = {"who": [ANA], "projects": ["*"], "actions": ["admin"]}
+    index = index_of(tmp_path, Settings(), toml_of(grant=[grant]))
+    request = TokenRequest(
+        name="ci",
+        actions=Action.ADMIN.with_implied,
+        projects=(parse_pattern("*"),),
+        lifetime=timedelta(30),
+        owner=TokenOwner(owner, frozenset({owner})) if owner else NOBODY,
+    )
+    token_id = index.tokens.create(request, "local:test")[1].id
+    subject = parse_subject(f"token:{token_id}", index.authenticator)
+
+    explained = explain(subject, action, CORE, index.authenticator, ())
+
+    assert (explained.allowed, explained.hints) == (True, hints)
+
+
 def test_an_explanation_has_the_rights_that_it_is_about(tmp_path: Path) -> None:
     """Each sentence of an explanation has the right that it is about beside it."""
     grant = {"who": ["group:team"], "projects": ["acme-*"], "actions": ["upload"], "note": "all"}

@@ -76,3 +76,25 @@ def test_a_command_in_a_message_asks_as_the_one_that_was_typed(
         (line,) = this_terminal().commands(Advice(Remedy.DELETE, "demo"))
 
     assert ("--yes" not in line) == asks
+
+
+@pytest.mark.parametrize(
+    ("option", "advice", "expected"),
+    [
+        ("server", Advice(Remedy.RESTORE, "demo"), "restore demo --server x"),
+        ("server", Advice(Remedy.CHECK_STORE), "check"),
+        ("store", Advice(Remedy.CHECK_STORE), "check --store x"),
+    ],
+    ids=["packages of a server", "store of a server", "store"],
+)
+def test_a_command_in_a_message_is_about_the_place_that_was_typed(
+    monkeypatch: pytest.MonkeyPatch, option: str, advice: Advice, expected: str
+) -> None:
+    """A message names a command for the typed server or store, but none that checks a server."""
+    with click.Context(click.Command("delete")) as context:
+        keep_option(context, click.Option([f"--{option}"]), "x")
+        monkeypatch.setattr(sys, "argv", ["/c/lib/wheelyard/__main__.py"])
+        (line,) = this_terminal().commands(advice)
+
+    _, _, words = line.partition(" wheelyard ")
+    assert words == expected

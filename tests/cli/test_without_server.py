@@ -458,6 +458,24 @@ def test_a_token_is_stored_and_given_back(
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [((), ""), (("--days", "7"), "&days=7"), (("--index", "prod"), "&index=prod")],
+    ids=["no option", "days", "index"],
+)
+def test_the_form_of_a_new_token_is_filled_in(
+    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], more: str
+) -> None:
+    """The address of the form has the days and the index only if they were given."""
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(TOKEN.text.encode())))
+    monkeypatch.setattr(login_commands, "check_token", lambda *_: [])
+
+    done = wheelyard("login", URL, "--name", "lab", "--print", *options)
+
+    address = f"{URL}-/account/tokens/?can=upload&projects=*&name=lab{more}"
+    assert (done.returncode, address in done.stderr.split()) == (0, True)
+
+
 def test_a_token_that_nobody_got_is_no_login(
     wheelyard: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

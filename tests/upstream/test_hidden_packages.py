@@ -64,8 +64,9 @@ def test_what_nobody_waits_for_is_not_listed(admin: Administrator) -> None:
 
 
 def test_what_stays_hidden_stays_listed(admin: Administrator) -> None:
-    """A package that an approval does not show waits for another one, with what hides it now."""
-    ask(admin, "evil", "1.0")
+    """A package that an approval does not show waits again, with what hides it, and others stay."""
+    for project in ("evil", "numpy"):
+        ask(admin, project, "1.0")
     found = re.search(r'name="as_of" value="([^"]*)"', admin.open(PAGE).body.decode())
     assert found is not None
 
@@ -73,4 +74,6 @@ def test_what_stays_hidden_stays_listed(admin: Administrator) -> None:
 
     _, note, requests = text_of(sent).partition("Still hidden: evil 1.0")
     assert note
-    assert "MAL-1" in requests.partition("Hidden because")[2]
+    rows = requests.partition("Hidden because")[2]
+    assert rows.count("MAL-1") == 1
+    assert "numpy 1.0 appeared on 2025-12-31" in rows

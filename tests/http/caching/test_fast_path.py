@@ -21,6 +21,8 @@ from packaging.version import Version
 import wheelyard
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.distributions import make_wheel
+from tests.http.browser import Browser
+from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.servers import token_of
 from tests.operations.in_memory_index import ALICE
@@ -191,6 +193,20 @@ def test_a_page_in_memory_is_for_its_caller_alone(tmp_path: Path) -> None:
         assert [answer.status for answer in turn] == [200, 200, 401]
         assert [b"demo/" in answer.body for answer in turn] == [True, True, False]
         assert [b"other/" in answer.body for answer in turn] == [True, False, False]
+
+
+def test_a_page_in_memory_is_for_its_session_alone(tmp_path: Path) -> None:
+    """A list in memory of who has signed in at a browser is not sent to anybody else."""
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as app:
+        app.publish(DEMO, make_wheel("other"))
+        browsers = [Administrator.of(app, name).browser for name in ("admin", "reader")]
+        browsers.append(Browser(app))
+        answers = [[each.open("/simple/") for each in browsers] for _ in range(2)]
+
+    for turn in answers:
+        assert [b"demo/" in answer.body for answer in turn] == [True, True, False]
+        assert [b"other/" in answer.body for answer in turn] == [True, False, False]
+    assert [answer.was_quick for answer in answers[1]] == [True, True, False]
 
 
 def test_upload_changes_a_page_in_memory(app: InProcessServer) -> None:

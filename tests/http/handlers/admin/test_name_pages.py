@@ -84,6 +84,7 @@ def test_who_releases_a_name_is_asked_before(admin: Administrator) -> None:
     question = admin.read(f"{PAGE}?release=n-reserved")
 
     assert "gets the public package of that name" in question
+    assert "if another index of the client has one" in question
 
 
 def test_the_form_to_reserve_a_name_has_the_name_of_the_link(admin: Administrator) -> None:
