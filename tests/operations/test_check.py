@@ -565,10 +565,12 @@ def test_a_sweep_spares_a_listed_project_that_is_lost(index_with_history: IndexH
     index_with_history.clock.advance(days=3)
     key = keys.distribution(NormalizedName("other"), other.sha256, other.filename)
 
-    (problem,) = index_with_history.check(sweep=True).problems
+    findings = index_with_history.check(sweep=True)
 
+    (problem,) = findings.problems
     assert "document and journal are gone" in problem
     assert index_with_history.bytes_at(key)
+    assert not any("belong to no listed file" in note for note in texts_of(findings.notes))
 
 
 PROJECTS = ("first", "second", "third")

@@ -18,6 +18,7 @@ from wheelyard.api.operation import Call
 from wheelyard.api.usage_operations import show_usage
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
+from wheelyard.catalog.removed import RENAME_MAIN
 from wheelyard.errors import Conflict, Invalid, NotFound
 from wheelyard.model.access import EVERY_PROJECT, Action, Identity
 from wheelyard.model.grants import Granted, GrantFields
@@ -132,6 +133,8 @@ def test_the_index_is_closed_until_it_is_renamed(older_store: IndexHarness) -> N
     listed = {row.name: row.problem for row in index.server.index_administration.show()}
     assert "by the command index rename" in listed[MAIN]
     assert "former-main-" in listed["dev"]
+    (warning,) = (each for each in index_warnings(index) if "command index rename" in each.message)
+    assert warning.advice == RENAME_MAIN
     said = [*texts_of(index_warnings(index)), *older_store.check().problems]
     said += [part.text for part in show_health(Call(index=index, caller=ALICE)).parts]
     assert sum("by the command index rename" in text for text in said) == 3

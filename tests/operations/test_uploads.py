@@ -60,6 +60,16 @@ def test_an_upload_is_listed_and_kept(harness: IndexHarness, made: Distribution)
     assert harness.opened(3).projects.get(DEMO) == project
 
 
+def test_a_project_has_the_summary_that_was_uploaded_last(harness: IndexHarness) -> None:
+    """A project has the summary of the last upload, and keeps it after one without a summary."""
+    summaries = list[str]()
+    for version, lines in (("1.0", ["Summary: First"]), ("2.0", ["Summary: Next"]), ("3.0", [])):
+        harness.upload(make_wheel("demo", version, *lines))
+        summaries.append(harness.index.projects.get(DEMO).summary)
+
+    assert summaries == ["First", "Next", "Next"]
+
+
 def calls(harness: IndexHarness, version: str) -> int:
     """Upload a version of the project, and return how many functions were called for that."""
     made, found = make_wheel(version=version), Counter[str]()

@@ -66,3 +66,19 @@ def test_a_file_with_another_digest_than_sha256() -> None:
         shown.append(bool(page.files))
 
     assert shown == [True, True, False, True]
+
+
+def test_a_digest_counts_on_after_a_page_that_said_another_kind() -> None:
+    """A file whose MD5 has changed is hidden, also if a page between said its SHA-256 alone."""
+    page: UpstreamPage | None = None
+    shown = list[bool]()
+    url = "https://files.example.com/a"
+    for sha256, hashes in (("", ("md5=aa",)), ("0" * 64, ()), ("", ("md5=bb",))):
+        file = UpstreamFile(
+            filename="a", version="1", url=url, sha256=sha256, other_hashes=hashes, uploaded_at=NOW
+        )
+        fresh = UpstreamPage(name=NAME, upstream="x", fetched_at=NOW, files=(file,))
+        page = continue_page(fresh, page, NOW)[0]
+        shown.append(bool(page.files))
+
+    assert shown == [True, True, False]

@@ -99,6 +99,20 @@ def test_only_terms_with_definitions_are_a_list_of_them(parts: str, html: str) -
     assert rewrite(f"<dl>{parts}</dl>") == html
 
 
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ('<div class="own note">a</div>', '<div class="note">a</div>'),
+        ('<div class="own">a</div>', "<div>a</div>"),
+        ('<pre><span class="k own">a</span></pre>', '<pre><span class="k">a</span></pre>'),
+    ],
+    ids=["a-note", "of-the-author-alone", "code"],
+)
+def test_only_known_classes_are_kept(html: str, shown: str) -> None:
+    """A description keeps the classes of notes and of coloured code, and no others."""
+    assert rewrite(html) == shown
+
+
 @pytest.mark.parametrize("before", ["", "Text "])
 def test_images_side_by_side_are_two_words(before: str) -> None:
     """The texts of two images without a blank between them are two words, also at the beginning."""

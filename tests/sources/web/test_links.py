@@ -130,6 +130,23 @@ def test_bytes_of_any_kind_are_read(body: bytes, charset: str) -> None:
     read_links(body, f"text/html; charset={charset}", 10)
 
 
+@pytest.mark.parametrize(
+    ("charset", "codec"),
+    [
+        ("", "utf-8"),
+        ("; charset=UTF-8", "utf-8"),
+        ("; charset=ISO-8859-1", "latin-1"),
+        ('; charset="windows-1252"', "cp1252"),
+    ],
+    ids=["none", "utf-8", "latin", "windows"],
+)
+def test_letters_are_read_by_the_charset_of_the_answer(charset: str, codec: str) -> None:
+    """A link has the letters that its page shows in a browser, by the charset of the answer."""
+    _, links = read_links("<a href=é>".encode(codec), f"text/html{charset}", 10)
+
+    assert [each.href for each in links] == ["é"]
+
+
 @pytest.mark.parametrize("text", ["<a href=x>" * 11, f"<base href='{'x' * 2049}'>"])
 def test_a_page_with_too_many_links_is_refused(text: str) -> None:
     """A page of more links than anybody has files, or with a base without end, is refused."""

@@ -23,7 +23,7 @@ from wheelyard.model.project import Status
 from wheelyard.model.public_packages import Decision, ProjectDecisions, Verdict
 from wheelyard.model.rule_keys import RuleKeys
 from wheelyard.model.rule_reasons import Code
-from wheelyard.model.rule_rows import rules_of_upstream
+from wheelyard.model.rule_rows import rules_of_index, rules_of_upstream
 from wheelyard.model.rules import Judged
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import Settings
@@ -32,6 +32,7 @@ from wheelyard.storage.base import Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.decisions import Deciding
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.policy.advisories import Hit
 from wheelyard.upstream.policy.facts import PageFacts
 from wheelyard.upstream.policy.page_provenances import PageProvenances
 from wheelyard.upstream.policy.policy import Policy
@@ -447,6 +448,19 @@ def test_a_release_without_a_known_licence_may_be_hidden(harness: IndexHarness) 
     refused = policy.refusal_of_file(found, found.files[0])
     assert refused is not None
     assert refused.code == Code.LICENCE
+
+
+@pytest.mark.parametrize(
+    ("hits", "versions"), [({}, ("1.0",)), (None, ())], ids=["database", "no-database"]
+)
+def test_a_version_without_files_needs_a_database_too(
+    hits: dict[str, Hit] | None, versions: tuple[str, ...]
+) -> None:
+    """With min_cvss, an index lists a version without files only if advisories can be read."""
+    rules = rules_of_index(RuleKeys(min_cvss=7), "stable")
+    facts = PageFacts(page=page(), hits=hits)
+
+    assert rules.shown_versions([facts.of_version("1.0")], NOW) == versions
 
 
 @pytest.mark.parametrize(
