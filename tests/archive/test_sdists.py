@@ -29,6 +29,7 @@ from tests.archive.builders import (
     tar_file,
     zip_bytes,
 )
+from tests.archive.families import NFD
 from wheelyard.archive.archive_rules import MIB
 from wheelyard.errors import Invalid
 
@@ -339,8 +340,23 @@ def test_an_sdist_that_ends_within_a_pax_header_is_to_be_sent_again(tmp_path: Pa
             "a PAX header is malformed",
         ),
         (gzip.compress(sdist_tar(tar_block(b"demo-1.0/x", 600), b"x")), "a member is cut off"),
+        (
+            sdist_bytes(
+                tar_file(b"demo-1.0/" + NFD),
+                tar_block(b"demo-1.0/l", kind=b"1", target=b"demo-1.0/" + NFD),
+            ),
+            "the target of a link is not in Unicode normal form C",
+        ),
     ],
-    ids=["text", "junk behind", "nothing", "file at root", "long PAX record", "cut off"],
+    ids=[
+        "text",
+        "junk behind",
+        "nothing",
+        "file at root",
+        "long PAX record",
+        "cut off",
+        "hard link",
+    ],
 )
 def test_a_refusal_says_why(tmp_path: Path, data: bytes, reason: str) -> None:
     """The message of a refusal says what is wrong with the sdist, and not what follows of it."""

@@ -229,6 +229,7 @@ def test_a_lock_file_is_approved(
     assert [each["version"] for each in summary["decided"]] == ["1.0"]
     assert "still blocked: leftpad, by local:" in both.stderr
     assert "taken over" in both.stderr
+    assert "--unblock approves also what is blocked" in both.stderr
     unblocked = wheelyard(*approve, "-r", more, "--unblock")
     assert (unblocked.returncode, "leftpad 1: approved" in unblocked.stdout) == (0, True)
     history = wheelyard("upstream", "decisions", "--history", *option_and_store).stdout.splitlines()

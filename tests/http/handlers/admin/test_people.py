@@ -260,7 +260,7 @@ def test_access_ends_at_once(admin: Administrator) -> None:
 
 
 def test_person_of_a_provider_is_ended(admin: Administrator) -> None:
-    """The record of a person says who ended them, and the release of their name ends them, too."""
+    """The record says who ended a person until they are admitted; a released name ends them."""
     index = admin.server.index
     person = sign_in(index, "9", "zoe@acme.dev")
     assert index.catalog.person_names.claim("acme", person.name, person.id)
@@ -270,7 +270,10 @@ def test_person_of_a_provider_is_ended(admin: Administrator) -> None:
     ended = index.server.people.get_current("acme", person.id).value
     assert ended is not None
     assert ended.ended_by == "htpasswd:admin"
-    admin.done(PAGE, action="admit", who=who)
+    page = admin.done(PAGE, action="admit", who=who)
+    admitted = index.server.people.get_current("acme", person.id).value
+    assert admitted is not None
+    assert (admitted.ended_by, "Access ended" in page) == ("", False)
     page = admin.done(PAGE, action="release-name", who=who)
 
     assert "The name is released" in page
