@@ -269,6 +269,16 @@ def test_lists_have_the_newest_release_of_all_layers_that_are_merged(
     assert "acme-x" in _names(server, f"/{name}/simple/")
 
 
+def test_a_search_goes_on_finding_what_the_layers_have(server: InProcessServer) -> None:
+    """A search finds the packages of a layer, also once all lists are in memory."""
+    server.publish_to("dev", NEW)
+    server.publish(make_wheel("tools", "1.0"))
+
+    pages = [server.get("/dev/?q=tools", HTML).body for _ in range(2)]
+
+    assert [b"project/tools/" in page for page in pages] == [True, True]
+
+
 def test_a_file_is_served_under_the_indexes_that_list_it(server: InProcessServer) -> None:
     """A file that is deleted in one index is served by the other that lists it, and there only."""
     server.publish_to(MAIN, OLD)

@@ -31,6 +31,7 @@ INDEXES: Final = (
     {"name": "dev", "cooldown_days": 7, "deny": ["secret*"]},
     {"name": "team", "layers": ["team", "dev"], "yanked": False},
     {"name": "stable", "layers": ["main"]},
+    {"name": "both", "layers": ["dev", "main"], "merge": ["demo"]},
     {"name": "prod", "promote_from": ["dev"], "cooldown_days": 2},
 )
 MAIN_RULES: Final = {**OPEN_MAIN, "prereleases": False, "versions": {"demo": "<3"}}
@@ -101,6 +102,16 @@ def test_another_index_has_of_main_what_main_shows(server: InProcessServer) -> N
     assert versions(server, "/stable/simple/demo/") == ["1.0"]
     assert file(server, "/stable", NEW) == (404, "view")
     assert names(server, "/stable") == ["demo"]
+
+
+def test_a_file_that_one_layer_hides_is_sent_as_another_shows_it(server: InProcessServer) -> None:
+    """A file of a merged name is sent if a layer shows it, though a layer above has it hidden."""
+    server.publish_to("dev", OLD)
+    server.publish(OLD)
+
+    assert versions(server, "/both/simple/demo/") == ["1.0"]
+    assert file(server, "/dev", OLD) == (404, "view")
+    assert file(server, "/both", OLD) == (200, "")
 
 
 def test_an_index_hides_its_own_packages_and_those_of_layers(server: InProcessServer) -> None:

@@ -7,11 +7,12 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.distributions import make_sdist, make_wheel
 from tests.fake_store import FakeStore, Fault, FaultKind
-from tests.fake_time import Clock
+from tests.fake_time import START, Clock
 from tests.model.jobs import GITLAB
 from tests.operations.in_memory_index import ALICE, EVERYTHING, IndexHarness, history
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -22,6 +23,7 @@ from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import EventKind
+from wheelyard.model.webhook_state import DeadLetter, MessagePlace
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.upstream.decisions import Deciding
 
@@ -112,6 +114,26 @@ def test_a_change_of_a_table_has_a_line(
     assert added.startswith("publishers changed by local:bo: publisher gl-tools: added, provider")
     assert added.endswith(", index main (see wyd_***)")
     assert removed == "publishers changed by user:ana@acme.dev: publisher gl-tools: removed"
+
+
+def test_dead_letters_that_are_sent_again_have_a_line(
+    harness: IndexHarness, log: pytest.LogCaptureFixture
+) -> None:
+    """Who has dead letters of a webhook sent again is in the log, with how many they are."""
+    webhooks = harness.index.server.webhooks
+    webhooks.add({"name": "builds", "url": "https://ci.example/hook"}, "local:bo")
+    place = MessagePlace("main/demo", 1)
+    letters = tuple(
+        DeadLetter(id=name, place=place, event="released", at=START, error="410 Gone")
+        for name in ("msg-1", "msg-2")
+    )
+    created = webhooks.find("builds").created
+    webhooks.states.change("builds", created, lambda state: replace(state, dead=letters))
+    log.clear()
+
+    webhooks.send_again("builds", None, "local:eva")
+
+    assert log.messages == ["webhooks changed by local:eva: webhook builds: 2 messages again"]
 
 
 def test_a_change_of_a_group_has_a_line(

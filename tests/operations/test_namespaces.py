@@ -29,6 +29,7 @@ from wheelyard.model.access import Caller
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_file import read_tables
 from wheelyard.model.stored_namespaces import Namespace
+from wheelyard.operations import namespaces as module
 from wheelyard.operations.applying import ApplyOptions, SourcedTables
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
@@ -219,6 +220,21 @@ def test_pages_have_the_namespaces_of_the_start_while_the_store_is_away(
     assert [str(namespace.name) for namespace in shown.all] == ["acme"]
     with pytest.raises(Unavailable, match="did not answer"):
         namespaces.load()
+
+
+def test_pages_of_other_servers_have_new_namespaces_after_an_old_page(
+    harness: IndexHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page after 15 seconds shows what was, and later pages what was read in its background."""
+    monkeypatch.setattr(module, "in_background", lambda work: work())
+    namespaces = harness.opened(seed=5, is_local=False).server.namespaces
+    namespaces.load()
+    grant(harness.index)
+    harness.clock.advance(seconds=16)
+
+    shown = [namespaces.for_pages() for _ in range(2)]
+
+    assert [[str(each.name) for each in page.all] for page in shown] == [[], ["acme"]]
 
 
 def test_the_end_is_known_everywhere(harness: IndexHarness) -> None:

@@ -152,13 +152,16 @@ def test_a_conflict_after_a_lost_answer(status: int, code: str, why: str) -> Non
     ],
     ids=["get", "read", "put", "delete"],
 )
-def test_what_is_denied_is_an_error(call: Callable[[BucketStore], object]) -> None:
-    """Without the right to it nothing seems absent or done: the error says what to grant."""
+def test_what_is_denied_is_an_error(
+    caplog: pytest.LogCaptureFixture, call: Callable[[BucketStore], object]
+) -> None:
+    """Without the right to it nothing seems absent or done: error and log say what to grant."""
     bucket = FailingBucket((FailureKind.DENIED, 403))
 
-    with refused(Unavailable, "storage_denied", match="Grant them"):
+    with refused(Unavailable, "storage_denied", match="Grant them") as error:
         call(bucket)
     assert bucket.asked == 1
+    assert caplog.messages == [error.value.message]
 
 
 def test_a_silent_bucket_is_asked_by_one_call_at_a_time(caplog: pytest.LogCaptureFixture) -> None:

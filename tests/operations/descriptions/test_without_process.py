@@ -16,8 +16,10 @@ from msgspec.json import decode, encode
 from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
+from tests.distributions import make_wheel
 from tests.fake_time import Clock
 from tests.http.servers import memory_index
+from tests.operations.in_memory_index import ALICE
 from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.exporting.application import ANYONE, ExportedNames
@@ -95,6 +97,20 @@ def test_a_site_waits_for_its_descriptions(
         rendered = process.descriptions.render(CORE)
 
     assert ("<em>b</em>" in rendered.html, rendered.is_final) == (waits, waits)
+
+
+def test_the_description_of_a_new_file_is_rendered_before_a_page_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server renders the description of a file that is uploaded, though nobody sees its page."""
+    monkeypatch.setattr(RenderProcess, "render", lambda *_: {"html": "<p>a <em>b</em></p>"})
+    index = memory_index(tmp_path)
+    context = build_context(index, always_writable)
+    made = make_wheel(metadata=b"Metadata-Version: 2.2\nName: demo\nVersion: 1.0\n\na *b*\n")
+
+    with closing(context.process.descriptions):
+        context.index.uploads.accept(made.arrival(tmp_path), ALICE)
+        until(lambda: [*index.stores.documents.list(keys.DESCRIPTIONS)] != [])
 
 
 def test_a_fault_of_ours_leaves_the_text(
