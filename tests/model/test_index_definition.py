@@ -152,6 +152,7 @@ def test_layers_are_looked_at_in_order() -> None:
         ({"versions": {"num/py": "<2"}}, "versions: expected names, or patterns"),
         ({"allow": ["-"]}, "allow: expected names, or patterns"),
         ({"cooldown_allow": ["acme==x"]}, "cooldown_allow: expected names, patterns, or NAME=="),
+        ({"cooldown_allow": ["ac/me==1"]}, "cooldown_allow: expected .* and found 'ac/me==1'"),
         ({"allowed_licenses": ["Mit-ish"]}, "allowed_licenses: 'Mit-ish' is no licence of SPDX"),
         ({"cooldown_days": -1}, "cooldown_days: expected a number of days from 0 to 36500"),
         ({"min_cvss": 11}, "min_cvss: expected a number from 0 to 10"),

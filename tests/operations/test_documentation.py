@@ -1,11 +1,14 @@
 """What is read of a folder with the documentation, and how its pages end with the server."""
 
+import signal
+from io import BytesIO
 from pathlib import Path
 from threading import Event
 
 import pytest
 
 from tests.waiting import TIMEOUT_SECONDS
+from wheelyard.operations.descriptions import child_process
 from wheelyard.operations.descriptions.child_process import RenderProcess
 from wheelyard.operations.documentation import FRONT, Documentation, find_folder, read_folder
 
@@ -74,27 +77,61 @@ def test_a_page_that_fails_ends_the_others_only_without_a_process(
     assert result == shown
 
 
+class HangingProcess:
+    """A process that answers nothing before it is killed."""
+
+    def __init__(self, begun: Event, killed: Event) -> None:
+        self.returncode = -signal.SIGKILL
+        self.stdin = BytesIO()
+        self.stdout = self
+        self.has_ended = False
+        self._begun = begun
+        self._killed = killed
+
+    def readline(self) -> bytes:
+        """Wait until a process is killed, and return the end of the answers."""
+        self._begun.set()
+        assert self._killed.wait(TIMEOUT_SECONDS)
+        return b""
+
+    def kill(self) -> None:
+        """End the wait for an answer."""
+        self._killed.set()
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, *_: object) -> None:
+        """Note the end."""
+        self.has_ended = True
+
+
 def test_the_end_of_the_server_waits_for_no_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that ends while a page is rendered kills the process that renders it."""
+    """A server that ends while a page is rendered kills the process, and leaves none behind."""
     begun, killed = Event(), Event()
+    started = list[HangingProcess]()
 
-    def render(*_: object) -> dict[str, str]:
-        begun.set()
-        killed.wait(TIMEOUT_SECONDS)
-        return {"problem": "unavailable"}
+    def start() -> HangingProcess:
+        started.append(HangingProcess(begun, killed))
+        return started[-1]
 
-    monkeypatch.setattr(RenderProcess, "render", render)
-    monkeypatch.setattr(RenderProcess, "kill", lambda _: killed.set())
+    monkeypatch.setattr(child_process, "_start", start)
+    # the limit of a page would kill the process as well
+    monkeypatch.setattr(child_process, "START_SECONDS", 2 * TIMEOUT_SECONDS)
     (tmp_path / "README.md").write_text("# Acme")
     documentation = Documentation(tmp_path)
-    documentation.render(FRONT)
+    job = documentation.render(FRONT)
     assert begun.wait(TIMEOUT_SECONDS)
 
     documentation.close()
 
     assert killed.is_set()
+    assert job is not None
+    assert job.done()
+    assert job.result() is None
+    assert all(process.has_ended for process in started)
 
 
 @pytest.mark.parametrize("problem", ["markup", "complex", "unavailable"])

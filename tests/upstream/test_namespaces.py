@@ -12,6 +12,8 @@ from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import look, page_of
 from tests.upstream.settings import front
 from wheelyard.errors import Conflict
+from wheelyard.model.index_file import read_tables
+from wheelyard.operations.applying import ApplyOptions, SourcedTables
 
 ACME = {"name": "acme", "owners": ["user:ana@acme.dev"]}
 
@@ -57,6 +59,25 @@ def test_public_names_in_use_are_asked_about(server: InProcessServer) -> None:
     assert page_of(server, "acme-core").page["files"] == []
     assert look(server, "/project/acme-core/", accept="text/html").status == 404
     assert b"acme-core" not in look(server, "/search.json?q=acme").body
+
+
+def test_a_file_asks_about_public_names_in_use(server: InProcessServer) -> None:
+    """A file whose namespace hides public packages in use names them, until somebody confirms."""
+    assert page_of(server, "acme-core").files
+    server.index.upstream.pages.flush()  # type: ignore[union-attr]
+    applying = server.index.server.applying
+    file = SourcedTables("team.toml", read_tables({"namespace": [ACME]}, ()))
+    (shown,) = applying.apply([file], "local:bo", ApplyOptions(dry_run=True))
+    with pytest.raises(Conflict) as refused:
+        applying.apply([file], "local:bo", ApplyOptions())
+    assert refused.value.code == "hides_public_names"
+    assert refused.value.message.endswith("would not be served any more: acme-core.")
+    assert shown.problems == (refused.value.message,)
+    assert not applying.show().namespace
+
+    applying.apply([file], "local:bo", ApplyOptions(even_if_public=True))
+
+    assert applying.show().namespace == (ACME,)
 
 
 def test_a_namespace_is_private_in_every_index(
