@@ -109,7 +109,7 @@ class HangingProcess:
 def test_the_end_of_the_server_waits_for_no_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that ends while a page is rendered kills the process, and leaves none behind."""
+    """A server that ends while a page is rendered kills the process, and starts no other one."""
     begun, killed = Event(), Event()
     started = list[HangingProcess]()
 
@@ -131,7 +131,7 @@ def test_the_end_of_the_server_waits_for_no_page(
     assert job is not None
     assert job.done()
     assert job.result() is None
-    assert all(process.has_ended for process in started)
+    assert [process.has_ended for process in started] == [True]
 
 
 @pytest.mark.parametrize("problem", ["markup", "complex", "unavailable"])

@@ -23,8 +23,8 @@ class RenderProcess:
     """
     A process that renders one description after the other.
 
-    The process is started when it is needed, and again after it has ended. Only one thread may use
-    an object, and any thread may call `kill`.
+    The process is started when it is needed, and again after it has ended, until `kill`. Only one
+    thread may use an object, and any thread may call `kill`.
 
     Args:
         is_own: Whether the texts are our documentation, and not descriptions by strangers.
@@ -33,6 +33,7 @@ class RenderProcess:
     def __init__(self, *, is_own: bool = False) -> None:
         self._is_own = is_own
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_killed = False
 
     def render(self, text: str, markup: str) -> dict[str, str]:
         """
@@ -45,6 +46,8 @@ class RenderProcess:
         request = {"text": text, "markup": markup, "own": self._is_own}
         # twice, as the process may have ended for another reason than this description
         for _ in range(2):
+            if self._is_killed:
+                break
             try:
                 if self._process is None:
                     self._process = _start()
@@ -60,7 +63,12 @@ class RenderProcess:
         return {"problem": "unavailable"}
 
     def kill(self) -> None:
-        """Kill the process, in any thread. A thread that waits for its answer gets a `problem`."""
+        """
+        Kill the process, in any thread, and start no other one.
+
+        A thread that waits for an answer gets a `problem`.
+        """
+        self._is_killed = True
         process = self._process
         if process is not None:
             process.kill()
