@@ -98,6 +98,11 @@ EXAMPLES: Final = (
                 words="'demo' is private here, and decisions are about public packages",
                 command="upstream block demo",
             ),
+            Refusal(
+                body={"reason": "two\nlines"},
+                code="invalid_field",
+                words="A reason has the character",
+            ),
         ),
         command=Command(
             line="upstream block demo-public 2.0 --reason broken",
@@ -136,6 +141,11 @@ EXAMPLES: Final = (
                 code="invalid_field",
                 words="The rule malicious is lifted for one version only",
                 command="upstream approve demo-public --despite malicious",
+            ),
+            Refusal(
+                body={"reason": "two\nlines"},
+                code="invalid_field",
+                words="A reason has the character",
             ),
         ),
         command=Command(

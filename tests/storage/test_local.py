@@ -1,11 +1,14 @@
 """LocalStore is a Store, as a static site too, and a few things more that only a folder can be."""
 
+import fcntl
 import multiprocessing
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from errno import EACCES, EDQUOT, EIO, ENOSPC, EROFS
 from os.path import samestat
 from pathlib import Path
 from random import Random
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +16,7 @@ import pytest
 from tests.refused import refused
 from tests.storage.conformance import StoreConformance
 from wheelyard.errors import STORAGE_FULL, Conflict, Unavailable
-from wheelyard.storage.base import ABSENT, Key, Store, Stored
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 from wheelyard.storage.filesystem import remote_file_system, write_all
 from wheelyard.storage.local import LocalStore, require_place
 from wheelyard.storage.reserve import RESERVE, RESERVE_BYTES
@@ -141,6 +144,36 @@ def test_no_process_loses_an_increment(tmp_path: Path) -> None:
     found = store.get(COUNTER)
     assert isinstance(found, Stored)
     assert int(found.body) == PROCESSES * INCREMENTS
+
+
+def test_a_write_while_another_one_replaces_the_object(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes over a version while another writer replaces it is told that it has lost."""
+    store, other = (LocalStore(tmp_path, Random(seed)) for seed in range(2))
+    version = store.put(COUNTER, b"0", ABSENT)
+    has_come_far = Event()  # to the lock, or without one to the end
+    late = list[Future[ObjectVersion]]()
+    replace, flock = os.replace, fcntl.flock
+
+    def lock(descriptor: int, mode: int) -> None:
+        has_come_far.set()
+        flock(descriptor, mode)
+
+    def replace_slowly(old: str, new: str, *, dst_dir_fd: int) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        monkeypatch.setattr("wheelyard.storage.local.flock", lock)
+        late.append(pool.submit(other.put, COUNTER, b"late", version))
+        late[0].add_done_callback(lambda _: has_come_far.set())
+        assert has_come_far.wait(30)
+        replace(old, new, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "replace", replace_slowly)
+    store.put(COUNTER, b"early", version)
+
+    with pytest.raises(Conflict):
+        late[0].result()
+    assert b"".join(store.read(COUNTER)) == b"early"
 
 
 def test_objects_of_one_tick_of_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,6 +258,8 @@ def test_one_file(public: FakeUpstream, tmp_path: Path) -> None:
             assert (status, code) == (403, "upstream_refused")
             assert "status 451" in message
             assert "Quarantined" in message
+        metrics = look(server, "/metrics").body.decode()
+        assert 'upstream_requests_total{kind="file",status="451"} 2.0' in metrics
         public.behave_files("evil")
         assert look(server, link).body == PACKAGE.body
 
