@@ -196,6 +196,7 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "size-off": lambda: ended(size=200),
         "offset-off": lambda: ended(offset=100),
         "split-over-disks": lambda: ended(disk=1),
+        "begins-on-another-disk": lambda: ended(start=1),
         "64-bit-end-differs": lambda: widened(end={"entries": 3}),
         "no-64-bit-locator": lambda: widened(no_locator={}),
         "locator-elsewhere": lambda: widened(locator={"offset": 7}),

@@ -14,7 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.attestations.authority import PUBLISH, SLSA, Authority, Identity, github, gitlab, google
+from tests.attestations.authority import (
+    PUBLISH,
+    SLSA,
+    Authority,
+    Identity,
+    circleci,
+    github,
+    gitlab,
+    google,
+)
 from tests.refused import refused
 from wheelyard.archive.attestation_verifier import AttestationVerifier
 from wheelyard.errors import INVALID_ATTESTATIONS, Invalid
@@ -394,13 +403,62 @@ class _Text:
         return self._text.encode()
 
 
-def test_no_publisher_of_an_unknown_kind_has_signed(verifier: AttestationVerifier) -> None:
-    """A provenance of a kind of publisher that no certificate names is refused."""
-    bundle = {"publisher": {"kind": "Other"}, "attestations": [_good()]}
+GITHUB: Final = {"kind": "GitHub", "repository": "acme/widget", "workflow": "release.yml"}
+GITLAB: Final = {"kind": "GitLab", "repository": "acme/x", "workflow_filepath": ".gitlab-ci.yml"}
+GOOGLE: Final = {"kind": "Google", "email": "release@acme.iam.gserviceaccount.com"}
+CIRCLECI: Final = {"kind": "CircleCI", "project_id": "p1", "pipeline_definition_id": "d1"}
+EVIL: Final = "https://issuer.evil"
+
+
+@pytest.mark.parametrize(
+    ("identity", "publisher"),
+    [
+        (github(), {**GITHUB, "repository": "acme/other"}),
+        (github(), {**GITHUB, "workflow": "test.yml"}),
+        (gitlab(), GITLAB),
+        (google("other@acme.iam.gserviceaccount.com"), GOOGLE),
+        (Identity(EVIL, google().subject), GOOGLE),
+        (circleci("p1", "d2"), CIRCLECI),
+        (Identity(EVIL, circleci("p1", "d1").subject), CIRCLECI),
+        (github(), {"kind": "Other"}),
+    ],
+    ids=[
+        "another repository",
+        "another workflow",
+        "another repository at GitLab",
+        "another account",
+        "another issuer of an account",
+        "another pipeline",
+        "another issuer of a pipeline",
+        "an unknown kind",
+    ],
+)
+def test_a_publisher_who_has_not_signed_is_refused(
+    verifier: AttestationVerifier, identity: Identity, publisher: dict[str, str]
+) -> None:
+    """A provenance that names another publisher than the signer, or one of no kind, is refused."""
+    attestation = authority().attest(NAME, DIGEST, identity)
+    bundle = {"publisher": publisher, "attestations": [attestation]}
     body = json.dumps({"version": 1, "attestation_bundles": [bundle]}).encode()
 
-    with pytest.raises(Invalid, match="one is said to be of 'Other', and was signed by"):
+    with refused(Invalid, INVALID_ATTESTATIONS, "one is said to be of .*, and was signed by"):
         verifier.verify_provenance(body, NAME, DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("identity", "publisher"),
+    [(github(), GITHUB), (google(), GOOGLE), (circleci("p1", "d1"), CIRCLECI)],
+    ids=["GitHub", "Google", "CircleCI"],
+)
+def test_a_publisher_who_has_signed_is_accepted(
+    verifier: AttestationVerifier, identity: Identity, publisher: dict[str, str]
+) -> None:
+    """A provenance holds that names the publisher who has signed."""
+    attestation = authority().attest(NAME, DIGEST, identity)
+    bundle = {"publisher": publisher, "attestations": [attestation]}
+    body = json.dumps({"version": 1, "attestation_bundles": [bundle]}).encode()
+
+    verifier.verify_provenance(body, NAME, DIGEST)
 
 
 def test_no_provenance_is_read_of_noise() -> None:

@@ -68,6 +68,7 @@ LARGE = json.dumps(
         (f"{DECLARED}" + "".join(f'<a href="{n}/">{n}</a>\n' for n in MANY), HTML),
         ('<a href="zope.interface/">zope.interface</a> <a href="a_b/">A-b</a>', HTML),
         (NGINX, HTML),
+        (f'<base href="{URL}"><a href="six/">six</a>', HTML),
     ],
 )
 def test_a_list_of_projects(body: str, kind: str) -> None:
@@ -97,6 +98,7 @@ def test_a_list_of_projects(body: str, kind: str) -> None:
         ('<a href="/login/">Sign in to the network</a>', HTML, OTHER_PAGE),
         ('<form action="/"><a href="login/">login</a></form>', HTML, OTHER_PAGE),
         ('<a href="https://other.example/six/">six</a>', HTML, OTHER_PAGE),
+        ('<base href="https://other.example/"><a href="six/">six</a>', HTML, OTHER_PAGE),
         ('<a href="https://other.example/simple/six/">six</a>', HTML, OTHER_PAGE),
         (f'{DECLARED}<a href="/six/">six</a>', HTML, OTHER_PAGE),
         ('<a href="simple/">simple/</a><a href="packages/">packages/</a>', HTML, OTHER_PAGE),

@@ -63,8 +63,9 @@ def test_approver_decides_about_some_names(harness: IndexHarness) -> None:
         decisions = packages.SeveralDecisions(
             verdict=Verdict.BLOCKED, packages=several, dry_run=dry_run
         )
-        with refused(Forbidden, "may not approve 'requests'"):
+        with pytest.raises(Forbidden, match="may not approve 'requests'") as unfit:
             bo.call(packages.decide, decisions)
+        assert "--can approve --project requests" in in_terminal(unfit.value)
     names = (NUMPY, REQUESTS, "flask", "numba")
     with refused(Forbidden, "may not approve 'flask', 'requests', so nothing was decided"):
         bo.call(
