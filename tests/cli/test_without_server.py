@@ -1075,6 +1075,26 @@ def test_what_a_server_answers_is_told(
     assert done.stderr.endswith(told), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "path"), [((), ""), (("--index", "dev"), "dev/")], ids=["main", "another index"]
+)
+def test_the_chosen_index_of_a_server_is_asked(
+    wheelyard: Typed, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], path: str
+) -> None:
+    """A command about packages asks the index that its option names, and main without one."""
+    asked = list[str]()
+
+    def answer(connection: ApiConnection, *sent: Any, **_: object) -> object:  # noqa: ANN401 - any body
+        asked.append(connection.server.redacted)
+        return convert(PROJECT, sent[2])
+
+    monkeypatch.setattr(ApiConnection, "send", answer)
+
+    done = wheelyard("list", "acme", "--server", URL, *options, WHEELYARD_TOKEN=TOKEN.text)
+
+    assert (done.returncode, asked) == (0, [f"{URL}{path}"])
+
+
 def test_the_warnings_of_an_upload_name_its_file(
     wheelyard: Typed, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
