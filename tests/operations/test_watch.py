@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from threading import Event
 
 import pytest
 from msgspec import field
 from packaging.utils import NormalizedName
 
-from tests.distributions import make_sdist, make_wheel
+from tests.distributions import Distribution, make_sdist, make_wheel
 from tests.fake_gcs.server import running_fake_gcs
 from tests.fake_store import FakeStore, Fault, FaultKind
 from tests.fake_time import Clock
@@ -105,6 +106,45 @@ def test_new_files_are_imported_when_two_looks_agree(watched_folder: WatchHarnes
 
     assert watched_folder.listed() == {WHEEL.filename, SDIST.filename}
     assert watched_folder.log == ["imported 1 file", "imported 1 file"]
+
+
+class OnePause(Event):
+    """An event that is set by the first wait, whose seconds it notes."""
+
+    seconds = 0.0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Note the seconds of the wait."""
+        self.seconds = timeout or 0
+        self.set()
+        return True
+
+
+@pytest.mark.parametrize(
+    ("files", "pause"), [((), 40.0), ((WHEEL,), 1.0)], ids=["nothing new", "a new file"]
+)
+def test_a_folder_that_takes_long_to_list_is_listed_seldom(
+    watched_folder: WatchHarness,
+    monkeypatch: pytest.MonkeyPatch,
+    files: tuple[Distribution, ...],
+    pause: float,
+) -> None:
+    """A folder is listed twenty times as seldom as that takes, while nothing new comes."""
+    list_entries = FolderTree.entries
+
+    def list_slowly(tree: FolderTree) -> Iterator[SourceItem]:
+        watched_folder.index.clock.advance(seconds=2)
+        yield from list_entries(tree)
+
+    monkeypatch.setattr(FolderTree, "entries", list_slowly)
+    for made in files:
+        watched_folder.settle(made.write(watched_folder.folder))
+    watch = watched_folder.watch()
+    watch.stopped = OnePause()
+
+    watch.run()
+
+    assert watch.stopped.seconds == pause
 
 
 def test_what_is_no_distribution_is_passed_over_in_silence(watched_folder: WatchHarness) -> None:
