@@ -24,7 +24,6 @@ from wheelyard.exporting.site_folder import (
     Options,
     RequestedOptions,
     SiteFolder,
-    page_generator,
 )
 from wheelyard.settings.sections import (
     MEMORY_LOCATION,
@@ -107,11 +106,10 @@ def test_what_is_in_the_way_is_refused(site: SiteFolder, root: Path, key: Key) -
 def test_empty_folders_of_a_killed_export_are_removed(
     site: SiteFolder, root: Path, tmp_path: Path
 ) -> None:
-    """Empty folders of a killed export, and locks of earlier versions, go; none behind a link."""
+    """Empty folders, half pages and locks that exports have left go, and none behind a link."""
     for former in (".spool", ".locks"):
         (root / former).mkdir()
         (root / former / "lock").write_bytes(b"")
-    """Empty folders and half pages of a killed export are removed, and none behind a link."""
     (tmp_path / "outside" / "empty").mkdir(parents=True)
     (root / "files").symlink_to(tmp_path / "outside")
     (root / "simple" / "b" / "c").mkdir(parents=True)
@@ -346,23 +344,3 @@ def test_no_copies_are_made_in_the_place_of_the_stores_files(
     linking = RequestedOptions(files_url="https://files.example.com/open/files")
     assert not open_export(index, location, linking, ignore).owns_files
     assert open_export(index, f"{location}/copied", RequestedOptions(), ignore).owns_files
-
-
-def test_a_site_knows_by_which_code_its_pages_are_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What makes pages is another one after a change of its code, but not of compiled code."""
-    module, compiled = (tmp_path / "exporting" / name for name in ("site.py", "site.pyc"))
-    module.parent.mkdir()
-    monkeypatch.setattr(site_folder, "__file__", str(module))
-    generators = list[str]()
-    for path in (module, compiled, module):
-        path.write_bytes(b"%d" % len(generators))
-        page_generator.cache_clear()
-        generators.append(page_generator())
-    page_generator.cache_clear()
-
-    first, with_compiled, changed = generators
-
-    assert first == with_compiled
-    assert changed != first
