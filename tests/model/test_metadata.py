@@ -9,7 +9,13 @@ from packaging.utils import NormalizedName
 from tests.refused import refused
 from wheelyard.errors import Invalid
 from wheelyard.model.import_names import ImportName, Imports
-from wheelyard.model.metadata import CoreMetadata, metadata_warnings, parse_any, parse_metadata
+from wheelyard.model.metadata import (
+    HEADER_LIMIT,
+    CoreMetadata,
+    metadata_warnings,
+    parse_any,
+    parse_metadata,
+)
 
 HEAD = "Metadata-Version: 2.4\nName: demo\nVersion: 1.0\n"
 
@@ -287,6 +293,12 @@ def test_project_urls_are_bounded() -> None:
     core = parsed("".join(f"Project-URL: {number}, https://x\n" for number in range(65)))
     assert len(core.project_urls) == 64
     assert core.project_urls[-1] == ("63", "https://x")
+
+
+def test_a_header_that_is_too_long_is_named() -> None:
+    """The refusal of a long header says which one it is, and has nothing of its value."""
+    with refused(Invalid, "invalid_metadata", "65536 characters, here 'Summary'. Correct it"):
+        parsed(f"Summary: {'x' * (HEADER_LIMIT + 1)}\n")
 
 
 def test_ten_thousand_headers_are_accepted() -> None:
