@@ -82,6 +82,26 @@ def circleci(project: str, definition: str) -> Identity:
     return Identity("https://oidc.circleci.com", subject)
 
 
+GITHUB: Final = {"kind": "GitHub", "repository": "Acme/widget", "workflow": "release.yml"}
+GITLAB: Final = {
+    "kind": "GitLab",
+    "repository": "acme/tools/widget",
+    "workflow_filepath": ".gitlab-ci.yml",
+}
+GOOGLE: Final = {"kind": "Google", "email": "release@acme.iam.gserviceaccount.com"}
+CIRCLECI: Final = {"kind": "CircleCI", "project_id": "p1", "pipeline_definition_id": "d1"}
+"""The publishers of those who sign, as a provenance names them."""
+
+
+def provenance_of(*bundles: tuple[Mapping[str, Any], Mapping[str, Any]]) -> bytes:
+    """Return a provenance with an attestation for each publisher."""
+    described = [
+        {"publisher": publisher, "attestations": [attestation]}
+        for publisher, attestation in bundles
+    ]
+    return json.dumps({"version": 1, "attestation_bundles": described}).encode()
+
+
 class Authority:
     """The three services, with keys that are made on the spot."""
 

@@ -12,7 +12,19 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests import attestations
-from tests.attestations.authority import Authority, Identity, circleci, github, gitlab, google
+from tests.attestations.authority import (
+    CIRCLECI,
+    GITHUB,
+    GITLAB,
+    GOOGLE,
+    Authority,
+    Identity,
+    circleci,
+    github,
+    gitlab,
+    google,
+    provenance_of,
+)
 from tests.distributions import Distribution
 from tests.http.in_process import InProcessServer, in_process
 from tests.upstream.fake_pages import FakeFile, Fault
@@ -32,14 +44,6 @@ from wheelyard.wiring.warnings import index_warnings
 WHEEL = "requests-2.0-py3-none-any.whl"
 PATH = f"/integrity/requests/2.0/{WHEEL}/provenance"
 MAIN_RULE = "[main]\nread = 'anyone'\nverified = true\n"
-GITHUB = {"kind": "GitHub", "repository": "Acme/widget", "workflow": "release.yml"}
-GITLAB = {
-    "kind": "GitLab",
-    "repository": "acme/tools/widget",
-    "workflow_filepath": ".gitlab-ci.yml",
-}
-CIRCLECI = {"kind": "CircleCI", "project_id": "p1", "pipeline_definition_id": "d1"}
-GOOGLE = {"kind": "Google", "email": "release@acme.iam.gserviceaccount.com"}
 PUBLICLY_SIGNED = "9bb1add04b1b4e182be6b0b80931593f7a291eb49d69b4fd728a5d4cbcdc4bd3"
 """The SHA-256 of the file that `public.provenance` is about."""
 HTML = "application/vnd.pypi.simple.v1+html"
@@ -55,15 +59,6 @@ def authority() -> Authority:
 def package() -> Distribution:
     """A public wheel."""
     return public_wheel("requests", "2.0")
-
-
-def document(*bundles: tuple[Mapping[str, Any], Mapping[str, Any]]) -> bytes:
-    """Return a provenance with an attestation for each publisher."""
-    described = [
-        {"publisher": publisher, "attestations": [attestation]}
-        for publisher, attestation in bundles
-    ]
-    return json.dumps({"version": 1, "attestation_bundles": described}).encode()
 
 
 def offer(upstream: FakeUpstream, package: Distribution, provenance: bytes) -> None:
@@ -102,7 +97,7 @@ def test_a_provenance_is_passed_on(
     tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution
 ) -> None:
     """The page names this index as the place of a public provenance, which is fetched once."""
-    provenance = document((GITHUB, authority.attest(package.filename, package.sha256)))
+    provenance = provenance_of((GITHUB, authority.attest(package.filename, package.sha256)))
     offer(upstream, package, provenance)
     with serving(tmp_path, upstream) as server:
         listed = page_of(server, "requests").files[WHEEL]["provenance"]
@@ -130,9 +125,9 @@ def test_what_is_not_passed_on(
     """A provenance that is about other bytes, or about none, is refused and not kept."""
     good = authority.attest(package.filename, package.sha256)
     for wrong in (
-        document((GITHUB, authority.attest(package.filename, "0" * 64))),
-        document(),
-        document((GITHUB, authority.attest(package.filename, package.sha256))).replace(
+        provenance_of((GITHUB, authority.attest(package.filename, "0" * 64))),
+        provenance_of(),
+        provenance_of((GITHUB, authority.attest(package.filename, package.sha256))).replace(
             b'"version": 1,', b'"version": 2,', 1
         ),
         json.dumps(
@@ -182,7 +177,7 @@ def test_what_holds_is_sent(
 ) -> None:
     """With the rule `verified`, a file is sent whose attestations hold for the publisher named."""
     attestation = authority.attest(package.filename, package.sha256, identity)
-    offer(upstream, package, document((publisher, attestation)))
+    offer(upstream, package, provenance_of((publisher, attestation)))
     with serving(tmp_path, upstream, authority, verified=True) as server:
         assert file_of(server, "requests", WHEEL).body == package.body
         assert file_of(server, "requests", WHEEL, ".metadata").body == package.metadata
@@ -211,14 +206,14 @@ def test_what_does_not_hold_is_refused(
     of_file = package.filename, package.sha256
     good = authority.attest(*of_file)
     wrong = {
-        "signed by": document(({**GITHUB, "repository": "acme/other"}, good)),
-        "acme/widget": document(({**GITHUB, "workflow": "test.yml"}, good)),
-        "'CircleCI": document((CIRCLECI, good)),
-        "'Other'": document(({"kind": "Other"}, good)),
-        "confirmed by": document((GITLAB, good)),
-        "another authority": document((GITHUB, Authority().attest(*of_file))),
-        "1 to 20": document(*[(GITHUB, good)] * 21),
-        "is about": document((GITHUB, authority.attest("other-2.0.tar.gz", package.sha256))),
+        "signed by": provenance_of(({**GITHUB, "repository": "acme/other"}, good)),
+        "acme/widget": provenance_of(({**GITHUB, "workflow": "test.yml"}, good)),
+        "'CircleCI": provenance_of((CIRCLECI, good)),
+        "'Other'": provenance_of(({"kind": "Other"}, good)),
+        "confirmed by": provenance_of((GITLAB, good)),
+        "another authority": provenance_of((GITHUB, Authority().attest(*of_file))),
+        "1 to 20": provenance_of(*[(GITHUB, good)] * 21),
+        "is about": provenance_of((GITHUB, authority.attest("other-2.0.tar.gz", package.sha256))),
     }
     for why, provenance in wrong.items():
         offer(upstream, package, provenance)
@@ -236,7 +231,7 @@ def test_what_does_not_hold_is_refused(
 def forged(authority: Authority, package: Distribution) -> bytes:
     """Return a provenance that names another publisher than has signed."""
     attestation = authority.attest(package.filename, package.sha256)
-    return document(({**GITHUB, "repository": "acme/other"}, attestation))
+    return provenance_of(({**GITHUB, "repository": "acme/other"}, attestation))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +252,7 @@ def test_what_was_refused_is_hidden(
 ) -> None:
     """A file that was refused is on no page any more, until the project is refreshed."""
     old = public_wheel("requests", "1.0")
-    offer(upstream, old, document((GITHUB, authority.attest(old.filename, old.sha256))))
+    offer(upstream, old, provenance_of((GITHUB, authority.attest(old.filename, old.sha256))))
     offer(upstream, package, forged(authority, package))
     with serving(tmp_path, upstream, authority, **settings) as server:
         assert [*page_of(server, "requests").files] == [old.filename, WHEEL]
@@ -267,7 +262,7 @@ def test_what_was_refused_is_hidden(
 
         assert [*page_of(server, "requests").files] == [old.filename]
         assert not list((tmp_path / "store").rglob(f"{WHEEL}.provenance"))
-        good = document((GITHUB, authority.attest(package.filename, package.sha256)))
+        good = provenance_of((GITHUB, authority.attest(package.filename, package.sha256)))
         offer(upstream, package, good)
         upstream_index = server.index.upstream
         assert upstream_index is not None
@@ -281,7 +276,7 @@ def test_offline_pages_have_what_holds(
 ) -> None:
     """While offline, an index with the rule lists the kept files whose attestations hold."""
     old = public_wheel("requests", "1.0")
-    offer(upstream, old, document((GITHUB, authority.attest(old.filename, old.sha256))))
+    offer(upstream, old, provenance_of((GITHUB, authority.attest(old.filename, old.sha256))))
     offer(upstream, package, forged(authority, package))
     with serving(tmp_path, upstream) as server:
         for made in (old, package):
@@ -305,7 +300,7 @@ def test_a_provenance_that_cannot_be_had(
 ) -> None:
     """With the rule `verified`, a file whose index has lost its provenance is refused."""
     attestation = authority.attest(package.filename, package.sha256)
-    offer(upstream, package, document((GITHUB, attestation)))
+    offer(upstream, package, provenance_of((GITHUB, attestation)))
     with serving(tmp_path, upstream, authority, verified=True) as server:
         page_of(server, "requests")
         (project,) = upstream.projects.values()
@@ -343,7 +338,7 @@ def test_a_provenance_that_nobody_can_verify(
     """With the rule `verified`, a file is hidden, with the reason, that nobody can verify."""
     monkeypatch.setattr(FakeFile, "provenance_path", place + PATH)
     attestation = authority.attest(package.filename, package.sha256)
-    offer(upstream, package, document((GITHUB, attestation)))
+    offer(upstream, package, provenance_of((GITHUB, attestation)))
     upstream.behave("requests", *faults)
     with serving(tmp_path, upstream, authority) as server:
         link = link_of(server, "requests", WHEEL)
@@ -360,7 +355,7 @@ def test_an_explanation_while_the_index_is_away(
 ) -> None:
     """While nobody can fetch a provenance, `why` does not say that a file is sent."""
     attestation = authority.attest(package.filename, package.sha256)
-    offer(upstream, package, document((GITHUB, attestation)))
+    offer(upstream, package, provenance_of((GITHUB, attestation)))
     with serving(tmp_path, upstream, authority, verified=True) as server:
         page_of(server, "requests")
         upstream.stop()
@@ -385,10 +380,10 @@ def test_an_index_may_ask_for_signatures(
     tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Distribution
 ) -> None:
     """The rule of an index is that of `[upstream]`: what holds is sent, all else is 404."""
-    good = document((GITHUB, authority.attest(package.filename, package.sha256)))
+    good = provenance_of((GITHUB, authority.attest(package.filename, package.sha256)))
     offer(upstream, package, good)
     other = public_wheel("requests", "3.0")
-    bad = document((GITHUB, Authority().attest(other.filename, other.sha256)))
+    bad = provenance_of((GITHUB, Authority().attest(other.filename, other.sha256)))
     offer(upstream, other, bad)
     with serving(tmp_path, upstream, authority, MAIN_RULE) as server:
         assert file_of(server, "requests", WHEEL).body == package.body

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.attestations.authority import Authority, github
+from tests.attestations.authority import GITHUB, Authority, github, provenance_of
 from tests.cli.conftest import Serve, Typed
 from tests.cli.conftest import serve as _serve
 from tests.cli.conftest import wheelyard as _wheelyard
@@ -14,7 +14,6 @@ from tests.index_tables import put_tables_at, toml_of
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.test_provenance import GITHUB, document
 
 pytestmark = pytest.mark.integration
 wheelyard, serve = _wheelyard, _serve
@@ -27,7 +26,7 @@ def test_a_public_file_is_verified_by_a_server(
 ) -> None:
     """A server has the provenance of a public file, also below an index, and a store has none."""
     authority, folder = Authority(), sandbox.folder
-    provenance = document((GITHUB, authority.attest(SIGNED.filename, SIGNED.sha256, github())))
+    provenance = provenance_of((GITHUB, authority.attest(SIGNED.filename, SIGNED.sha256, github())))
     upstream.publish(replace(FakeFile.of(SIGNED), provenance=provenance), FakeFile.of(UNSIGNED))
     (folder / "root.json").write_text(authority.trusted_root)
     for package in (SIGNED, UNSIGNED):
