@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
@@ -317,6 +318,11 @@ class Scenario:
         # a grant or a decision is made once more by who asks for it again
         if not any(isinstance(wish, RecordIntent) for wish in self.intents.values()):
             yield from self.violations(store, dict.fromkeys(self.intents, "tried again"))
+
+
+def are_like(told: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    """Return whether each text that a writer was told matches its pattern, with `*` for any."""
+    return all(fnmatchcase(text, like) for text, like in zip(told, patterns, strict=True))
 
 
 def follow(index: Index) -> str:

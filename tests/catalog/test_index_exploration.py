@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.explorer import Explorer, Stop
+from tests.catalog.explorer import Explorer, Stop, are_like
 from tests.catalog.invariants import committed, document
 from tests.catalog.processes import Process, Processes, opened
 from tests.catalog.scheduler import Call, OrdinalStore, Work
@@ -232,7 +231,7 @@ def test_who_comes_in_between_is_noticed(
     """Of an upload and a change of an index that meet anywhere, one is refused and says why."""
     told = scenario(tmp_path).play(*stops)
 
-    assert all(fnmatchcase(*pair) for pair in zip(told, answers, strict=True)), told
+    assert are_like(told, answers), told
 
 
 FAULTS = [0, pytest.param(1, marks=pytest.mark.weekly)]

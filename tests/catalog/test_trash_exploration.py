@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.catalog.explorer import APART, Explorer, InvariantViolated, Scenario, Stop
+from tests.catalog.explorer import APART, Explorer, InvariantViolated, Scenario, Stop, are_like
 from tests.catalog.invariants import DEMO, AnyIntent, RemovalIntent, WriteIntent
 from tests.catalog.scheduler import Call
 from tests.distributions import make_wheel
@@ -86,7 +85,7 @@ def test_who_comes_in_between_is_noticed(
     """Who restores or removes what somebody else changes meanwhile is told what has happened."""
     told = Explorer(scenario(tmp_path), faults=0).play(stop)
 
-    assert all(fnmatchcase(*pair) for pair in zip(told, answers, strict=True)), told
+    assert are_like(told, answers), told
 
 
 @pytest.mark.slow
