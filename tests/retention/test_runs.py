@@ -452,10 +452,6 @@ def test_a_daily_run_says_which_rule_does_nothing(
     assert caplog.messages.count(f"retention: rule 1: {why}") == 1
 
 
-class ServerEnds(BaseException):
-    """Ends the thread of a daily run."""
-
-
 @pytest.mark.parametrize("is_away", [False, True], ids=["a store", "a store that is away"])
 def test_a_server_looks_for_the_daily_run_for_ever(
     harness: IndexHarness, caplog: pytest.LogCaptureFixture, *, is_away: bool
@@ -471,7 +467,7 @@ def test_a_server_looks_for_the_daily_run_for_ever(
     def pause(seconds: float) -> None:
         pauses.append(seconds)
         if sum(pauses) > 2 * 86_400:
-            raise ServerEnds
+            raise ProcessCrash
         harness.clock.advance(seconds=seconds)
 
     looks = list[float]()
@@ -479,12 +475,12 @@ def test_a_server_looks_for_the_daily_run_for_ever(
     def find_retention() -> Retention | None:
         looks.append(harness.clock.elapsed)
         if len(looks) > 200:
-            raise ServerEnds
+            raise ProcessCrash
         return index.server.retention
 
     runtime = replace(index.server.runtime, pause=pause)
     began = harness.clock.elapsed
-    with pytest.raises(ServerEnds):
+    with pytest.raises(ProcessCrash):
         DailyRetention(find_retention, runtime).run()
 
     assert looks[0] == began

@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.distributions import Distribution, make_sdist, make_wheel
-from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind
+from tests.fake_store import ALWAYS, Before, FakeStore, Fault, FaultKind, ProcessCrash
 from tests.in_process_network import NetworkOrPorts
 from tests.metrics import samples
 from tests.operations.in_memory_index import ALICE, remove_now
@@ -794,10 +794,6 @@ def test_metrics_forget_a_webhook_that_is_removed(hooks: WebhookHarness) -> None
     assert samples_of(server, waiting) == samples_of(server, dead) == {}
 
 
-class ServerEnds(BaseException):
-    """Ends the thread of a dispatcher."""
-
-
 class Commits(threading.Event):
     """Notes the looks of a dispatcher that waits for commits, and ends it at the third one."""
 
@@ -810,7 +806,7 @@ class Commits(threading.Event):
         """Commit something at once."""
         self.calls.append(("wait", timeout))
         if self.calls.count(("wait", LOOK_SECONDS)) == 3:
-            raise ServerEnds
+            raise ProcessCrash
         self.commit()
         self.set()
         return True
@@ -833,7 +829,7 @@ def test_a_server_looks_after_each_commit_and_each_fault(
     def pause(seconds: float) -> None:
         calls.append(("pause", seconds))
         if calls.count(("pause", seconds)) == 4:
-            raise ServerEnds
+            raise ProcessCrash
 
     runtime = replace(server.runtime, pause=pause)
     versions = iter(["1.0", "2.0"])
@@ -848,7 +844,7 @@ def test_a_server_looks_after_each_commit_and_each_fault(
 
     monkeypatch.setattr(looking, "deliver_if_due", look)
 
-    with pytest.raises(ServerEnds):
+    with pytest.raises(ProcessCrash):
         looking.run()
 
     between_looks = [("wait", LOOK_SECONDS), ("pause", 1.0), "clear"]
