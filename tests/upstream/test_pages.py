@@ -65,6 +65,14 @@ def process_of_both(upstream: FakeUpstream, second_upstream: FakeUpstream) -> It
         yield asking
 
 
+@pytest.fixture
+def process_with_rare(process_of_both: Asking, second_upstream: FakeUpstream) -> Asking:
+    """One process of both that has the page of `rare`, which the second upstream alone has."""
+    second_upstream.publish(public_wheel("rare", "1.0"))
+    process_of_both.page("rare")
+    return process_of_both
+
+
 @contextmanager
 def refused(code: str, why: str = "", *, retry_after: int | None = 2) -> Iterator[None]:
     """Expect an Unavailable."""
@@ -528,32 +536,30 @@ def test_a_foreign_object_among_the_owners_is_passed_over(process_of_both: Askin
 
 
 def test_a_name_that_an_earlier_index_gets_later(
-    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+    process_with_rare: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """A name of the second index that the first one has now is shown again once it is forgotten."""
-    second_upstream.publish(public_wheel("rare", "1.0"))
-    process_of_both.page("rare")
-    second, rare = process_of_both.again(), canonicalize_name("rare")
+    second, rare = process_with_rare.again(), canonicalize_name("rare")
     second.page("rare")
     upstream.publish(public_wheel("rare", "99.0"))
-    process_of_both.clock.advance(seconds=599)
-    assert process_of_both.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
-    process_of_both.clock.advance(seconds=2)
+    process_with_rare.clock.advance(seconds=599)
+    assert process_with_rare.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
+    process_with_rare.clock.advance(seconds=2)
 
-    assert process_of_both.found("rare") is None
-    assert process_of_both.counted("owner_change") == 1
+    assert process_with_rare.found("rare") is None
+    assert process_with_rare.counted("owner_change") == 1
     upstream.drop("rare")  # that does not say which one was meant
     asked = len(upstream.asked("rare")), len(second_upstream.asked("rare"))
-    for process in (process_of_both, second, process_of_both.again()):
-        process_of_both.clock.advance(seconds=601)
+    for process in (process_with_rare, second, process_with_rare.again()):
+        process_with_rare.clock.advance(seconds=601)
         assert process.found("rare") is None
         assert process.pages.ask(rare)  # nobody may upload it by mistake
         assert "rare belongs to the upstream index second, and" in process.pages.why_contested(rare)
     assert (len(upstream.asked("rare")), len(second_upstream.asked("rare"))) == asked
 
-    assert process_of_both.pages.forget(rare) == "second"
-    process_of_both.clock.advance(seconds=6)
-    for process in (process_of_both, second):
+    assert process_with_rare.pages.forget(rare) == "second"
+    process_with_rare.clock.advance(seconds=6)
+    for process in (process_with_rare, second):
         assert process.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
         assert process.pages.why_contested(rare) == ""
 
@@ -573,17 +579,15 @@ def test_a_name_that_another_process_forgets_at_once(
 
 
 def test_what_an_earlier_index_has_is_not_forgotten_by_an_older_answer(
-    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+    process_with_rare: Asking, upstream: FakeUpstream
 ) -> None:
     """A name that an earlier index had stays hidden, though another process writes an old owner."""
-    second_upstream.publish(public_wheel("rare", "1.0"))
-    process_of_both.page("rare")
-    store = process_of_both.store
-    [(_, entry)] = process_of_both.pages.stored_owners()
+    store = process_with_rare.store
+    [(_, entry)] = process_with_rare.pages.stored_owners()
     old_owner = store.get(entry.key)
     assert isinstance(old_owner, Stored)
     full = FakeStore(store, StoreFault(FaultKind.NOT_DONE, "put", entry.key, times=99))
-    process = Asking(process_of_both.servers, clock=process_of_both.clock, store=full)
+    process = Asking(process_with_rare.servers, clock=process_with_rare.clock, store=full)
     with closing(process):
         upstream.publish(public_wheel("rare", "99.0"))
         process.clock.advance(seconds=601)
@@ -596,16 +600,14 @@ def test_what_an_earlier_index_has_is_not_forgotten_by_an_older_answer(
 
 
 def test_an_earlier_index_and_a_process_that_writes_nothing(
-    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+    process_with_rare: Asking, upstream: FakeUpstream
 ) -> None:
     """A read-only process hides the name as long as the earlier index has it, or the store says."""
     config = UpstreamConfig(servers=(), allow_private_networks=LOOPBACK, read_only=True)
-    second_upstream.publish(public_wheel("rare", "1.0"))
-    process_of_both.page("rare")
     reading = Asking(
-        process_of_both.servers,
-        clock=process_of_both.clock,
-        store=process_of_both.store,
+        process_with_rare.servers,
+        clock=process_with_rare.clock,
+        store=process_with_rare.store,
         config=config,
     )
     with closing(reading):
@@ -614,11 +616,11 @@ def test_an_earlier_index_and_a_process_that_writes_nothing(
                 upstream.publish(public_wheel("rare", "99.0"))
             else:
                 upstream.drop("rare")
-            process_of_both.clock.advance(seconds=601)
+            process_with_rare.clock.advance(seconds=601)
             assert (reading.found("rare") is None) == has_it
-        assert process_of_both.found("rare") is None  # this one writes it
+        assert process_with_rare.found("rare") is None  # this one writes it
         upstream.drop("rare")
-        process_of_both.clock.advance(seconds=601)
+        process_with_rare.clock.advance(seconds=601)
         assert reading.found("rare") is None
 
 
@@ -657,26 +659,24 @@ def test_a_damaged_owner(process_of_both: Asking, body: bytes) -> None:
 
 
 def test_an_earlier_index_is_seen_despite_another_writer(
-    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+    process_with_rare: Asking, upstream: FakeUpstream
 ) -> None:
     """That an earlier index has a name is stored, also if another process writes meanwhile."""
     rare = canonicalize_name("rare")
-    second_upstream.publish(public_wheel("rare", "1.0"))
-    process_of_both.page("rare")
     upstream.publish(public_wheel("rare", "99.0"))
-    process_of_both.clock.advance(seconds=601)
+    process_with_rare.clock.advance(seconds=601)
     gate, asked = upstream.hold("rare"), len(upstream.asked("rare"))
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(process_of_both.found, "rare")
+        late = pool.submit(process_with_rare.found, "rare")
         until(lambda: len(upstream.asked("rare")) > asked)
-        key = keys.upstream_page(process_of_both.servers[1].id, rare)
-        before = process_of_both.store.get(key)
+        key = keys.upstream_page(process_with_rare.servers[1].id, rare)
+        before = process_with_rare.store.get(key)
         assert isinstance(before, Stored)
-        process_of_both.store.put(key, before.body, None)
+        process_with_rare.store.put(key, before.body, None)
         gate.set()
         assert late.result() is None
 
-    assert process_of_both.again().pages.why_contested(rare) != ""
+    assert process_with_rare.again().pages.why_contested(rare) != ""
 
 
 @pytest.mark.parametrize("fault", [503, 401, Fault.BAD_JSON])
@@ -716,40 +716,34 @@ def test_an_earlier_index_that_fails(
 
 
 def test_an_owner_that_is_silent(
-    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+    process_with_rare: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
 ) -> None:
     """While the owner of a name is silent, its page stays, and no request asks an index again."""
-    second_upstream.publish(public_wheel("rare", "1.0"))
-    process_of_both.page("rare")
     second_upstream.behave("rare", 503)
     upstream.publish(public_wheel("rare", "99.0"))
-    process_of_both.clock.advance(seconds=601)
+    process_with_rare.clock.advance(seconds=601)
     asked = len(upstream.asked("rare"))
 
-    assert process_of_both.page("rare").is_stale
+    assert process_with_rare.page("rare").is_stale
     asked_of_owner = len(second_upstream.asked("rare"))
-    process_of_both.clock.advance(seconds=6)
-    assert process_of_both.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
+    process_with_rare.clock.advance(seconds=6)
+    assert process_with_rare.filenames("rare") == ["rare-1.0-py3-none-any.whl"]
     assert len(second_upstream.asked("rare")) == asked_of_owner
     assert len(upstream.asked("rare")) == asked
     second_upstream.behave("rare")
-    process_of_both.clock.advance(seconds=601)
-    assert process_of_both.found("rare") is None
+    process_with_rare.clock.advance(seconds=601)
+    assert process_with_rare.found("rare") is None
 
 
-def test_a_refusal_of_an_earlier_index(
-    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
-) -> None:
+def test_a_refusal_of_an_earlier_index(process_with_rare: Asking, upstream: FakeUpstream) -> None:
     """No page in memory may be shown of a name that an index before its owner refuses."""
     rare = canonicalize_name("rare")
-    second_upstream.publish(public_wheel("rare", "1.0"))
-    process_of_both.page("rare")
-    assert process_of_both.pages.version_in_memory(rare) is not None
+    assert process_with_rare.pages.version_in_memory(rare) is not None
     upstream.refuse("rare", b"blocked")
 
     with refused("upstream_refused"):
-        process_of_both.pages.ask_now(rare)
-    assert process_of_both.pages.version_in_memory(rare) is None
+        process_with_rare.pages.ask_now(rare)
+    assert process_with_rare.pages.version_in_memory(rare) is None
 
 
 def test_names_of_one_index(
@@ -1048,15 +1042,13 @@ def test_of_two_processes_that_write_an_owner_one_that_has_seen_a_contest_is_rig
 
 
 def test_a_refresh_asks_the_index_before_the_owner(
-    process_of_both: Asking, upstream: FakeUpstream, second_upstream: FakeUpstream
+    process_with_rare: Asking, upstream: FakeUpstream
 ) -> None:
     """A refresh sees at once that an earlier index has the name, too, and shows nothing of it."""
-    second_upstream.publish(public_wheel("rare", "1.0"))
-    process_of_both.page("rare")
     upstream.publish(public_wheel("rare", "99.0"))
 
-    assert process_of_both.pages.ask_now(canonicalize_name("rare")) is None
-    assert process_of_both.found("rare") is None
+    assert process_with_rare.pages.ask_now(canonicalize_name("rare")) is None
+    assert process_with_rare.found("rare") is None
 
 
 def test_a_refresh_gets_what_is_new_at_once(asking_process: Asking, upstream: FakeUpstream) -> None:
