@@ -135,9 +135,8 @@ def test_a_grant_to_anybody_is_told(harness: IndexHarness) -> None:
 
     report = put(harness.index, f'{CLOSED}{opened}["acme-*"]\n{opened}["demo"]')
 
-    assert [(one.index, one.before, one.after) for one in report.anonymous] == [
-        ("dev", "acme-*", "acme-*, demo")
-    ]
+    (access,) = report.anonymous
+    assert (access.index, access.before, access.after) == ("dev", "acme-*", "acme-*, demo")
 
 
 def test_another_note_of_a_grant_is_a_change(harness: IndexHarness) -> None:
