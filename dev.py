@@ -131,8 +131,7 @@ def run_fast_tests(command: list[str], environment: dict[str, str]) -> int:
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
         parent = MEMORY
     with tempfile.TemporaryDirectory(dir=parent) as folder:
-        in_memory = environment | {"TMPDIR": folder}
-        return subprocess.run(command, env=in_memory, check=False).returncode
+        return subprocess.run(command, env=environment | {"TMPDIR": folder}, check=False).returncode
 
 
 def prepare(command: str) -> None:
